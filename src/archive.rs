@@ -1,0 +1,481 @@
+//! The reader of tar archives: blocks in, [`Entry`] out.
+//!
+//! It assembles entries itself, over the field layout of `tar::Header`: PAX records, GNU long
+//! names, base-256 numbers and the four sparse forms (DESIGN 8 says why `tar::Archive` cannot
+//! serve). It reads from any `Read`, does no other IO, and trusts nothing: what it returns is
+//! within the limits below, and a short read is an error, never a short file.
+//!
+//! Called by [`crate::unpack`] for layers and by [`crate::image`] for whole image archives.
+//! Format: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Header Block"; the GNU tar
+//! manual, "Basic Tar Format" and "Storing Sparse Files".
+
+mod number;
+mod pax;
+mod sparse;
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use crate::error::{Error, Result};
+use crate::meta::{Device, Meta, Time};
+use crate::path::{self, EntryPath};
+
+use pax::Pax;
+pub use sparse::Extent;
+
+const BLOCK: usize = 512;
+/// The most that one extension header (PAX, GNU long name) may hold, in bytes: it is read into
+/// memory before anything can be known about it.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// One member of an archive, complete but for its data.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The cleaned name.
+    pub path: EntryPath,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Owner, mode, time, xattrs.
+    pub meta: Meta,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A regular file; its stored bytes follow, see [`Archive::data`].
+    File(FileShape),
+    /// A symbolic link, its target verbatim (rule S2).
+    Symlink(Box<[u8]>),
+    /// Another name of an earlier entry.
+    HardLink(EntryPath),
+    /// A character device.
+    CharDevice(Device),
+    /// A block device.
+    BlockDevice(Device),
+    /// A named pipe.
+    Fifo,
+}
+
+/// The size of a file, and where its stored bytes belong in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileShape {
+    /// In bytes, holes included.
+    pub size: u64,
+    /// The parts that are stored, in order; `None` for a file without holes.
+    pub extents: Option<Vec<Extent>>,
+}
+
+/// A tar archive that is being read.
+pub struct Archive<R> {
+    reader: R,
+    /// How many bytes were consumed so far.
+    position: u64,
+    /// Stored bytes of the current entry that were not read yet.
+    unread: u64,
+    /// Zeros after them, up to the next block.
+    padding: u64,
+    global: Pax,
+    ended: bool,
+}
+
+impl<R: Read> Archive<R> {
+    /// Starts reading. A reader that is dear per call should be buffered.
+    pub fn new(reader: R) -> Archive<R> {
+        Archive {
+            reader,
+            position: 0,
+            unread: 0,
+            padding: 0,
+            global: Pax::default(),
+            ended: false,
+        }
+    }
+
+    /// The next entry, or `None` at the end: at a zero block, or where the input ends between
+    /// two entries. What was not read of the entry before is skipped.
+    ///
+    /// Errors: a damaged or truncated archive, an unknown type, a value out of range
+    /// ([`Kind::Refused`](crate::Kind::Refused)), an oversized extension header
+    /// ([`Kind::Limit`](crate::Kind::Limit)).
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
+        self.skip_rest()?;
+        let mut extensions = Extensions::default();
+        while !self.ended {
+            let Some(header) = self.read_header()? else {
+                break;
+            };
+            let size = unsigned(&header.as_old().size, "size")?;
+            match header.as_old().linkflag[0] {
+                b'x' | b'X' => {
+                    let mut records = self.global.clone();
+                    records.merge(&self.read_extension(size)?)?;
+                    extensions.pax = Some(records);
+                }
+                b'g' => {
+                    let records = self.read_extension(size)?;
+                    self.global.merge(&records)?;
+                }
+                b'L' => extensions.long_name = Some(self.read_long_name(size)?),
+                b'K' => extensions.long_link = Some(self.read_long_name(size)?),
+                // A volume label is a remark about the archive.
+                b'V' => self.skip_member(size)?,
+                _ => return self.assemble(&header, extensions).map(Some),
+            }
+        }
+        match extensions.is_empty() {
+            true => Ok(None),
+            false => Err(Error::refused(
+                "the archive is truncated: it ends after an extension header",
+            )),
+        }
+    }
+
+    /// The stored bytes of the current entry. A sparse file's belong where its extents say.
+    pub fn data(&mut self) -> Data<'_, R> {
+        Data { archive: self }
+    }
+
+    /// How many stored bytes of the current entry are still to be read.
+    pub fn stored(&self) -> u64 {
+        self.unread
+    }
+
+    /// Where in the input the next unread byte is.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Ends the reading and gives the reader back, wherever it stands.
+    pub fn into_inner(self) -> R {
+        self.reader
+    }
+
+    fn assemble(&mut self, header: &tar::Header, extensions: Extensions) -> Result<Entry> {
+        let pax = extensions.pax.as_ref().unwrap_or(&self.global).clone();
+        let name = match (pax.name(), &extensions.long_name) {
+            (Some(name), _) => name.to_vec(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => header_name(header),
+        };
+        let path = EntryPath::parse(&name)?;
+        let build = |archive: &mut Archive<R>| {
+            let meta = meta(header, &pax)?;
+            let kind = archive.kind(header, &pax, &extensions, &name)?;
+            Ok((kind, meta))
+        };
+        let (kind, meta) = build(self).map_err(|error: Error| error.at_entry(&path))?;
+        if path.is_root() && kind != EntryKind::Directory {
+            let shown = path::display(&name).to_string();
+            let why = "the name of the layer's root, on something that is no directory";
+            return Err(Error::refused(why).at_entry(shown));
+        }
+        Ok(Entry { path, kind, meta })
+    }
+
+    fn kind(
+        &mut self,
+        header: &tar::Header,
+        pax: &Pax,
+        extensions: &Extensions,
+        name: &[u8],
+    ) -> Result<EntryKind> {
+        let link = || match (pax.get("linkpath"), &extensions.long_link) {
+            (Some(link), _) => link.to_vec(),
+            (None, Some(link)) => link.clone(),
+            (None, None) => until_nul(&header.as_old().linkname).to_vec(),
+        };
+        // Only files have data, whatever the size field says: so does every writer of images.
+        match header.as_old().linkflag[0] {
+            b'\0' if name.ends_with(b"/") => Ok(EntryKind::Directory),
+            b'\0' | b'0' | b'7' | b'S' => self.file(header, pax).map(EntryKind::File),
+            b'1' => hard_link_target(&link()).map(EntryKind::HardLink),
+            b'2' => symlink_target(link()).map(EntryKind::Symlink),
+            b'3' => device(header).map(EntryKind::CharDevice),
+            b'4' => device(header).map(EntryKind::BlockDevice),
+            b'5' => Ok(EntryKind::Directory),
+            b'6' => Ok(EntryKind::Fifo),
+            unknown => Err(Error::refused(format!(
+                "an entry of the unknown type {:?}",
+                char::from(unknown)
+            ))),
+        }
+    }
+
+    fn file(&mut self, header: &tar::Header, pax: &Pax) -> Result<FileShape> {
+        let stored = match pax.get("size") {
+            Some(text) => number::decimal(text, "size")?,
+            None => unsigned(&header.as_old().size, "size")?,
+        };
+        self.expect_data(stored)?;
+        let shape = if header.as_old().linkflag[0] == b'S' {
+            let blocks = sparse::old_gnu(header, || self.read_continuation())?;
+            Some(blocks)
+        } else if pax.is_sparse_1_0() {
+            let real_size = pax.real_size()?;
+            let extents = sparse::map_in_data(&mut self.data())?;
+            Some((real_size, extents))
+        } else if let Some(extents) = pax.sparse_map()? {
+            Some((pax.real_size()?, extents))
+        } else {
+            None
+        };
+        match shape {
+            None => Ok(FileShape {
+                size: stored,
+                extents: None,
+            }),
+            Some((size, extents)) => {
+                sparse::check(&extents, size, self.unread)?;
+                let extents = Some(extents);
+                Ok(FileShape { size, extents })
+            }
+        }
+    }
+
+    fn expect_data(&mut self, size: u64) -> Result<()> {
+        // Larger than any file system can hold; and sums of it must not overflow.
+        if size > i64::MAX as u64 - BLOCK as u64 {
+            return Err(Error::refused("the size overflows"));
+        }
+        self.unread = size;
+        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+        Ok(())
+    }
+
+    /// The header of the next member, checked; `None` at the end of the archive.
+    fn read_header(&mut self) -> Result<Option<tar::Header>> {
+        let mut header = tar::Header::new_old();
+        let end = !self.read_block(header.as_mut_bytes())?;
+        if end || header.as_bytes().iter().all(|&byte| byte == 0) {
+            self.ended = true;
+            return Ok(None);
+        }
+        number::check_sum(&header)?;
+        Ok(Some(header))
+    }
+
+    /// A block that continues an old GNU sparse map: it stands before the data.
+    fn read_continuation(&mut self) -> Result<[u8; BLOCK]> {
+        let mut block = [0; BLOCK];
+        match self.read_block(&mut block)? {
+            true => Ok(block),
+            false => Err(truncated("inside a sparse map")),
+        }
+    }
+
+    /// Fills a block; false where the input ends before it.
+    fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.read_input(&mut block[filled..])? {
+                0 if filled == 0 => return Ok(false),
+                0 => return Err(truncated("inside a header")),
+                count => filled += count,
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_extension(&mut self, size: u64) -> Result<Vec<u8>> {
+        if size > MAX_EXTENSION {
+            let what = format!("an extension header of {size} bytes; the limit is {MAX_EXTENSION}");
+            return Err(Error::limit(what));
+        }
+        self.expect_data(size)?;
+        let mut bytes = vec![0; size as usize];
+        self.data()
+            .read_exact(&mut bytes)
+            .map_err(|error| Error::reading("reading an extension header", error))?;
+        self.skip_rest()?;
+        Ok(bytes)
+    }
+
+    fn read_long_name(&mut self, size: u64) -> Result<Vec<u8>> {
+        let bytes = self.read_extension(size)?;
+        Ok(until_nul(&bytes).to_vec())
+    }
+
+    fn skip_member(&mut self, size: u64) -> Result<()> {
+        self.expect_data(size)?;
+        self.skip_rest()
+    }
+
+    fn skip_rest(&mut self) -> Result<()> {
+        io::copy(&mut self.data(), &mut io::sink())
+            .map_err(|error| Error::reading("reading the archive", error))?;
+        let mut zeros = [0; BLOCK];
+        while self.padding > 0 {
+            match self.read_input(&mut zeros[..self.padding as usize])? {
+                0 => return Err(truncated("inside the padding of an entry")),
+                count => self.padding -= count as u64,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_input(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.read_retrying(buffer)
+            .map_err(|error| Error::reading("reading the archive", error))
+    }
+
+    fn read_retrying(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.reader.read(buffer) {
+                Ok(count) => {
+                    self.position += count as u64;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl<R: Read + Seek> Archive<R> {
+    /// Passes over the data of the current entry without reading it. The caller checks that the
+    /// input is that long.
+    pub fn seek_past_data(&mut self) -> Result<()> {
+        let distance = self.unread + self.padding;
+        self.reader
+            .seek(SeekFrom::Current(distance as i64))
+            .map_err(|error| Error::system("seeking in the archive", error))?;
+        self.position += distance;
+        (self.unread, self.padding) = (0, 0);
+        Ok(())
+    }
+}
+
+/// Reads the stored bytes of one entry, and fails where the archive ends before them.
+pub struct Data<'a, R> {
+    archive: &'a mut Archive<R>,
+}
+
+impl<R: Read> Read for Data<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let unread = self.archive.unread;
+        let most = buffer
+            .len()
+            .min(usize::try_from(unread).unwrap_or(usize::MAX));
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = self.archive.read_retrying(&mut buffer[..most])?;
+        if count == 0 {
+            return Err(truncated("inside the data of an entry").into());
+        }
+        self.archive.unread -= count as u64;
+        Ok(count)
+    }
+}
+
+/// The extension headers that were read before a member's own.
+#[derive(Default)]
+struct Extensions {
+    pax: Option<Pax>,
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+}
+
+impl Extensions {
+    fn is_empty(&self) -> bool {
+        self.pax.is_none() && self.long_name.is_none() && self.long_link.is_none()
+    }
+}
+
+fn truncated(place: &str) -> Error {
+    Error::refused(format!("the archive is truncated: it ends {place}"))
+        .hint("the blob is incomplete: fetch the image again")
+}
+
+fn until_nul(field: &[u8]) -> &[u8] {
+    field.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// The name in the header's own fields: prefix and name for POSIX and star, name for the rest.
+fn header_name(header: &tar::Header) -> Vec<u8> {
+    let name = until_nul(&header.as_old().name);
+    let Some(ustar) = header.as_ustar() else {
+        return name.to_vec();
+    };
+    // star keeps two times at the end of what is the prefix elsewhere.
+    let is_star = &header.as_bytes()[508..] == b"tar\0";
+    let prefix = until_nul(&ustar.prefix[..if is_star { 131 } else { 155 }]);
+    match prefix.is_empty() {
+        true => name.to_vec(),
+        false => [prefix, b"/", name].concat(),
+    }
+}
+
+fn meta(header: &tar::Header, pax: &Pax) -> Result<Meta> {
+    let fields = header.as_old();
+    let id = |key: &str, field: &[u8]| -> Result<u32> {
+        let value = match pax.get(key) {
+            Some(text) => number::decimal(text, key)?,
+            None => unsigned(field, key)?,
+        };
+        match u32::try_from(value) {
+            Ok(id) if id != u32::MAX => Ok(id),
+            _ => Err(Error::refused(format!("{key} {value} is over 4294967294"))),
+        }
+    };
+    let mtime = match pax.get("mtime") {
+        Some(text) => number::pax_time(text)?,
+        None => Time {
+            seconds: i64::try_from(number::field(&fields.mtime, "mtime")?)
+                .map_err(|_| Error::refused("mtime overflows"))?,
+            nanoseconds: 0,
+        },
+    };
+    Ok(Meta {
+        mode: (number::field(&fields.mode, "mode")? & 0o7777) as u32,
+        uid: id("uid", &fields.uid)?,
+        gid: id("gid", &fields.gid)?,
+        mtime,
+        xattrs: pax.xattrs()?,
+    })
+}
+
+fn unsigned(field: &[u8], name: &str) -> Result<u64> {
+    let value = number::field(field, name)?;
+    u64::try_from(value).map_err(|_| Error::refused(format!("{name} {value} is out of range")))
+}
+
+fn device(header: &tar::Header) -> Result<Device> {
+    let bytes = header.as_bytes();
+    let part = |field: &[u8], name: &str, most: u64| {
+        let value = unsigned(field, name)?;
+        match value <= most {
+            true => Ok(value as u32),
+            false => Err(Error::refused(format!("{name} {value} is over {most}"))),
+        }
+    };
+    Ok(Device {
+        major: part(&bytes[329..337], "device major", 0xfff)?,
+        minor: part(&bytes[337..345], "device minor", 0xf_ffff)?,
+    })
+}
+
+fn symlink_target(target: Vec<u8>) -> Result<Box<[u8]>> {
+    let refuse = |why: &str| Err(Error::refused(why));
+    match target.len() {
+        0 => refuse("a symbolic link to nothing"),
+        _ if target.contains(&0) => refuse("a symbolic link whose target has a NUL byte"),
+        length if length > path::PATH_MAX => {
+            refuse("a symbolic link whose target is longer than 4095 bytes")
+        }
+        _ => Ok(target.into()),
+    }
+}
+
+fn hard_link_target(raw: &[u8]) -> Result<EntryPath> {
+    let target = EntryPath::parse(raw).map_err(|error| {
+        let shown = path::display(raw).to_string();
+        Error::refused(format!("a hard link to {shown}: {error}"))
+    })?;
+    match target.is_root() {
+        true => Err(Error::refused("a hard link to the layer's root")),
+        false => Ok(target),
+    }
+}

@@ -1,0 +1,158 @@
+//! Sparse files: which parts of a file an archive stores, in the four forms that GNU tar wrote.
+//!
+//! Source: GNU tar manual, "Storing Sparse Files". A map is checked before anyone acts on it:
+//! in order, without overlap, inside the file, and as long as the stored data.
+
+use std::io::Read;
+
+use crate::error::{Error, Result};
+
+use super::number;
+
+/// A map this long describes nothing real; it costs 16 bytes of memory a part.
+const MAX_EXTENTS: usize = 1 << 20;
+const PAIR: usize = 24;
+
+/// A part of a file that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// In bytes; may be 0, as at the end of a file that ends in a hole.
+    pub length: u64,
+}
+
+/// Refuses one extent more than the limit.
+pub fn check_count(count: usize) -> Result<()> {
+    match count < MAX_EXTENTS {
+        true => Ok(()),
+        false => Err(Error::limit(format!(
+            "a sparse map of over {MAX_EXTENTS} parts"
+        ))),
+    }
+}
+
+/// Offsets and lengths in turn.
+pub fn pairs(numbers: &[u64]) -> Result<Vec<Extent>> {
+    check_count(numbers.len() / 2)?;
+    match numbers.len() % 2 {
+        0 => Ok(numbers
+            .chunks_exact(2)
+            .map(|pair| Extent {
+                offset: pair[0],
+                length: pair[1],
+            })
+            .collect()),
+        _ => Err(Error::refused("a sparse map with a part left over")),
+    }
+}
+
+/// Whether a map fits the file's size and the number of stored bytes.
+pub fn check(extents: &[Extent], size: u64, stored: u64) -> Result<()> {
+    let refuse = |why: &str| Err(Error::refused(format!("a sparse map {why}")));
+    let (mut end, mut total) = (0, 0u64);
+    for extent in extents {
+        if extent.offset < end {
+            return refuse("out of order");
+        }
+        end = match extent.offset.checked_add(extent.length) {
+            Some(end) if end <= size => end,
+            _ => return refuse("that reaches past the file's size"),
+        };
+        total += extent.length;
+    }
+    if size > i64::MAX as u64 {
+        return refuse("of a file whose size overflows");
+    }
+    match total == stored {
+        true => Ok(()),
+        false => refuse("that does not cover the stored data"),
+    }
+}
+
+/// Old GNU format: four pairs in the header, 21 in each block that continues it.
+pub fn old_gnu(
+    header: &tar::Header,
+    mut next_block: impl FnMut() -> Result<[u8; 512]>,
+) -> Result<(u64, Vec<Extent>)> {
+    let bytes = header.as_bytes();
+    let mut extents = Vec::new();
+    let mut more = push_pairs(&mut extents, &bytes[386..482])? && bytes[482] != 0;
+    while more {
+        let block = next_block()?;
+        more = push_pairs(&mut extents, &block[..504])? && block[504] != 0;
+    }
+    let size = number::field(&bytes[483..495], "real size")?;
+    let size = u64::try_from(size).map_err(|_| Error::refused("a sparse file of negative size"))?;
+    Ok((size, extents))
+}
+
+/// Adds pairs up to the first empty one; false where the map ended there.
+fn push_pairs(extents: &mut Vec<Extent>, table: &[u8]) -> Result<bool> {
+    for pair in table.chunks_exact(PAIR) {
+        if pair.iter().all(|&byte| byte == 0) {
+            return Ok(false);
+        }
+        let part = |field: &[u8]| {
+            let value = number::field(field, "sparse map")?;
+            u64::try_from(value).map_err(|_| Error::refused("a negative number in a sparse map"))
+        };
+        check_count(extents.len())?;
+        extents.push(Extent {
+            offset: part(&pair[..12])?,
+            length: part(&pair[12..])?,
+        });
+    }
+    Ok(true)
+}
+
+/// Format 1.0: decimal lines at the start of the data, filled up to a block.
+pub fn map_in_data(data: &mut impl Read) -> Result<Vec<Extent>> {
+    let mut lines = Lines {
+        data,
+        block: [0; 512],
+        next: 512,
+    };
+    let count = lines.number()?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut extents = Vec::new();
+    for _ in 0..count {
+        check_count(extents.len())?;
+        extents.push(Extent {
+            offset: lines.number()?,
+            length: lines.number()?,
+        });
+    }
+    Ok(extents)
+}
+
+struct Lines<'a, R> {
+    data: &'a mut R,
+    block: [u8; 512],
+    next: usize,
+}
+
+impl<R: Read> Lines<'_, R> {
+    fn number(&mut self) -> Result<u64> {
+        let mut digits = Vec::new();
+        loop {
+            match self.byte()? {
+                b'\n' => return number::decimal(&digits, "sparse map"),
+                // No 64-bit number has more.
+                _ if digits.len() == 20 => return Err(Error::refused("a damaged sparse map")),
+                digit => digits.push(digit),
+            }
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        if self.next == self.block.len() {
+            self.data
+                .read_exact(&mut self.block)
+                .map_err(|error| Error::reading("reading a sparse map", error))?;
+            self.next = 0;
+        }
+        self.next += 1;
+        Ok(self.block[self.next - 1])
+    }
+}

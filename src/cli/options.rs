@@ -1,0 +1,155 @@
+//! The options that say how layers are translated; `unpack` and `unpack-layer` share them.
+
+use clap::{Args, ValueEnum};
+
+use lowerdir::dialect::{Dialect, Namespace, Whiteout};
+use lowerdir::store::Sync;
+use lowerdir::unpack::{DeviceZero, Options, OverlayXattrs, Owners, Report};
+
+use super::Global;
+
+#[derive(Debug, Args)]
+pub struct TranslationArgs {
+    /// Write user.overlay.* xattrs, for mounts with the option `userxattr`: needs no privilege
+    #[arg(long, help_heading = "Translation")]
+    userxattr: bool,
+    /// How deletions are written; `xattr` needs no device nodes, and Linux 6.7 to mount
+    #[arg(
+        long,
+        value_enum,
+        default_value = "device",
+        help_heading = "Translation"
+    )]
+    whiteout: WhiteoutArg,
+    /// What becomes of overlayfs's own xattrs in a layer
+    #[arg(
+        long,
+        value_enum,
+        default_value = "escape",
+        help_heading = "Translation"
+    )]
+    overlay_xattrs: OverlayXattrsArg,
+    /// What becomes of 0:0 character devices in a layer, which overlayfs reads as deletions
+    #[arg(
+        long,
+        value_enum,
+        default_value = "refuse",
+        help_heading = "Translation"
+    )]
+    device_zero: DeviceZeroArg,
+    /// Whether a parent directory that is a symbolic link in a lower layer is followed, or masked
+    /// by a directory
+    #[arg(long, value_enum, default_value = "yes", help_heading = "Translation")]
+    keep_dirlinks: YesNo,
+    /// Leave out the bookkeeping files of eStargz
+    #[arg(long, help_heading = "Translation")]
+    drop_estargz: bool,
+    /// Keep security.selinux xattrs
+    #[arg(long, help_heading = "Translation")]
+    selinux: bool,
+    /// Whose the files are: as the image says, or the caller's [default: image for root]
+    #[arg(long, value_enum, help_heading = "Translation")]
+    owners: Option<OwnersArg>,
+    /// Whether a layer must be on disk before it counts as done
+    #[arg(long, value_enum, default_value = "fs")]
+    sync: SyncArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WhiteoutArg {
+    Device,
+    Xattr,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OverlayXattrsArg {
+    /// Keep them as data (Linux 6.7 shows them as they were)
+    Escape,
+    /// Leave them out
+    Drop,
+    /// Refuse the layer
+    Refuse,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DeviceZeroArg {
+    Refuse,
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum YesNo {
+    Yes,
+    No,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OwnersArg {
+    Image,
+    Caller,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SyncArg {
+    /// Wait for the file system: what is done survives a power cut
+    Fs,
+    /// Do not wait
+    None,
+}
+
+impl TranslationArgs {
+    pub fn options(&self) -> Options {
+        let is_root = rustix::process::geteuid().is_root();
+        let owners = self.owners.unwrap_or(match is_root {
+            true => OwnersArg::Image,
+            false => OwnersArg::Caller,
+        });
+        Options {
+            dialect: Dialect {
+                whiteout: match self.whiteout {
+                    WhiteoutArg::Device => Whiteout::Device,
+                    WhiteoutArg::Xattr => Whiteout::Xattr,
+                },
+                namespace: match self.userxattr {
+                    true => Namespace::User,
+                    false => Namespace::Trusted,
+                },
+            },
+            overlay_xattrs: match self.overlay_xattrs {
+                OverlayXattrsArg::Escape => OverlayXattrs::Escape,
+                OverlayXattrsArg::Drop => OverlayXattrs::Drop,
+                OverlayXattrsArg::Refuse => OverlayXattrs::Refuse,
+            },
+            device_zero: match self.device_zero {
+                DeviceZeroArg::Refuse => DeviceZero::Refuse,
+                DeviceZeroArg::Skip => DeviceZero::Skip,
+            },
+            keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
+            drop_estargz: self.drop_estargz,
+            selinux: self.selinux,
+            owners: match owners {
+                OwnersArg::Image => Owners::Image,
+                OwnersArg::Caller => Owners::Caller,
+            },
+        }
+    }
+
+    pub fn sync(&self) -> Sync {
+        match self.sync {
+            SyncArg::Fs => Sync::Fs,
+            SyncArg::None => Sync::None,
+        }
+    }
+}
+
+/// Tells each warning of a layer once, with its count and its first path.
+pub fn warn(global: &Global, layer: &str, report: &Report) {
+    for (warning, occurrences) in &report.warnings {
+        global.note(&format!(
+            "warning: {layer}{}: {} (first: {})",
+            warning.explain(),
+            occurrences.count,
+            occurrences.first
+        ));
+    }
+}

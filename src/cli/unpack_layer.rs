@@ -1,0 +1,72 @@
+//! `lowerdir unpack-layer BLOB DIR`
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use lowerdir::codec::Expected;
+use lowerdir::digest::Digest;
+use lowerdir::image::Blob;
+use lowerdir::pipeline::{self, Parents};
+
+use super::Global;
+use super::options::{TranslationArgs, warn};
+
+/// Unpack one layer into a directory.
+///
+/// The directory must be absent or empty; it is made beside it and renamed when it is complete,
+/// and on failure nothing is left. With each layer directory below given by --parent (or with
+/// --base), the result is the same as that of `unpack`. Without, it has the form that is right
+/// over any layers, as far as there is one: whiteouts are written whether needed or not, and
+/// directories without an entry get 0755 0:0.
+#[derive(Debug, Args)]
+pub struct UnpackLayer {
+    /// The layer: a tar archive, plain or compressed by gzip, zstd or xz; `-` is standard input
+    blob: PathBuf,
+    /// Where to unpack it
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// A layer directory below, topmost first; may be given many times
+    #[arg(long, value_name = "DIR", conflicts_with = "base")]
+    parent: Vec<PathBuf>,
+    /// There are no layers below
+    #[arg(long)]
+    base: bool,
+    /// What the blob's digest must be
+    #[arg(long, value_parser = Digest::parse)]
+    digest: Option<Digest>,
+    /// What the digest of the uncompressed archive must be
+    #[arg(long, value_name = "DIGEST", value_parser = Digest::parse)]
+    diff_id: Option<Digest>,
+    #[command(flatten)]
+    translation: TranslationArgs,
+}
+
+pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
+    let blob = match verb.blob == Path::new("-") {
+        true => Blob::of_input(File::from(rustix::io::dup(std::io::stdin())?))?,
+        false => Blob::of_file(
+            File::open(&verb.blob).with_context(|| format!("opening {}", verb.blob.display()))?,
+        )?,
+    };
+    let expected = Expected {
+        blob: verb.digest.clone(),
+        size: None,
+        diff_id: verb.diff_id.clone(),
+    };
+    let parents = match verb.parent.is_empty() && !verb.base {
+        true => Parents::Unknown,
+        false => Parents::Known(verb.parent.clone()),
+    };
+    let (options, sync) = (verb.translation.options(), verb.translation.sync());
+    let done = pipeline::unpack_layer(&blob, &expected, &verb.directory, &parents, &options, sync);
+    let (report, measured) = done.map_err(|error| error.in_layer(verb.blob.display()))?;
+    global.note(&format!(
+        "{} entries, {} bytes, {} deletions, {} opaque directories; diff ID {}",
+        report.entries, report.bytes, report.deletions, report.opaque, measured.diff_id
+    ));
+    warn(global, "", &report);
+    Ok(())
+}

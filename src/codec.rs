@@ -1,0 +1,200 @@
+//! Compression: recognised by its first bytes, whatever the media type says, and undone with
+//! both digests computed on the way.
+//!
+//! [`crate::pipeline`] opens each layer through [`LayerReader`]; [`crate::image`] opens whole
+//! compressed archives through [`Decoder`]. This module knows nothing of tar.
+//! Formats: RFC 1952 (gzip, with several members), RFC 8878 (zstd, with several and skippable
+//! frames), the .xz file format (with several streams).
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use crate::digest::{Algorithm, Digest, Hasher, HashingReader};
+use crate::error::{Error, Result};
+
+const BUFFER: usize = 256 * 1024;
+/// The largest zstd window that is decoded, as a power of two (128 MiB, as the `zstd` command
+/// allows): a larger one is asked of memory by a few bytes of input.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// The most memory that an xz stream may ask for, in bytes: `xz -9` needs 65 MiB.
+const XZ_MEMORY_MAX: u64 = 128 << 20;
+
+/// A stream with its compression undone.
+pub enum Decoder<R: BufRead> {
+    /// Not compressed, or not in a way that is known.
+    Plain(R),
+    /// One or more gzip members.
+    Gzip(Box<flate2::bufread::MultiGzDecoder<R>>),
+    /// One or more zstd frames.
+    Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
+    /// One or more xz streams.
+    Xz(Box<liblzma::bufread::XzDecoder<R>>),
+}
+
+impl<R: BufRead> Decoder<R> {
+    /// Looks at the first bytes and decodes accordingly. Errors: a compression that no image
+    /// specification has ([`Kind::Refused`](crate::Kind::Refused)).
+    pub fn open(mut reader: R) -> Result<Decoder<R>> {
+        let start = reader
+            .fill_buf()
+            .map_err(|error| Error::reading("reading the first bytes", error))?;
+        match start {
+            [0x1f, 0x8b, ..] => Ok(Decoder::Gzip(Box::new(
+                flate2::bufread::MultiGzDecoder::new(reader),
+            ))),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => zstd(reader),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => xz(reader),
+            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..] => Err(unsupported("bzip2")),
+            [0x04, 0x22, 0x4d, 0x18, ..] => Err(unsupported("lz4")),
+            _ => Ok(Decoder::Plain(reader)),
+        }
+    }
+
+    /// Whether the bytes come through as they are.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Decoder::Plain(_))
+    }
+
+    fn get_ref(&self) -> &R {
+        match self {
+            Decoder::Plain(reader) => reader,
+            Decoder::Gzip(decoder) => decoder.get_ref(),
+            Decoder::Zstd(decoder) => decoder.get_ref(),
+            Decoder::Xz(decoder) => decoder.get_ref(),
+        }
+    }
+}
+
+fn unsupported(name: &str) -> Error {
+    Error::refused(format!("{name} compression, which no image may have"))
+        .hint("recompress it with gzip, zstd or xz")
+}
+
+fn zstd<R: BufRead>(reader: R) -> Result<Decoder<R>> {
+    let open = || {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+        Ok(Decoder::Zstd(Box::new(decoder)))
+    };
+    open().map_err(|error: io::Error| Error::reading("starting zstd", error))
+}
+
+fn xz<R: BufRead>(reader: R) -> Result<Decoder<R>> {
+    let flags = liblzma::stream::CONCATENATED;
+    let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, flags)
+        .map_err(|error| Error::reading("starting xz", error.into()))?;
+    let decoder = liblzma::bufread::XzDecoder::new_stream(reader, stream);
+    Ok(Decoder::Xz(Box::new(decoder)))
+}
+
+impl<R: BufRead> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Decoder::Plain(reader) => reader.read(buffer),
+            Decoder::Gzip(decoder) => decoder.read(buffer),
+            Decoder::Zstd(decoder) => decoder.read(buffer),
+            Decoder::Xz(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+/// What a blob must turn out to be; what is not known is not checked.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// The digest of the blob as it is stored.
+    pub blob: Option<Digest>,
+    /// The size of the blob as it is stored, in bytes.
+    pub size: Option<u64>,
+    /// The digest of the uncompressed archive.
+    pub diff_id: Option<Digest>,
+}
+
+/// What a blob turned out to be.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The digest of the blob as it is stored.
+    pub blob: Digest,
+    /// The size of the blob as it is stored, in bytes.
+    pub size: u64,
+    /// The digest of the uncompressed archive.
+    pub diff_id: Digest,
+    /// The size of the uncompressed archive, in bytes.
+    pub uncompressed: u64,
+}
+
+/// The uncompressed bytes of one layer, hashed before and after decompression.
+pub struct LayerReader<R: Read> {
+    decoder: Decoder<BufReader<HashingReader<R>>>,
+    /// `None` where the blob is its own diff: one digest serves for both.
+    diff: Option<Hasher>,
+    uncompressed: u64,
+    expected: Expected,
+}
+
+impl<R: Read> LayerReader<R> {
+    /// Opens a blob. Nothing is verified until [`finish`](LayerReader::finish).
+    pub fn open(blob: R, expected: Expected) -> Result<LayerReader<R>> {
+        let of =
+            |digest: &Option<Digest>| digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        let (blob_algorithm, diff_algorithm) = (of(&expected.blob), of(&expected.diff_id));
+        let hashing = HashingReader::new(blob, blob_algorithm);
+        let decoder = Decoder::open(BufReader::with_capacity(BUFFER, hashing))?;
+        let same = decoder.is_plain() && blob_algorithm == diff_algorithm;
+        Ok(LayerReader {
+            decoder,
+            diff: (!same).then(|| Hasher::new(diff_algorithm)),
+            uncompressed: 0,
+            expected,
+        })
+    }
+
+    /// Reads what is left, to the blob's last byte, and compares. Errors: a digest or size that
+    /// differs ([`Kind::Mismatch`](crate::Kind::Mismatch)), damage in the rest.
+    pub fn finish(mut self) -> Result<Measured> {
+        io::copy(&mut self, &mut io::sink())
+            .map_err(|error| Error::reading("reading the blob to its end", error))?;
+        let (blob, size) = self.decoder.get_ref().get_ref().result();
+        let measured = Measured {
+            diff_id: self.diff.map_or_else(|| blob.clone(), Hasher::finish),
+            blob,
+            size,
+            uncompressed: self.uncompressed,
+        };
+        self.expected.compare(&measured)?;
+        Ok(measured)
+    }
+}
+
+impl<R: Read> Read for LayerReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.decoder.read(buffer)?;
+        if let Some(diff) = &mut self.diff {
+            diff.update(&buffer[..count]);
+        }
+        self.uncompressed += count as u64;
+        Ok(count)
+    }
+}
+
+impl Expected {
+    fn compare(&self, measured: &Measured) -> Result<()> {
+        let differs = |what: &str, is: &dyn ToString, promised: &dyn ToString| {
+            let (is, promised) = (is.to_string(), promised.to_string());
+            Err(
+                Error::mismatch(format!("the {what} is {is}, the image says {promised}"))
+                    .hint("the blob is damaged or not the one meant: fetch the image again"),
+            )
+        };
+        match (&self.size, &self.blob, &self.diff_id) {
+            (Some(size), _, _) if *size != measured.size => {
+                differs("blob's size", &measured.size, size)
+            }
+            (_, Some(blob), _) if *blob != measured.blob => {
+                differs("blob's digest", &measured.blob, blob)
+            }
+            (_, _, Some(diff_id)) if *diff_id != measured.diff_id => {
+                differs("diff ID", &measured.diff_id, diff_id)
+            }
+            _ => Ok(()),
+        }
+    }
+}

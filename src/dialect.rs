@@ -1,0 +1,92 @@
+//! How a mount wants a deletion and an opaque directory spelled, and how an xattr of the image
+//! that looks like one of overlayfs's own is kept from being obeyed (rules X1 and X3).
+//!
+//! Source: kernel `Documentation/filesystems/overlayfs.rst`, "whiteouts and opaque directories",
+//! "User xattr", "Nesting overlayfs mounts". Pure: spelling only, no IO.
+
+use serde::{Deserialize, Serialize};
+
+/// How a deleted name is written into a layer directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Whiteout {
+    /// A character device 0:0. Any kernel; unprivileged processes may make one since 5.8.
+    #[default]
+    Device,
+    /// An empty file with an `overlay.whiteout` xattr, in a directory whose `overlay.opaque` is
+    /// `x`. Kernel 6.7 and later; for file systems and containers without device nodes.
+    Xattr,
+}
+
+/// Which xattrs overlayfs takes its orders from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// `trusted.overlay.*`: an ordinary mount; setting them takes `CAP_SYS_ADMIN`.
+    #[default]
+    Trusted,
+    /// `user.overlay.*`: a mount with the option `userxattr`, as in a user namespace (5.11).
+    User,
+}
+
+/// The spelling of a layer directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialect {
+    /// How deletions are written.
+    pub whiteout: Whiteout,
+    /// Where overlayfs looks for its xattrs.
+    pub namespace: Namespace,
+}
+
+/// The value of the opaque xattr on a directory that hides what is below it.
+pub const OPAQUE: &[u8] = b"y";
+/// The value of the opaque xattr on a directory that holds xattr whiteouts.
+pub const HOLDS_XATTR_WHITEOUTS: &[u8] = b"x";
+
+impl Dialect {
+    /// `trusted.overlay.` or `user.overlay.`.
+    pub fn prefix(self) -> &'static str {
+        match self.namespace {
+            Namespace::Trusted => "trusted.overlay.",
+            Namespace::User => "user.overlay.",
+        }
+    }
+
+    /// The xattr that marks a directory opaque.
+    pub fn opaque_xattr(self) -> &'static str {
+        match self.namespace {
+            Namespace::Trusted => "trusted.overlay.opaque",
+            Namespace::User => "user.overlay.opaque",
+        }
+    }
+
+    /// The xattr that makes the kernel filter whiteouts out of an unmerged directory (rule W3).
+    pub fn origin_xattr(self) -> &'static str {
+        match self.namespace {
+            Namespace::Trusted => "trusted.overlay.origin",
+            Namespace::User => "user.overlay.origin",
+        }
+    }
+
+    /// The xattr that makes an empty file a whiteout.
+    pub fn whiteout_xattr(self) -> &'static str {
+        match self.namespace {
+            Namespace::Trusted => "trusted.overlay.whiteout",
+            Namespace::User => "user.overlay.whiteout",
+        }
+    }
+
+    /// Whether overlayfs would read this xattr, set on disk, as an order of its own. An escaped
+    /// one (`trusted.overlay.overlay.x`) is data.
+    pub fn is_order(self, name: &[u8]) -> bool {
+        name.strip_prefix(self.prefix().as_bytes())
+            .is_some_and(|rest| !rest.starts_with(b"overlay."))
+    }
+
+    /// The name on disk that the mount shows as `name`: `trusted.overlay.X` becomes
+    /// `trusted.overlay.overlay.X`, all else stays. `None` where nothing changes.
+    pub fn escape(self, name: &[u8]) -> Option<Vec<u8>> {
+        let rest = name.strip_prefix(self.prefix().as_bytes())?;
+        Some([self.prefix().as_bytes(), b"overlay.", rest].concat())
+    }
+}

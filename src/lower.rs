@@ -1,0 +1,247 @@
+//! `LowerView`: what a stack of finished layer directories shows, name by name, as overlayfs
+//! would merge them; and [`Below`], the same once a layer's own deletions are taken away.
+//!
+//! [`crate::settle`] asks it about directories and deleted names, the second pass of
+//! [`crate::unpack`] about symbolic links and files. It reads and never writes.
+//! Source: kernel `Documentation/filesystems/overlayfs.rst`, "Directories" and "whiteouts and
+//! opaque directories".
+
+mod below;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Stat};
+
+use crate::dialect::{self, Dialect, Whiteout};
+use crate::error::{Error, Result};
+use crate::meta::{Device, Meta};
+use crate::path::EntryPath;
+use crate::root::{self, Dir};
+
+pub use below::{Below, MAX_SYMLINKS, Markers, reversed};
+
+/// The layers below, merged.
+pub struct LowerView {
+    /// Topmost first.
+    layers: Vec<Arc<Dir>>,
+    dialect: Dialect,
+    /// Directories that were looked up before: neighbours share their ancestors.
+    seen: RefCell<BTreeMap<EntryPath, Rc<Found>>>,
+}
+
+/// What a path is in the merged layers.
+pub enum Found {
+    /// Nothing, or deleted.
+    Absent,
+    /// A directory, merged from these layers, topmost first.
+    Directory(Vec<usize>),
+    /// Anything else.
+    Leaf(Leaf),
+}
+
+/// Something below that is no directory.
+pub struct Leaf {
+    /// Which layer holds it, counted from the topmost.
+    pub layer: usize,
+    /// What it is.
+    pub stat: Stat,
+}
+
+impl Leaf {
+    /// Its type.
+    pub fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+}
+
+impl LowerView {
+    /// Takes finished layer directories, topmost first, all of one dialect.
+    pub fn new(layers: Vec<Arc<Dir>>, dialect: Dialect) -> LowerView {
+        LowerView {
+            layers,
+            dialect,
+            seen: RefCell::default(),
+        }
+    }
+
+    /// The directory of one layer, counted from the topmost.
+    pub fn layer(&self, index: usize) -> &Dir {
+        &self.layers[index]
+    }
+
+    /// What a path is. Symbolic links on the way are not followed: what is behind one is absent.
+    pub fn lookup(&self, path: &EntryPath) -> Result<Rc<Found>> {
+        if let Some(found) = self.seen.borrow().get(path) {
+            return Ok(Rc::clone(found));
+        }
+        let found = match path.split() {
+            None => Found::Directory((0..self.layers.len()).collect()),
+            Some((parent, name)) => match &*self.lookup(&parent)? {
+                Found::Directory(layers) => self
+                    .merge(layers, &parent, name)
+                    .map_err(|error| looking_below(path, error))?,
+                _ => Found::Absent,
+            },
+        };
+        let found = Rc::new(found);
+        if matches!(*found, Found::Directory(_)) {
+            self.seen.borrow_mut().insert(path.clone(), found.clone());
+        }
+        Ok(found)
+    }
+
+    /// One name in a merged directory: the topmost layer that says anything decides, and
+    /// directories go on downwards until something stops them.
+    fn merge(&self, layers: &[usize], parent: &EntryPath, name: &[u8]) -> io::Result<Found> {
+        let mut merged = Vec::new();
+        for &layer in layers {
+            let directory = self.layers[layer].open_beneath(parent)?;
+            let Some(stat) = directory.stat(name)? else {
+                continue;
+            };
+            if is_directory(&stat) {
+                merged.push(layer);
+                if self.is_opaque(&directory, name)? {
+                    break;
+                }
+            } else if merged.is_empty() && !self.is_whiteout(&directory, name, &stat)? {
+                return Ok(Found::Leaf(Leaf { layer, stat }));
+            } else {
+                break;
+            }
+        }
+        Ok(match merged.is_empty() {
+            true => Found::Absent,
+            false => Found::Directory(merged),
+        })
+    }
+
+    fn is_opaque(&self, directory: &Dir, name: &[u8]) -> io::Result<bool> {
+        let value = directory.short_xattr(name, self.dialect.opaque_xattr())?;
+        Ok(value.as_deref() == Some(dialect::OPAQUE))
+    }
+
+    fn is_whiteout(&self, directory: &Dir, name: &[u8], stat: &Stat) -> io::Result<bool> {
+        let (kind, number) = (FileType::from_raw_mode(stat.st_mode), stat.st_rdev);
+        let zero = rustix::fs::makedev(Device::WHITEOUT.major, Device::WHITEOUT.minor);
+        if kind == FileType::CharacterDevice && number == zero {
+            return Ok(true);
+        }
+        if self.dialect.whiteout == Whiteout::Device
+            || kind != FileType::RegularFile
+            || stat.st_size != 0
+        {
+            return Ok(false);
+        }
+        let mark = directory.short_xattr(name, self.dialect.whiteout_xattr())?;
+        Ok(mark.is_some())
+    }
+
+    /// The names that a merged directory shows, with no deleted ones.
+    pub fn names(&self, path: &EntryPath) -> Result<BTreeSet<Box<[u8]>>> {
+        let mut names = BTreeSet::new();
+        if let Found::Directory(layers) = &*self.lookup(path)? {
+            for &layer in layers {
+                let listed = self.layers[layer]
+                    .open_beneath(path)
+                    .and_then(|directory| directory.names())
+                    .map_err(|error| looking_below(path, error))?;
+                names.extend(listed);
+            }
+        }
+        let mut shown = BTreeSet::new();
+        for name in names {
+            if !matches!(*self.lookup(&path.join(&name)?)?, Found::Absent) {
+                shown.insert(name);
+            }
+        }
+        Ok(shown)
+    }
+
+    /// The attributes that a merged directory shows: those of its topmost layer, without
+    /// overlayfs's own marks.
+    pub fn directory_meta(&self, path: &EntryPath, layers: &[usize]) -> Result<Meta> {
+        let read = || {
+            let directory = self.layers[layers[0]].open_beneath(path)?;
+            self.meta(&directory, b".", &directory.stat_self()?)
+        };
+        read().map_err(|error| looking_below(path, error))
+    }
+
+    /// The attributes of a leaf.
+    pub fn leaf_meta(&self, path: &EntryPath, leaf: &Leaf) -> Result<Meta> {
+        let (parent, name) = path.split().expect("a leaf is never the root");
+        let read = || {
+            let directory = self.layers[leaf.layer].open_beneath(&parent)?;
+            self.meta(&directory, name, &leaf.stat)
+        };
+        read().map_err(|error| looking_below(path, error))
+    }
+
+    fn meta(&self, directory: &Dir, name: &[u8], stat: &Stat) -> io::Result<Meta> {
+        let mut xattrs = directory.xattrs(name)?;
+        // A label belongs to the system that the layer lies on, not to the layer (rule X2).
+        xattrs.retain(|xattr| {
+            !self.dialect.is_order(&xattr.name) && &*xattr.name != b"security.selinux"
+        });
+        Ok(Meta {
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: root::mtime(stat),
+            xattrs,
+        })
+    }
+
+    /// The target of a symbolic link that [`lookup`](LowerView::lookup) found.
+    pub fn read_link(&self, path: &EntryPath, leaf: &Leaf) -> Result<Vec<u8>> {
+        let (parent, name) = path.split().expect("a leaf is never the root");
+        self.layers[leaf.layer]
+            .open_beneath(&parent)
+            .and_then(|directory| directory.read_link(name))
+            .map_err(|error| looking_below(path, error))
+    }
+
+    /// All paths that show the inode of a leaf, its own among them. It walks that layer's whole
+    /// directory, so it is for the rare leaf that has several names.
+    pub fn names_of_inode(&self, leaf: &Leaf) -> Result<Vec<EntryPath>> {
+        let top = &self.layers[leaf.layer];
+        let mut paths = Vec::new();
+        let mut todo = vec![EntryPath::root()];
+        while let Some(path) = todo.pop() {
+            let fail = |error| looking_below(&path, error);
+            let directory = top.open_beneath(&path).map_err(fail)?;
+            for name in directory.names().map_err(fail)? {
+                let stat = directory.stat(&name).map_err(fail)?;
+                let child = path.join(&name)?;
+                match stat {
+                    Some(stat) if is_directory(&stat) => todo.push(child),
+                    Some(stat) if stat.st_ino == leaf.stat.st_ino => paths.push(child),
+                    _ => {}
+                }
+            }
+        }
+        paths.sort_unstable();
+        let mut shown = Vec::new();
+        for path in paths {
+            if let Found::Leaf(found) = &*self.lookup(&path)?
+                && found.layer == leaf.layer
+            {
+                shown.push(path);
+            }
+        }
+        Ok(shown)
+    }
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn looking_below(path: &EntryPath, error: io::Error) -> Error {
+    Error::system("looking it up in the layers below", error).at_entry(path)
+}

@@ -1,0 +1,61 @@
+//! What an inode carries besides its content: owner, mode, time, xattrs, device number.
+//!
+//! The archive reader makes a [`Meta`] from an entry, the lower view makes one from a directory on
+//! disk, and the engine applies both the same way. Pure.
+
+/// Owner, permissions, time and xattrs of one inode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The twelve permission bits.
+    pub mode: u32,
+    /// Never `u32::MAX`, which the kernel reads as "leave it" (rule M3).
+    pub uid: u32,
+    /// Never `u32::MAX`.
+    pub gid: u32,
+    /// Last modification.
+    pub mtime: Time,
+    /// Sorted by name; each name once.
+    pub xattrs: Vec<Xattr>,
+}
+
+impl Meta {
+    /// A directory that no layer describes: 0755 0:0, the epoch, no xattrs (rule I2).
+    pub fn of_implied_directory() -> Meta {
+        Meta {
+            mode: 0o755,
+            ..Meta::default()
+        }
+    }
+}
+
+/// A moment, in seconds and nanoseconds since the epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// May be negative.
+    pub seconds: i64,
+    /// 0 to 999,999,999, always counted forward.
+    pub nanoseconds: u32,
+}
+
+/// An extended attribute, as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Xattr {
+    /// With its namespace: `user.x`.
+    pub name: Box<[u8]>,
+    /// Any bytes, also none.
+    pub value: Box<[u8]>,
+}
+
+/// The number of a device node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// At most 12 bits: Linux has no more.
+    pub major: u32,
+    /// At most 20 bits.
+    pub minor: u32,
+}
+
+impl Device {
+    /// Overlayfs reads a character device with this number as a deletion.
+    pub const WHITEOUT: Device = Device { major: 0, minor: 0 };
+}

@@ -1,0 +1,190 @@
+//! `EntryPath`: a name from an archive, made into clean relative bytes, or refused (rule N1).
+//!
+//! Every name that reaches a system call went through here. Pure: no IO, and no opinion about
+//! what is on a disk; resolving symbolic links is [`crate::unpack`]'s work.
+
+use std::cmp::Ordering;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::error::{Error, Result};
+
+/// The longest component that Linux file systems take, in bytes (`NAME_MAX`).
+pub const NAME_MAX: usize = 255;
+/// The longest path that one system call takes, in bytes, without its NUL (`PATH_MAX` - 1).
+pub const PATH_MAX: usize = 4095;
+
+/// A path inside a layer: relative, without `.`, `..`, empty components or NUL; the root is empty.
+///
+/// Ordered by component, so that a directory comes right before everything below it.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct EntryPath(Box<[u8]>);
+
+impl EntryPath {
+    /// The layer's own directory.
+    pub fn root() -> EntryPath {
+        EntryPath::default()
+    }
+
+    /// Cleans a name as an archive spells it. Errors: `..`, NUL, a component over 255 bytes
+    /// ([`Kind::Refused`](crate::Kind::Refused)), over 4095 bytes in all
+    /// ([`Kind::Limit`](crate::Kind::Limit)).
+    pub fn parse(raw: &[u8]) -> Result<EntryPath> {
+        let refuse = |why: &str| Err(Error::refused(why).at_entry(display(raw)));
+        let mut clean = Vec::with_capacity(raw.len());
+        for component in raw.split(|&byte| byte == b'/') {
+            match component {
+                b"" | b"." => continue,
+                b".." => return refuse("the name has a component `..`"),
+                _ if component.contains(&0) => return refuse("the name has a NUL byte"),
+                _ if component.len() > NAME_MAX && !is_whiteout_of_a_name(component) => {
+                    return refuse("the name has a component of over 255 bytes");
+                }
+                _ => {}
+            }
+            if !clean.is_empty() {
+                clean.push(b'/');
+            }
+            clean.extend_from_slice(component);
+        }
+        EntryPath(clean.into()).within_limit()
+    }
+
+    fn within_limit(self) -> Result<EntryPath> {
+        if self.0.len() > PATH_MAX {
+            let start = display(&self.0[..60]).to_string();
+            return Err(Error::limit("the path is longer than 4095 bytes").at_entry(start + "…"));
+        }
+        Ok(self)
+    }
+
+    /// This path with one more component, which must be clean itself.
+    pub fn join(&self, name: &[u8]) -> Result<EntryPath> {
+        debug_assert!(!name.is_empty() && !name.contains(&b'/') && name != b".." && name != b".");
+        if self.is_root() {
+            return Ok(EntryPath(name.into()));
+        }
+        EntryPath([&self.0, &b"/"[..], name].concat().into()).within_limit()
+    }
+
+    /// The bytes, without a leading slash; empty for the root.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether this is the layer's own directory.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The directory and the last component; `None` for the root.
+    pub fn split(&self) -> Option<(EntryPath, &[u8])> {
+        if self.is_root() {
+            return None;
+        }
+        Some(match self.0.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => (EntryPath(self.0[..slash].into()), &self.0[slash + 1..]),
+            None => (EntryPath::root(), &self.0),
+        })
+    }
+
+    /// The directory that holds this path; `None` for the root.
+    pub fn parent(&self) -> Option<EntryPath> {
+        self.split().map(|(parent, _)| parent)
+    }
+
+    /// The components from the root down.
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+        self.0
+            .split(|&byte| byte == b'/')
+            .filter(|component| !component.is_empty())
+    }
+
+    /// The directories above this path, the nearest first, the root last.
+    pub fn ancestors(&self) -> impl Iterator<Item = EntryPath> {
+        std::iter::successors(self.parent(), EntryPath::parent)
+    }
+
+    /// Whether this path is strictly below `directory`.
+    pub fn is_below(&self, directory: &EntryPath) -> bool {
+        match self.0.strip_prefix(directory.as_bytes()) {
+            Some(rest) if directory.is_root() => !rest.is_empty(),
+            Some(rest) => rest.first() == Some(&b'/'),
+            None => false,
+        }
+    }
+
+    /// As the system takes it, relative to the layer's directory: the root is `.`.
+    pub fn as_os_str(&self) -> &OsStr {
+        match self.is_root() {
+            true => OsStr::new("."),
+            false => OsStr::from_bytes(&self.0),
+        }
+    }
+}
+
+/// A 255-byte name has a 259-byte whiteout (rule W6), which is never written as such.
+fn is_whiteout_of_a_name(component: &[u8]) -> bool {
+    component.starts_with(b".wh.") && component.len() <= NAME_MAX + 4
+}
+
+impl Ord for EntryPath {
+    fn cmp(&self, other: &EntryPath) -> Ordering {
+        // A slash sorts before every byte that a name may hold.
+        let key = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+        self.0.iter().map(key).cmp(other.0.iter().map(key))
+    }
+}
+
+impl PartialOrd for EntryPath {
+    fn partial_cmp(&self, other: &EntryPath) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for EntryPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_root() {
+            true => f.write_str("."),
+            false => display(&self.0).fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for EntryPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Bytes as a person reads them: printable UTF-8 as it is, all else as `\xff`, so that a name
+/// cannot send control sequences to a terminal.
+pub fn display(bytes: &[u8]) -> impl fmt::Display + '_ {
+    Escaped(bytes)
+}
+
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '\\' => f.write_str("\\\\")?,
+                    control if control.is_control() => {
+                        let mut buffer = [0; 4];
+                        for byte in control.encode_utf8(&mut buffer).bytes() {
+                            write!(f, "\\x{byte:02x}")?;
+                        }
+                    }
+                    plain => write!(f, "{plain}")?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,470 @@
+//! Which layer is unpacked by whom, and when it is settled.
+//!
+//! [`unpack_image`] unpacks the missing layers of an image side by side, the largest first, and
+//! settles them bottom to top as they become ready: a layer is settled when all below it are. The
+//! result is the same for every number of threads. [`unpack_layer`] does one layer into one
+//! directory. Both are called by the command line; neither knows tar or overlayfs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use crate::codec::{Expected, LayerReader, Measured};
+use crate::digest::{Digest, chain_id};
+use crate::error::{Error, Result};
+use crate::image::{Blob, Image, Layer};
+use crate::lower::{Below, LowerView};
+use crate::path::EntryPath;
+use crate::root::Dir;
+use crate::settle::settle;
+use crate::store::{ImageRecord, Record, StagedLayer, Store, StoredLayer, Sync};
+use crate::unpack::{Options, Pending, Report, system, unpack};
+
+/// A layer of an unpacked image.
+#[derive(Clone, Debug)]
+pub struct Unpacked {
+    /// The lowerdir.
+    pub path: PathBuf,
+    /// What it is, and what was done when it was unpacked.
+    pub record: Record,
+    /// Whether it was in the store before.
+    pub was_there: bool,
+}
+
+/// The chain IDs of an image's layers, the lowest first.
+pub fn chain_ids(image: &Image) -> Vec<Digest> {
+    let mut chain: Vec<Digest> = Vec::with_capacity(image.layers.len());
+    for layer in &image.layers {
+        chain.push(chain_id(chain.last(), &layer.diff_id));
+    }
+    chain
+}
+
+/// The layers of an image that are in the store, the lowest first. Errors: one is missing
+/// ([`Kind::NotFound`](crate::Kind::NotFound)).
+pub fn stored_layers(image: &Image, store: &Store) -> Result<Vec<StoredLayer>> {
+    let find = |(layer, chain_id): (&Layer, &Digest)| {
+        let found = store
+            .layer(chain_id)
+            .map_err(|error| error.in_layer(layer.label()))?;
+        found.ok_or_else(|| {
+            Error::not_found("not in the store")
+                .in_layer(layer.label())
+                .hint("`lowerdir unpack` puts it there")
+        })
+    };
+    image
+        .layers
+        .iter()
+        .zip(&chain_ids(image))
+        .map(find)
+        .collect()
+}
+
+/// Puts every layer of an image into the store, with `jobs` threads, and returns them, the lowest
+/// first. On an error, layers below the failing one may be in the store; the failing one and those
+/// above are not.
+pub fn unpack_image(
+    image: &Image,
+    store: &Store,
+    options: &Options,
+    jobs: usize,
+    sync: Sync,
+) -> Result<Vec<Unpacked>> {
+    let chain = chain_ids(image);
+    let mut unpacked = BTreeMap::new();
+    let mut lower = BTreeMap::new();
+    for (index, layer) in image.layers.iter().enumerate() {
+        if let Some(stored) = store.layer(&chain[index])? {
+            check_options(&stored, options).map_err(|error| error.in_layer(layer.label()))?;
+            lower.insert(index, Arc::clone(&stored.directory));
+            unpacked.insert(index, was_there(stored));
+        }
+    }
+    let missing: Vec<usize> = (0..chain.len())
+        .filter(|index| !unpacked.contains_key(index))
+        .collect();
+    if !missing.is_empty() {
+        let staging = store.stage()?;
+        let mut staged = BTreeMap::new();
+        for &index in &missing {
+            staged.insert(index, staging.layer(index)?);
+        }
+        let records = side_by_side(image, &chain, &staged, lower, options, jobs)?;
+        staging.sync(sync)?;
+        for (index, record) in records {
+            let layer = staged.remove(&index).expect("it was staged above");
+            staging.commit(store, layer, &chain[index], sync)?;
+            let stored = store.layer(&chain[index])?.ok_or_else(|| {
+                Error::not_found("another process removed it").in_layer(chain[index].short())
+            })?;
+            let (path, was_there) = (stored.path, false);
+            unpacked.insert(
+                index,
+                Unpacked {
+                    path,
+                    record,
+                    was_there,
+                },
+            );
+        }
+    }
+    let record = ImageRecord {
+        digest: image.digest.to_string(),
+        name: image.name.clone(),
+        layers: chain.iter().map(Digest::to_string).collect(),
+    };
+    store.record_image(&record, sync)?;
+    Ok(unpacked.into_values().collect())
+}
+
+fn was_there(stored: StoredLayer) -> Unpacked {
+    Unpacked {
+        path: stored.path,
+        record: stored.record,
+        was_there: true,
+    }
+}
+
+/// One directory cannot be spelled in two ways.
+fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
+    match stored.record.options == *options {
+        true => Ok(()),
+        false => Err(
+            Error::not_found("it is in the store already, unpacked with other options")
+                .hint("use another --store, or the same options"),
+        ),
+    }
+}
+
+/// What a thread brings back of one layer.
+struct Arrival {
+    index: usize,
+    result: Result<(Pending, Measured)>,
+}
+
+/// Unpacks the staged layers on threads of their own, and settles them here.
+fn side_by_side(
+    image: &Image,
+    chain: &[Digest],
+    staged: &BTreeMap<usize, StagedLayer>,
+    lower: BTreeMap<usize, Arc<Dir>>,
+    options: &Options,
+    jobs: usize,
+) -> Result<BTreeMap<usize, Record>> {
+    let mut queue: Vec<usize> = staged.keys().copied().collect();
+    queue.sort_by_key(|&index| std::cmp::Reverse(image.layers[index].blob.len()));
+    let threads = jobs.clamp(1, queue.len().max(1));
+    let queue = Mutex::new(VecDeque::from(queue));
+    let stop = AtomicBool::new(false);
+    let (sender, arrivals) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, queue, stop) = (sender.clone(), &queue, &stop);
+            scope.spawn(move || {
+                while let Some(index) = next(queue, stop) {
+                    let layer = &image.layers[index];
+                    let result = staged[&index].fs().and_then(|fs| {
+                        read_layer(&layer.blob, &layer.expected, fs, options, None, stop)
+                    });
+                    if sender.send(Arrival { index, result }).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let settling = Settling {
+            image,
+            chain,
+            staged,
+            options,
+            lower,
+            ready: BTreeMap::new(),
+            records: BTreeMap::new(),
+        };
+        settling.run(&arrivals, &stop)
+    })
+}
+
+fn next(queue: &Mutex<VecDeque<usize>>, stop: &AtomicBool) -> Option<usize> {
+    if stop.load(Ordering::Relaxed) {
+        return None;
+    }
+    queue
+        .lock()
+        .expect("no thread panics with the lock")
+        .pop_front()
+}
+
+/// The layers of an image, settled in order as they arrive in any order.
+struct Settling<'a> {
+    image: &'a Image,
+    chain: &'a [Digest],
+    staged: &'a BTreeMap<usize, StagedLayer>,
+    options: &'a Options,
+    /// Finished layer directories.
+    lower: BTreeMap<usize, Arc<Dir>>,
+    ready: BTreeMap<usize, (Pending, Measured)>,
+    records: BTreeMap<usize, Record>,
+}
+
+impl Settling<'_> {
+    fn run(
+        mut self,
+        arrivals: &mpsc::Receiver<Arrival>,
+        stop: &AtomicBool,
+    ) -> Result<BTreeMap<usize, Record>> {
+        // Of several errors, the one of the lowest layer is told, on every run.
+        let mut failed: Option<(usize, Error)> = None;
+        for Arrival { index, result } in arrivals {
+            let settled = result.and_then(|arrived| {
+                self.ready.insert(index, arrived);
+                self.settle_ready()
+            });
+            if let Err(error) = settled {
+                let was_stopped = stop.swap(true, Ordering::Relaxed);
+                if !was_stopped || failed.as_ref().is_some_and(|(known, _)| index < *known) {
+                    let label = self.image.layers[index].label();
+                    failed = Some((index, error.in_layer(label)));
+                }
+            }
+        }
+        match failed {
+            Some((_, error)) => Err(error),
+            None => Ok(self.records),
+        }
+    }
+
+    fn settle_ready(&mut self) -> Result<()> {
+        while let Some(index) = (0..self.chain.len()).find(|index| !self.lower.contains_key(index))
+        {
+            let Some((pending, measured)) = self.ready.remove(&index) else {
+                return Ok(());
+            };
+            self.settle_one(index, pending, &measured)
+                .map_err(|error| error.in_layer(self.image.layers[index].label()))?;
+        }
+        Ok(())
+    }
+
+    fn settle_one(&mut self, index: usize, pending: Pending, measured: &Measured) -> Result<()> {
+        let layer = &self.image.layers[index];
+        let below: Vec<Arc<Dir>> = self
+            .lower
+            .range(..index)
+            .rev()
+            .map(|(_, dir)| dir.clone())
+            .collect();
+        let staged = &self.staged[&index];
+        let view = LowerView::new(below, self.options.dialect);
+        let source = (&layer.blob, &layer.expected);
+        let report = finish(source, &staged.fs()?, pending, Some(view), self.options)?;
+        let record = Record {
+            chain_id: self.chain[index].to_string(),
+            parent: index
+                .checked_sub(1)
+                .map(|below| self.chain[below].to_string()),
+            diff_id: measured.diff_id.to_string(),
+            blob: measured.blob.to_string(),
+            size: measured.size,
+            options: self.options.clone(),
+            report,
+        };
+        staged.record(&record)?;
+        self.records.insert(index, record);
+        self.lower.insert(index, Arc::new(staged.fs()?));
+        Ok(())
+    }
+}
+
+/// What lies below a single layer.
+#[derive(Debug)]
+pub enum Parents {
+    /// It is not known: the directory gets the form that is right over any layers.
+    Unknown,
+    /// These layer directories, topmost first; none for a lowest layer.
+    Known(Vec<PathBuf>),
+}
+
+/// Unpacks one layer into a directory that is absent or empty. It is made beside that directory
+/// and renamed when it is complete; on an error nothing is left.
+pub fn unpack_layer(
+    blob: &Blob,
+    expected: &Expected,
+    target: &Path,
+    parents: &Parents,
+    options: &Options,
+    sync: Sync,
+) -> Result<(Report, Measured)> {
+    let view = open_parents(parents, options)?;
+    check_target(target)?;
+    let beside = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let staging = tempfile::Builder::new()
+        .prefix(".lowerdir-")
+        .tempdir_in(beside)
+        .map_err(|error| {
+            system(
+                &format!("making a directory in {}", beside.display()),
+                error,
+            )
+        })?;
+    let opening = |error| system("opening a directory beside the target", error);
+    let outer = Dir::open(staging.path()).map_err(opening)?;
+    outer.make_dir(b"fs").map_err(opening)?;
+    let directory = outer
+        .open_beneath(&EntryPath::parse(b"fs")?)
+        .map_err(opening)?;
+    let result = fill(blob, expected, &directory, view, options).and_then(|done| {
+        if sync == Sync::Fs {
+            rustix::fs::syncfs(&directory)
+                .map_err(|errno| Error::system("writing the layer to disk", errno))?;
+        }
+        publish(&outer, target, beside, sync)?;
+        Ok(done)
+    });
+    if result.is_err() {
+        // tempfile removes by path; this removes what an image may have made, by descriptor.
+        let _ = outer.remove_children();
+    }
+    result
+}
+
+fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView>> {
+    let Parents::Known(paths) = parents else {
+        return Ok(None);
+    };
+    let open = |path: &PathBuf| {
+        let opened = Dir::open(path);
+        opened
+            .map(Arc::new)
+            .map_err(|error| Error::system(format!("opening the parent {}", path.display()), error))
+    };
+    let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
+    Ok(Some(LowerView::new(layers, options.dialect)))
+}
+
+fn check_target(target: &Path) -> Result<()> {
+    let refuse = |why: &str| {
+        let text = format!("{} {why}", target.display());
+        Err(Error::system(text, io::ErrorKind::AlreadyExists)
+            .hint("name a directory that is absent or empty"))
+    };
+    match std::fs::symlink_metadata(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::system(
+            format!("looking at {}", target.display()),
+            error,
+        )),
+        Ok(metadata) if !metadata.is_dir() => refuse("is no directory"),
+        Ok(_) => match std::fs::read_dir(target).map(|mut names| names.next().is_none()) {
+            Ok(true) => Ok(()),
+            Ok(false) => refuse("is not empty"),
+            Err(error) => Err(Error::system(
+                format!("reading {}", target.display()),
+                error,
+            )),
+        },
+    }
+}
+
+fn fill(
+    blob: &Blob,
+    expected: &Expected,
+    directory: &Dir,
+    view: Option<LowerView>,
+    options: &Options,
+) -> Result<(Report, Measured)> {
+    let reopen = || again(directory);
+    let never = AtomicBool::new(false);
+    let (pending, measured) = read_layer(blob, expected, reopen()?, options, None, &never)?;
+    let report = finish((blob, expected), directory, pending, view, options)?;
+    Ok((report, measured))
+}
+
+/// The rename replaces an empty directory and nothing else.
+fn publish(outer: &Dir, target: &Path, beside: &Path, sync: Sync) -> Result<()> {
+    let renaming = |error: io::Error| {
+        let error = Error::system(format!("renaming the layer to {}", target.display()), error);
+        error.hint("the directory must be absent or empty, and no mount point")
+    };
+    rustix::fs::renameat(outer, "fs", rustix::fs::CWD, target)
+        .map_err(|errno| renaming(errno.into()))?;
+    if sync == Sync::Fs {
+        let parent = Dir::open(beside).map_err(renaming)?;
+        rustix::fs::fsync(&parent).map_err(|errno| renaming(errno.into()))?;
+    }
+    Ok(())
+}
+
+/// Reads a blob to its last byte into a directory, and verifies it.
+fn read_layer(
+    blob: &Blob,
+    expected: &Expected,
+    directory: Dir,
+    options: &Options,
+    below: Option<&Below>,
+    stop: &AtomicBool,
+) -> Result<(Pending, Measured)> {
+    let input = Stoppable {
+        inner: blob.open(),
+        stop,
+    };
+    let mut layer = LayerReader::open(input, expected.clone())?;
+    let pending = unpack(&mut layer, directory, options, below)?;
+    let measured = layer.finish()?;
+    Ok((pending, measured))
+}
+
+/// Settles a layer; unpacks it once more before, where it turns out to need what is below.
+fn finish(
+    (blob, expected): (&Blob, &Expected),
+    directory: &Dir,
+    mut pending: Pending,
+    view: Option<LowerView>,
+    options: &Options,
+) -> Result<Report> {
+    let follow = options.keep_dirlinks;
+    let below = Below::new(view, &pending.markers, follow)?;
+    if pending.needs_second_pass(&below, follow)? {
+        directory
+            .remove_children()
+            .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
+        let never = AtomicBool::new(false);
+        (pending, _) = read_layer(
+            blob,
+            expected,
+            again(directory)?,
+            options,
+            Some(&below),
+            &never,
+        )?;
+    }
+    settle(again(directory)?, pending, &below, options)
+}
+
+fn again(directory: &Dir) -> Result<Dir> {
+    directory
+        .open_beneath(&EntryPath::root())
+        .map_err(|error| Error::system("opening the layer's directory", error))
+}
+
+/// Fails the next read once another layer has failed.
+struct Stoppable<'a, R> {
+    inner: R,
+    stop: &'a AtomicBool,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("another layer failed")),
+            false => self.inner.read(buffer),
+        }
+    }
+}

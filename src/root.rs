@@ -1,0 +1,373 @@
+//! `Dir` and `Root`: everything that is created, read or removed on disk goes through a
+//! directory descriptor, beneath one directory, without following a symbolic link.
+//!
+//! The engine ([`crate::unpack`], [`crate::settle`]), the lower view and the store call it. It
+//! knows system calls and no rule: it never decides what to create. Its calls return the plain
+//! [`io::Error`]; callers say what they were doing.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir as Listing, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec,
+    Timestamps, Uid,
+};
+use rustix::io::Errno;
+
+use crate::meta::{Device, Time, Xattr};
+use crate::path::{EntryPath, PATH_MAX};
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+/// Nothing leaves the directory, by whatever route.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens a directory that the user named; symbolic links in that path are the user's.
+    pub fn open(path: &Path) -> io::Result<Dir> {
+        let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
+        Ok(Dir(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+    }
+
+    /// Opens a directory below this one.
+    pub fn open_beneath(&self, path: &EntryPath) -> io::Result<Dir> {
+        let file = self.open_file_at(path.as_bytes(), DIRECTORY)?;
+        Ok(Dir(file.into()))
+    }
+
+    /// Opens a directory below this one, if there is one: not if the name is absent, or means
+    /// something else.
+    pub fn find_beneath(&self, path: &EntryPath) -> io::Result<Option<Dir>> {
+        match self.open_beneath(path) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a file below this directory for reading.
+    pub fn open_file(&self, path: &EntryPath) -> io::Result<File> {
+        // Without NONBLOCK a pipe that was put there would stop us for ever.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.open_file_at(path.as_bytes(), flags)
+    }
+
+    fn open_file_at(&self, path: &[u8], flags: OFlags) -> io::Result<File> {
+        let path = if path.is_empty() { b"." } else { path };
+        if path.len() > PATH_MAX {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        loop {
+            match rustix::fs::openat2(self, path, flags, Mode::empty(), BENEATH) {
+                Ok(fd) => return Ok(fd.into()),
+                // The kernel says so when a rename elsewhere raced with the lookup.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// What a name in this directory is, without following it; `None` if it is absent.
+    pub fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// What this directory itself is.
+    pub fn stat_self(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(self)?)
+    }
+
+    /// The target of a symbolic link.
+    pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(self, name, Vec::new())?.into_bytes())
+    }
+
+    /// The names in this directory, sorted.
+    pub fn names(&self) -> io::Result<Vec<Box<[u8]>>> {
+        let mut names = Vec::new();
+        for entry in Listing::read_from(self)? {
+            let entry = entry?;
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(name.into()),
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Makes a directory that only its owner may use; it gets its real mode when it is complete.
+    pub fn make_dir(&self, name: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(self, name, Mode::RWXU)?)
+    }
+
+    /// Makes a file, open for writing, that only its owner may use.
+    pub fn make_file(&self, name: &[u8]) -> io::Result<File> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(self, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+    }
+
+    /// Makes a symbolic link.
+    pub fn make_symlink(&self, name: &[u8], target: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, self, name)?)
+    }
+
+    /// Makes a device node or a named pipe, with no permissions.
+    pub fn make_node(&self, name: &[u8], kind: FileType, device: Device) -> io::Result<()> {
+        let number = rustix::fs::makedev(device.major, device.minor);
+        Ok(rustix::fs::mknodat(
+            self,
+            name,
+            kind,
+            Mode::empty(),
+            number,
+        )?)
+    }
+
+    /// Makes another name, `new` in `directory`, for what `name` is here.
+    pub fn link(&self, name: &[u8], directory: &Dir, new: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::linkat(
+            self,
+            name,
+            directory,
+            new,
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Removes a name that is no directory.
+    pub fn remove_file(&self, name: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(self, name, AtFlags::empty())?)
+    }
+
+    /// Removes a name, and all below it if it is a directory. Absent is fine.
+    pub fn remove_tree(&self, name: &[u8]) -> io::Result<()> {
+        match rustix::fs::unlinkat(self, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::ISDIR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let directory = match rustix::fs::openat(self, name, DIRECTORY, Mode::empty()) {
+            // Not root, and the image says that nobody may look inside.
+            Err(Errno::ACCESS) => {
+                rustix::fs::chmodat(self, name, Mode::RWXU, AtFlags::empty())?;
+                rustix::fs::openat(self, name, DIRECTORY, Mode::empty())?
+            }
+            other => other?,
+        };
+        Dir(directory).remove_children()?;
+        Ok(rustix::fs::unlinkat(self, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Empties this directory. Deep trees cost memory, not descriptors or stack.
+    pub fn remove_children(&self) -> io::Result<()> {
+        // Each directory comes twice: first to remove its files, then to go itself.
+        let mut todo = vec![(EntryPath::root(), false)];
+        while let Some((path, emptied)) = todo.pop() {
+            if emptied {
+                let (parent, name) = path.split().expect("the root is not pushed twice");
+                let parent = self.open_beneath(&parent)?;
+                rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?;
+                continue;
+            }
+            if !path.is_root() {
+                todo.push((path.clone(), true));
+            }
+            let directory = self.open_for_removal(&path)?;
+            for name in directory.names()? {
+                match rustix::fs::unlinkat(&directory, &*name, AtFlags::empty()) {
+                    Ok(()) => {}
+                    Err(Errno::ISDIR) => todo.push((below(&path, &name)?, false)),
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_for_removal(&self, path: &EntryPath) -> io::Result<Dir> {
+        let (Err(error), Some((parent, name))) = (self.open_beneath(path), path.split()) else {
+            return self.open_beneath(path);
+        };
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Err(error);
+        }
+        let parent = self.open_beneath(&parent)?;
+        rustix::fs::chmodat(&parent, name, Mode::RWXU, AtFlags::empty())?;
+        self.open_beneath(path)
+    }
+
+    /// A path by which calls that take no descriptor reach a name in this directory.
+    fn proc_path(&self, name: &[u8]) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let mut path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        path.push(std::ffi::OsStr::from_bytes(name));
+        path
+    }
+
+    /// Changes the owner of a name, not of what it points to.
+    pub fn set_owner(&self, name: &[u8], uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::chownat(self, name, uid, gid, flags)?)
+    }
+
+    /// Changes the mode of a name that is no symbolic link.
+    pub fn set_mode(&self, name: &[u8], mode: u32) -> io::Result<()> {
+        let mode = Mode::from_raw_mode(mode);
+        Ok(rustix::fs::chmodat(self, name, mode, AtFlags::empty())?)
+    }
+
+    /// Sets both times of a name, not of what it points to.
+    pub fn set_times(&self, name: &[u8], time: Time) -> io::Result<()> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::utimensat(self, name, &timestamps(time), flags)?)
+    }
+
+    /// Sets an xattr of a name, not of what it points to.
+    pub fn set_xattr(&self, name: &[u8], xattr: &[u8], value: &[u8]) -> io::Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        xattr::set(
+            self.proc_path(name),
+            std::ffi::OsStr::from_bytes(xattr),
+            value,
+        )
+    }
+
+    /// The xattrs of a name, not of what it points to, sorted.
+    pub fn xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = self.proc_path(name);
+        let mut xattrs = Vec::new();
+        for name in xattr::list(&path)? {
+            if let Some(value) = xattr::get(&path, &name)? {
+                let (name, value) = (name.as_bytes().into(), value.into());
+                xattrs.push(Xattr { name, value });
+            }
+        }
+        xattrs.sort_unstable_by(|a: &Xattr, b: &Xattr| a.name.cmp(&b.name));
+        Ok(xattrs)
+    }
+
+    /// The value of one short xattr of a name, if it has it; a longer value is cut.
+    pub fn short_xattr(&self, name: &[u8], xattr: &str) -> io::Result<Option<Vec<u8>>> {
+        // A file system without xattrs has none of ours either.
+        match xattr::get(self.proc_path(name), xattr) {
+            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Ok(None),
+            other => other,
+        }
+    }
+}
+
+/// Sets the owner of an open inode.
+pub fn set_owner(inode: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    Ok(rustix::fs::fchown(inode, uid, gid)?)
+}
+
+/// Sets the mode of an open inode.
+pub fn set_mode(inode: impl AsFd, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(inode, Mode::from_raw_mode(mode))?)
+}
+
+/// Sets both times of an open inode.
+pub fn set_times(inode: impl AsFd, time: Time) -> io::Result<()> {
+    Ok(rustix::fs::futimens(inode, &timestamps(time))?)
+}
+
+/// Sets an xattr of an open inode.
+pub fn set_xattr(inode: impl AsFd, name: &[u8], value: &[u8]) -> io::Result<()> {
+    let flags = rustix::fs::XattrFlags::empty();
+    Ok(rustix::fs::fsetxattr(inode, name, value, flags)?)
+}
+
+/// The modification time in a stat.
+pub fn mtime(stat: &Stat) -> Time {
+    Time {
+        seconds: stat.st_mtime,
+        nanoseconds: stat.st_mtime_nsec as u32,
+    }
+}
+
+/// No atime is invented: it equals mtime (rule M2).
+fn timestamps(time: Time) -> Timestamps {
+    let time = Timespec {
+        tv_sec: time.seconds,
+        tv_nsec: time.nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
+
+/// Whether an error says that a path leads nowhere, or through something that is no directory.
+pub fn is_absent(error: &io::Error) -> bool {
+    let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    of(Errno::NOENT) || of(Errno::NOTDIR) || of(Errno::LOOP)
+}
+
+fn below(path: &EntryPath, name: &[u8]) -> io::Result<EntryPath> {
+    path.join(name).map_err(io::Error::from)
+}
+
+/// A layer's directory, with the directory below it that was used last held open: neighbours in
+/// an archive are neighbours on disk.
+#[derive(Debug)]
+pub struct Root {
+    top: Dir,
+    last: Option<(EntryPath, Dir)>,
+}
+
+impl Root {
+    /// Takes a layer's directory.
+    pub fn new(top: Dir) -> Root {
+        Root { top, last: None }
+    }
+
+    /// The layer's directory itself.
+    pub fn top(&self) -> &Dir {
+        &self.top
+    }
+
+    /// A directory of the layer.
+    pub fn dir(&mut self, path: &EntryPath) -> io::Result<&Dir> {
+        if path.is_root() {
+            return Ok(&self.top);
+        }
+        let is_last = matches!(&self.last, Some((last, _)) if last == path);
+        if !is_last {
+            self.last = Some((path.clone(), self.top.open_beneath(path)?));
+        }
+        Ok(&self.last.as_ref().expect("just filled").1)
+    }
+
+    /// Removes a name with all below it.
+    pub fn remove(&mut self, directory: &EntryPath, name: &[u8]) -> io::Result<()> {
+        self.dir(directory)?.remove_tree(name)?;
+        // What was open may have been below it.
+        self.last = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! Finishing a layer against the layers below it: its deletions, its opaque directories, the
+//! attributes of all its directories (rules W2 to W5, W7, O1 to O3, I1, I2, M1).
+//!
+//! [`crate::pipeline`] calls it, bottom to top, once the layer's entries are on disk and the
+//! layers below are settled. It adds whiteouts, implied directories and marks; it never touches a
+//! file of the layer.
+//!
+//! The order: first the directories that a mark needs, then the whiteouts, then every directory's
+//! attributes from the bottom up, because whatever is added to a directory changes its time.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+
+use rustix::fs::FileType;
+
+use crate::dialect::{self, Whiteout};
+use crate::error::{Error, Result};
+use crate::lower::Below;
+use crate::meta::{Device, Meta, Time, Xattr};
+use crate::path::EntryPath;
+use crate::root::{self, Dir, Root};
+use crate::unpack::{DirNode, DirTree, Inode, Options, Pending, Report, Warning, apply, system};
+
+/// Finishes the layer in `directory`, and says what was done to it altogether.
+///
+/// Errors: an opaque root over unknown layers, which has no form that is right over any of them
+/// (rule O3), and the system's.
+pub fn settle(
+    directory: Dir,
+    pending: Pending,
+    below: &Below,
+    options: &Options,
+) -> Result<Report> {
+    let mut settler = Settler {
+        root: Root::new(directory),
+        tree: pending.tree,
+        report: pending.report,
+        whiteouts_in: BTreeSet::new(),
+        below,
+        options,
+    };
+    settler.imply_directories_of_marks()?;
+    let opaque = settler.opaque_directories()?;
+    settler.write_whiteouts(&opaque)?;
+    settler.finish_directories(&opaque)?;
+    Ok(settler.report)
+}
+
+struct Settler<'a> {
+    root: Root,
+    tree: DirTree,
+    report: Report,
+    /// Directories that hold a whiteout.
+    whiteouts_in: BTreeSet<EntryPath>,
+    below: &'a Below,
+    options: &'a Options,
+}
+
+impl Settler<'_> {
+    /// Makes the directories that whiteouts and opaque marks are to be written into.
+    fn imply_directories_of_marks(&mut self) -> Result<()> {
+        let below = self.below;
+        for path in below.made() {
+            self.imply(path)?;
+        }
+        for (path, _) in below.deleted() {
+            if below.may_show(path)? && self.stat(path)?.is_none() {
+                let parent = path.parent().expect("a whiteout has a name");
+                self.imply(&parent)?;
+            }
+        }
+        for (path, _) in below.emptied() {
+            if below.may_show(path)? && !below.is_deleted(path) {
+                self.imply(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory that the layers below show, or that a marker implies, unless this layer
+    /// hides that place anyway (rules W4, W5).
+    fn imply(&mut self, path: &EntryPath) -> Result<()> {
+        let mut missing = Vec::new();
+        for above in std::iter::once(path.clone()).chain(path.ancestors()) {
+            let is_here = self.tree.contains(&above);
+            let hides = self.below.is_deleted(&above)
+                || (above != *path && self.below.emptied_at(&above).is_some())
+                || (is_here && self.tree.hides_below(&above))
+                || (!is_here && self.stat(&above)?.is_some());
+            if hides {
+                return Ok(());
+            }
+            if !is_here {
+                missing.push(above);
+            }
+        }
+        while let Some(directory) = missing.pop() {
+            let (parent, name) = directory.split().expect("the root is always there");
+            self.root
+                .dir(&parent)
+                .and_then(|parent| parent.make_dir(name))
+                .map_err(|error| system("making it", error).at_entry(&directory))?;
+            self.tree.insert(directory, DirNode::default());
+        }
+        Ok(())
+    }
+
+    /// The directories of this layer that must hide what the layers below have in them. Nothing
+    /// needs hiding below a directory that is hidden already, or that is no directory below.
+    fn opaque_directories(&self) -> Result<BTreeSet<EntryPath>> {
+        let mut opaque = BTreeSet::new();
+        let mut alone = BTreeSet::new();
+        for (path, node) in self.tree.iter() {
+            let Some(parent) = path.parent() else {
+                continue;
+            };
+            if alone.contains(&parent) {
+                alone.insert(path.clone());
+                continue;
+            }
+            let hides = node.replaces
+                || self.below.is_deleted(path)
+                || self.below.emptied_at(path).is_some()
+                // Rule O3: the root's own mark would be ignored.
+                || (parent.is_root() && self.below.emptied_at(&parent).is_some());
+            let shows_directory = self.below.may_show_directory(path)?;
+            if hides && shows_directory {
+                opaque.insert(path.clone());
+            }
+            if hides || !shows_directory {
+                alone.insert(path.clone());
+            }
+        }
+        Ok(opaque)
+    }
+
+    fn write_whiteouts(&mut self, opaque: &BTreeSet<EntryPath>) -> Result<()> {
+        let below = self.below;
+        for (path, time) in below.deleted() {
+            let parent = path.parent().expect("a whiteout has a name");
+            let hidden = opaque.contains(&parent)
+                || parent.ancestors().any(|above| opaque.contains(&above))
+                || below.is_gone(&parent)
+                || below.emptied_at(&parent).is_some()
+                || self.tree.hides_below(&parent);
+            // Where the directory was not made, something of this layer hides the name.
+            if !hidden && self.tree.contains(&parent) && below.may_show(path)? {
+                self.write_whiteout(path, time)?;
+            }
+        }
+        match below.emptied_at(&EntryPath::root()) {
+            Some(time) => self.empty_root(time),
+            None => Ok(()),
+        }
+    }
+
+    /// Rule O3: one deletion for each name that the layers below show in the root.
+    fn empty_root(&mut self, time: Time) -> Result<()> {
+        let root = EntryPath::root();
+        let Some(view) = self.below.view() else {
+            let why = "the root is opaque, which overlayfs ignores on the root of a layer";
+            return Err(Error::refused(why).hint(
+                "give each layer below with --parent, or say with --base that there is none",
+            ));
+        };
+        for name in view.names(&root)? {
+            self.write_whiteout(&root.join(&name)?, time)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a deletion, unless this layer has something by that name: that hides it anyway.
+    fn write_whiteout(&mut self, path: &EntryPath, time: Time) -> Result<()> {
+        if self.stat(path)?.is_some() {
+            return Ok(());
+        }
+        let (parent, name) = path.split().expect("a whiteout has a name");
+        let meta = self.whiteout_meta(time);
+        let write = |error| system("writing a whiteout", error).at_entry(path);
+        let directory = self.root.dir(&parent).map_err(write)?;
+        let kind = match self.options.dialect.whiteout {
+            Whiteout::Device => {
+                let kind = FileType::CharacterDevice;
+                directory
+                    .make_node(name, kind, Device::WHITEOUT)
+                    .map_err(write)?;
+                kind
+            }
+            Whiteout::Xattr => {
+                directory.make_file(name).map_err(write)?;
+                FileType::RegularFile
+            }
+        };
+        let inode = Inode::Named(directory, name, kind);
+        apply(&inode, &meta, path, self.options, &mut self.report)?;
+        self.whiteouts_in.insert(parent);
+        self.report.deletions += 1;
+        Ok(())
+    }
+
+    /// Rule W7: the same on every run.
+    fn whiteout_meta(&self, mtime: Time) -> Meta {
+        let dialect = self.options.dialect;
+        let mark = Xattr {
+            name: dialect.whiteout_xattr().as_bytes().into(),
+            value: Box::default(),
+        };
+        Meta {
+            mtime,
+            xattrs: match dialect.whiteout {
+                Whiteout::Device => Vec::new(),
+                Whiteout::Xattr => vec![mark],
+            },
+            ..Meta::default()
+        }
+    }
+
+    /// Gives every directory its attributes, children before parents (rule M1).
+    fn finish_directories(&mut self, opaque: &BTreeSet<EntryPath>) -> Result<()> {
+        let tree = std::mem::replace(&mut self.tree, DirTree::of_root());
+        for (path, node) in tree.iter().rev() {
+            let meta = match &node.meta {
+                Some(meta) => (**meta).clone(),
+                None => self.implied_meta(path, &tree)?,
+            };
+            let directory = self
+                .root
+                .dir(path)
+                .map_err(|error| system("opening it", error).at_entry(path))?;
+            let inode = Inode::Open(directory.as_fd());
+            // The marks change no time, and are set after all xattrs of the entry (rule X3), so
+            // the entry's own can never stand for them.
+            apply(&inode, &meta, path, self.options, &mut self.report)?;
+            self.mark(path, opaque)?;
+        }
+        Ok(())
+    }
+
+    /// Rule I1, else I2.
+    fn implied_meta(&mut self, path: &EntryPath, tree: &DirTree) -> Result<Meta> {
+        if self.below.is_unknown() {
+            self.report.warn(Warning::ParentNotKnown, path);
+        }
+        let inherited = match tree.hides_below(path) {
+            true => None,
+            false => self.below.directory_meta(path)?,
+        };
+        Ok(inherited.unwrap_or_else(Meta::of_implied_directory))
+    }
+
+    fn mark(&mut self, path: &EntryPath, opaque: &BTreeSet<EntryPath>) -> Result<()> {
+        let dialect = self.options.dialect;
+        let holds_whiteouts = self.whiteouts_in.contains(path);
+        let mut marks: Vec<(&str, &[u8])> = Vec::new();
+        if opaque.contains(path) {
+            marks.push((dialect.opaque_xattr(), dialect::OPAQUE));
+            self.report.opaque += 1;
+        } else if holds_whiteouts && dialect.whiteout == Whiteout::Xattr {
+            marks.push((dialect.opaque_xattr(), dialect::HOLDS_XATTR_WHITEOUTS));
+        }
+        // Rule W3: nobody knows whether the names are visible below.
+        if holds_whiteouts && self.below.is_unknown() {
+            marks.push((dialect.origin_xattr(), b""));
+        }
+        for (name, value) in marks {
+            self.root
+                .dir(path)
+                .and_then(|directory| root::set_xattr(directory, name.as_bytes(), value))
+                .map_err(|error| system(&format!("setting xattr {name}"), error).at_entry(path))?;
+        }
+        Ok(())
+    }
+
+    /// What this layer has at a path.
+    fn stat(&mut self, path: &EntryPath) -> Result<Option<rustix::fs::Stat>> {
+        let Some((parent, name)) = path.split() else {
+            return Ok(None);
+        };
+        if !self.tree.contains(&parent) {
+            return Ok(None);
+        }
+        self.root
+            .dir(&parent)
+            .and_then(|directory| directory.stat(name))
+            .map_err(|error| system("looking for it", error).at_entry(path))
+    }
+}

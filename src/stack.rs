@@ -1,0 +1,78 @@
+//! `Stack`: layer directories in order, and their spelling for a mount.
+//!
+//! Source: kernel `Documentation/filesystems/overlayfs.rst`, "Multiple lower layers". Pure: it
+//! joins and escapes. [`crate::mount`] mounts it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use crate::dialect::{Dialect, Namespace};
+use crate::error::{Error, Result};
+
+/// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
+pub const MAX_LAYERS: usize = 500;
+/// What `mount(2)` copies of an option string, in bytes, with its NUL.
+pub const PAGE: usize = 4096;
+
+/// Layer directories that make one tree.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Topmost first.
+    directories: Vec<PathBuf>,
+    dialect: Dialect,
+}
+
+impl Stack {
+    /// Takes layer directories, topmost first. Overlayfs wants two of them where there is no
+    /// upperdir, so `empty`, an empty directory, goes below a single one.
+    ///
+    /// Errors: more than the kernel takes ([`Kind::Limit`](crate::Kind::Limit)).
+    pub fn new(mut directories: Vec<PathBuf>, empty: PathBuf, dialect: Dialect) -> Result<Stack> {
+        if directories.len() > MAX_LAYERS {
+            let text = format!(
+                "{} layers; the kernel stacks at most {MAX_LAYERS}",
+                directories.len()
+            );
+            return Err(Error::limit(text));
+        }
+        if directories.len() < 2 {
+            directories.push(empty);
+        }
+        Ok(Stack {
+            directories,
+            dialect,
+        })
+    }
+
+    /// The directories, topmost first.
+    pub fn directories(&self) -> &[PathBuf] {
+        &self.directories
+    }
+
+    /// Whether the mount must have the option `userxattr`.
+    pub fn needs_userxattr(&self) -> bool {
+        self.dialect.namespace == Namespace::User
+    }
+
+    /// What follows `lowerdir=`: joined by colons; colons, commas and backslashes escaped.
+    pub fn lowerdir(&self) -> OsString {
+        let mut text = Vec::new();
+        for directory in &self.directories {
+            if !text.is_empty() {
+                text.push(b':');
+            }
+            escape(directory.as_os_str(), &mut text);
+        }
+        OsString::from_vec(text)
+    }
+}
+
+fn escape(path: &OsStr, text: &mut Vec<u8>) {
+    for &byte in path.as_bytes() {
+        if matches!(byte, b':' | b',' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(byte);
+    }
+}

@@ -1,0 +1,234 @@
+//! `Store`: where layer directories live, and how they get there whole or not at all.
+//!
+//! A layer is unpacked and settled in a staging directory, which its owner locks; it is made
+//! durable, and then renamed to the name of its chain ID. That name is the only proof that a
+//! layer is complete. [`crate::pipeline`] fills the store, the command line looks layers up in it.
+//!
+//! ```text
+//! STORE/                                 0700
+//!   layers/sha256/<chain ID>/fs/         the lowerdir
+//!   layers/sha256/<chain ID>/layer.json  see Record
+//!   images/sha256-<digest>.json          see ImageRecord
+//!   empty/                               the bottom of a stack that has but one layer
+//!   staging/<random>/<number>/           the same as a layer's directory, in the making
+//! ```
+
+mod record;
+mod staging;
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::path::EntryPath;
+use crate::root::Dir;
+
+pub use record::{ImageRecord, Record};
+pub use staging::{StagedLayer, Staging};
+
+const FS: &str = "fs";
+const LAYER_JSON: &str = "layer.json";
+
+/// When a layer counts as written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sync {
+    /// Once the file system has it on disk: it survives a power cut.
+    #[default]
+    Fs,
+    /// At once: for stores that need not survive one.
+    None,
+}
+
+/// A directory that holds unpacked layers.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    directory: Dir,
+}
+
+/// A complete layer of the store.
+#[derive(Clone, Debug)]
+pub struct StoredLayer {
+    /// The lowerdir.
+    pub path: PathBuf,
+    /// The same, open.
+    pub directory: Arc<Dir>,
+    /// What it is.
+    pub record: Record,
+}
+
+impl Store {
+    /// Opens a store, and makes it if it is not there. What dead processes left in its staging
+    /// directory is removed.
+    ///
+    /// Errors: a directory that other users may enter, where they could change layers or run
+    /// setuid files of images ([`Kind::System`](crate::Kind::System)).
+    pub fn open(path: &Path) -> Result<Store> {
+        let fail = |doing: &str, error| {
+            let text = format!("{doing} the store {}", path.display());
+            Error::system(text, error).hint("--store DIR or LOWERDIR_STORE names another directory")
+        };
+        if let Err(error) = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+        {
+            return Err(fail("making", error));
+        }
+        let path = path
+            .canonicalize()
+            .map_err(|error| fail("opening", error))?;
+        let directory = Dir::open(&path).map_err(|error| fail("opening", error))?;
+        let store = Store { path, directory };
+        store.check_mode()?;
+        for name in [
+            "layers",
+            "layers/sha256",
+            "layers/sha512",
+            "images",
+            "staging",
+            "empty",
+        ] {
+            store.make_dir(name)?;
+        }
+        staging::remove_dead(&store.open_dir("staging")?)
+            .map_err(|error| fail("cleaning", error))?;
+        Ok(store)
+    }
+
+    fn check_mode(&self) -> Result<()> {
+        let stat = self
+            .directory
+            .stat_self()
+            .map_err(|error| Error::system("looking at the store", error))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            let text = format!("the store {} belongs to another user", self.path.display());
+            return Err(Error::system(text, io::ErrorKind::PermissionDenied)
+                .hint("--store DIR or LOWERDIR_STORE names another directory"));
+        }
+        if stat.st_mode & 0o077 == 0 {
+            return Ok(());
+        }
+        let is_empty = self.directory.names().is_ok_and(|names| names.is_empty());
+        if is_empty && crate::root::set_mode(&self.directory, 0o700).is_ok() {
+            return Ok(());
+        }
+        let text = format!("other users may enter the store {}", self.path.display());
+        Err(Error::system(text, io::ErrorKind::PermissionDenied)
+            .hint(format!("chmod 700 {}", self.path.display())))
+    }
+
+    fn make_dir(&self, name: &str) -> Result<()> {
+        match std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(self.path.join(name))
+        {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(Error::system(format!("making {name} in the store"), error)),
+        }
+    }
+
+    fn open_dir(&self, name: &str) -> Result<Dir> {
+        self.directory
+            .open_beneath(&EntryPath::parse(name.as_bytes())?)
+            .map_err(|error| Error::system(format!("opening {name} in the store"), error))
+    }
+
+    /// Where the store is: an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A directory that is always empty.
+    pub fn empty_directory(&self) -> PathBuf {
+        self.path.join("empty")
+    }
+
+    /// The layer of a chain ID, if it is there.
+    pub fn layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
+        let name = layer_name(chain_id);
+        let looking = |error| Error::system(format!("looking for layer {chain_id}"), error);
+        let Some(directory) = self
+            .directory
+            .find_beneath(&EntryPath::parse(name.as_bytes())?)
+            .map_err(looking)?
+        else {
+            return Ok(None);
+        };
+        let record =
+            read_json(&directory, LAYER_JSON).map_err(|error| error.in_layer(chain_id.short()))?;
+        let fs = directory
+            .open_beneath(&EntryPath::parse(FS.as_bytes())?)
+            .map_err(looking)?;
+        Ok(Some(StoredLayer {
+            path: self.path.join(name).join(FS),
+            directory: Arc::new(fs),
+            record,
+        }))
+    }
+
+    /// Starts unpacking: a place that nobody else looks at.
+    pub fn stage(&self) -> Result<Staging> {
+        staging::stage(self)
+    }
+
+    /// Remembers an image, once its layers are there.
+    pub fn record_image(&self, record: &ImageRecord, sync: Sync) -> Result<()> {
+        let images = self.open_dir("images")?;
+        let digest = record.digest.replace(':', "-");
+        let name = format!("{digest}.json");
+        let partial = format!(".{digest}.{}", std::process::id());
+        let write = || -> io::Result<()> {
+            images.remove_tree(partial.as_bytes())?;
+            write_json(&images, &partial, record, sync)?;
+            rustix::fs::renameat(&images, &*partial, &images, &*name)?;
+            sync_directory(&images, sync)
+        };
+        write().map_err(|error| Error::system("recording the image", error))
+    }
+}
+
+fn layer_name(chain_id: &Digest) -> String {
+    // A chain ID over a sha512 diff ID is that diff ID: it has a directory of its own kind.
+    format!("layers/{}/{}", chain_id.algorithm().name(), chain_id.hex())
+}
+
+fn read_json<T: DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
+    let read = || -> io::Result<T> {
+        let file = directory.open_file(&EntryPath::parse(name.as_bytes())?)?;
+        Ok(serde_json::from_reader(io::BufReader::new(file))?)
+    };
+    read().map_err(|error| {
+        let error = Error::system(format!("reading {name} in the store"), error);
+        error.hint("remove the layer's directory from the store, and unpack the image again")
+    })
+}
+
+fn write_json(
+    directory: &Dir,
+    name: &str,
+    value: &impl serde::Serialize,
+    sync: Sync,
+) -> io::Result<()> {
+    let mut file = directory.make_file(name.as_bytes())?;
+    file.write_all(&serde_json::to_vec_pretty(value)?)?;
+    file.write_all(b"\n")?;
+    match sync {
+        Sync::Fs => file.sync_all(),
+        Sync::None => Ok(()),
+    }
+}
+
+fn sync_directory(directory: impl AsFd, sync: Sync) -> io::Result<()> {
+    match sync {
+        Sync::Fs => Ok(rustix::fs::fsync(directory)?),
+        Sync::None => Ok(()),
+    }
+}

@@ -1,0 +1,35 @@
+//! What the store remembers of a layer and of an image. The command line's `--json` shows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::unpack::{Options, Report};
+
+/// `layer.json`: what a layer directory was made from, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Of the stack that this layer is the top of.
+    pub chain_id: String,
+    /// Of the stack below it; `None` for a lowest layer.
+    pub parent: Option<String>,
+    /// Of the uncompressed archive.
+    pub diff_id: String,
+    /// Of the blob as it was read.
+    pub blob: String,
+    /// Of the blob, in bytes.
+    pub size: u64,
+    /// How it was translated.
+    pub options: Options,
+    /// What was done.
+    pub report: Report,
+}
+
+/// An image that was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Of its manifest, or of its config where there was none.
+    pub digest: String,
+    /// The name it came with.
+    pub name: Option<String>,
+    /// The chain IDs of its layers, the lowest first.
+    pub layers: Vec<String>,
+}

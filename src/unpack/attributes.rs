@@ -1,0 +1,161 @@
+//! Owner, xattrs, mode and times, set in the one order that loses none of them (rule M1): an
+//! owner change clears capabilities and setuid bits, a write changes the time.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::dialect::Namespace;
+use crate::error::{Error, Result};
+use crate::meta::{Meta, Time, Xattr};
+use crate::path::{self, EntryPath};
+use crate::root::{self, Dir};
+
+use super::options::{Options, OverlayXattrs, Owners};
+use super::report::{Report, Warning};
+
+/// An inode whose attributes are to be set.
+pub enum Inode<'a> {
+    /// A file or directory that is open.
+    Open(BorrowedFd<'a>),
+    /// A name in a directory, of a type that cannot just be opened.
+    Named(&'a Dir, &'a [u8], FileType),
+}
+
+impl Inode<'_> {
+    fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
+        match self {
+            Inode::Open(fd) => root::set_owner(fd, uid, gid),
+            Inode::Named(dir, name, _) => dir.set_owner(name, uid, gid),
+        }
+    }
+
+    fn set_xattr(&self, xattr: &Xattr) -> io::Result<()> {
+        match self {
+            Inode::Open(fd) => root::set_xattr(fd, &xattr.name, &xattr.value),
+            Inode::Named(dir, name, _) => dir.set_xattr(name, &xattr.name, &xattr.value),
+        }
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        match self {
+            Inode::Open(fd) => root::set_mode(fd, mode),
+            // A symbolic link has no mode of its own.
+            Inode::Named(_, _, FileType::Symlink) => Ok(()),
+            Inode::Named(dir, name, _) => dir.set_mode(name, mode),
+        }
+    }
+
+    fn set_times(&self, time: Time) -> io::Result<()> {
+        match self {
+            Inode::Open(fd) => root::set_times(fd, time),
+            Inode::Named(dir, name, _) => dir.set_times(name, time),
+        }
+    }
+
+    /// The kernel lets only files and directories carry `user.*`.
+    fn may_carry_user_xattrs(&self) -> bool {
+        matches!(self, Inode::Open(_)) || matches!(self, Inode::Named(_, _, FileType::RegularFile))
+    }
+}
+
+/// Sets everything in `meta`, whose xattr names are as they shall be on disk.
+pub fn apply(
+    inode: &Inode<'_>,
+    meta: &Meta,
+    path: &EntryPath,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()> {
+    let fail = |doing: &str, error: io::Error| Err(system(doing, error).at_entry(path));
+    if options.owners == Owners::Image
+        && let Err(error) = inode.set_owner(meta.uid, meta.gid)
+    {
+        let doing = format!("setting the owner {}:{}", meta.uid, meta.gid);
+        return fail(&doing, error);
+    }
+    for xattr in &meta.xattrs {
+        match inode.set_xattr(xattr) {
+            Ok(()) => {}
+            Err(error) if may_be_left_out(inode, xattr, &error, options) => {
+                report.warn(Warning::XattrNotKept, path);
+            }
+            Err(error) => {
+                let doing = format!("setting xattr {}", path::display(&xattr.name));
+                return fail(&doing, error);
+            }
+        }
+    }
+    if let Err(error) = inode.set_mode(meta.mode) {
+        return fail(&format!("setting the mode {:04o}", meta.mode), error);
+    }
+    inode
+        .set_times(meta.mtime)
+        .or_else(|error| fail("setting the times", error))
+}
+
+/// Rule X2: what cannot be kept is an error, except `user.*` where no file system takes it, and
+/// what an unprivileged caller may not set.
+fn may_be_left_out(inode: &Inode<'_>, xattr: &Xattr, error: &io::Error, options: &Options) -> bool {
+    let denied = error.raw_os_error() == Some(Errno::PERM.raw_os_error());
+    let unprivileged =
+        options.owners == Owners::Caller || options.dialect.namespace == Namespace::User;
+    let is = |prefix: &[u8]| xattr.name.starts_with(prefix);
+    (is(b"user.") && !inode.may_carry_user_xattrs())
+        || (denied && unprivileged && is(b"trusted."))
+        || (denied && options.owners == Owners::Caller && is(b"security."))
+}
+
+/// A system error, with a hint where the user can act.
+pub fn system(doing: &str, error: io::Error) -> Error {
+    let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    let hint = if of(Errno::PERM) || of(Errno::ACCESS) {
+        Some("run it as root, or in a user namespace with --userxattr")
+    } else if of(Errno::OPNOTSUPP) {
+        Some("this file system cannot hold it: use a directory on ext4, xfs or btrfs")
+    } else if of(Errno::NOSPC) || of(Errno::DQUOT) {
+        Some("free some space, or use another file system")
+    } else {
+        None
+    };
+    let error = Error::system(doing, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Makes the xattrs of an entry into what is to be on disk: overlayfs's own are escaped, dropped
+/// or refused (rule X1), a label is dropped unless asked for (rule X2).
+pub fn translate_xattrs(
+    meta: &mut Meta,
+    path: &EntryPath,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()> {
+    for xattr in std::mem::take(&mut meta.xattrs) {
+        if &*xattr.name == b"security.selinux" && !options.selinux {
+            continue;
+        }
+        let Some(escaped) = options.dialect.escape(&xattr.name) else {
+            meta.xattrs.push(xattr);
+            continue;
+        };
+        match options.overlay_xattrs {
+            OverlayXattrs::Escape => meta.xattrs.push(Xattr {
+                name: escaped.into(),
+                ..xattr
+            }),
+            OverlayXattrs::Drop => report.warn(Warning::OverlayXattrDropped, path),
+            OverlayXattrs::Refuse => {
+                let name = path::display(&xattr.name);
+                return Err(Error::refused(format!("the layer brings xattr {name}"))
+                    .at_entry(path)
+                    .hint("--overlay-xattrs=escape keeps it as data"));
+            }
+        }
+    }
+    Ok(())
+}

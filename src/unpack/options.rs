@@ -1,0 +1,72 @@
+//! The choices that a caller of the engine has, with the defaults that keep the promise.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dialect::Dialect;
+
+/// How a layer is translated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// The spelling of deletions and opaque directories.
+    pub dialect: Dialect,
+    /// What becomes of xattrs in the layer that overlayfs would obey (rule X1).
+    pub overlay_xattrs: OverlayXattrs,
+    /// What becomes of a 0:0 character device in the layer (rule S1).
+    pub device_zero: DeviceZero,
+    /// Whether a parent that is a symbolic link in a lower layer is followed (rule N4); if not,
+    /// a directory masks it.
+    pub keep_dirlinks: bool,
+    /// Whether eStargz bookkeeping files are left out (rule S3).
+    pub drop_estargz: bool,
+    /// Whether `security.selinux` is kept (rule X2).
+    pub selinux: bool,
+    /// Whose the files are.
+    pub owners: Owners,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            dialect: Dialect::default(),
+            overlay_xattrs: OverlayXattrs::Escape,
+            device_zero: DeviceZero::Refuse,
+            keep_dirlinks: true,
+            drop_estargz: false,
+            selinux: false,
+            owners: Owners::Image,
+        }
+    }
+}
+
+/// What becomes of `trusted.overlay.*` (or `user.overlay.*`) xattrs that a layer brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverlayXattrs {
+    /// Written so that the mount shows them as they were and obeys none (kernel 6.7).
+    Escape,
+    /// Left out, with a warning.
+    Drop,
+    /// The layer is refused.
+    Refuse,
+}
+
+/// What becomes of a character device 0:0 in a layer, which overlayfs would read as a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceZero {
+    /// The layer is refused.
+    Refuse,
+    /// Left out, with a warning.
+    Skip,
+}
+
+/// Whose the files of a layer become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owners {
+    /// As the image says: needs root, or a user namespace that maps the ids.
+    Image,
+    /// The caller's, whatever the image says: for an unprivileged process. What it may not set
+    /// (devices, `trusted.*`, `security.*`) is left out with a warning.
+    Caller,
+}

@@ -1,0 +1,54 @@
+//! `Pending`: what an unpacked layer still needs the layers below for.
+
+use std::collections::BTreeSet;
+
+use crate::error::Result;
+use crate::lower::{Below, Markers};
+use crate::path::EntryPath;
+
+use super::report::Report;
+use super::tree::DirTree;
+
+/// A layer whose entries are on disk, and which [`crate::settle`] will finish.
+#[derive(Debug)]
+pub struct Pending {
+    /// Its directories, none of which has its attributes yet.
+    pub tree: DirTree,
+    /// The deletions that it asks for.
+    pub markers: Markers,
+    /// Names that the layer did not have when one of its paths led through them: if one of them
+    /// is a symbolic link below, the path leads elsewhere (rule N4).
+    pub(super) sought: BTreeSet<EntryPath>,
+    /// A hard link did not find its target in this layer (rule H2), or a path led in a circle.
+    pub(super) postponed: bool,
+    /// What was done so far.
+    pub report: Report,
+}
+
+impl Pending {
+    pub(super) fn new() -> Pending {
+        Pending {
+            tree: DirTree::of_root(),
+            markers: Markers::default(),
+            sought: BTreeSet::new(),
+            postponed: false,
+            report: Report::default(),
+        }
+    }
+
+    /// Whether the layer must be unpacked once more, now knowing what is below it: because of a
+    /// hard link to a lower layer, or of a parent that is a symbolic link there. Both are rare.
+    pub fn needs_second_pass(&self, below: &Below, keep_dirlinks: bool) -> Result<bool> {
+        if self.postponed {
+            return Ok(true);
+        }
+        if keep_dirlinks {
+            for path in &self.sought {
+                if below.symlink(path)?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,74 @@
+//! What was done to a layer: counts, and warnings that are counted rather than repeated.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::path::EntryPath;
+
+/// Counts of one layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Entries in the archive, markers among them.
+    pub entries: u64,
+    /// Bytes of file content that were written.
+    pub bytes: u64,
+    /// Whiteouts that were written.
+    pub deletions: u64,
+    /// Directories that were marked opaque.
+    pub opaque: u64,
+    /// What the directory does not have of the layer.
+    pub warnings: BTreeMap<Warning, Occurrences>,
+}
+
+/// How often a warning came up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurrences {
+    /// Times.
+    pub count: u64,
+    /// The first path, escaped.
+    pub first: String,
+}
+
+/// Something that the layer has and its directory has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Warning {
+    /// An xattr that this kind of file, or this caller, may not have.
+    XattrNotKept,
+    /// An xattr of overlayfs's own, with `--overlay-xattrs=drop`.
+    OverlayXattrDropped,
+    /// A 0:0 character device, with `--device-zero=skip`.
+    DeviceZeroSkipped,
+    /// A device node that this caller may not make.
+    DeviceNotMade,
+    /// An implied directory whose attributes the unknown layers below would tell.
+    ParentNotKnown,
+}
+
+impl Warning {
+    /// What it means, for people.
+    pub fn explain(self) -> &'static str {
+        match self {
+            Warning::XattrNotKept => {
+                "xattrs left out: not allowed on this file type or to this user"
+            }
+            Warning::OverlayXattrDropped => "overlayfs's own xattrs left out, as asked",
+            Warning::DeviceZeroSkipped => "0:0 character devices left out, as asked",
+            Warning::DeviceNotMade => "device nodes left out: making them needs root",
+            Warning::ParentNotKnown => {
+                "directories without an entry got 0755 0:0: --parent would tell their attributes"
+            }
+        }
+    }
+}
+
+impl Report {
+    pub(crate) fn warn(&mut self, warning: Warning, path: &EntryPath) {
+        let occurrences = self.warnings.entry(warning).or_insert_with(|| Occurrences {
+            count: 0,
+            first: path.to_string(),
+        });
+        occurrences.count += 1;
+    }
+}

@@ -1,0 +1,118 @@
+//! Where a path of the archive leads: symbolic links among its parents are followed by us, inside
+//! the layer's root, never by the kernel (rule N4).
+
+use rustix::fs::FileType;
+
+use crate::error::{Error, Result};
+use crate::lower::{MAX_SYMLINKS, reversed};
+use crate::path::EntryPath;
+
+use super::{Unpacker, system};
+
+/// What to do where a parent is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Imply a directory (rule I2).
+    Make,
+    /// Go on by name: the rest can only be in the layers below.
+    Pass,
+}
+
+/// What one component of a path is.
+enum Step {
+    Directory,
+    Symlink(Vec<u8>),
+    Nothing,
+    /// Neither a directory nor a symbolic link.
+    InTheWay,
+}
+
+impl Unpacker<'_> {
+    /// The real directory that a path means, made where it is missing; `None` if that is left to
+    /// the second pass.
+    pub(super) fn resolve(
+        &mut self,
+        path: &EntryPath,
+        missing: Missing,
+    ) -> Result<Option<EntryPath>> {
+        // What is a directory of this layer, is so by each of its components.
+        if self.pending.tree.contains(path) {
+            return Ok(Some(path.clone()));
+        }
+        let mut links = 0;
+        let mut at = EntryPath::root();
+        let mut todo = reversed(path.as_bytes());
+        while let Some(name) = todo.pop() {
+            if &*name == b".." {
+                at = at.parent().unwrap_or_default();
+                continue;
+            }
+            let next = at.join(&name)?;
+            match self.step(&next)? {
+                Step::Symlink(target) => {
+                    links += 1;
+                    if links > MAX_SYMLINKS {
+                        let error = || Error::refused("its parents are a loop of symbolic links");
+                        self.postpone(error)?;
+                        return Ok(None);
+                    }
+                    if target.starts_with(b"/") {
+                        at = EntryPath::root();
+                    }
+                    todo.extend(reversed(&target));
+                    continue;
+                }
+                Step::Nothing | Step::InTheWay if missing == Missing::Make => {
+                    self.make_directory(next.clone(), None)?;
+                }
+                Step::Directory | Step::Nothing | Step::InTheWay => {}
+            }
+            at = next;
+        }
+        Ok(Some(at))
+    }
+
+    /// The path that a hard link's target means: its parents are followed, itself is not.
+    pub(super) fn resolve_link_target(&mut self, target: &EntryPath) -> Result<Option<EntryPath>> {
+        let (parent, name) = target
+            .split()
+            .expect("the archive refuses links to the root");
+        match self.resolve(&parent, Missing::Pass)? {
+            Some(parent) => parent.join(name).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn step(&mut self, path: &EntryPath) -> Result<Step> {
+        if self.pending.tree.contains(path) {
+            return Ok(Step::Directory);
+        }
+        match self.stat(path)? {
+            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                self.read_link(path).map(Step::Symlink)
+            }
+            Some(_) => Ok(Step::InTheWay),
+            None => self.step_below(path),
+        }
+    }
+
+    /// A component that this layer has not.
+    fn step_below(&mut self, path: &EntryPath) -> Result<Step> {
+        self.pending.sought.insert(path.clone());
+        let Some(below) = self.below.filter(|_| self.options.keep_dirlinks) else {
+            return Ok(Step::Nothing);
+        };
+        if self.pending.tree.hides_below(path) {
+            return Ok(Step::Nothing);
+        }
+        Ok(below.symlink(path)?.map_or(Step::Nothing, Step::Symlink))
+    }
+
+    fn read_link(&mut self, path: &EntryPath) -> Result<Vec<u8>> {
+        let (parent, name) = path.split().expect("the root is no symbolic link");
+        self.root
+            .dir(&parent)
+            .and_then(|directory| directory.read_link(name))
+            .map_err(|error| system("reading a symbolic link", error).at_entry(path))
+    }
+}

@@ -1,0 +1,76 @@
+//! `DirTree`: the directories of one layer, as far as they stand on disk. Files are not
+//! remembered: the disk knows them.
+
+use std::collections::BTreeMap;
+
+use crate::meta::Meta;
+use crate::path::EntryPath;
+
+/// Every directory of the layer, the root among them, parents before children.
+#[derive(Debug)]
+pub struct DirTree(BTreeMap<EntryPath, DirNode>);
+
+/// One directory.
+#[derive(Debug, Default)]
+pub struct DirNode {
+    /// What its entry says; `None` while it is only implied by something below it.
+    pub meta: Option<Box<Meta>>,
+    /// It took the place of something that this layer had put there before, and that had hidden
+    /// what is below.
+    pub replaces: bool,
+}
+
+impl DirTree {
+    /// A layer with nothing but its root, implied.
+    pub fn of_root() -> DirTree {
+        DirTree(BTreeMap::from([(EntryPath::root(), DirNode::default())]))
+    }
+
+    /// Whether this path is a directory of the layer.
+    pub fn contains(&self, path: &EntryPath) -> bool {
+        self.0.contains_key(path)
+    }
+
+    /// A directory of the layer.
+    pub fn get(&self, path: &EntryPath) -> Option<&DirNode> {
+        self.0.get(path)
+    }
+
+    /// Gives a directory that is there its entry's attributes; false if it is not there.
+    pub fn describe(&mut self, path: &EntryPath, meta: &Meta) -> bool {
+        let node = self.0.get_mut(path);
+        node.map(|node| node.meta = Some(Box::new(meta.clone())))
+            .is_some()
+    }
+
+    /// Adds a directory.
+    pub fn insert(&mut self, path: EntryPath, node: DirNode) {
+        self.0.insert(path, node);
+    }
+
+    /// Forgets a directory and all below it.
+    pub fn remove(&mut self, path: &EntryPath) {
+        let below: Vec<EntryPath> = self
+            .0
+            .range(path..)
+            .map(|(known, _)| known)
+            .take_while(|known| *known == path || known.is_below(path))
+            .cloned()
+            .collect();
+        for path in below {
+            self.0.remove(&path);
+        }
+    }
+
+    /// Whether something that this layer did on the way to `path` hides whatever the layers
+    /// below have there.
+    pub fn hides_below(&self, path: &EntryPath) -> bool {
+        let replaces = |path: &EntryPath| self.get(path).is_some_and(|node| node.replaces);
+        replaces(path) || path.ancestors().any(|above| replaces(&above))
+    }
+
+    /// All directories, parents before children.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&EntryPath, &DirNode)> {
+        self.0.iter()
+    }
+}
