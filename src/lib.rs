@@ -1,5 +1,94 @@
-//! placeholder
+//! `lowerdir` turns the layers of an OCI or Docker image into directories that one overlay mount
+//! can stack.
+//!
+//! A layer is a tar archive whose deletions are files named `.wh.NAME`; overlayfs wants 0:0
+//! character devices and `trusted.overlay.opaque` instead. This crate unpacks each layer into a
+//! directory of its own, in the spelling of overlayfs, so that the mounted stack is exactly the
+//! image: whatever the order of the entries, of the layers, or of the threads.
+//!
+//! # The tour
+//!
+//! ```text
+//!   image      an OCI layout or a Docker archive: which layers, what digests, where the bytes are
+//!     │
+//!     │ one thread for each layer, in any order                        pipeline
+//!     ▼
+//!   codec      gzip, zstd, xz or plain; both digests on the way
+//!   archive    tar blocks -> entries
+//!   unpack     entries -> a directory, and a Pending: what only the layers below can tell
+//!     │
+//!     │ one after another, bottom to top                               pipeline
+//!     ▼
+//!   lower      what the finished layers below show, merged
+//!   settle     whiteouts, opaque marks, attributes of directories
+//!     │
+//!     ▼
+//!   store      verified, on disk, renamed to the chain ID: whole or absent
+//!   stack      the directories in order
+//!   mount      fsopen, lowerdir+, move_mount
+//! ```
+//!
+//! Modules stand on three floors, and import only what stands below them:
+//!
+//! | floor | modules | may |
+//! |---|---|---|
+//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`] | neither read nor write |
+//! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`store`], [`pipeline`], [`stack`], [`mount`] | everything |
+//!
+//! Comments cite the translation rules by number (W1, O3, ...); the README has the table. There is
+//! no unsafe code.
+//!
+//! # Example
+//!
+//! A layer that deletes a file, over the layer that has it, without privilege:
+//!
+//! ```
+//! use std::io::Write;
+//! use std::path::PathBuf;
+//!
+//! use lowerdir::codec::Expected;
+//! use lowerdir::dialect::{Dialect, Namespace};
+//! use lowerdir::image::Blob;
+//! use lowerdir::store::Sync;
+//! use lowerdir::{Options, Owners, Parents, unpack_layer};
+//!
+//! fn layer(name: &str) -> Result<Blob, Box<dyn std::error::Error>> {
+//!     let mut archive = tar::Builder::new(tempfile::tempfile()?);
+//!     let mut header = tar::Header::new_gnu();
+//!     header.set_mode(0o644);
+//!     header.set_size(0);
+//!     archive.append_data(&mut header, name, std::io::empty())?;
+//!     let mut file = archive.into_inner()?;
+//!     file.flush()?;
+//!     Ok(Blob::of_file(file)?)
+//! }
+//!
+//! let place = tempfile::tempdir()?;
+//! let (base, top) = (place.path().join("base"), place.path().join("top"));
+//! let options = Options {
+//!     dialect: Dialect { namespace: Namespace::User, ..Dialect::default() },
+//!     owners: Owners::Caller,
+//!     ..Options::default()
+//! };
+//! let unpack = |name, directory, parents: &[PathBuf]| {
+//!     let (blob, expected) = (layer(name)?, Expected::default());
+//!     let parents = Parents::Known(parents.to_vec());
+//!     let done = unpack_layer(&blob, &expected, directory, &parents, &options, Sync::None)?;
+//!     Ok::<_, Box<dyn std::error::Error>>(done)
+//! };
+//! unpack("etc/motd", &base, &[])?;
+//! let (report, _) = unpack("etc/.wh.motd", &top, &[base.clone()])?;
+//!
+//! assert_eq!(report.deletions, 1);
+//! let whiteout = std::fs::symlink_metadata(top.join("etc/motd"))?;
+//! assert!(std::os::unix::fs::FileTypeExt::is_char_device(&whiteout.file_type()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod archive;
 pub mod codec;
 pub mod dialect;
@@ -17,4 +106,10 @@ pub mod stack;
 pub mod store;
 pub mod unpack;
 pub mod whiteout;
+
 pub use error::{Error, Kind, Result};
+pub use image::{Image, Platform, Reference};
+pub use pipeline::{Parents, unpack_image, unpack_layer};
+pub use stack::Stack;
+pub use store::Store;
+pub use unpack::{Options, Owners};

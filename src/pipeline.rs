@@ -5,9 +5,11 @@
 //! result is the same for every number of threads. [`unpack_layer`] does one layer into one
 //! directory. Both are called by the command line; neither knows tar or overlayfs.
 
+mod single;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -20,7 +22,9 @@ use crate::path::EntryPath;
 use crate::root::Dir;
 use crate::settle::settle;
 use crate::store::{ImageRecord, Record, StagedLayer, Store, StoredLayer, Sync};
-use crate::unpack::{Options, Pending, Report, system, unpack};
+use crate::unpack::{Options, Pending, Report, unpack};
+
+pub use single::{Parents, unpack_layer};
 
 /// A layer of an unpacked image.
 #[derive(Clone, Debug)]
@@ -278,128 +282,6 @@ impl Settling<'_> {
         self.lower.insert(index, Arc::new(staged.fs()?));
         Ok(())
     }
-}
-
-/// What lies below a single layer.
-#[derive(Debug)]
-pub enum Parents {
-    /// It is not known: the directory gets the form that is right over any layers.
-    Unknown,
-    /// These layer directories, topmost first; none for a lowest layer.
-    Known(Vec<PathBuf>),
-}
-
-/// Unpacks one layer into a directory that is absent or empty. It is made beside that directory
-/// and renamed when it is complete; on an error nothing is left.
-pub fn unpack_layer(
-    blob: &Blob,
-    expected: &Expected,
-    target: &Path,
-    parents: &Parents,
-    options: &Options,
-    sync: Sync,
-) -> Result<(Report, Measured)> {
-    let view = open_parents(parents, options)?;
-    check_target(target)?;
-    let beside = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let staging = tempfile::Builder::new()
-        .prefix(".lowerdir-")
-        .tempdir_in(beside)
-        .map_err(|error| {
-            system(
-                &format!("making a directory in {}", beside.display()),
-                error,
-            )
-        })?;
-    let opening = |error| system("opening a directory beside the target", error);
-    let outer = Dir::open(staging.path()).map_err(opening)?;
-    outer.make_dir(b"fs").map_err(opening)?;
-    let directory = outer
-        .open_beneath(&EntryPath::parse(b"fs")?)
-        .map_err(opening)?;
-    let result = fill(blob, expected, &directory, view, options).and_then(|done| {
-        if sync == Sync::Fs {
-            rustix::fs::syncfs(&directory)
-                .map_err(|errno| Error::system("writing the layer to disk", errno))?;
-        }
-        publish(&outer, target, beside, sync)?;
-        Ok(done)
-    });
-    if result.is_err() {
-        // tempfile removes by path; this removes what an image may have made, by descriptor.
-        let _ = outer.remove_children();
-    }
-    result
-}
-
-fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView>> {
-    let Parents::Known(paths) = parents else {
-        return Ok(None);
-    };
-    let open = |path: &PathBuf| {
-        let opened = Dir::open(path);
-        opened
-            .map(Arc::new)
-            .map_err(|error| Error::system(format!("opening the parent {}", path.display()), error))
-    };
-    let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
-    Ok(Some(LowerView::new(layers, options.dialect)))
-}
-
-fn check_target(target: &Path) -> Result<()> {
-    let refuse = |why: &str| {
-        let text = format!("{} {why}", target.display());
-        Err(Error::system(text, io::ErrorKind::AlreadyExists)
-            .hint("name a directory that is absent or empty"))
-    };
-    match std::fs::symlink_metadata(target) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::system(
-            format!("looking at {}", target.display()),
-            error,
-        )),
-        Ok(metadata) if !metadata.is_dir() => refuse("is no directory"),
-        Ok(_) => match std::fs::read_dir(target).map(|mut names| names.next().is_none()) {
-            Ok(true) => Ok(()),
-            Ok(false) => refuse("is not empty"),
-            Err(error) => Err(Error::system(
-                format!("reading {}", target.display()),
-                error,
-            )),
-        },
-    }
-}
-
-fn fill(
-    blob: &Blob,
-    expected: &Expected,
-    directory: &Dir,
-    view: Option<LowerView>,
-    options: &Options,
-) -> Result<(Report, Measured)> {
-    let reopen = || again(directory);
-    let never = AtomicBool::new(false);
-    let (pending, measured) = read_layer(blob, expected, reopen()?, options, None, &never)?;
-    let report = finish((blob, expected), directory, pending, view, options)?;
-    Ok((report, measured))
-}
-
-/// The rename replaces an empty directory and nothing else.
-fn publish(outer: &Dir, target: &Path, beside: &Path, sync: Sync) -> Result<()> {
-    let renaming = |error: io::Error| {
-        let error = Error::system(format!("renaming the layer to {}", target.display()), error);
-        error.hint("the directory must be absent or empty, and no mount point")
-    };
-    rustix::fs::renameat(outer, "fs", rustix::fs::CWD, target)
-        .map_err(|errno| renaming(errno.into()))?;
-    if sync == Sync::Fs {
-        let parent = Dir::open(beside).map_err(renaming)?;
-        rustix::fs::fsync(&parent).map_err(|errno| renaming(errno.into()))?;
-    }
-    Ok(())
 }
 
 /// Reads a blob to its last byte into a directory, and verifies it.

@@ -1,0 +1,148 @@
+//! The house keeps its order: who may import whom, how a module opens, what is forbidden.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every module of the library, from the ground up: each may import only those before it.
+/// The floors are those of the tour in `src/lib.rs`.
+const ORDER: [(&str, u8); 17] = [
+    ("error", 0),
+    ("path", 0),
+    ("meta", 0),
+    ("whiteout", 0),
+    ("dialect", 0),
+    ("digest", 0),
+    ("archive", 1),
+    ("codec", 1),
+    ("image", 1),
+    ("root", 1),
+    ("lower", 2),
+    ("unpack", 2),
+    ("settle", 2),
+    ("store", 2),
+    ("pipeline", 2),
+    ("stack", 2),
+    ("mount", 2),
+];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every file of the library with the name of its top module and its text.
+fn modules() -> Vec<(String, PathBuf, String)> {
+    let mut files = Vec::new();
+    rust_files(&source(), &mut files);
+    let name = |path: &Path| {
+        let first = path.strip_prefix(source()).unwrap().iter().next().unwrap();
+        let first = first.to_str().unwrap();
+        first.strip_suffix(".rs").unwrap_or(first).to_string()
+    };
+    files
+        .into_iter()
+        .map(|path| (name(&path), fs::read_to_string(&path).unwrap(), path))
+        .map(|(name, text, path)| (name, path, text))
+        .filter(|(name, ..)| !["lib", "main", "cli"].contains(&name.as_str()))
+        .collect()
+}
+
+/// The modules of this crate that a text names, in `use` lines and in paths.
+fn imports(text: &str) -> BTreeSet<String> {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            rest[..end.unwrap_or(rest.len())].to_string()
+        })
+        .collect()
+}
+
+#[test]
+fn imports_point_only_downwards() {
+    let rank = |module: &str| ORDER.iter().position(|(name, _)| *name == module);
+    for (module, path, text) in modules() {
+        let own = rank(&module).unwrap_or_else(|| panic!("{module} has no place in the house"));
+        for import in imports(&text) {
+            let other = rank(&import)
+                .unwrap_or_else(|| panic!("{} imports crate::{import}", path.display()));
+            assert!(
+                other <= own,
+                "{} imports crate::{import}, which stands above it",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_guard_sees_an_upward_import() {
+    assert_eq!(
+        imports("use crate::store::Store;\nfn f() { crate::mount::umount() }\n// crate::no"),
+        BTreeSet::from(["mount".to_string(), "store".to_string()])
+    );
+}
+
+#[test]
+fn every_module_of_the_house_is_there() {
+    let here: BTreeSet<String> = modules().into_iter().map(|(name, ..)| name).collect();
+    let listed = ORDER.iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(here, listed);
+}
+
+#[test]
+fn the_ground_floor_does_no_io() {
+    for (module, path, text) in modules() {
+        let is_ground = ORDER.contains(&(module.as_str(), 0));
+        let does_io = [
+            "std::fs",
+            "rustix::",
+            "nix::mount",
+            "xattr::set",
+            "std::process",
+        ];
+        for word in does_io.into_iter().filter(|_| is_ground) {
+            assert!(!text.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_it_is_for() {
+    let mut files = Vec::new();
+    for directory in ["src", "tests", "integration"] {
+        rust_files(&source().with_file_name(directory), &mut files);
+    }
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{}", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_unsafe() {
+    for file in ["lib.rs", "main.rs"] {
+        let text = fs::read_to_string(source().join(file)).unwrap();
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{file}");
+    }
+}
+
+#[test]
+fn no_file_of_the_product_is_a_monster() {
+    for (_, path, text) in modules() {
+        let lines = text.lines().count();
+        assert!(lines <= 400, "{} has {lines} lines", path.display());
+    }
+}
