@@ -6,12 +6,12 @@
 //! directory. Both are called by the command line; neither knows tar or overlayfs.
 
 mod single;
+mod workers;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read};
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 
 use crate::codec::{Expected, LayerReader, Measured};
 use crate::digest::{Digest, chain_id};
@@ -25,6 +25,8 @@ use crate::store::{ImageRecord, Record, StagedLayer, Store, StoredLayer, Sync};
 use crate::unpack::{Options, Pending, Report, unpack};
 
 pub use single::{Parents, unpack_layer};
+
+use workers::{Arrival, LowestFailure};
 
 /// A layer of an unpacked image.
 #[derive(Clone, Debug)]
@@ -143,12 +145,6 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
     }
 }
 
-/// What a thread brings back of one layer.
-struct Arrival {
-    index: usize,
-    result: Result<(Pending, Measured)>,
-}
-
 /// Unpacks the staged layers on threads of their own, and settles them here.
 fn side_by_side(
     image: &Image,
@@ -160,47 +156,24 @@ fn side_by_side(
 ) -> Result<BTreeMap<usize, Record>> {
     let mut queue: Vec<usize> = staged.keys().copied().collect();
     queue.sort_by_key(|&index| std::cmp::Reverse(image.layers[index].blob.len()));
-    let threads = jobs.clamp(1, queue.len().max(1));
-    let queue = Mutex::new(VecDeque::from(queue));
-    let stop = AtomicBool::new(false);
-    let (sender, arrivals) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, queue, stop) = (sender.clone(), &queue, &stop);
-            scope.spawn(move || {
-                while let Some(index) = next(queue, stop) {
-                    let layer = &image.layers[index];
-                    let result = staged[&index].fs().and_then(|fs| {
-                        read_layer(&layer.blob, &layer.expected, fs, options, None, stop)
-                    });
-                    if sender.send(Arrival { index, result }).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let settling = Settling {
-            image,
-            chain,
-            staged,
-            options,
-            lower,
-            ready: BTreeMap::new(),
-            records: BTreeMap::new(),
-        };
-        settling.run(&arrivals, &stop)
+    let failure = LowestFailure::none();
+    let work = |index: usize| {
+        let layer = &image.layers[index];
+        let blob = failure.watch(index, layer.blob.open());
+        read_layer(blob, &layer.expected, staged[&index].fs()?, options, None)
+    };
+    let settling = Settling {
+        image,
+        chain,
+        staged,
+        options,
+        lower,
+        ready: BTreeMap::new(),
+        records: BTreeMap::new(),
+    };
+    workers::run(queue.into(), jobs, &failure, work, |arrivals| {
+        settling.run(arrivals, &failure)
     })
-}
-
-fn next(queue: &Mutex<VecDeque<usize>>, stop: &AtomicBool) -> Option<usize> {
-    if stop.load(Ordering::Relaxed) {
-        return None;
-    }
-    queue
-        .lock()
-        .expect("no thread panics with the lock")
-        .pop_front()
 }
 
 /// The layers of an image, settled in order as they arrive in any order.
@@ -218,38 +191,35 @@ struct Settling<'a> {
 impl Settling<'_> {
     fn run(
         mut self,
-        arrivals: &mpsc::Receiver<Arrival>,
-        stop: &AtomicBool,
+        arrivals: mpsc::Receiver<Arrival<(Pending, Measured)>>,
+        failure: &LowestFailure,
     ) -> Result<BTreeMap<usize, Record>> {
-        // Of several errors, the one of the lowest layer is told, on every run.
-        let mut failed: Option<(usize, Error)> = None;
+        let mut failed: BTreeMap<usize, Error> = BTreeMap::new();
         for Arrival { index, result } in arrivals {
-            let settled = result.and_then(|arrived| {
+            let settled = result.map_err(|error| (index, error)).and_then(|arrived| {
                 self.ready.insert(index, arrived);
                 self.settle_ready()
             });
-            if let Err(error) = settled {
-                let was_stopped = stop.swap(true, Ordering::Relaxed);
-                if !was_stopped || failed.as_ref().is_some_and(|(known, _)| index < *known) {
-                    let label = self.image.layers[index].label();
-                    failed = Some((index, error.in_layer(label)));
-                }
+            if let Err((index, error)) = settled {
+                failure.add(index);
+                failed.insert(index, error.in_layer(self.image.layers[index].label()));
             }
         }
-        match failed {
+        match failed.pop_first() {
             Some((_, error)) => Err(error),
             None => Ok(self.records),
         }
     }
 
-    fn settle_ready(&mut self) -> Result<()> {
+    /// Settles what can be: a layer above one that is missing, or failed, has to wait.
+    fn settle_ready(&mut self) -> std::result::Result<(), (usize, Error)> {
         while let Some(index) = (0..self.chain.len()).find(|index| !self.lower.contains_key(index))
         {
             let Some((pending, measured)) = self.ready.remove(&index) else {
                 return Ok(());
             };
             self.settle_one(index, pending, &measured)
-                .map_err(|error| error.in_layer(self.image.layers[index].label()))?;
+                .map_err(|error| (index, error))?;
         }
         Ok(())
     }
@@ -286,18 +256,13 @@ impl Settling<'_> {
 
 /// Reads a blob to its last byte into a directory, and verifies it.
 fn read_layer(
-    blob: &Blob,
+    blob: impl Read,
     expected: &Expected,
     directory: Dir,
     options: &Options,
     below: Option<&Below>,
-    stop: &AtomicBool,
 ) -> Result<(Pending, Measured)> {
-    let input = Stoppable {
-        inner: blob.open(),
-        stop,
-    };
-    let mut layer = LayerReader::open(input, expected.clone())?;
+    let mut layer = LayerReader::open(blob, expected.clone())?;
     let pending = unpack(&mut layer, directory, options, below)?;
     let measured = layer.finish()?;
     Ok((pending, measured))
@@ -317,15 +282,8 @@ fn finish(
         directory
             .remove_children()
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
-        let never = AtomicBool::new(false);
-        (pending, _) = read_layer(
-            blob,
-            expected,
-            again(directory)?,
-            options,
-            Some(&below),
-            &never,
-        )?;
+        let blob = blob.open();
+        (pending, _) = read_layer(blob, expected, again(directory)?, options, Some(&below))?;
     }
     settle(again(directory)?, pending, &below, options)
 }
@@ -334,19 +292,4 @@ fn again(directory: &Dir) -> Result<Dir> {
     directory
         .open_beneath(&EntryPath::root())
         .map_err(|error| Error::system("opening the layer's directory", error))
-}
-
-/// Fails the next read once another layer has failed.
-struct Stoppable<'a, R> {
-    inner: R,
-    stop: &'a AtomicBool,
-}
-
-impl<R: Read> Read for Stoppable<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.stop.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("another layer failed")),
-            false => self.inner.read(buffer),
-        }
-    }
 }

@@ -4,7 +4,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use crate::codec::{Expected, Measured};
 use crate::error::{Error, Result};
@@ -117,9 +116,7 @@ fn fill(
     view: Option<LowerView>,
     options: &Options,
 ) -> Result<(Report, Measured)> {
-    let reopen = || again(directory);
-    let never = AtomicBool::new(false);
-    let (pending, measured) = read_layer(blob, expected, reopen()?, options, None, &never)?;
+    let (pending, measured) = read_layer(blob.open(), expected, again(directory)?, options, None)?;
     let report = finish((blob, expected), directory, pending, view, options)?;
     Ok((report, measured))
 }

@@ -1,0 +1,30 @@
+//! What the product does together with a real kernel and real peers.
+//!
+//! Needs root, mounts and the programs it compares with; `make integration` brings them, and runs
+//! this target, which is no part of a plain `cargo test`.
+//!
+//! A test that cannot run here finds that out by trying, says why and passes. Under `STRICT=1`,
+//! as in CI, it fails instead.
+//!
+//! The strongest test is [`property`]: random images, unpacked, mounted, walked and compared with
+//! an in-memory [`model`] that knows nothing of overlayfs.
+
+mod generate;
+mod images;
+mod kernel;
+mod model;
+#[path = "../tests/support/oci.rs"]
+mod oci;
+mod property;
+mod scratch;
+#[path = "../tests/support/tarball.rs"]
+mod tarball;
+mod umoci;
+mod walk;
+
+/// Says why a test does not run here; an error under `STRICT=1`.
+fn skip(why: &str) {
+    let strict = std::env::var_os("STRICT").is_some_and(|value| value == "1");
+    assert!(!strict, "cannot run under STRICT=1: {why}");
+    eprintln!("skipped: {why}");
+}

@@ -1,0 +1,151 @@
+//! Where the tests with random images work: a tmpfs of their own, overlay mounts, and the product.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount,
+    unmount,
+};
+use tempfile::TempDir;
+
+/// A directory whose file system holds all that an image can hold.
+pub struct Scratch {
+    directory: TempDir,
+    is_mounted: bool,
+}
+
+impl Scratch {
+    /// A fresh tmpfs, or a directory in LOWERDIR_SCRATCH; `None`, with a word why, where the
+    /// tests cannot run.
+    pub fn new() -> Option<Scratch> {
+        let chosen = std::env::var_os("LOWERDIR_SCRATCH").map(PathBuf::from);
+        let base = chosen.clone().unwrap_or_else(std::env::temp_dir);
+        let directory = tempfile::tempdir_in(base).expect("a temporary directory");
+        let path = directory.path();
+        let tmpfs = || mount("tmpfs", path, "tmpfs", MountFlags::empty(), c"mode=0700");
+        let is_mounted = chosen.is_none() && tmpfs().is_ok();
+        let scratch = Scratch {
+            directory,
+            is_mounted,
+        };
+        match scratch.probe() {
+            Ok(()) => Some(scratch),
+            Err(error) => {
+                crate::skip(&format!(
+                    "random images need root and overlay mounts: {error}"
+                ));
+                None
+            }
+        }
+    }
+
+    /// A directory of its own for each image.
+    pub fn site(&self) -> TempDir {
+        tempfile::tempdir_in(self.directory.path()).expect("a directory for one image")
+    }
+
+    /// Tries what the tests are going to need.
+    fn probe(&self) -> io::Result<()> {
+        let site = self.site();
+        let layer = site.path().join("layer");
+        fs::create_dir_all(layer.join("d"))?;
+        for name in ["user.probe", "trusted.probe"] {
+            xattr::set(&layer, name, b"1")?;
+        }
+        let whiteout = (FileType::CharacterDevice, Mode::empty(), makedev(0, 0));
+        mknodat(CWD, layer.join("w"), whiteout.0, whiteout.1, whiteout.2)?;
+        Mounted::stack(&[layer], false, site.path()).map(drop)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.is_mounted {
+            let _ = unmount(self.directory.path(), UnmountFlags::DETACH);
+        }
+    }
+}
+
+/// A mount point, unmounted when it goes out of scope.
+pub struct Mounted(pub PathBuf);
+
+impl Mounted {
+    /// A new empty directory to mount on.
+    pub fn nothing(site: &Path) -> Mounted {
+        let target = tempfile::tempdir_in(site).expect("a mount point");
+        Mounted(target.keep())
+    }
+
+    /// Mounts layer directories, topmost first, over an empty one, without the product's help.
+    pub fn stack(layers: &[PathBuf], userxattr: bool, site: &Path) -> io::Result<Mounted> {
+        let (bottom, target) = (tempfile::tempdir_in(site)?.keep(), Mounted::nothing(site));
+        let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for layer in layers.iter().chain([&bottom]) {
+            fsconfig_set_string(&overlay, "lowerdir+", layer)?;
+        }
+        if userxattr {
+            fsconfig_set_flag(&overlay, "userxattr")?;
+        }
+        fsconfig_create(&overlay)?;
+        let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+        let tree = fsmount(&overlay, flags, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&tree, "", CWD, &target.0, flags)?;
+        Ok(target)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// One run of a program, told in full when it does not end as it should.
+pub struct Run {
+    command: String,
+    output: Output,
+}
+
+impl Run {
+    pub fn lowerdir(arguments: &[&OsStr], stdin: Option<&Path>) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        command.args(arguments).arg("--quiet");
+        let file = |path: &Path| Stdio::from(File::open(path).expect("the file was written"));
+        Run::of(command.stdin(stdin.map_or_else(Stdio::null, file)))
+    }
+
+    pub fn of(command: &mut Command) -> Run {
+        Run {
+            command: format!("{command:?}"),
+            output: command.output().expect("the program can be started"),
+        }
+    }
+
+    pub fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    /// The lines of the standard output, as paths, if it worked.
+    pub fn done(self) -> Result<Vec<PathBuf>, String> {
+        if !self.output.status.success() {
+            return Err(self.complaint("it should have worked"));
+        }
+        let lines = self.output.stdout.split(|&byte| byte == b'\n');
+        let lines = lines.filter(|line| !line.is_empty());
+        Ok(lines.map(|line| OsStr::from_bytes(line).into()).collect())
+    }
+
+    pub fn complaint(&self, what: &str) -> String {
+        let (status, stderr) = (self.output.status, self.output.stderr.escape_ascii());
+        let command = &self.command;
+        format!("{what}: {status}\n{command}\n{stderr}")
+    }
+}

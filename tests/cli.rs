@@ -1,0 +1,27 @@
+//! The command as its users see it: what it prints, its exit status, what its errors say, and
+//! what it leaves behind. Nothing here needs privilege.
+
+#[path = "support/oci.rs"]
+mod oci;
+#[path = "support/tarball.rs"]
+mod tarball;
+
+#[path = "cli/bench.rs"]
+mod bench;
+#[path = "cli/layout.rs"]
+mod layout;
+
+#[path = "cli/errors.rs"]
+mod errors;
+#[path = "cli/exit_status.rs"]
+mod exit_status;
+#[path = "cli/images.rs"]
+mod images;
+#[path = "cli/stack.rs"]
+mod stack;
+#[path = "cli/store.rs"]
+mod store;
+#[path = "cli/unpack_layer.rs"]
+mod unpack_layer;
+#[path = "cli/verification.rs"]
+mod verification;

@@ -1,0 +1,258 @@
+//! H1 to H3: hard links, within a layer and to the layers below.
+
+use std::os::unix::fs::MetadataExt;
+
+use lowerdir::{Kind, Parents};
+
+use crate::layer::{Entry, layer};
+use crate::place::Place;
+
+#[test]
+fn h1_a_link_to_an_earlier_path_is_the_same_inode() {
+    let place = Place::new();
+    let top = place.stack([layer()
+        .file("a/f", "x")
+        .hard_link("b/g", "a/f")
+        .hard_link("h", "/b//g")]);
+    assert!(top.same_inode("a/f", "b/g") && top.same_inode("a/f", "h"));
+    assert_eq!(top.get("h").nlink(), 3);
+    assert_eq!(top.report.bytes, 1);
+}
+
+#[test]
+fn h1_the_attributes_of_the_link_entry_are_not_applied() {
+    let place = Place::new();
+    let link = Entry::hard_link("g", "f").mode(0o600).mtime(1, 0);
+    let top = place.stack([layer()
+        .add(Entry::file("f", "x").mode(0o4755).mtime(77, 5))
+        .add(link.xattr("user.a", "b"))]);
+    assert_eq!((top.mode("f"), top.mtime("f")), (0o4755, (77, 5)));
+    assert!(top.xattrs("f").is_empty());
+}
+
+#[test]
+fn h1_a_link_to_a_symlink_links_the_symlink() {
+    let place = Place::new();
+    let top = place.stack([layer().file("f", "x").symlink("s", "f").hard_link("t", "s")]);
+    assert!(top.same_inode("s", "t") && !top.same_inode("s", "f"));
+    assert_eq!(top.link("t"), b"f");
+}
+
+#[test]
+fn h1_a_link_to_a_fifo_links_the_fifo() {
+    let place = Place::new();
+    let top = place.stack([layer().add(Entry::fifo("p")).hard_link("q", "p")]);
+    assert!(top.same_inode("p", "q"));
+}
+
+#[test]
+fn h1_both_names_of_a_link_may_lead_through_symlinks() {
+    let place = Place::new();
+    let top = place.stack([layer()
+        .file("usr/f", "x")
+        .symlink("u", "/usr")
+        .hard_link("u/g", "u/f")]);
+    assert!(top.same_inode("usr/f", "usr/g"));
+}
+
+#[test]
+fn h1_a_link_replaces_what_had_its_name() {
+    let place = Place::new();
+    let top = place.stack([layer().file("f", "x").file("d/e/g", "").hard_link("d", "f")]);
+    assert!(top.same_inode("d", "f"));
+}
+
+#[test]
+fn h1_a_link_to_itself_changes_nothing() {
+    let place = Place::new();
+    let top = place.stack([layer().file("f", "x").hard_link("./f", "f")]);
+    assert_eq!(top.read("f"), b"x");
+    assert_eq!(top.get("f").nlink(), 1);
+}
+
+#[test]
+fn h1_a_replaced_name_leaves_the_other_names_of_its_inode() {
+    let place = Place::new();
+    let top = place.stack([layer()
+        .file("f", "old")
+        .hard_link("g", "f")
+        .file("f", "new")]);
+    assert_eq!(
+        (top.read("f"), top.read("g")),
+        (b"new".into(), b"old".into())
+    );
+}
+
+#[test]
+fn h2_a_link_to_a_lower_file_copies_it_up_with_its_attributes() {
+    let place = Place::new();
+    let below = Entry::file("d/f", "content").mode(0o4750).mtime(-3, 9);
+    let top = place.stack([
+        layer()
+            .add(Entry::dir("d").mode(0o711))
+            .add(below.xattr("user.a", "b")),
+        layer().add(Entry::hard_link("g", "d/f").mode(0o600).mtime(1, 1)),
+    ]);
+    assert_eq!(top.read("g"), b"content");
+    assert!(top.same_inode("g", "d/f"));
+    assert_eq!((top.mode("g"), top.mtime("g")), (0o4750, (-3, 9)));
+    assert_eq!(top.xattr("g", "user.a").unwrap(), b"b");
+    assert_eq!(top.mode("d"), 0o711);
+}
+
+#[test]
+fn h2_all_lower_names_of_the_inode_come_along() {
+    let place = Place::new();
+    let below = layer()
+        .file("a", "x")
+        .hard_link("d/b", "a")
+        .hard_link("c", "a");
+    let top = place.stack([below, layer().hard_link("new", "d/b")]);
+    for name in ["a", "d/b", "c"] {
+        assert!(top.same_inode("new", name), "{name}");
+    }
+    assert_eq!(top.get("new").nlink(), 4);
+}
+
+#[test]
+fn h2_lower_names_that_this_layer_replaces_or_deletes_do_not_come_along() {
+    let place = Place::new();
+    let below = layer()
+        .file("a", "x")
+        .hard_link("replaced", "a")
+        .hard_link("deleted", "a");
+    let upper = layer()
+        .file("replaced", "own")
+        .hard_link("new", "a")
+        .whiteout("deleted");
+    let top = place.stack([below, upper]);
+    assert!(top.same_inode("new", "a"));
+    assert_eq!(top.read("replaced"), b"own");
+    assert!(top.is_whiteout("deleted"));
+    assert_eq!(top.get("new").nlink(), 2);
+}
+
+#[test]
+fn h2_a_lower_symlink_and_a_lower_fifo_are_copied_as_they_are() {
+    let place = Place::new();
+    let below = layer().symlink("s", "to/nothing").add(Entry::fifo("p"));
+    let top = place.stack([below, layer().hard_link("t", "s").hard_link("q", "p")]);
+    assert_eq!(top.link("t"), b"to/nothing");
+    assert!(top.same_inode("s", "t") && top.same_inode("p", "q"));
+}
+
+#[test]
+fn h2_the_target_may_lead_through_a_lower_symlink() {
+    let place = Place::new();
+    let below = layer().file("usr/f", "x").symlink("u", "usr");
+    let top = place.stack([below, layer().hard_link("g", "u/f")]);
+    assert!(top.same_inode("g", "usr/f"));
+    assert_eq!(top.names("."), ["g", "usr"]);
+}
+
+#[test]
+fn h2_the_topmost_of_several_lower_files_is_meant() {
+    let place = Place::new();
+    let top = place.stack([
+        layer().file("f", "bottom"),
+        layer().file("f", "middle"),
+        layer().hard_link("g", "f"),
+    ]);
+    assert_eq!(top.read("g"), b"middle");
+}
+
+#[test]
+fn h2_the_files_of_the_layer_below_stay_as_they_were() {
+    let place = Place::new();
+    let below = layer().file("f", "x").hard_link("e", "f");
+    let done = place
+        .try_stack(&[below, layer().hard_link("g", "f").file("f", "new")])
+        .unwrap();
+    assert_eq!(done[0].read("f"), b"x");
+    assert_eq!(done[0].get("f").nlink(), 2);
+    assert_eq!(done[1].read("g"), b"x");
+    assert_eq!(done[1].read("f"), b"new");
+}
+
+/// At that point of the archive the lower file is what the name means.
+#[test]
+fn h3_a_link_to_a_path_that_comes_later_means_the_lower_file() {
+    let place = Place::new();
+    let upper = layer().hard_link("g", "f").file("f", "later");
+    let top = place.stack([layer().file("f", "below"), upper]);
+    assert_eq!(top.read("g"), b"below");
+    assert_eq!(top.read("f"), b"later");
+}
+
+#[test]
+fn h3_a_link_to_a_later_path_or_to_nothing_is_refused_naming_both() {
+    for upper in [
+        layer().hard_link("d/g", "e/f").file("e/f", ""),
+        layer().hard_link("d/g", "e/f"),
+    ] {
+        let error = Place::new().refused([layer().file("x", ""), upper]);
+        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(error.entry(), Some("d/g"));
+        assert!(error.to_string().contains("e/f"), "{error}");
+    }
+}
+
+#[test]
+fn h3_a_link_to_what_this_layer_deletes_is_refused() {
+    for upper in [
+        layer().hard_link("g", "f").whiteout("f"),
+        layer().opaque("").hard_link("g", "f"),
+    ] {
+        let error = Place::new().refused([layer().file("f", ""), upper]);
+        assert_eq!(error.kind(), Kind::Refused);
+    }
+}
+
+#[test]
+fn h3_a_link_to_what_a_layer_between_deleted_is_refused() {
+    let layers = [
+        layer().file("f", ""),
+        layer().whiteout("f"),
+        layer().hard_link("g", "f"),
+    ];
+    assert_eq!(Place::new().refused(layers).kind(), Kind::Refused);
+}
+
+#[test]
+fn h3_a_link_to_a_directory_is_refused() {
+    let own = layer().dir("d").hard_link("g", "d");
+    assert_eq!(Place::new().refused([own]).kind(), Kind::Refused);
+    let error = Place::new().refused([layer().dir("d"), layer().hard_link("g", "d")]);
+    assert_eq!(error.kind(), Kind::Refused);
+}
+
+#[test]
+fn h3_a_link_to_the_root_is_refused() {
+    for target in ["", "/", "./"] {
+        let error = Place::new().refused([layer().hard_link("g", target)]);
+        assert_eq!(error.kind(), Kind::Refused);
+    }
+}
+
+#[test]
+fn h3_a_link_whose_target_is_inside_what_it_replaces_is_refused() {
+    let error = Place::new().refused([layer().file("d/f", "").hard_link("d", "d/f")]);
+    assert_eq!(error.kind(), Kind::Refused);
+}
+
+#[test]
+fn h3_a_link_over_unknown_layers_is_refused() {
+    let place = Place::new();
+    let upper = layer().hard_link("g", "f");
+    let error = place.try_unpack("alone", &upper, Parents::Unknown);
+    assert_eq!(error.err().unwrap().kind(), Kind::Refused);
+    assert!(place.names().is_empty());
+}
+
+#[test]
+fn h3_a_link_with_dot_dot_is_refused() {
+    for target in ["../f", "d/../f", ".."] {
+        let error = Place::new().refused([layer().file("f", "").hard_link("g", target)]);
+        assert_eq!(error.kind(), Kind::Refused, "{target}");
+    }
+}

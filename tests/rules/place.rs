@@ -1,0 +1,158 @@
+//! A place to unpack layers in, without privilege: the `user.overlay.*` dialect, files that belong
+//! to the caller, directories below one temporary directory.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use lowerdir::codec::Expected;
+use lowerdir::dialect::{Dialect, Namespace};
+use lowerdir::image::Blob;
+use lowerdir::store::Sync;
+use lowerdir::{Error, Options, Owners, Parents, Result, unpack_layer};
+use tempfile::TempDir;
+
+use crate::layer::Layer;
+use crate::layer_dir::LayerDir;
+
+/// A temporary directory, and how layers are translated in it.
+pub struct Place {
+    directory: TempDir,
+    options: Options,
+}
+
+/// The options that need no privilege.
+pub fn unprivileged() -> Options {
+    Options {
+        dialect: Dialect {
+            namespace: Namespace::User,
+            ..Dialect::default()
+        },
+        owners: Owners::Caller,
+        ..Options::default()
+    }
+}
+
+/// An unnamed file with these bytes.
+pub fn blob(bytes: &[u8]) -> Blob {
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(bytes).expect("room for a layer");
+    Blob::of_file(file).expect("it is a file")
+}
+
+impl Place {
+    pub fn new() -> Place {
+        Place::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Options)) -> Place {
+        let mut options = unprivileged();
+        change(&mut options);
+        Place {
+            directory: TempDir::new().expect("a temporary directory"),
+            options,
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Unpacks one layer into the directory `name`, which nothing has to hold before.
+    pub fn try_unpack(&self, name: &str, layer: &Layer, parents: Parents) -> Result<LayerDir> {
+        self.try_unpack_tar(name, &layer.tar(), parents)
+    }
+
+    /// The same, of an archive that is spelled byte by byte.
+    pub fn try_unpack_tar(&self, name: &str, tar: &[u8], parents: Parents) -> Result<LayerDir> {
+        let target = self.path().join(name);
+        let (blob, expected) = (blob(tar), Expected::default());
+        let (report, _) = unpack_layer(
+            &blob,
+            &expected,
+            &target,
+            &parents,
+            &self.options,
+            Sync::None,
+        )?;
+        Ok(LayerDir::new(target, report))
+    }
+
+    /// Unpacks layers over each other, the lowest first.
+    pub fn try_stack(&self, layers: &[Layer]) -> Result<Vec<LayerDir>> {
+        let mut done: Vec<LayerDir> = Vec::new();
+        for (index, layer) in layers.iter().enumerate() {
+            let below: Vec<PathBuf> = done.iter().rev().map(|dir| dir.path().into()).collect();
+            done.push(self.try_unpack(&index.to_string(), layer, Parents::Known(below))?);
+        }
+        Ok(done)
+    }
+
+    /// The topmost of layers that are unpacked over each other, the lowest first.
+    pub fn stack<const N: usize>(&self, layers: [Layer; N]) -> LayerDir {
+        let mut done = self.try_stack(&layers).expect("the layers are good");
+        done.pop().expect("at least one layer")
+    }
+
+    /// A lowest layer, of an archive that is spelled byte by byte.
+    pub fn bottom_tar(&self, tar: &[u8]) -> LayerDir {
+        self.try_unpack_tar("0", tar, Parents::Known(Vec::new()))
+            .expect("the layer is good")
+    }
+
+    /// A layer of which nobody said what is below it.
+    pub fn alone(&self, layer: Layer) -> LayerDir {
+        self.try_unpack("alone", &layer, Parents::Unknown)
+            .expect("the layer is good")
+    }
+
+    /// The error of the topmost of some layers, of which nothing is left.
+    pub fn refused<const N: usize>(&self, layers: [Layer; N]) -> Error {
+        let Err(error) = self.try_stack(&layers) else {
+            panic!("the layer was taken");
+        };
+        let left = self.names();
+        assert_eq!(left.len(), N - 1, "left: {left:?}");
+        error
+    }
+
+    /// What is in the temporary directory, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.path())
+            .expect("the directory is there")
+            .map(|entry| entry.expect("an entry").file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A file beside the layers, as something that no layer may touch.
+    pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path().join(name);
+        File::create(&path)
+            .and_then(|mut file| file.write_all(content))
+            .expect("a file beside the layers");
+        path
+    }
+}
+
+/// Layers may hold directories that their owner cannot write in.
+impl Drop for Place {
+    fn drop(&mut self) {
+        make_removable(self.path());
+    }
+}
+
+pub fn make_removable(path: &Path) {
+    let Ok(entries) = fs::read_dir(path) else {
+        return;
+    };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o700));
+            make_removable(&path);
+        }
+    }
+}

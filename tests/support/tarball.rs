@@ -1,0 +1,324 @@
+//! Writes layer tars byte by byte, so that a test decides every field and every record.
+//!
+//! ```ignore
+//! let layer = LayerBuilder::new()
+//!     .dir("etc", 0o755)
+//!     .file("etc/passwd", Meta::new(0o644).time(-1, 500_000_000), "root")
+//!     .whiteout("etc/shadow")
+//!     .finish();
+//! ```
+//!
+//! A mode stands for a whole [`Meta`]: owner 0:0, time 0, no xattrs. What ustar cannot hold goes
+//! into a PAX header of its own. For what no honest writer emits there are [`header`], [`seal`],
+//! [`pax_header`], [`padded`] and [`LayerBuilder::raw`].
+
+// Each test target uses its own part of this.
+#![allow(dead_code)]
+
+/// A tar block.
+pub const BLOCK: usize = 512;
+
+/// The attributes of an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    pub mode: u32,
+    pub uid: u64,
+    pub gid: u64,
+    /// Whole seconds, rounded down, and the nanoseconds since then: -0.5 s is `(-1, 500_000_000)`.
+    pub mtime: (i64, u32),
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Meta {
+    pub fn new(mode: u32) -> Meta {
+        Meta {
+            mode,
+            ..Meta::default()
+        }
+    }
+
+    pub fn owner(mut self, uid: u64, gid: u64) -> Meta {
+        (self.uid, self.gid) = (uid, gid);
+        self
+    }
+
+    pub fn time(mut self, seconds: i64, nanoseconds: u32) -> Meta {
+        self.mtime = (seconds, nanoseconds);
+        self
+    }
+
+    pub fn xattr(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Meta {
+        let pair = (name.as_ref().to_vec(), value.as_ref().to_vec());
+        self.xattrs.push(pair);
+        self
+    }
+}
+
+impl From<u32> for Meta {
+    fn from(mode: u32) -> Meta {
+        Meta::new(mode)
+    }
+}
+
+/// What an entry makes. Devices are (major, minor).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Dir,
+    File(Vec<u8>),
+    Symlink(Vec<u8>),
+    Hardlink(Vec<u8>),
+    Fifo,
+    Char(u32, u32),
+    Block(u32, u32),
+}
+
+impl Kind {
+    fn typeflag(&self) -> u8 {
+        match self {
+            Kind::File(_) => b'0',
+            Kind::Hardlink(_) => b'1',
+            Kind::Symlink(_) => b'2',
+            Kind::Char(..) => b'3',
+            Kind::Block(..) => b'4',
+            Kind::Dir => b'5',
+            Kind::Fifo => b'6',
+        }
+    }
+
+    fn device(&self) -> (u32, u32) {
+        match *self {
+            Kind::Char(major, minor) | Kind::Block(major, minor) => (major, minor),
+            _ => (0, 0),
+        }
+    }
+}
+
+/// One entry, under the name that the archive spells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: Vec<u8>,
+    pub kind: Kind,
+    pub meta: Meta,
+}
+
+/// A layer that grows by one entry a call.
+#[derive(Clone, Default)]
+pub struct LayerBuilder(Vec<u8>);
+
+impl LayerBuilder {
+    pub fn new() -> LayerBuilder {
+        LayerBuilder::default()
+    }
+
+    pub fn dir(self, name: impl AsRef<[u8]>, meta: impl Into<Meta>) -> Self {
+        self.made(name, Kind::Dir, meta)
+    }
+
+    pub fn file(
+        self,
+        name: impl AsRef<[u8]>,
+        meta: impl Into<Meta>,
+        content: impl AsRef<[u8]>,
+    ) -> Self {
+        self.made(name, Kind::File(content.as_ref().to_vec()), meta)
+    }
+
+    pub fn symlink(self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
+        self.made(name, Kind::Symlink(target.as_ref().to_vec()), 0o777)
+    }
+
+    pub fn hardlink(self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
+        self.made(name, Kind::Hardlink(target.as_ref().to_vec()), 0o644)
+    }
+
+    pub fn fifo(self, name: impl AsRef<[u8]>, meta: impl Into<Meta>) -> Self {
+        self.made(name, Kind::Fifo, meta)
+    }
+
+    pub fn chardev(
+        self,
+        name: impl AsRef<[u8]>,
+        meta: impl Into<Meta>,
+        (major, minor): (u32, u32),
+    ) -> Self {
+        self.made(name, Kind::Char(major, minor), meta)
+    }
+
+    pub fn blockdev(
+        self,
+        name: impl AsRef<[u8]>,
+        meta: impl Into<Meta>,
+        (major, minor): (u32, u32),
+    ) -> Self {
+        self.made(name, Kind::Block(major, minor), meta)
+    }
+
+    /// Deletes `path`: an empty file `.wh.NAME` beside it.
+    pub fn whiteout(self, path: impl AsRef<[u8]>) -> Self {
+        let path = path.as_ref();
+        let name = path.iter().rposition(|&byte| byte == b'/');
+        let (parent, name) = path.split_at(name.map_or(0, |slash| slash + 1));
+        self.file([parent, b".wh.", name].concat(), 0, "")
+    }
+
+    /// Empties the directory `path` of what is below: an empty file `.wh..wh..opq` in it; `""` is
+    /// the root.
+    pub fn opaque(self, path: impl AsRef<[u8]>) -> Self {
+        match path.as_ref() {
+            b"" => self.file(".wh..wh..opq", 0, ""),
+            path => self.file([path, b"/.wh..wh..opq"].concat(), 0, ""),
+        }
+    }
+
+    /// Any entry, with a PAX header before it where ustar is too small.
+    pub fn entry(mut self, entry: &Entry) -> Self {
+        let Entry { name, kind, meta } = entry;
+        let (link, content): (&[u8], &[u8]) = match kind {
+            Kind::File(content) => (b"", content),
+            Kind::Symlink(target) | Kind::Hardlink(target) => (target, b""),
+            _ => (b"", b""),
+        };
+        let records = records(name, link, meta, content.len());
+        if !records.is_empty() {
+            self.0.extend(pax_header(&records));
+        }
+        let mut block = header(kind.typeflag(), name, link, meta, content.len() as u64);
+        let (major, minor) = kind.device();
+        octal(&mut block[329..337], major.into());
+        octal(&mut block[337..345], minor.into());
+        seal(&mut block);
+        self.raw(block).raw(padded(content))
+    }
+
+    /// These bytes as they are.
+    pub fn raw(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.0.extend_from_slice(bytes.as_ref());
+        self
+    }
+
+    /// The tar with its end-of-archive blocks.
+    pub fn finish(self) -> Vec<u8> {
+        self.raw([0; 2 * BLOCK]).0
+    }
+
+    /// The tar without them.
+    pub fn finish_without_end(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn made(self, name: impl AsRef<[u8]>, kind: Kind, meta: impl Into<Meta>) -> Self {
+        let (name, meta) = (name.as_ref().to_vec(), meta.into());
+        self.entry(&Entry { name, kind, meta })
+    }
+}
+
+/// A ustar header block: names are cut and numbers that do not fit are 0 (their place is a PAX
+/// header before it).
+pub fn header(typeflag: u8, name: &[u8], link: &[u8], meta: &Meta, size: u64) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    let seconds = u64::try_from(meta.mtime.0).unwrap_or(0);
+    text(&mut block[..100], name);
+    octal(&mut block[100..108], meta.mode.into());
+    octal(&mut block[108..116], meta.uid);
+    octal(&mut block[116..124], meta.gid);
+    octal(&mut block[124..136], size);
+    octal(&mut block[136..148], seconds);
+    block[156] = typeflag;
+    text(&mut block[157..257], link);
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    octal(&mut block[329..337], 0);
+    octal(&mut block[337..345], 0);
+    seal(&mut block);
+    block
+}
+
+/// Writes the checksum again, after a test has changed a header.
+pub fn seal(block: &mut [u8; BLOCK]) {
+    block[148..156].fill(b' ');
+    let sum: u64 = block.iter().map(|&byte| u64::from(byte)).sum();
+    octal(&mut block[148..155], sum);
+}
+
+/// One PAX record: its length, which counts its own digits, the key and the value.
+pub fn pax_record(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Vec<u8> {
+    let rest = [b" ", key.as_ref(), b"=", value.as_ref(), b"\n"].concat();
+    let mut length = rest.len();
+    while length != rest.len() + length.to_string().len() {
+        length = rest.len() + length.to_string().len();
+    }
+    [length.to_string().into_bytes(), rest].concat()
+}
+
+/// A PAX header (type `x`) for the entry that follows, with these records one after another.
+pub fn pax_header(records: &[u8]) -> Vec<u8> {
+    let size = records.len() as u64;
+    let block = header(b'x', b"PaxHeaders/0", b"", &Meta::new(0o644), size);
+    [block.to_vec(), padded(records)].concat()
+}
+
+/// Content, filled up with zeroes to whole blocks.
+pub fn padded(content: &[u8]) -> Vec<u8> {
+    let mut bytes = content.to_vec();
+    bytes.resize(content.len().next_multiple_of(BLOCK), 0);
+    bytes
+}
+
+/// The PAX records for what ustar cannot hold.
+fn records(name: &[u8], link: &[u8], meta: &Meta, size: usize) -> Vec<u8> {
+    let mut records = Vec::new();
+    let mut add = |key: &[u8], value: &[u8]| records.extend(pax_record(key, value));
+    for (key, value, room) in [("path", name, 100), ("linkpath", link, 100)] {
+        if value.len() > room {
+            add(key.as_bytes(), value);
+        }
+    }
+    for (key, number, digits) in [
+        ("uid", meta.uid, 7),
+        ("gid", meta.gid, 7),
+        ("size", size as u64, 11),
+    ] {
+        if !fits(number, digits) {
+            add(key.as_bytes(), number.to_string().as_bytes());
+        }
+    }
+    let (seconds, nanoseconds) = meta.mtime;
+    if nanoseconds != 0 || u64::try_from(seconds).map_or(true, |seconds| !fits(seconds, 11)) {
+        add(b"mtime", decimal(seconds, nanoseconds).as_bytes());
+    }
+    for (xattr, value) in &meta.xattrs {
+        add(&[b"SCHILY.xattr.", xattr.as_slice()].concat(), value);
+    }
+    records
+}
+
+/// A time as PAX writes it: -0.5 s is `-0.500000000`, not `-1.5`.
+fn decimal(seconds: i64, nanoseconds: u32) -> String {
+    let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    let sign = if total < 0 { "-" } else { "" };
+    let (whole, part) = (total.abs() / 1_000_000_000, total.abs() % 1_000_000_000);
+    match part {
+        0 => format!("{sign}{whole}"),
+        _ => format!("{sign}{whole}.{part:09}"),
+    }
+}
+
+fn fits(number: u64, digits: u32) -> bool {
+    number < 8_u64.pow(digits)
+}
+
+/// Octal digits and a NUL; 0 where there are too many.
+fn octal(field: &mut [u8], number: u64) {
+    let digits = field.len() - 1;
+    let number = if fits(number, digits as u32) {
+        number
+    } else {
+        0
+    };
+    field[..digits].copy_from_slice(format!("{number:0digits$o}").as_bytes());
+    field[digits] = 0;
+}
+
+fn text(field: &mut [u8], value: &[u8]) {
+    let length = value.len().min(field.len());
+    field[..length].copy_from_slice(&value[..length]);
+}
