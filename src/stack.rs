@@ -25,10 +25,14 @@ pub struct Stack {
 
 impl Stack {
     /// Takes layer directories, topmost first. Overlayfs wants two of them where there is no
-    /// upperdir, so `empty`, an empty directory, goes below a single one.
+    /// upperdir, never the same one twice: the `empty` ones go below what is too little.
     ///
     /// Errors: more than the kernel takes ([`Kind::Limit`](crate::Kind::Limit)).
-    pub fn new(mut directories: Vec<PathBuf>, empty: PathBuf, dialect: Dialect) -> Result<Stack> {
+    pub fn new(
+        mut directories: Vec<PathBuf>,
+        empty: [PathBuf; 2],
+        dialect: Dialect,
+    ) -> Result<Stack> {
         if directories.len() > MAX_LAYERS {
             let text = format!(
                 "{} layers; the kernel stacks at most {MAX_LAYERS}",
@@ -36,9 +40,8 @@ impl Stack {
             );
             return Err(Error::limit(text));
         }
-        if directories.len() < 2 {
-            directories.push(empty);
-        }
+        let lacking = 2usize.saturating_sub(directories.len());
+        directories.extend(empty.into_iter().take(lacking));
         Ok(Stack {
             directories,
             dialect,

@@ -9,7 +9,7 @@
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
 //!   layers/sha256/<chain ID>/layer.json  see Record
 //!   images/sha256-<digest>.json          see ImageRecord
-//!   empty/                               the bottom of a stack that has but one layer
+//!   empty/1, empty/2                     the bottom of a stack of fewer than two layers
 //!   staging/<random>/<number>/           the same as a layer's directory, in the making
 //! ```
 
@@ -33,6 +33,7 @@ pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
 
 const FS: &str = "fs";
+const EMPTY: [&str; 2] = ["empty/1", "empty/2"];
 const LAYER_JSON: &str = "layer.json";
 
 /// When a layer counts as written.
@@ -94,6 +95,8 @@ impl Store {
             "images",
             "staging",
             "empty",
+            EMPTY[0],
+            EMPTY[1],
         ] {
             store.make_dir(name)?;
         }
@@ -146,9 +149,9 @@ impl Store {
         &self.path
     }
 
-    /// A directory that is always empty.
-    pub fn empty_directory(&self) -> PathBuf {
-        self.path.join("empty")
+    /// Two directories that are always empty, for stacks of too few layers.
+    pub fn empty_directories(&self) -> [PathBuf; 2] {
+        EMPTY.map(|name| self.path.join(name))
     }
 
     /// The layer of a chain ID, if it is there.

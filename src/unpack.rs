@@ -59,16 +59,7 @@ pub fn unpack(
     options: &Options,
     below: Option<&Below>,
 ) -> Result<Pending> {
-    // A default ACL that the directory inherited would go on to everything made in it.
-    match rustix::fs::fremovexattr(&directory, "system.posix_acl_default") {
-        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-        Err(errno) => {
-            return Err(system(
-                "removing the default ACL of the directory",
-                errno.into(),
-            ));
-        }
-    }
+    remove_inherited_acls(&directory)?;
     let mut archive = Archive::new(BufReader::with_capacity(BUFFER, layer));
     let mut unpacker = Unpacker {
         options,
@@ -83,6 +74,18 @@ pub fn unpack(
             .map_err(|error| error.at_entry(&entry.path))?;
     }
     Ok(unpacker.pending)
+}
+
+/// ACLs that the directory got from the one around it are not the layer's, and would go on to
+/// everything made in it.
+fn remove_inherited_acls(directory: &Dir) -> Result<()> {
+    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+        match rustix::fs::fremovexattr(directory, acl) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(system("removing an inherited ACL", errno.into())),
+        }
+    }
+    Ok(())
 }
 
 struct Unpacker<'a> {

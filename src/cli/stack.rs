@@ -15,7 +15,7 @@ use super::{Global, ImageArgs, print_paths};
 ///
 /// One line: the layer directories, topmost first, joined by colons, with colons, commas and
 /// backslashes escaped. Below a single layer stands an empty directory, because overlayfs wants
-/// two where there is no upperdir.
+/// two directories where there is no upperdir.
 #[derive(Debug, Args)]
 pub struct Stack {
     #[command(flatten)]
@@ -44,5 +44,5 @@ pub fn of_image(image: &ImageArgs, store: &Store) -> lowerdir::Result<stack::Sta
     let top = layers.last();
     let dialect = top.map_or_else(Dialect::default, |layer| layer.record.options.dialect);
     let directories = layers.into_iter().rev().map(|layer| layer.path);
-    stack::Stack::new(directories.collect(), store.empty_directory(), dialect)
+    stack::Stack::new(directories.collect(), store.empty_directories(), dialect)
 }
