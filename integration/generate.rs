@@ -144,7 +144,7 @@ impl Stack {
                 }
             })
         });
-        let xattrs = self.places().flat_map(|(layer, entry)| {
+        let xattrs = self.places().flat_map(move |(layer, entry)| {
             (0..self.layers[layer][entry].meta.xattrs.len()).map(move |xattr| {
                 self.changed(layer, |layer| drop(layer[entry].meta.xattrs.remove(xattr)))
             })
@@ -160,7 +160,7 @@ impl Stack {
             .chain(metas)
             .chain(contents);
         let all = all.chain(xattrs).chain([plain]);
-        all.filter(|smaller| smaller != self && !smaller.layers.is_empty())
+        all.filter(move |smaller| smaller != self && !smaller.layers.is_empty())
     }
 
     fn places(&self) -> impl Iterator<Item = (usize, usize)> {
@@ -283,7 +283,7 @@ impl Generator<'_> {
         };
         for _ in 0..more {
             if path.split(|&byte| byte == b'/').count() < 4 {
-                path = joined(&path, self.dice.pick(self.names));
+                path = joined(&path, self.dice.pick::<Vec<u8>>(self.names));
             }
         }
         path
@@ -305,14 +305,10 @@ impl Generator<'_> {
                 1 + self.dice.below(500) as u32,
                 self.dice.below(70_000) as u32,
             ),
-            _ => *self
-                .dice
-                .pick(&[
-                    &Kind::Block(8, 1),
-                    &Kind::Block(0, 0),
-                    &Kind::Block(4095, 9),
-                ])
-                .to_owned(),
+            _ => {
+                let (major, minor) = *self.dice.pick(&[(8, 1), (0, 0), (4095, 9)]);
+                Kind::Block(major, minor)
+            }
         };
         let (name, meta) = (self.path(), self.meta(&kind));
         Entry { name, kind, meta }
@@ -332,14 +328,14 @@ impl Generator<'_> {
         let path = self.path();
         match self.dice.below(20) {
             0..5 => path,
-            5..10 => joined(b"", self.dice.pick(self.names)),
+            5..10 => joined(b"", self.dice.pick::<Vec<u8>>(self.names)),
             10..13 => [b"/", path.as_slice()].concat(),
             13..15 => [b"../", path.as_slice()].concat(),
             15 => [
                 b"../../../",
                 path.as_slice(),
                 b"/../",
-                self.dice.pick(self.names),
+                self.dice.pick::<Vec<u8>>(self.names),
             ]
             .concat(),
             16 => [b"./", path.as_slice(), b"//"].concat(),

@@ -16,6 +16,7 @@ mod model;
 #[path = "../tests/support/oci.rs"]
 mod oci;
 mod property;
+mod root_rules;
 mod scratch;
 #[path = "../tests/support/tarball.rs"]
 mod tarball;

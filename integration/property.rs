@@ -106,7 +106,6 @@ fn every_dialect_mounts_as_the_same_tree() {
 pub struct Image<'a> {
     site: &'a Path,
     layout: PathBuf,
-    stack: &'a Stack,
     chain_ids: Vec<String>,
     /// What may be looked up anywhere.
     names: BTreeSet<Vec<u8>>,
@@ -123,7 +122,6 @@ impl Image<'_> {
         Image {
             site,
             layout,
-            stack,
             chain_ids: chain_ids(&diff_ids(tars.iter().map(|(tar, _)| tar))),
             names: names(stack),
         }
@@ -285,7 +283,8 @@ fn names(stack: &Stack) -> BTreeSet<Vec<u8>> {
         .collect()
 }
 
-fn stacks() -> u64 {
+/// How many random images a test is to try.
+pub fn stacks() -> u64 {
     number_from("LOWERDIR_STACKS").unwrap_or(2000)
 }
 

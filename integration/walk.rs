@@ -22,8 +22,11 @@ pub struct Walk {
     pub listing: Listing,
     faults: Vec<String>,
     /// Of each inode that is no directory: how many names it says it has, and its paths.
-    inodes: BTreeMap<(u64, u64), (u64, Vec<Vec<u8>>)>,
+    inodes: BTreeMap<(u64, u64), Names>,
 }
+
+/// How many names an inode says it has, and its paths.
+type Names = (u64, Vec<Vec<u8>>);
 
 impl Walk {
     /// Walks the tree at `root`. `names` are looked up in every directory in which readdir does

@@ -163,21 +163,13 @@ impl Dir {
 
     /// Removes a name, and all below it if it is a directory. Absent is fine.
     pub fn remove_tree(&self, name: &[u8]) -> io::Result<()> {
-        match rustix::fs::unlinkat(self, name, AtFlags::empty()) {
+        match self.unlink(name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::ISDIR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let directory = match rustix::fs::openat(self, name, DIRECTORY, Mode::empty()) {
-            // Not root, and the image says that nobody may look inside.
-            Err(Errno::ACCESS) => {
-                rustix::fs::chmodat(self, name, Mode::RWXU, AtFlags::empty())?;
-                rustix::fs::openat(self, name, DIRECTORY, Mode::empty())?
-            }
-            other => other?,
-        };
-        Dir(directory).remove_children()?;
-        Ok(rustix::fs::unlinkat(self, name, AtFlags::REMOVEDIR)?)
+        self.open_for_removal(name)?.remove_children()?;
+        Ok(self.unlink(name, AtFlags::REMOVEDIR)?)
     }
 
     /// Empties this directory. Deep trees cost memory, not descriptors or stack.
@@ -185,37 +177,60 @@ impl Dir {
         // Each directory comes twice: first to remove its files, then to go itself.
         let mut todo = vec![(EntryPath::root(), false)];
         while let Some((path, emptied)) = todo.pop() {
+            let Some((parent, name)) = path.split() else {
+                self.remove_files(&path, &mut todo)?;
+                continue;
+            };
+            let parent = self.open_beneath(&parent)?;
             if emptied {
-                let (parent, name) = path.split().expect("the root is not pushed twice");
-                let parent = self.open_beneath(&parent)?;
-                rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?;
+                parent.unlink(name, AtFlags::REMOVEDIR)?;
                 continue;
             }
-            if !path.is_root() {
-                todo.push((path.clone(), true));
-            }
-            let directory = self.open_for_removal(&path)?;
-            for name in directory.names()? {
-                match rustix::fs::unlinkat(&directory, &*name, AtFlags::empty()) {
-                    Ok(()) => {}
-                    Err(Errno::ISDIR) => todo.push((below(&path, &name)?, false)),
-                    Err(errno) => return Err(errno.into()),
-                }
+            todo.push((path.clone(), true));
+            parent
+                .open_for_removal(name)?
+                .remove_files(&path, &mut todo)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is no directory, and adds the directories, as children of `path`, to a list.
+    fn remove_files(&self, path: &EntryPath, todo: &mut Vec<(EntryPath, bool)>) -> io::Result<()> {
+        for name in self.names()? {
+            match self.unlink(&name, AtFlags::empty()) {
+                Ok(()) => {}
+                Err(Errno::ISDIR) => todo.push((below(path, &name)?, false)),
+                Err(errno) => return Err(errno.into()),
             }
         }
         Ok(())
     }
 
-    fn open_for_removal(&self, path: &EntryPath) -> io::Result<Dir> {
-        let (Err(error), Some((parent, name))) = (self.open_beneath(path), path.split()) else {
-            return self.open_beneath(path);
-        };
-        if error.kind() != io::ErrorKind::PermissionDenied {
-            return Err(error);
+    /// Removes one name, also where the image lets nobody write and we are not root.
+    fn unlink(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+        match rustix::fs::unlinkat(self, name, flags) {
+            Err(Errno::ACCESS) => {
+                rustix::fs::fchmod(self, Mode::RWXU)?;
+                rustix::fs::unlinkat(self, name, flags)
+            }
+            other => other,
         }
-        let parent = self.open_beneath(&parent)?;
-        rustix::fs::chmodat(&parent, name, Mode::RWXU, AtFlags::empty())?;
-        self.open_beneath(path)
+    }
+
+    /// Opens a directory, also where the image lets nobody look and we are not root.
+    fn open_for_removal(&self, name: &[u8]) -> io::Result<Dir> {
+        match rustix::fs::openat(self, name, DIRECTORY, Mode::empty()) {
+            Err(Errno::ACCESS) => {
+                rustix::fs::chmodat(self, name, Mode::RWXU, AtFlags::empty())?;
+                Ok(Dir(rustix::fs::openat(
+                    self,
+                    name,
+                    DIRECTORY,
+                    Mode::empty(),
+                )?))
+            }
+            other => Ok(Dir(other?)),
+        }
     }
 
     /// A path by which calls that take no descriptor reach a name in this directory.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::lower::Below;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::EntryPath;
-use crate::root::{self, Dir, Root};
+use crate::root::{Dir, Root};
 use crate::unpack::{DirNode, DirTree, Inode, Options, Pending, Report, Warning, apply, system};
 
 /// Finishes the layer in `directory`, and says what was done to it altogether.
@@ -200,17 +200,19 @@ impl Settler<'_> {
 
     /// Rule W7: the same on every run.
     fn whiteout_meta(&self, mtime: Time) -> Meta {
-        let dialect = self.options.dialect;
         let mark = Xattr {
-            name: dialect.whiteout_xattr().as_bytes().into(),
+            name: self.options.dialect.whiteout_xattr().as_bytes().into(),
             value: Box::default(),
         };
+        // Without root, a `user.*` xattr can be read only where the file can.
+        let (mode, xattrs) = match self.options.dialect.whiteout {
+            Whiteout::Device => (0, Vec::new()),
+            Whiteout::Xattr => (0o400, vec![mark]),
+        };
         Meta {
+            mode,
             mtime,
-            xattrs: match dialect.whiteout {
-                Whiteout::Device => Vec::new(),
-                Whiteout::Xattr => vec![mark],
-            },
+            xattrs,
             ..Meta::default()
         }
     }
@@ -219,19 +221,18 @@ impl Settler<'_> {
     fn finish_directories(&mut self, opaque: &BTreeSet<EntryPath>) -> Result<()> {
         let tree = std::mem::replace(&mut self.tree, DirTree::of_root());
         for (path, node) in tree.iter().rev() {
-            let meta = match &node.meta {
+            let mut meta = match &node.meta {
                 Some(meta) => (**meta).clone(),
                 None => self.implied_meta(path, &tree)?,
             };
+            // Rule X3: last, so that nothing which the entry brings can stand for them.
+            meta.xattrs.extend(self.marks(path, opaque));
             let directory = self
                 .root
                 .dir(path)
                 .map_err(|error| system("opening it", error).at_entry(path))?;
             let inode = Inode::Open(directory.as_fd());
-            // The marks change no time, and are set after all xattrs of the entry (rule X3), so
-            // the entry's own can never stand for them.
             apply(&inode, &meta, path, self.options, &mut self.report)?;
-            self.mark(path, opaque)?;
         }
         Ok(())
     }
@@ -248,27 +249,27 @@ impl Settler<'_> {
         Ok(inherited.unwrap_or_else(Meta::of_implied_directory))
     }
 
-    fn mark(&mut self, path: &EntryPath, opaque: &BTreeSet<EntryPath>) -> Result<()> {
+    /// The xattrs that overlayfs is to obey on a directory.
+    fn marks(&mut self, path: &EntryPath, opaque: &BTreeSet<EntryPath>) -> Vec<Xattr> {
         let dialect = self.options.dialect;
         let holds_whiteouts = self.whiteouts_in.contains(path);
-        let mut marks: Vec<(&str, &[u8])> = Vec::new();
+        let mark = |name: &str, value: &[u8]| Xattr {
+            name: name.as_bytes().into(),
+            value: value.into(),
+        };
+        let mut marks = Vec::new();
         if opaque.contains(path) {
-            marks.push((dialect.opaque_xattr(), dialect::OPAQUE));
+            marks.push(mark(dialect.opaque_xattr(), dialect::OPAQUE));
             self.report.opaque += 1;
         } else if holds_whiteouts && dialect.whiteout == Whiteout::Xattr {
-            marks.push((dialect.opaque_xattr(), dialect::HOLDS_XATTR_WHITEOUTS));
+            let holds = dialect::HOLDS_XATTR_WHITEOUTS;
+            marks.push(mark(dialect.opaque_xattr(), holds));
         }
         // Rule W3: nobody knows whether the names are visible below.
         if holds_whiteouts && self.below.is_unknown() {
-            marks.push((dialect.origin_xattr(), b""));
+            marks.push(mark(dialect.origin_xattr(), b""));
         }
-        for (name, value) in marks {
-            self.root
-                .dir(path)
-                .and_then(|directory| root::set_xattr(directory, name.as_bytes(), value))
-                .map_err(|error| system(&format!("setting xattr {name}"), error).at_entry(path))?;
-        }
-        Ok(())
+        marks
     }
 
     /// What this layer has at a path.

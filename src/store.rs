@@ -26,8 +26,9 @@ use serde::de::DeserializeOwned;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::meta::Time;
 use crate::path::EntryPath;
-use crate::root::Dir;
+use crate::root::{self, Dir};
 
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
@@ -100,6 +101,13 @@ impl Store {
         ] {
             store.make_dir(name)?;
         }
+        for name in EMPTY {
+            // Like the root that no layer describes (rules N2, I2).
+            let directory = store.open_dir(name)?;
+            root::set_mode(&directory, 0o755)
+                .and_then(|()| root::set_times(&directory, Time::default()))
+                .map_err(|error| fail("setting up", error))?;
+        }
         staging::remove_dead(&store.open_dir("staging")?)
             .map_err(|error| fail("cleaning", error))?;
         Ok(store)
@@ -119,7 +127,7 @@ impl Store {
             return Ok(());
         }
         let is_empty = self.directory.names().is_ok_and(|names| names.is_empty());
-        if is_empty && crate::root::set_mode(&self.directory, 0o700).is_ok() {
+        if is_empty && root::set_mode(&self.directory, 0o700).is_ok() {
             return Ok(());
         }
         let text = format!("other users may enter the store {}", self.path.display());

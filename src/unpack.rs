@@ -271,6 +271,9 @@ impl Unpacker<'_> {
                 if may_be_denied && error.raw_os_error() == Some(Errno::PERM.raw_os_error()) =>
             {
                 self.pending.report.warn(Warning::DeviceNotMade, place);
+                // What the layers below have there must not show in its place.
+                let whiteouts = &mut self.pending.markers.whiteouts;
+                whiteouts.insert(place.clone(), meta.mtime);
                 Ok(())
             }
             Err(error) => Err(error),

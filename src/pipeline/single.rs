@@ -5,12 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::codec::{Expected, Measured};
 use crate::error::{Error, Result};
 use crate::image::Blob;
 use crate::lower::LowerView;
 use crate::path::EntryPath;
-use crate::root::Dir;
+use crate::root::{self, Dir};
 use crate::store::Sync;
 use crate::unpack::{Options, Report, system};
 
@@ -127,11 +129,28 @@ fn publish(outer: &Dir, target: &Path, beside: &Path, sync: Sync) -> Result<()> 
         let error = Error::system(format!("renaming the layer to {}", target.display()), error);
         error.hint("the directory must be absent or empty, and no mount point")
     };
-    rustix::fs::renameat(outer, "fs", rustix::fs::CWD, target)
-        .map_err(|errno| renaming(errno.into()))?;
+    let rename = || rustix::fs::renameat(outer, "fs", rustix::fs::CWD, target);
+    match rename() {
+        Ok(()) => {}
+        Err(Errno::ACCESS) => rename_read_only(outer, rename).map_err(renaming)?,
+        Err(errno) => return Err(renaming(errno.into())),
+    }
     if sync == Sync::Fs {
         let parent = Dir::open(beside).map_err(renaming)?;
         rustix::fs::fsync(&parent).map_err(|errno| renaming(errno.into()))?;
     }
     Ok(())
+}
+
+/// Without root, a directory that may not be written cannot be moved either, since its `..`
+/// changes: it is made writable for that moment.
+fn rename_read_only(
+    outer: &Dir,
+    rename: impl FnOnce() -> rustix::io::Result<()>,
+) -> io::Result<()> {
+    let layer = outer.open_beneath(&EntryPath::parse(b"fs")?)?;
+    let mode = layer.stat_self()?.st_mode & 0o7777;
+    root::set_mode(&layer, mode | 0o700)?;
+    rename()?;
+    root::set_mode(&layer, mode)
 }

@@ -103,6 +103,10 @@ fn may_be_left_out(inode: &Inode<'_>, xattr: &Xattr, error: &io::Error, options:
     let unprivileged =
         options.owners == Owners::Caller || options.dialect.namespace == Namespace::User;
     let is = |prefix: &[u8]| xattr.name.starts_with(prefix);
+    // A mark of ours that is missing would make another tree.
+    if options.dialect.is_order(&xattr.name) {
+        return false;
+    }
     (is(b"user.") && !inode.may_carry_user_xattrs())
         || (denied && unprivileged && is(b"trusted."))
         || (denied && options.owners == Owners::Caller && is(b"security."))

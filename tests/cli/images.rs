@@ -273,12 +273,17 @@ fn docker_archives_are_read_in_every_packing() {
     is_read_in_every_packing(&bench, "docker-archive", &archive);
 }
 
-/// A docker archive of images, each a name and the files of its layers.
-fn saved(files: LayerBuilder, images: &[(&str, &[&str], &[Vec<u8>])]) -> Vec<u8> {
+/// One image of a docker archive: its name, and its layers with their files.
+struct Saved<'a>(&'a str, &'a [(&'a str, &'a Vec<u8>)]);
+
+/// A docker archive of these images, whose layers are among the files.
+fn saved(files: LayerBuilder, images: &[Saved]) -> Vec<u8> {
     let mut archive = files;
     let mut manifest: Vec<Value> = Vec::new();
-    for (name, layers, tars) in images {
-        let config = oci::config(&oci::diff_ids(*tars)).to_string();
+    for Saved(name, layers) in images {
+        let diff_ids = oci::diff_ids(layers.iter().map(|(_, tar)| *tar));
+        let layers: Vec<&str> = layers.iter().map(|(file, _)| *file).collect();
+        let config = oci::config(&diff_ids).to_string();
         let file = format!("{}.json", oci::sha256(&config));
         archive = archive.file(&file, 0o644, config);
         manifest.push(json!({ "Config": file, "RepoTags": [name], "Layers": layers }));
@@ -295,9 +300,9 @@ fn a_layer_tar_that_is_a_symlink_in_an_old_docker_archive_is_followed() {
         .dir("one", 0o755)
         .symlink("two/layer.tar", "../one/layer.tar")
         .file("one/layer.tar", 0o644, &tar);
-    let names = ["one/layer.tar", "two/layer.tar"];
+    let layers = [("one/layer.tar", &tar), ("two/layer.tar", &tar)];
     let bench = Bench::new();
-    let archive = saved(files, &[("name:tag", &names, &[tar.clone(), tar])]);
+    let archive = saved(files, &[Saved("name:tag", &layers)]);
     bench.write("image.tar", archive);
     assert_eq!(bench.unpack("docker-archive:image.tar").lines().len(), 2);
     assert_eq!(bench.layers_in_store(), 2);
@@ -309,9 +314,9 @@ fn a_layer_tar_that_is_a_hard_link_is_followed_too() {
     let files = LayerBuilder::new()
         .file("one/layer.tar", 0o644, &tar)
         .hardlink("two/layer.tar", "one/layer.tar");
-    let names = ["one/layer.tar", "two/layer.tar"];
+    let layers = [("one/layer.tar", &tar), ("two/layer.tar", &tar)];
     let bench = Bench::new();
-    let archive = saved(files, &[("name:tag", &names, &[tar.clone(), tar])]);
+    let archive = saved(files, &[Saved("name:tag", &layers)]);
     bench.write("image.tar", archive);
     assert_eq!(bench.unpack("image.tar").lines().len(), 2);
 }
@@ -323,7 +328,7 @@ fn a_link_out_of_a_docker_archive_is_not_followed() {
     let outside = bench.write("outside.tar", &tar);
     for target in [outside.to_str().unwrap(), "../../outside.tar", "loop.tar"] {
         let files = LayerBuilder::new().symlink("loop.tar", target);
-        let archive = saved(files, &[("name:tag", &["loop.tar"], &[tar.clone()])]);
+        let archive = saved(files, &[Saved("name:tag", &[("loop.tar", &tar)])]);
         bench.write("image.tar", archive);
         bench.unpack("image.tar").fails(1, &["loop.tar"]);
     }
@@ -340,8 +345,8 @@ fn a_name_chooses_one_of_two_images_of_a_docker_archive() {
     let archive = saved(
         files,
         &[
-            ("example.com:5000/one:latest", &["1/layer.tar"], &[one]),
-            ("two:3", &["2/layer.tar"], &[two]),
+            Saved("example.com:5000/one:latest", &[("1/layer.tar", &one)]),
+            Saved("two:3", &[("2/layer.tar", &two)]),
         ],
     );
     let bench = Bench::new();

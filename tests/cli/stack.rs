@@ -1,6 +1,7 @@
 //! `stack` prints one line: what follows `lowerdir=`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::bench::{Bench, Run};
@@ -77,6 +78,18 @@ fn an_image_without_layers_is_two_empty_directories() {
     for directory in directories {
         assert!(bench.names(Path::new(directory)).is_empty());
     }
+}
+
+/// Rule N2 holds for it too: nobody describes the root.
+#[test]
+fn the_root_of_an_image_without_layers_is_0755_and_of_the_epoch() {
+    let bench = Bench::new();
+    image(&bench, 0);
+    bench.unpack("oci:image").lines();
+    let run = bench.stack("oci:image");
+    let top = line(&run).split(':').next().expect("a directory");
+    let found = fs::metadata(top).expect("it is there");
+    assert_eq!((found.mode() & 0o7777, found.mtime()), (0o755, 0));
 }
 
 #[test]
