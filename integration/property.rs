@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use crate::generate::{Flavour, Stack};
 use crate::model::Listing;
@@ -168,7 +169,7 @@ impl Image<'_> {
         let verb = ["--store".as_ref(), store.as_os_str(), "mount".as_ref()];
         Run::lowerdir(&[&verb[..], &[image.as_ref(), target]].concat(), None).done()?;
         self.shows(&mounted, tree)?;
-        Run::lowerdir(&["umount".as_ref(), target], None).done()?;
+        umount(target)?;
         match is_empty(&mounted.0) {
             true => Ok(()),
             false => Err("umount leaves something mounted".to_owned()),
@@ -196,6 +197,20 @@ impl Image<'_> {
     }
 }
 
+/// A process that another test is just starting holds all descriptors of this one until its
+/// `execve`, those in the mount among them: the mount may be busy for a moment.
+fn umount(target: &OsStr) -> Verdict {
+    let mut run = Run::lowerdir(&["umount".as_ref(), target], None);
+    for _ in 0..100 {
+        if !run.complaint("").contains("busy") {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+        run = Run::lowerdir(&["umount".as_ref(), target], None);
+    }
+    run.done().map(drop)
+}
+
 /// Runs a check for many images on all cores; a failure is shrunk and told in full.
 pub fn for_each_stack(count: u64, flavour: Flavour, check: impl Check) {
     let Some(scratch) = Scratch::new() else {
@@ -208,17 +223,19 @@ pub fn for_each_stack(count: u64, flavour: Flavour, check: impl Check) {
             scope.spawn(|| {
                 while let Some(seed) = next(&seeds) {
                     let stack = Stack::generate(seed, flavour);
-                    if judge(&scratch, &stack, &check).is_err() {
+                    if let Err(verdict) = judge(&scratch, &stack, &check) {
                         // One failure is enough.
                         *seeds.lock().expect("no check holds it") = 0..0;
-                        *failure.lock().expect("no check holds it") = Some((seed, stack));
+                        let found = Some((seed, stack, verdict));
+                        *failure.lock().expect("no check holds it") = found;
                     }
                 }
             });
         }
     });
-    if let Some((seed, stack)) = failure.into_inner().expect("the threads are done") {
-        fail(&scratch, seed, stack, check);
+    let failure = failure.into_inner().expect("the threads are done");
+    if let Some((seed, stack, verdict)) = failure {
+        fail(&scratch, seed, stack, &verdict, check);
     }
 }
 
@@ -227,8 +244,8 @@ fn next(seeds: &Mutex<std::ops::Range<u64>>) -> Option<u64> {
     seeds.lock().expect("no check holds it").next()
 }
 
-fn fail(scratch: &Scratch, seed: u64, stack: Stack, check: impl Check) -> ! {
-    eprintln!("LOWERDIR_SEED={seed} fails; shrinking it");
+fn fail(scratch: &Scratch, seed: u64, stack: Stack, first: &str, check: impl Check) -> ! {
+    eprintln!("LOWERDIR_SEED={seed} fails; shrinking it\n{first}");
     let stack = stack.shrink(|smaller| judge(scratch, smaller, &check).is_err());
     let verdict = judge(scratch, &stack, &check);
     let verdict = verdict
