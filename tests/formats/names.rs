@@ -1,0 +1,118 @@
+//! Names: cleaned or refused (rule N1), ordered by component, and what markers they spell (W6).
+
+use lowerdir::path::EntryPath;
+use lowerdir::whiteout::Marker;
+use proptest::prelude::*;
+
+use crate::read::one;
+use crate::tarball::{LayerBuilder, Meta, header, seal};
+
+fn path(name: &[u8]) -> EntryPath {
+    EntryPath::parse(name).expect("a good name")
+}
+
+proptest! {
+    #[test]
+    fn n1_a_name_is_clean_or_refused(name in "[a./\u{0}-]{0,12}") {
+        match EntryPath::parse(name.as_bytes()) {
+            Err(_) => prop_assert!(name.contains('\0') || name.split('/').any(|part| part == "..")),
+            Ok(path) => {
+                let wanted = name.split('/').filter(|part| !["", "."].contains(part));
+                let wanted: Vec<&[u8]> = wanted.map(str::as_bytes).collect();
+                prop_assert_eq!(path.components().collect::<Vec<_>>(), wanted);
+                prop_assert_eq!(EntryPath::parse(path.as_bytes()).unwrap(), path);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_ordered_by_component(a in "[ab!-]{1,3}(/[ab!-]{1,3}){0,3}", b in "[ab!-]{1,3}(/[ab!-]{1,3}){0,3}") {
+        let (a, b) = (path(a.as_bytes()), path(b.as_bytes()));
+        let by_component = a.components().cmp(b.components());
+        prop_assert_eq!(a.cmp(&b), by_component);
+        prop_assert_eq!(a.is_below(&b), a.ancestors().any(|above| above == b));
+    }
+}
+
+#[test]
+fn n1_lengths_end_where_linux_ends() {
+    assert!(EntryPath::parse(&[b'n'; 255]).is_ok());
+    assert!(EntryPath::parse(&[b'n'; 256]).is_err());
+    assert!(EntryPath::parse(&[b".wh.", &[b'n'; 255][..]].concat()).is_ok());
+    assert!(EntryPath::parse(&[b".wh.", &[b'n'; 256][..]].concat()).is_err());
+    assert!(EntryPath::parse(&b"a/".repeat(2048)).is_ok());
+    assert_eq!(
+        EntryPath::parse(&b"a/".repeat(2049)).unwrap_err().kind(),
+        lowerdir::Kind::Limit
+    );
+}
+
+#[test]
+fn w6_markers() {
+    for (name, marker) in [
+        (&b"a"[..], Marker::None),
+        (b".whx", Marker::None),
+        (b"", Marker::None),
+        (b".wh.a", Marker::Remove(path(b"a"))),
+        (b"d/.wh.\xff", Marker::Remove(path(b"d/\xff"))),
+        (b"d/.wh..x", Marker::Remove(path(b"d/.x"))),
+        (b"d/.wh...x", Marker::Remove(path(b"d/..x"))),
+        (b".wh..wh..opq", Marker::Opaque(EntryPath::root())),
+        (b"d/.wh..wh..opq", Marker::Opaque(path(b"d"))),
+        (b".wh..wh.plnk", Marker::Reserved),
+        (b".wh..wh.plnk/1.2", Marker::Reserved),
+    ] {
+        assert_eq!(Marker::of(&path(name)).unwrap(), marker);
+    }
+    for name in [
+        &b".wh."[..],
+        b"d/.wh..",
+        b".wh...",
+        b".wh.a/b",
+        b".wh..wh..opq/b",
+    ] {
+        assert!(Marker::of(&path(name)).is_err(), "{}", name.escape_ascii());
+    }
+}
+
+#[test]
+fn a_ustar_name_has_a_prefix() {
+    let mut block = header(b'0', b"name", b"", &Meta::new(0o644), 0);
+    block[345..351].copy_from_slice(b"prefix");
+    seal(&mut block);
+    assert_eq!(one(&block).entry.path.as_bytes(), b"prefix/name");
+    // star keeps times where the prefix of others ends.
+    block[476..488].copy_from_slice(b"14200000000\0");
+    block[508..512].copy_from_slice(b"tar\0");
+    seal(&mut block);
+    assert_eq!(one(&block).entry.path.as_bytes(), b"prefix/name");
+    // In GNU headers the field has other uses.
+    block[257..265].copy_from_slice(b"ustar  \0");
+    seal(&mut block);
+    assert_eq!(one(&block).entry.path.as_bytes(), b"name");
+}
+
+#[test]
+fn an_old_name_with_a_slash_is_a_directory() {
+    let mut block = header(b'\0', b"d/", b"", &Meta::new(0o755), 0);
+    block[257..265].fill(0);
+    seal(&mut block);
+    assert_eq!(
+        one(&block).entry.kind,
+        lowerdir::archive::EntryKind::Directory
+    );
+}
+
+#[test]
+fn only_a_directory_may_be_the_root() {
+    for name in ["./", ".", "/", "././"] {
+        assert!(
+            one(&LayerBuilder::new().dir(name, 0o755).finish())
+                .entry
+                .path
+                .is_root()
+        );
+        let file = LayerBuilder::new().file(name, 0o644, "").finish();
+        assert_eq!(crate::read::error(&file), lowerdir::Kind::Refused);
+    }
+}
