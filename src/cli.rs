@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use lowerdir::image::{Image, Platform, Reference};
@@ -57,15 +58,10 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Unpack every layer of an image into the store, and print the layer directories
     Unpack(unpack::Unpack),
-    /// Unpack one layer into a directory
     UnpackLayer(unpack_layer::UnpackLayer),
-    /// Print what follows `lowerdir=` in an overlay mount of an unpacked image
     Stack(stack::Stack),
-    /// Mount an unpacked image
     Mount(mount::Mount),
-    /// Take an overlay mount down
     Umount(mount::Umount),
 }
 
@@ -92,9 +88,10 @@ struct ImageArgs {
 }
 
 impl ImageArgs {
-    fn open(&self) -> lowerdir::Result<Image> {
+    fn open(&self) -> anyhow::Result<Image> {
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
-        Image::open(&Reference::parse(&self.reference)?, &platform)
+        let image = Image::open(&Reference::parse(&self.reference)?, &platform);
+        image.with_context(|| self.reference.display().to_string())
     }
 }
 

@@ -8,6 +8,10 @@ use lowerdir::mount::{self, Upper};
 
 use super::{Global, ImageArgs};
 
+/// Mount an unpacked image.
+///
+/// Read-only, or with changes going to --upper. The store must have the image: `lowerdir unpack`
+/// puts it there.
 #[derive(Debug, Args)]
 pub struct Mount {
     #[command(flatten)]
@@ -22,6 +26,7 @@ pub struct Mount {
     work: Option<PathBuf>,
 }
 
+/// Take an overlay mount down.
 #[derive(Debug, Args)]
 pub struct Umount {
     /// Where it is mounted

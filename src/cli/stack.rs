@@ -39,10 +39,11 @@ pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
 }
 
 /// The stack of an image that was unpacked before.
-pub fn of_image(image: &ImageArgs, store: &Store) -> lowerdir::Result<stack::Stack> {
+pub fn of_image(image: &ImageArgs, store: &Store) -> anyhow::Result<stack::Stack> {
     let layers = pipeline::stored_layers(&image.open()?, store)?;
     let top = layers.last();
     let dialect = top.map_or_else(Dialect::default, |layer| layer.record.options.dialect);
     let directories = layers.into_iter().rev().map(|layer| layer.path);
-    stack::Stack::new(directories.collect(), store.empty_directories(), dialect)
+    let empty = store.empty_directories();
+    Ok(stack::Stack::new(directories.collect(), empty, dialect)?)
 }

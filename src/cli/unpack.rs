@@ -7,6 +7,10 @@ use lowerdir::pipeline;
 use super::options::{TranslationArgs, warn};
 use super::{Global, ImageArgs, print_paths};
 
+/// Unpack every layer of an image into the store, and print the layer directories.
+///
+/// The directories are printed topmost first, one a line. Layers that are in the store already are
+/// not read again. Every blob is verified: its digest, its size, its diff ID.
 #[derive(Debug, Args)]
 pub struct Unpack {
     #[command(flatten)]
