@@ -70,8 +70,7 @@ pub fn stored_layers(image: &Image, store: &Store) -> Result<Vec<StoredLayer>> {
 }
 
 /// Puts every layer of an image into the store, with `jobs` threads, and returns them, the lowest
-/// first. On an error, layers below the failing one may be in the store; the failing one and those
-/// above are not.
+/// first. If one of them fails, this call adds none.
 pub fn unpack_image(
     image: &Image,
     store: &Store,

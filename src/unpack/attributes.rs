@@ -74,7 +74,11 @@ pub fn apply(
         && let Err(error) = inode.set_owner(meta.uid, meta.gid)
     {
         let doing = format!("setting the owner {}:{}", meta.uid, meta.gid);
-        return fail(&doing, error);
+        let is_unmapped = error.raw_os_error() == Some(Errno::INVAL.raw_os_error());
+        return fail(&doing, error).map_err(|error| match is_unmapped {
+            true => error.hint("this user namespace does not map the id: try --owners=caller"),
+            false => error,
+        });
     }
     for xattr in &meta.xattrs {
         match inode.set_xattr(xattr) {
