@@ -37,7 +37,7 @@ run() {
 
 rm -rf "$store"
 mkdir -p "$merged"
-echo "\$ lowerdir unpack $* $IMAGE"
+echo "\$ lowerdir unpack${*:+ $*} $IMAGE"
 "$lowerdir" --store "$store" unpack "$@" "$IMAGE" > "$place/layers"
 cat "$place/layers"
 echo
