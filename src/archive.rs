@@ -117,6 +117,8 @@ impl<R: Read> Archive<R> {
                 b'g' => {
                     let records = self.read_extension(size)?;
                     self.global.merge(&records)?;
+                    // Each entry copies them, so many small headers are one large one.
+                    check_extension(self.global.size())?;
                 }
                 b'L' => extensions.long_name = Some(self.read_long_name(size)?),
                 b'K' => extensions.long_link = Some(self.read_long_name(size)?),
@@ -280,10 +282,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn read_extension(&mut self, size: u64) -> Result<Vec<u8>> {
-        if size > MAX_EXTENSION {
-            let what = format!("an extension header of {size} bytes; the limit is {MAX_EXTENSION}");
-            return Err(Error::limit(what));
-        }
+        check_extension(size)?;
         self.expect_data(size)?;
         let mut bytes = vec![0; size as usize];
         self.data()
@@ -384,6 +383,14 @@ impl Extensions {
     fn is_empty(&self) -> bool {
         self.pax.is_none() && self.long_name.is_none() && self.long_link.is_none()
     }
+}
+
+fn check_extension(size: u64) -> Result<()> {
+    if size > MAX_EXTENSION {
+        let what = format!("an extension header of {size} bytes; the limit is {MAX_EXTENSION}");
+        return Err(Error::limit(what));
+    }
+    Ok(())
 }
 
 fn truncated(place: &str) -> Error {

@@ -19,21 +19,25 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 const XZ_MEMORY_MAX: u64 = 128 << 20;
 
 /// A stream with its compression undone.
-pub enum Decoder<R: BufRead> {
+pub enum Decoder<R: Read> {
     /// Not compressed, or not in a way that is known.
-    Plain(R),
+    Plain(Buffered<R>),
     /// One or more gzip members.
-    Gzip(Box<flate2::bufread::MultiGzDecoder<R>>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<Buffered<R>>>),
     /// One or more zstd frames.
-    Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, Buffered<R>>>),
     /// One or more xz streams.
-    Xz(Box<liblzma::bufread::XzDecoder<R>>),
+    Xz(Box<liblzma::bufread::XzDecoder<Buffered<R>>>),
 }
 
-impl<R: BufRead> Decoder<R> {
+/// A reader whose buffer is filled to its end: the first bytes are there at the first look.
+pub type Buffered<R> = BufReader<Filling<R>>;
+
+impl<R: Read> Decoder<R> {
     /// Looks at the first bytes and decodes accordingly. Errors: a compression that no image
     /// specification has ([`Kind::Refused`](crate::Kind::Refused)).
-    pub fn open(mut reader: R) -> Result<Decoder<R>> {
+    pub fn open(reader: R) -> Result<Decoder<R>> {
+        let mut reader = BufReader::with_capacity(BUFFER, Filling(reader));
         let start = reader
             .fill_buf()
             .map_err(|error| Error::reading("reading the first bytes", error))?;
@@ -55,12 +59,44 @@ impl<R: BufRead> Decoder<R> {
     }
 
     fn get_ref(&self) -> &R {
-        match self {
+        let buffered = match self {
             Decoder::Plain(reader) => reader,
             Decoder::Gzip(decoder) => decoder.get_ref(),
             Decoder::Zstd(decoder) => decoder.get_ref(),
             Decoder::Xz(decoder) => decoder.get_ref(),
+        };
+        &buffered.get_ref().0
+    }
+
+    /// The reader itself, wherever it stands.
+    pub fn into_inner(self) -> R {
+        let buffered = match self {
+            Decoder::Plain(reader) => reader,
+            Decoder::Gzip(decoder) => decoder.into_inner(),
+            Decoder::Zstd(decoder) => decoder.finish(),
+            Decoder::Xz(decoder) => decoder.into_inner(),
+        };
+        buffered.into_inner().0
+    }
+}
+
+/// Reads until the buffer is full or the input ends: a pipe may give less, down to one byte.
+pub struct Filling<R>(R);
+
+impl<R: Read> Read for Filling<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The next read meets the error again.
+                Err(_) if filled > 0 => break,
+                Err(error) => return Err(error),
+            }
         }
+        Ok(filled)
     }
 }
 
@@ -69,7 +105,7 @@ fn unsupported(name: &str) -> Error {
         .hint("recompress it with gzip, zstd or xz")
 }
 
-fn zstd<R: BufRead>(reader: R) -> Result<Decoder<R>> {
+fn zstd<R: Read>(reader: Buffered<R>) -> Result<Decoder<R>> {
     let open = || {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
         decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
@@ -78,7 +114,7 @@ fn zstd<R: BufRead>(reader: R) -> Result<Decoder<R>> {
     open().map_err(|error: io::Error| Error::reading("starting zstd", error))
 }
 
-fn xz<R: BufRead>(reader: R) -> Result<Decoder<R>> {
+fn xz<R: Read>(reader: Buffered<R>) -> Result<Decoder<R>> {
     let flags = liblzma::stream::CONCATENATED;
     let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, flags)
         .map_err(|error| Error::reading("starting xz", error.into()))?;
@@ -86,7 +122,7 @@ fn xz<R: BufRead>(reader: R) -> Result<Decoder<R>> {
     Ok(Decoder::Xz(Box::new(decoder)))
 }
 
-impl<R: BufRead> Read for Decoder<R> {
+impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Decoder::Plain(reader) => reader.read(buffer),
@@ -123,7 +159,7 @@ pub struct Measured {
 
 /// The uncompressed bytes of one layer, hashed before and after decompression.
 pub struct LayerReader<R: Read> {
-    decoder: Decoder<BufReader<HashingReader<R>>>,
+    decoder: Decoder<HashingReader<R>>,
     /// `None` where the blob is its own diff: one digest serves for both.
     diff: Option<Hasher>,
     uncompressed: u64,
@@ -137,7 +173,7 @@ impl<R: Read> LayerReader<R> {
             |digest: &Option<Digest>| digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
         let (blob_algorithm, diff_algorithm) = (of(&expected.blob), of(&expected.diff_id));
         let hashing = HashingReader::new(blob, blob_algorithm);
-        let decoder = Decoder::open(BufReader::with_capacity(BUFFER, hashing))?;
+        let decoder = Decoder::open(hashing)?;
         let same = decoder.is_plain() && blob_algorithm == diff_algorithm;
         Ok(LayerReader {
             decoder,
@@ -152,7 +188,7 @@ impl<R: Read> LayerReader<R> {
     pub fn finish(mut self) -> Result<Measured> {
         io::copy(&mut self, &mut io::sink())
             .map_err(|error| Error::reading("reading the blob to its end", error))?;
-        let (blob, size) = self.decoder.get_ref().get_ref().result();
+        let (blob, size) = self.decoder.get_ref().result();
         let measured = Measured {
             diff_id: self.diff.map_or_else(|| blob.clone(), Hasher::finish),
             blob,

@@ -4,8 +4,22 @@
 #[path = "support/tarball.rs"]
 mod tarball;
 
+#[path = "formats/blobs.rs"]
+mod blobs;
 #[path = "formats/codec.rs"]
 mod codec;
+#[path = "formats/damage.rs"]
+mod damage;
+#[path = "formats/differential.rs"]
+mod differential;
+#[path = "formats/digest.rs"]
+mod digest;
+#[path = "formats/gnu_tar.rs"]
+mod gnu_tar;
+#[path = "formats/long_names.rs"]
+mod long_names;
+#[path = "formats/members.rs"]
+mod members;
 #[path = "formats/names.rs"]
 mod names;
 #[path = "formats/numbers.rs"]
@@ -14,6 +28,8 @@ mod numbers;
 mod pax;
 #[path = "formats/read.rs"]
 mod read;
+#[path = "formats/reads.rs"]
+mod reads;
 #[path = "formats/sparse.rs"]
 mod sparse;
 #[path = "formats/tar_crate.rs"]

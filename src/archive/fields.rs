@@ -17,12 +17,14 @@ pub fn until_nul(field: &[u8]) -> &[u8] {
 /// The name in the header's own fields: prefix and name for POSIX and star, name for the rest.
 pub fn header_name(header: &tar::Header) -> Vec<u8> {
     let name = until_nul(&header.as_old().name);
-    let Some(ustar) = header.as_ustar() else {
+    let bytes = header.as_bytes();
+    // The magic alone decides, as for GNU tar, Go and Python: writers differ in the version.
+    if &bytes[257..263] != b"ustar\0" {
         return name.to_vec();
-    };
+    }
     // star keeps two times at the end of what is the prefix elsewhere.
-    let is_star = &header.as_bytes()[508..] == b"tar\0";
-    let prefix = until_nul(&ustar.prefix[..if is_star { 131 } else { 155 }]);
+    let is_star = &bytes[508..] == b"tar\0";
+    let prefix = until_nul(&bytes[345..if is_star { 476 } else { 500 }]);
     match prefix.is_empty() {
         true => name.to_vec(),
         false => [prefix, b"/", name].concat(),

@@ -61,6 +61,15 @@ impl Pax {
         Ok(())
     }
 
+    /// How many bytes the records take.
+    pub fn size(&self) -> u64 {
+        let sizes = self
+            .values
+            .iter()
+            .map(|(key, value)| key.len() + value.len());
+        sizes.sum::<usize>() as u64
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
         self.values.get(key.as_bytes()).map(AsRef::as_ref)

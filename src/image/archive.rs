@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use crate::archive::{Archive, EntryKind};
@@ -101,15 +101,15 @@ fn seekable(file: File) -> Result<File> {
         .metadata()
         .map_err(|error| Error::system("looking at the archive", error))?
         .is_file();
-    let mut decoder = Decoder::open(BufReader::with_capacity(BUFFER, file))?;
-    match decoder {
-        Decoder::Plain(reader) if is_file => {
-            let mut file = reader.into_inner();
+    let mut decoder = Decoder::open(file)?;
+    match decoder.is_plain() && is_file {
+        true => {
+            let mut file = decoder.into_inner();
             file.seek(SeekFrom::Start(0))
                 .map_err(|error| Error::system("seeking in the archive", error))?;
             Ok(file)
         }
-        _ => spool(&mut decoder),
+        false => spool(&mut decoder),
     }
 }
 

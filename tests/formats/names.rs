@@ -93,14 +93,41 @@ fn a_ustar_name_has_a_prefix() {
 }
 
 #[test]
-fn an_old_name_with_a_slash_is_a_directory() {
-    let mut block = header(b'\0', b"d/", b"", &Meta::new(0o755), 0);
-    block[257..265].fill(0);
+fn a_prefix_and_a_name_may_fill_their_fields() {
+    let (prefix, name) = ([b'p'; 155], [b'n'; 100]);
+    let mut block = header(b'0', &name, b"", &Meta::new(0o644), 0);
+    block[345..500].copy_from_slice(&prefix);
     seal(&mut block);
-    assert_eq!(
-        one(&block).entry.kind,
-        lowerdir::archive::EntryKind::Directory
-    );
+    let whole = [&prefix[..], b"/", &name].concat();
+    assert_eq!(one(&block).entry.path.as_bytes(), whole);
+    // star has 131 bytes of it.
+    block[476..500].fill(0);
+    block[476..488].copy_from_slice(b"14200000000\0");
+    block[508..512].copy_from_slice(b"tar\0");
+    seal(&mut block);
+    let whole = [&prefix[..131], b"/", &name].concat();
+    assert_eq!(one(&block).entry.path.as_bytes(), whole);
+}
+
+#[test]
+fn a_prefix_counts_whatever_the_version_says() {
+    // GNU tar, Go and Python look at the magic alone.
+    for version in [b"00", b"\0\0", b"  "] {
+        let mut block = header(b'0', b"name", b"", &Meta::new(0o644), 0);
+        block[263..265].copy_from_slice(version);
+        block[345..351].copy_from_slice(b"prefix");
+        seal(&mut block);
+        assert_eq!(one(&block).entry.path.as_bytes(), b"prefix/name");
+    }
+}
+
+#[test]
+fn a_v7_header_has_no_prefix() {
+    let mut block = header(b'0', b"name", b"", &Meta::new(0o644), 0);
+    block[257..265].fill(0);
+    block[345..351].copy_from_slice(b"prefix");
+    seal(&mut block);
+    assert_eq!(one(&block).entry.path.as_bytes(), b"name");
 }
 
 #[test]

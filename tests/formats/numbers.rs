@@ -127,7 +127,12 @@ fn m2_times_are_exact_to_the_nanosecond() {
         ("1.000000001", 1, 1),
         ("1.0000000019", 1, 1),
         ("-1", -1, 0),
+        ("-0", 0, 0),
         ("-0.5", -1, 500_000_000),
+        ("-0.000000001", -1, 999_999_999),
+        ("1.0000000010000000000000000000001", 1, 1),
+        ("9223372036854775807", i64::MAX, 0),
+        ("-9223372036854775807.5", i64::MIN, 500_000_000),
         ("-1.25", -2, 750_000_000),
         ("253402300799.999999999", 253_402_300_799, 999_999_999),
     ] {
@@ -148,6 +153,14 @@ fn m2_times_are_exact_to_the_nanosecond() {
         "1.x",
         "--1",
         "1.5.5",
+        "+1",
+        " 1",
+        "1 ",
+        "1e3",
+        "-.5",
+        "1,5",
+        "1.-5",
+        "9223372036854775808",
         "99999999999999999999",
     ] {
         assert_eq!(error(&with_record("mtime", text)), Kind::Refused, "{text}");
@@ -158,6 +171,40 @@ fn m2_times_are_exact_to_the_nanosecond() {
         error(&with_field(b'0', MTIME, &base_256(1 << 80, 12))),
         Kind::Refused
     );
+}
+
+#[test]
+fn base_256_reaches_where_octal_ends() {
+    let time = |value| one(&with_field(b'0', MTIME, &base_256(value, 12)));
+    for value in [0, 1, 0o77_777_777_777, 1 << 40, i64::MAX, -1, i64::MIN] {
+        assert_eq!(time(value.into()).entry.meta.mtime.seconds, value);
+    }
+    let octal = with_field(b'0', MTIME, b"777777777777");
+    let twelve_digits = one(&octal).entry.meta.mtime.seconds;
+    assert_eq!(twelve_digits, 0o777_777_777_777);
+    for value in [i128::from(i64::MAX) + 1, i128::from(i64::MIN) - 1] {
+        let field = with_field(b'0', MTIME, &base_256(value, 12));
+        assert_eq!(error(&field), Kind::Refused);
+    }
+}
+
+#[test]
+fn a_size_that_is_not_there_is_a_truncation() {
+    for size in [1 << 33, 1 << 62] {
+        let field = with_field(b'0', SIZE, &base_256(size, 12));
+        assert_eq!(error(&field), Kind::Refused);
+        let record = with_record("size", &size.to_string());
+        assert_eq!(error(&record), Kind::Refused);
+    }
+}
+
+#[test]
+fn a_header_without_a_checksum_is_no_header() {
+    for filler in [0, b' ', b'x'] {
+        let mut block = header(b'0', b"f", b"", &Meta::new(0o644), 0);
+        block[148..156].fill(filler);
+        assert_eq!(error(&block), Kind::Refused);
+    }
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::io::Read;
 
 use lowerdir::archive::{Archive, Entry, EntryKind};
 
-/// An entry, and its content with the holes filled.
+/// More holes than this are not filled: a few bytes can claim any size.
+const FILLED_MAX: u64 = 64 << 20;
+
+/// An entry, and its content with the holes filled; of a file over 64 MiB, the stored parts.
 pub struct Member {
     pub entry: Entry,
     pub content: Vec<u8>,
@@ -21,6 +24,7 @@ pub fn read(archive: &[u8]) -> lowerdir::Result<Vec<Member>> {
         let content = match &entry.kind {
             EntryKind::File(shape) => match &shape.extents {
                 None => stored,
+                Some(_) if shape.size > FILLED_MAX => stored,
                 Some(extents) => {
                     let mut content = vec![0; shape.size as usize];
                     let mut rest = &stored[..];

@@ -1,10 +1,8 @@
 //! The four forms in which GNU tar stores files with holes.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::process::Command;
-
 use lowerdir::Kind;
+use lowerdir::archive::EntryKind;
+use proptest::prelude::*;
 
 use crate::read::{error, one};
 use crate::tarball::{LayerBuilder, Meta, header, padded, pax_header, pax_record, seal};
@@ -22,7 +20,8 @@ fn pax(records: &[(&str, &str)], stored: &[u8]) -> Vec<u8> {
         .finish()
 }
 
-fn old_gnu(pairs: &[(u64, u64)], size: u64, stored: &[u8]) -> Vec<u8> {
+/// A member of type `S`, with as many continuation blocks as its map needs.
+pub fn old_gnu(pairs: &[(u64, u64)], size: u64, stored: &[u8]) -> Vec<u8> {
     let mut block = header(b'S', b"f", b"", &Meta::new(0o644), stored.len() as u64);
     let put = |table: &mut [u8], pairs: &[(u64, u64)]| {
         for (slot, (offset, length)) in table.chunks_exact_mut(24).zip(pairs) {
@@ -43,7 +42,7 @@ fn old_gnu(pairs: &[(u64, u64)], size: u64, stored: &[u8]) -> Vec<u8> {
         block[504] = u8::from(chunks.peek().is_some());
         archive.extend(block);
     }
-    [archive, padded(stored), vec![0; 1024]].concat()
+    [archive, padded(stored)].concat()
 }
 
 #[test]
@@ -92,6 +91,19 @@ fn pax_1_0_has_its_map_in_the_data() {
         CONTENT
     );
     assert_eq!(one(&pax_1_0("3", b"0\n", b"")).content, b"\0\0\0");
+    // The map may end where a block does, and a number may go on in the next.
+    for filler in 500..512 {
+        let map = [vec![b'0'; filler], b"1\n9\n3\n".to_vec()].concat();
+        let kind = error(&pax_1_0("12", &map, b"abc"));
+        assert_eq!(kind, Kind::Refused, "a number of {filler} digits");
+    }
+    let parts = (0..200).map(|part| (part * 10, 1));
+    let parts: Vec<(u64, u64)> = parts.collect();
+    let member = one(&pax_1_0_of(&parts, 2000, &[b'x'; 200]));
+    assert_eq!(
+        member.content.iter().filter(|byte| **byte == b'x').count(),
+        200
+    );
 }
 
 fn pax_1_0(size: &str, map: &[u8], stored: &[u8]) -> Vec<u8> {
@@ -133,30 +145,119 @@ fn maps_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn what_gnu_tar_writes_is_read_whole() {
-    let place = tempfile::tempdir().unwrap();
-    let mut file = File::create(place.path().join("f")).unwrap();
-    for part in 0..40u64 {
-        file.seek(SeekFrom::Start(part * 100_000)).unwrap();
-        file.write_all(&[part as u8 + 1; 5000]).unwrap();
-    }
-    file.set_len(5_000_000).unwrap();
-    let content = std::fs::read(place.path().join("f")).unwrap();
-    for format in [
-        &["--format=gnu"][..],
-        &["--format=posix", "--sparse-version=0.0"],
-        &["--format=posix", "--sparse-version=0.1"],
-        &["--format=posix", "--sparse-version=1.0"],
+fn maps_are_checked_in_every_form() {
+    let shown = |extents: &[(u64, u64)], size| format!("{extents:?} of {size}");
+    for (extents, size) in [
+        (&[(7, 3), (2, 2)][..], 12), // out of order
+        (&[(2, 3), (4, 2)], 12),     // overlapping
+        (&[(2, 2), (7, 3)], 9),      // past the end
+        (&[(2, 2)], 12),             // too little
+        (&[(0, 6)], 12),             // too much
+        (&[(13, 0), (2, 5)], 12),    // an empty part past the end
     ] {
-        let tar = Command::new("tar")
-            .args(["-c", "--sparse"])
-            .args(format)
-            .arg("f")
-            .current_dir(&place)
-            .output();
-        let tar = tar.expect("GNU tar").stdout;
-        let member = one(&tar);
-        assert!(member.content == content, "{format:?}");
-        assert_eq!(member.entry.path.as_bytes(), b"f");
+        for form in FORMS {
+            let kind = error(&form(extents, size, b"abcde"));
+            assert_eq!(kind, Kind::Refused, "{}", shown(extents, size));
+        }
+    }
+}
+
+#[test]
+fn a_map_of_a_million_parts_is_a_limit() {
+    let map = [&b"1048577\n"[..], &b"0\n0\n".repeat(1_048_577)].concat();
+    assert_eq!(error(&pax_1_0("0", &map, b"")), Kind::Limit);
+}
+
+#[test]
+fn a_map_that_ends_early_is_refused() {
+    for map in [&b""[..], b"3", b"3\n1\n", b"2\n0\n5\n"] {
+        assert_eq!(error(&pax_1_0("12", map, b"")), Kind::Refused);
+    }
+}
+
+#[test]
+fn a_sparse_file_needs_its_real_size() {
+    let records = [("GNU.sparse.map", "0,5")];
+    assert_eq!(error(&pax(&records, b"abcde")), Kind::Refused);
+    let records = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0")];
+    let stored = [padded(b"1\n0\n5\n"), b"abcde".to_vec()].concat();
+    assert_eq!(error(&pax(&records, &stored)), Kind::Refused);
+}
+
+/// An archive of the file `f`: its extents, its size, its stored bytes.
+type Form = fn(&[(u64, u64)], u64, &[u8]) -> Vec<u8>;
+
+const FORMS: [Form; 4] = [old_gnu_archive, pax_0_0_of, pax_0_1_of, pax_1_0_of];
+
+fn old_gnu_archive(extents: &[(u64, u64)], size: u64, stored: &[u8]) -> Vec<u8> {
+    [old_gnu(extents, size, stored), vec![0; 1024]].concat()
+}
+
+fn pax_0_0_of(extents: &[(u64, u64)], size: u64, stored: &[u8]) -> Vec<u8> {
+    let mut records = vec![
+        ("GNU.sparse.size", size.to_string()),
+        ("GNU.sparse.numblocks", extents.len().to_string()),
+    ];
+    for (offset, length) in extents {
+        records.push(("GNU.sparse.offset", offset.to_string()));
+        records.push(("GNU.sparse.numbytes", length.to_string()));
+    }
+    records.push(("path", "f".to_string()));
+    pax(&borrowed(&records), stored)
+}
+
+fn pax_0_1_of(extents: &[(u64, u64)], size: u64, stored: &[u8]) -> Vec<u8> {
+    let map = extents.iter().flat_map(|(offset, length)| [offset, length]);
+    let map: Vec<String> = map.map(u64::to_string).collect();
+    let records = [
+        ("GNU.sparse.size", size.to_string()),
+        ("GNU.sparse.numblocks", extents.len().to_string()),
+        ("GNU.sparse.map", map.join(",")),
+        ("GNU.sparse.name", "f".to_string()),
+    ];
+    pax(&borrowed(&records), stored)
+}
+
+fn pax_1_0_of(extents: &[(u64, u64)], size: u64, stored: &[u8]) -> Vec<u8> {
+    let map: String = extents
+        .iter()
+        .map(|(offset, length)| format!("{offset}\n{length}\n"))
+        .collect();
+    let map = format!("{}\n{map}", extents.len());
+    pax_1_0(&size.to_string(), map.as_bytes(), stored)
+}
+
+fn borrowed<'a>(records: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
+    let pairs = records.iter();
+    pairs.map(|(key, value)| (*key, value.as_str())).collect()
+}
+
+proptest! {
+    #[test]
+    fn every_form_says_the_same(
+        gaps in prop::collection::vec((1u64..2000, 1u64..700), 1..60),
+        tail in 0u64..2000,
+    ) {
+        let (mut extents, mut content) = (Vec::new(), Vec::new());
+        for (number, (hole, length)) in gaps.iter().enumerate() {
+            content.resize(content.len() + *hole as usize, 0);
+            extents.push((content.len() as u64, *length));
+            content.resize(content.len() + *length as usize, number as u8 + 1);
+        }
+        let stored: Vec<u8> = content.iter().copied().filter(|byte| *byte != 0).collect();
+        content.resize(content.len() + tail as usize, 0);
+        let size = content.len() as u64;
+        for form in FORMS {
+            let member = one(&form(&extents, size, &stored));
+            let EntryKind::File(shape) = &member.entry.kind else {
+                panic!("no file");
+            };
+            let read = shape.extents.as_ref().expect("a sparse file");
+            let read: Vec<_> = read.iter().map(|part| (part.offset, part.length)).collect();
+            prop_assert_eq!(&read, &extents);
+            prop_assert_eq!(shape.size, size);
+            prop_assert_eq!(&member.content, &content);
+            prop_assert_eq!(member.entry.path.as_bytes(), b"f");
+        }
     }
 }

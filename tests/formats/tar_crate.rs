@@ -3,8 +3,6 @@
 
 use std::io::Read;
 
-use lowerdir::archive::EntryKind;
-
 use crate::read::one;
 use crate::tarball::{LayerBuilder, Meta, header, padded, pax_header, pax_record};
 
@@ -96,39 +94,4 @@ fn a_truncated_body_is_no_short_file() {
     let mut entry = theirs.entries().unwrap().next().unwrap().unwrap();
     let mut content = Vec::new();
     assert_eq!(entry.read_to_end(&mut content).ok(), Some(512));
-}
-
-#[test]
-fn ordinary_archives_are_read_as_the_crate_reads_them() {
-    let mut builder = tar::Builder::new(Vec::new());
-    let mut expected = Vec::new();
-    for number in 0..200usize {
-        let name = format!("{}/file {number}", "directory".repeat(1 + number % 28));
-        let content = vec![number as u8; number * 37];
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o600 + number as u32 % 64);
-        header.set_uid(number as u64 * 1_000_003);
-        header.set_mtime(number as u64 * 99_999_999);
-        builder
-            .append_data(&mut header, &name, &content[..])
-            .unwrap();
-        expected.push((name, content));
-    }
-    let archive = builder.into_inner().unwrap();
-    let members = crate::read::read(&archive).unwrap();
-    let mut theirs = tar::Archive::new(&archive[..]);
-    assert_eq!(members.len(), expected.len());
-    for ((member, (name, content)), entry) in
-        members.iter().zip(&expected).zip(theirs.entries().unwrap())
-    {
-        let (entry, meta) = (entry.unwrap(), &member.entry.meta);
-        assert_eq!(member.entry.path.as_bytes(), name.as_bytes());
-        assert_eq!(&*entry.path_bytes(), name.as_bytes());
-        assert_eq!(member.content, *content);
-        assert!(matches!(member.entry.kind, EntryKind::File(_)));
-        assert_eq!(u64::from(meta.uid), entry.header().uid().unwrap());
-        assert_eq!(meta.mode, entry.header().mode().unwrap());
-        assert_eq!(meta.mtime.seconds as u64, entry.header().mtime().unwrap());
-    }
 }
