@@ -1,40 +1,52 @@
 //! The command line: what users type, and one function for each verb.
 //!
-//! It turns arguments into calls of the library, and results into text. No rule of translation
-//! lives here.
+//! It turns arguments into calls of the library, and results into text or JSON. No rule of
+//! translation lives here.
 
+mod completions;
+mod console;
+mod interrupt;
+mod man;
 mod mount;
 mod options;
+mod output;
+mod progress;
 mod stack;
+mod summary;
+mod umount;
 mod unpack;
 mod unpack_layer;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use lowerdir::image::{Image, Platform, Reference};
-use lowerdir::store::Store;
+use lowerdir::store::{Store, Sync};
+use lowerdir::{Kind, Progress, Run};
+
+use console::ConsoleArgs;
 
 const EXAMPLES: &str = "\
 Examples:
-  lowerdir unpack oci:alpine:3.20             every layer into the store
-  lowerdir mount oci:alpine:3.20 /mnt         the merged tree, read-only
-  mount -t overlay overlay -o lowerdir=$(lowerdir stack alpine.tar) /mnt
+  lowerdir unpack alpine.tar                  every layer into the store
+  lowerdir mount alpine.tar /mnt              the merged tree, read-only
+  lowerdir mount alpine.tar /mnt --tmpfs      with changes, kept in memory
+  lowerdir umount /mnt
+  lowerdir stack oci:layout:latest            what follows lowerdir= in a mount
   lowerdir unpack-layer layer.tar.gz dir --parent below
 
-Exit status: 0 done, 1 failed, 2 usage, 3 image refused or digest mismatch, 4 a limit was reached.";
+Exit status: 0 done, 1 failed, 2 usage, 3 image refused or digest mismatch, 4 a limit was reached.
+`lowerdir help VERB` has examples of each verb.";
 
 /// Unpack every layer of an OCI or Docker image into its own overlayfs-ready directory.
 ///
 /// Deletions (`.wh.NAME`) and opaque directories (`.wh..wh..opq`) become what overlayfs calls by
 /// those names, so that one overlay mount of the layer directories is exactly the image.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "lowerdir", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -46,14 +58,13 @@ pub struct Cli {
 struct Global {
     /// Where unpacked layers live
     #[arg(long, global = true, value_name = "DIR", env = "LOWERDIR_STORE")]
-    #[arg(default_value = "/var/lib/lowerdir")]
+    #[arg(default_value = "/var/lib/lowerdir", hide_env_values = true)]
     store: PathBuf,
     /// How many layers to unpack at once [default: one for each core]
     #[arg(short, long, global = true, value_name = "N")]
     jobs: Option<std::num::NonZero<usize>>,
-    /// Say nothing on standard error but errors
-    #[arg(short, long, global = true)]
-    quiet: bool,
+    #[command(flatten)]
+    console: ConsoleArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,36 +73,68 @@ enum Verb {
     UnpackLayer(unpack_layer::UnpackLayer),
     Stack(stack::Stack),
     Mount(mount::Mount),
-    Umount(mount::Umount),
+    Umount(umount::Umount),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
-/// Runs what the user typed.
-pub fn run(cli: &Cli) -> anyhow::Result<()> {
-    match &cli.verb {
-        Verb::Unpack(verb) => unpack::run(verb, &cli.global),
-        Verb::UnpackLayer(verb) => unpack_layer::run(verb, &cli.global),
-        Verb::Stack(verb) => stack::run(verb, &cli.global),
-        Verb::Mount(verb) => mount::run(verb, &cli.global),
-        Verb::Umount(verb) => mount::run_umount(verb),
+/// Runs what the user typed, says what went wrong, and returns the exit status.
+pub fn run(cli: &Cli) -> u8 {
+    let global = &cli.global;
+    let done = match &cli.verb {
+        Verb::Unpack(verb) => unpack::run(verb, global),
+        Verb::UnpackLayer(verb) => unpack_layer::run(verb, global),
+        Verb::Stack(verb) => stack::run(verb, global),
+        Verb::Mount(verb) => mount::run(verb, global),
+        Verb::Umount(verb) => umount::run(verb, global),
+        Verb::Completions(verb) => completions::run(verb),
+        Verb::Man(verb) => man::run(verb),
+    };
+    let Err(error) = done else {
+        return 0;
+    };
+    let known = error.downcast_ref::<lowerdir::Error>();
+    let status = match known.map(lowerdir::Error::kind) {
+        Some(Kind::Refused | Kind::Mismatch) => 3,
+        Some(Kind::Limit) => 4,
+        _ => 1,
+    };
+    // A reader that went away has seen what it wanted.
+    if output::is_broken_pipe(&error) {
+        return status;
     }
+    global.console.error(&error, status);
+    if let Some(signal) = interrupt::received() {
+        interrupt::die(signal);
+    }
+    status
 }
 
 #[derive(Debug, Args)]
 struct ImageArgs {
-    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], or a path, which is
-    /// recognised by its content; `-` is an archive on standard input
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], or a path with either,
+    /// which is recognised by its content; `-` is an archive on standard input; `@DIGEST` in the
+    /// place of `:TAG` is a manifest or an index
     #[arg(value_name = "IMAGE")]
     reference: OsString,
     /// Which image of several, as OS/ARCHITECTURE[/VARIANT] [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
+    /// IMAGE is the digest of a manifest or an index in this content store, which containerd has in
+    /// /var/lib/containerd/io.containerd.content.v1.content
+    #[arg(long, value_name = "DIR")]
+    blobs: Option<PathBuf>,
 }
 
 impl ImageArgs {
     fn open(&self) -> anyhow::Result<Image> {
-        let platform = self.platform.clone().unwrap_or_else(Platform::host);
-        let image = Image::open(&Reference::parse(&self.reference)?, &platform);
-        image.with_context(|| self.reference.display().to_string())
+        let reference = match &self.blobs {
+            Some(directory) => Reference::in_blobs(directory, &self.reference)?,
+            None => Reference::parse(&self.reference)?,
+        };
+        let image = Image::open(&reference, self.platform.as_ref());
+        image
+            .with_context(|| lowerdir::path::display(self.reference.as_encoded_bytes()).to_string())
     }
 }
 
@@ -100,25 +143,11 @@ impl Global {
         Store::open(&self.store)
     }
 
-    fn jobs(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.jobs.map_or_else(cores, usize::from)
-    }
-
-    /// Tells a person something, unless they asked for silence.
-    fn note(&self, text: &str) {
-        if !self.quiet {
-            eprintln!("{text}");
+    fn how<'a>(&self, sync: Sync, progress: &'a dyn Progress) -> Run<'a> {
+        Run {
+            jobs: self.jobs.map_or(Run::default().jobs, usize::from),
+            sync,
+            progress,
         }
     }
-}
-
-/// Prints paths as they are, one a line.
-fn print_paths<'a>(paths: impl Iterator<Item = &'a Path>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for path in paths {
-        out.write_all(path.as_os_str().as_bytes())?;
-        out.write_all(b"\n")?;
-    }
-    out.flush()
 }

@@ -23,6 +23,8 @@ pub enum Kind {
     NotFound,
     /// The operating system said no.
     System,
+    /// The caller asked for it: see [`Progress`](crate::progress::Progress).
+    Cancelled,
 }
 
 /// A failure, with where it happened.
@@ -69,6 +71,11 @@ impl Error {
     /// A limit was reached; `what` names it.
     pub fn limit(what: impl Into<String>) -> Error {
         Error::new(Kind::Limit, what, None)
+    }
+
+    /// The caller asked to give up.
+    pub fn cancelled() -> Error {
+        Error::new(Kind::Cancelled, "cancelled", None)
     }
 
     /// Something that was asked for does not exist.

@@ -11,6 +11,8 @@ mod blob;
 mod docker;
 mod json;
 mod layout;
+mod names;
+mod platform;
 mod reference;
 
 use std::fs::File;
@@ -20,9 +22,9 @@ use crate::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-pub use blob::{Blob, BlobReader};
-pub use layout::Platform;
-pub use reference::{Reference, Transport};
+pub use blob::{Blob, BlobReader, LayerBlob};
+pub use platform::Platform;
+pub use reference::{Choice, Reference, Transport};
 
 use archive::Members;
 use blob::Source;
@@ -34,6 +36,8 @@ pub struct Image {
     pub digest: Digest,
     /// The name that the archive or layout gives it.
     pub name: Option<String>,
+    /// What it runs on, as far as it says.
+    pub platform: Option<Platform>,
     /// The lowest first.
     pub layers: Vec<Layer>,
 }
@@ -48,7 +52,7 @@ pub struct Layer {
     /// What its blob must turn out to be.
     pub expected: Expected,
     /// Its bytes.
-    pub blob: Blob,
+    pub blob: LayerBlob,
 }
 
 impl Layer {
@@ -61,24 +65,65 @@ impl Layer {
 
 impl Image {
     /// Opens the image that a reference names, and checks its manifest and config against their
-    /// digests. The layers are checked when they are read.
+    /// digests. The layers are checked when they are read. Without a platform, an only image is
+    /// taken whatever it runs on, and of several the one that this machine runs best.
     ///
-    /// Errors: nothing there, or no such tag ([`Kind::NotFound`](crate::Kind::NotFound)); several
-    /// images and no tag; documents that break the specification
-    /// ([`Kind::Refused`](crate::Kind::Refused)) or differ from their digests
-    /// ([`Kind::Mismatch`](crate::Kind::Mismatch)).
-    pub fn open(reference: &Reference, platform: &Platform) -> Result<Image> {
+    /// Errors: nothing there, no such name, no such platform
+    /// ([`Kind::NotFound`](crate::Kind::NotFound)); several images and no name; documents that
+    /// break the specification ([`Kind::Refused`](crate::Kind::Refused)) or differ from their
+    /// digests ([`Kind::Mismatch`](crate::Kind::Mismatch)).
+    pub fn open(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
         let source = open_source(reference)?;
+        let choice = reference.choice.as_ref();
+        let wanted = Wanted { choice, platform };
         let is_docker = match reference.transport {
             Transport::DockerArchive => true,
-            Transport::Oci | Transport::OciArchive => false,
-            // Docker writes both documents, and may leave the OCI one empty.
-            Transport::Any => source.has("manifest.json"),
+            Transport::Oci | Transport::OciArchive | Transport::Blobs => false,
+            Transport::Any => source.has("manifest.json") && !wanted.needs_index(&source)?,
         };
         match is_docker {
-            true => docker::open(&source, reference.tag.as_deref()),
-            false => layout::open(&source, reference.tag.as_deref(), platform),
+            true => docker::open(&source, &wanted),
+            false => layout::open(&source, &wanted),
         }
+    }
+}
+
+/// Which of the images that are there the user means.
+struct Wanted<'a> {
+    choice: Option<&'a Choice>,
+    platform: Option<&'a Platform>,
+}
+
+impl Wanted<'_> {
+    /// The one that was asked for, else this machine's.
+    fn platform(&self) -> Platform {
+        self.platform.cloned().unwrap_or_else(Platform::host)
+    }
+
+    /// Refuses an image that was built for another platform than was asked for.
+    fn check(&self, built_for: Option<&Platform>) -> Result<()> {
+        match (self.platform, built_for) {
+            (Some(platform), Some(built_for)) if platform.distance(built_for).is_none() => {
+                Err(self.no_such_platform(std::slice::from_ref(built_for)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn no_such_platform(&self, known: &[Platform]) -> Error {
+        let known: Vec<String> = known.iter().map(Platform::to_string).collect();
+        let platform = self.platform();
+        Error::not_found(format!("there is no image for {platform}")).hint(format!(
+            "--platform chooses one; there is: {}",
+            names::listed(&known)
+        ))
+    }
+
+    /// Of an archive with both documents, Docker's knows the short names, and the OCI one knows
+    /// manifests and platforms.
+    fn needs_index(&self, source: &Source) -> Result<bool> {
+        let asks = self.platform.is_some() || matches!(self.choice, Some(Choice::Digest(_)));
+        Ok(asks && layout::lists_images(source)?)
     }
 }
 
@@ -91,6 +136,12 @@ fn open_source(reference: &Reference) -> Result<Source> {
         return Members::read(File::from(file)).map(Source::Archive);
     }
     let opening = |error| Error::system(format!("opening {}", path.display()), error);
+    if reference.transport == Transport::Blobs {
+        let nested = path.join("blobs");
+        let directory = if nested.is_dir() { &nested } else { path };
+        std::fs::read_dir(directory).map_err(opening)?;
+        return Ok(Source::Blobs(directory.clone()));
+    }
     if std::fs::metadata(path).map_err(opening)?.is_dir() {
         return match reference.transport {
             Transport::Oci | Transport::Any => Ok(Source::Directory(path.clone())),

@@ -34,7 +34,7 @@
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`store`], [`pipeline`], [`stack`], [`mount`] | everything |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`] | everything |
 //!
 //! Comments cite the translation rules by number (W1, O3, ...); the README has the table. There is
 //! no unsafe code.
@@ -51,7 +51,7 @@
 //! use lowerdir::dialect::{Dialect, Namespace};
 //! use lowerdir::image::Blob;
 //! use lowerdir::store::Sync;
-//! use lowerdir::{Options, Owners, Parents, unpack_layer};
+//! use lowerdir::{Options, Owners, Parents, Run, unpack_layer};
 //!
 //! fn layer(name: &str) -> Result<Blob, Box<dyn std::error::Error>> {
 //!     let mut archive = tar::Builder::new(tempfile::tempfile()?);
@@ -74,7 +74,8 @@
 //! let unpack = |name, directory, parents: &[PathBuf]| {
 //!     let (blob, expected) = (layer(name)?, Expected::default());
 //!     let parents = Parents::Known(parents.to_vec());
-//!     let done = unpack_layer(&blob, &expected, directory, &parents, &options, Sync::None)?;
+//!     let run = Run { sync: Sync::None, ..Run::default() };
+//!     let done = unpack_layer(&blob, &expected, directory, &parents, &options, run)?;
 //!     Ok::<_, Box<dyn std::error::Error>>(done)
 //! };
 //! unpack("etc/motd", &base, &[])?;
@@ -100,6 +101,7 @@ pub mod meta;
 pub mod mount;
 pub mod path;
 pub mod pipeline;
+pub mod progress;
 pub mod root;
 pub mod settle;
 pub mod stack;
@@ -109,7 +111,8 @@ pub mod whiteout;
 
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};
-pub use pipeline::{Parents, unpack_image, unpack_layer};
+pub use pipeline::{Parents, Run, unpack_image, unpack_layer};
+pub use progress::{Progress, Silent};
 pub use stack::Stack;
 pub use store::Store;
 pub use unpack::{Options, Owners};

@@ -6,10 +6,10 @@
 //! directory. Both are called by the command line; neither knows tar or overlayfs.
 
 mod single;
+mod watch;
 mod workers;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::image::{Blob, Image, Layer};
 use crate::lower::{Below, LowerView};
 use crate::path::EntryPath;
+use crate::progress::{Progress, Silent};
 use crate::root::Dir;
 use crate::settle::settle;
 use crate::store::{ImageRecord, Record, StagedLayer, Store, StoredLayer, Sync};
@@ -26,7 +27,8 @@ use crate::unpack::{Options, Pending, Report, unpack};
 
 pub use single::{Parents, unpack_layer};
 
-use workers::{Arrival, LowestFailure};
+use watch::{LowestFailure, Watch};
+use workers::Arrival;
 
 /// A layer of an unpacked image.
 #[derive(Clone, Debug)]
@@ -69,14 +71,35 @@ pub fn stored_layers(image: &Image, store: &Store) -> Result<Vec<StoredLayer>> {
         .collect()
 }
 
-/// Puts every layer of an image into the store, with `jobs` threads, and returns them, the lowest
-/// first. If one of them fails, this call adds none.
+/// How [`unpack_image`] goes about it; the result does not depend on it.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The most layers that are unpacked at once, at least 1.
+    pub jobs: usize,
+    /// When a layer counts as written.
+    pub sync: Sync,
+    /// Who is told of it.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for Run<'_> {
+    /// A layer for each core, durable, in silence.
+    fn default() -> Self {
+        Run {
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            sync: Sync::Fs,
+            progress: &Silent,
+        }
+    }
+}
+
+/// Puts every layer of an image into the store, and returns them, the lowest first. If one of them
+/// fails, this call adds none.
 pub fn unpack_image(
     image: &Image,
     store: &Store,
     options: &Options,
-    jobs: usize,
-    sync: Sync,
+    run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
     let chain = chain_ids(image);
     let mut unpacked = BTreeMap::new();
@@ -84,6 +107,7 @@ pub fn unpack_image(
     for (index, layer) in image.layers.iter().enumerate() {
         if let Some(stored) = store.layer(&chain[index])? {
             check_options(&stored, options).map_err(|error| error.in_layer(layer.label()))?;
+            run.progress.was_there(index, &layer.label());
             lower.insert(index, Arc::clone(&stored.directory));
             unpacked.insert(index, was_there(stored));
         }
@@ -94,14 +118,31 @@ pub fn unpack_image(
     if !missing.is_empty() {
         let staging = store.stage()?;
         let mut staged = BTreeMap::new();
+        let mut blobs = BTreeMap::new();
         for &index in &missing {
+            let layer = &image.layers[index];
+            let blob = layer.blob.get();
+            blobs.insert(index, blob.map_err(|error| error.in_layer(layer.label()))?);
             staged.insert(index, staging.layer(index)?);
         }
-        let records = side_by_side(image, &chain, &staged, lower, options, jobs)?;
-        staging.sync(sync)?;
+        let work = Work {
+            image,
+            chain: &chain,
+            staged: &staged,
+            blobs: &blobs,
+            options,
+            failure: &LowestFailure::none(),
+            progress: run.progress,
+        };
+        let records = work.side_by_side(lower, run.jobs)?;
+        run.progress.syncs();
+        staging.sync(run.sync)?;
+        if run.progress.is_cancelled() {
+            return Err(Error::cancelled());
+        }
         for (index, record) in records {
             let layer = staged.remove(&index).expect("it was staged above");
-            staging.commit(store, layer, &chain[index], sync)?;
+            staging.commit(store, layer, &chain[index], run.sync)?;
             let stored = store.layer(&chain[index])?.ok_or_else(|| {
                 Error::not_found("another process removed it").in_layer(chain[index].short())
             })?;
@@ -121,7 +162,7 @@ pub fn unpack_image(
         name: image.name.clone(),
         layers: chain.iter().map(Digest::to_string).collect(),
     };
-    store.record_image(&record, sync)?;
+    store.record_image(&record, run.sync)?;
     Ok(unpacked.into_values().collect())
 }
 
@@ -144,43 +185,62 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
     }
 }
 
-/// Unpacks the staged layers on threads of their own, and settles them here.
-fn side_by_side(
-    image: &Image,
-    chain: &[Digest],
-    staged: &BTreeMap<usize, StagedLayer>,
-    lower: BTreeMap<usize, Arc<Dir>>,
-    options: &Options,
-    jobs: usize,
-) -> Result<BTreeMap<usize, Record>> {
-    let mut queue: Vec<usize> = staged.keys().copied().collect();
-    queue.sort_by_key(|&index| std::cmp::Reverse(image.layers[index].blob.len()));
-    let failure = LowestFailure::none();
-    let work = |index: usize| {
-        let layer = &image.layers[index];
-        let blob = failure.watch(index, layer.blob.open());
-        read_layer(blob, &layer.expected, staged[&index].fs()?, options, None)
-    };
-    let settling = Settling {
-        image,
-        chain,
-        staged,
-        options,
-        lower,
-        ready: BTreeMap::new(),
-        records: BTreeMap::new(),
-    };
-    workers::run(queue.into(), jobs, &failure, work, |arrivals| {
-        settling.run(arrivals, &failure)
-    })
+/// The layers that are missing, and what is needed to make them.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    image: &'a Image,
+    chain: &'a [Digest],
+    staged: &'a BTreeMap<usize, StagedLayer>,
+    blobs: &'a BTreeMap<usize, &'a Blob>,
+    options: &'a Options,
+    failure: &'a LowestFailure,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Work<'a> {
+    /// Unpacks the staged layers on threads of their own, and settles them here.
+    fn side_by_side(
+        self,
+        lower: BTreeMap<usize, Arc<Dir>>,
+        jobs: usize,
+    ) -> Result<BTreeMap<usize, Record>> {
+        let mut queue: Vec<usize> = self.staged.keys().copied().collect();
+        queue.sort_by_key(|index| std::cmp::Reverse(self.blobs[index].len()));
+        let settling = Settling {
+            work: self,
+            lower,
+            ready: BTreeMap::new(),
+            records: BTreeMap::new(),
+        };
+        let unpack = |index| self.unpack(index);
+        workers::run(queue.into(), jobs, self.failure, unpack, |arrivals| {
+            settling.run(arrivals)
+        })
+    }
+
+    fn unpack(self, index: usize) -> Result<(Pending, Measured)> {
+        let (layer, blob) = (&self.image.layers[index], self.blobs[&index]);
+        self.progress.begins(index, &layer.label(), blob.len());
+        let source = self.source(index);
+        source.read(self.staged[&index].fs()?, self.options, None)
+    }
+
+    fn source(self, index: usize) -> Source<'a> {
+        Source {
+            blob: self.blobs[&index],
+            expected: &self.image.layers[index].expected,
+            watch: Watch {
+                index,
+                progress: self.progress,
+                failure: self.failure,
+            },
+        }
+    }
 }
 
 /// The layers of an image, settled in order as they arrive in any order.
 struct Settling<'a> {
-    image: &'a Image,
-    chain: &'a [Digest],
-    staged: &'a BTreeMap<usize, StagedLayer>,
-    options: &'a Options,
+    work: Work<'a>,
     /// Finished layer directories.
     lower: BTreeMap<usize, Arc<Dir>>,
     ready: BTreeMap<usize, (Pending, Measured)>,
@@ -191,7 +251,6 @@ impl Settling<'_> {
     fn run(
         mut self,
         arrivals: mpsc::Receiver<Arrival<(Pending, Measured)>>,
-        failure: &LowestFailure,
     ) -> Result<BTreeMap<usize, Record>> {
         let mut failed: BTreeMap<usize, Error> = BTreeMap::new();
         for Arrival { index, result } in arrivals {
@@ -200,11 +259,13 @@ impl Settling<'_> {
                 self.settle_ready()
             });
             if let Err((index, error)) = settled {
-                failure.add(index);
-                failed.insert(index, error.in_layer(self.image.layers[index].label()));
+                self.work.failure.add(index);
+                let label = self.work.image.layers[index].label();
+                failed.insert(index, error.in_layer(label));
             }
         }
         match failed.pop_first() {
+            Some(_) if self.work.progress.is_cancelled() => Err(Error::cancelled()),
             Some((_, error)) => Err(error),
             None => Ok(self.records),
         }
@@ -212,8 +273,8 @@ impl Settling<'_> {
 
     /// Settles what can be: a layer above one that is missing, or failed, has to wait.
     fn settle_ready(&mut self) -> std::result::Result<(), (usize, Error)> {
-        while let Some(index) = (0..self.chain.len()).find(|index| !self.lower.contains_key(index))
-        {
+        let count = self.work.chain.len();
+        while let Some(index) = (0..count).find(|index| !self.lower.contains_key(index)) {
             let Some((pending, measured)) = self.ready.remove(&index) else {
                 return Ok(());
             };
@@ -224,26 +285,26 @@ impl Settling<'_> {
     }
 
     fn settle_one(&mut self, index: usize, pending: Pending, measured: &Measured) -> Result<()> {
-        let layer = &self.image.layers[index];
+        let Work { chain, options, .. } = self.work;
         let below: Vec<Arc<Dir>> = self
             .lower
             .range(..index)
             .rev()
             .map(|(_, dir)| dir.clone())
             .collect();
-        let staged = &self.staged[&index];
-        let view = LowerView::new(below, self.options.dialect);
-        let source = (&layer.blob, &layer.expected);
-        let report = finish(source, &staged.fs()?, pending, Some(view), self.options)?;
+        let staged = &self.work.staged[&index];
+        let view = LowerView::new(below, options.dialect);
+        let source = self.work.source(index);
+        let report = finish(source, &staged.fs()?, pending, Some(view), options)?;
+        let label = self.work.image.layers[index].label();
+        self.work.progress.ends(index, &label, &report);
         let record = Record {
-            chain_id: self.chain[index].to_string(),
-            parent: index
-                .checked_sub(1)
-                .map(|below| self.chain[below].to_string()),
+            chain_id: chain[index].to_string(),
+            parent: index.checked_sub(1).map(|below| chain[below].to_string()),
             diff_id: measured.diff_id.to_string(),
             blob: measured.blob.to_string(),
             size: measured.size,
-            options: self.options.clone(),
+            options: options.clone(),
             report,
         };
         staged.record(&record)?;
@@ -253,23 +314,38 @@ impl Settling<'_> {
     }
 }
 
-/// Reads a blob to its last byte into a directory, and verifies it.
-fn read_layer(
-    blob: impl Read,
-    expected: &Expected,
-    directory: Dir,
-    options: &Options,
-    below: Option<&Below>,
-) -> Result<(Pending, Measured)> {
-    let mut layer = LayerReader::open(blob, expected.clone())?;
-    let pending = unpack(&mut layer, directory, options, below)?;
-    let measured = layer.finish()?;
-    Ok((pending, measured))
+/// The bytes of one layer, what they must turn out to be, and who watches them.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    blob: &'a Blob,
+    expected: &'a Expected,
+    watch: Watch<'a>,
+}
+
+impl Source<'_> {
+    /// Reads the blob to its last byte into a directory, and verifies it.
+    fn read(
+        self,
+        directory: Dir,
+        options: &Options,
+        below: Option<&Below>,
+    ) -> Result<(Pending, Measured)> {
+        let blob = self.blob.open();
+        let blob = match below {
+            None => self.watch.blob(blob),
+            // The second pass was counted in the first.
+            Some(_) => self.watch.uncounted(blob),
+        };
+        let mut layer = LayerReader::open(blob, self.expected.clone())?;
+        let pending = unpack(self.watch.uncounted(&mut layer), directory, options, below)?;
+        let measured = layer.finish()?;
+        Ok((pending, measured))
+    }
 }
 
 /// Settles a layer; unpacks it once more before, where it turns out to need what is below.
 fn finish(
-    (blob, expected): (&Blob, &Expected),
+    source: Source<'_>,
     directory: &Dir,
     mut pending: Pending,
     view: Option<LowerView>,
@@ -281,8 +357,7 @@ fn finish(
         directory
             .remove_children()
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
-        let blob = blob.open();
-        (pending, _) = read_layer(blob, expected, again(directory)?, options, Some(&below))?;
+        (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
     settle(again(directory)?, pending, &below, options)
 }

@@ -38,7 +38,8 @@ impl Stack {
                 "{} layers; the kernel stacks at most {MAX_LAYERS}",
                 directories.len()
             );
-            return Err(Error::limit(text));
+            return Err(Error::limit(text)
+                .hint("build the image with fewer layers, or squash some of them"));
         }
         let lacking = 2usize.saturating_sub(directories.len());
         directories.extend(empty.into_iter().take(lacking));
@@ -53,6 +54,11 @@ impl Stack {
         &self.directories
     }
 
+    /// How the layers were translated.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Whether the mount must have the option `userxattr`.
     pub fn needs_userxattr(&self) -> bool {
         self.dialect.namespace == Namespace::User
@@ -60,22 +66,24 @@ impl Stack {
 
     /// What follows `lowerdir=`: joined by colons; colons, commas and backslashes escaped.
     pub fn lowerdir(&self) -> OsString {
-        let mut text = Vec::new();
-        for directory in &self.directories {
-            if !text.is_empty() {
-                text.push(b':');
-            }
-            escape(directory.as_os_str(), &mut text);
-        }
-        OsString::from_vec(text)
+        let names: Vec<OsString> = self
+            .directories
+            .iter()
+            .map(|directory| escaped(directory.as_os_str()))
+            .collect();
+        names.join(OsStr::new(":"))
     }
 }
 
-fn escape(path: &OsStr, text: &mut Vec<u8>) {
+/// A path as overlayfs takes it in a string of options: with a backslash before colons, commas and
+/// backslashes.
+pub fn escaped(path: &OsStr) -> OsString {
+    let mut text = Vec::new();
     for &byte in path.as_bytes() {
         if matches!(byte, b':' | b',' | b'\\') {
             text.push(b'\\');
         }
         text.push(byte);
     }
+    OsString::from_vec(text)
 }

@@ -9,10 +9,12 @@
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
 //!   layers/sha256/<chain ID>/layer.json  see Record
 //!   images/sha256-<digest>.json          see ImageRecord
+//!   l/<short>                            a symlink to a layer's fs, see ShortNames
 //!   empty/1, empty/2                     the bottom of a stack of fewer than two layers
 //!   staging/<random>/<number>/           the same as a layer's directory, in the making
 //! ```
 
+mod links;
 mod record;
 mod staging;
 
@@ -30,6 +32,7 @@ use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 
+pub use links::ShortNames;
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
 
@@ -95,6 +98,7 @@ impl Store {
             "layers/sha512",
             "images",
             "staging",
+            "l",
             "empty",
             EMPTY[0],
             EMPTY[1],

@@ -1,47 +1,114 @@
-//! `lowerdir mount IMAGE TARGET` and `lowerdir umount TARGET`
+//! `lowerdir mount IMAGE TARGET`
+
+mod print;
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde_json::json;
 
-use lowerdir::mount::{self, Upper};
+use lowerdir::mount::{self, Method, Upper};
 
-use super::{Global, ImageArgs};
+use super::{Global, ImageArgs, output, stack};
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir mount alpine.tar /mnt                             read-only
+  lowerdir mount alpine.tar /mnt --upper changes --work work
+  lowerdir mount alpine.tar /mnt --tmpfs=512m                changes are kept in memory
+  lowerdir mount alpine.tar /mnt --print=cmd                 what mount(8) would be told
+  lowerdir mount alpine.tar /mnt --print=fstab >> /etc/fstab
+  lowerdir mount alpine.tar /mnt --print=systemd > /etc/systemd/system/mnt.mount
+  lowerdir mount alpine.tar / --print=json                   for `mounts` in an OCI config.json";
 
 /// Mount an unpacked image.
 ///
-/// Read-only, or with changes going to --upper. The store must have the image: `lowerdir unpack`
-/// puts it there.
+/// Read-only, or with changes going to --upper or --tmpfs. The store must have the image:
+/// `lowerdir unpack` puts it there.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Mount {
     #[command(flatten)]
     image: ImageArgs,
     /// An existing directory to mount on
     target: PathBuf,
-    /// Take changes in this directory; without it the mount is read-only
+    /// Take changes in this directory, which is made if it is absent; an empty one gets the owner,
+    /// mode and time of the image's root
     #[arg(long, value_name = "DIR", requires = "work")]
     upper: Option<PathBuf>,
-    /// An empty directory on the file system of --upper
+    /// An empty or absent directory on the file system of --upper
     #[arg(long, value_name = "DIR", requires = "upper")]
     work: Option<PathBuf>,
+    /// Take changes in memory, at most SIZE (such as 512m or 10%) [default: half of the memory]
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true)]
+    #[arg(conflicts_with_all = ["upper", "work"])]
+    tmpfs: Option<Option<String>>,
+    /// Mount nothing: print what would do the same
+    #[arg(long, value_enum, value_name = "FORM")]
+    print: Option<Form>,
 }
 
-/// Take an overlay mount down.
-#[derive(Debug, Args)]
-pub struct Umount {
-    /// Where it is mounted
-    target: PathBuf,
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    /// A shell command
+    Cmd,
+    /// An entry of `mounts` in an OCI runtime configuration
+    Json,
+    /// A line of /etc/fstab
+    Fstab,
+    /// A systemd mount unit
+    Systemd,
+}
+
+impl Mount {
+    fn upper(&self) -> Upper {
+        match (&self.upper, &self.work, &self.tmpfs) {
+            (Some(upperdir), Some(workdir), _) => Upper::Directories {
+                upperdir: upperdir.clone(),
+                workdir: workdir.clone(),
+            },
+            (_, _, Some(size)) => Upper::Tmpfs { size: size.clone() },
+            _ => Upper::None,
+        }
+    }
 }
 
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
-    let stack = super::stack::of_image(&verb.image, &global.open_store()?)?;
-    let upper = match (&verb.upper, &verb.work) {
-        (Some(upperdir), Some(workdir)) => Some(Upper { upperdir, workdir }),
-        _ => None,
+    let store = global.open_store()?;
+    let stack = stack::of_image(&verb.image, &store)?;
+    let upper = verb.upper();
+    if let Some(form) = verb.print {
+        let mount = print::Mount {
+            stack: &stack,
+            target: std::path::absolute(&verb.target)?,
+            upper: &upper,
+            store: &store,
+        };
+        output::bytes(&match form {
+            Form::Cmd => mount.command()?,
+            Form::Json => mount.json()?,
+            Form::Fstab => mount.fstab()?,
+            Form::Systemd => mount.systemd()?,
+        })?;
+        return Ok(());
+    }
+    let method = mount::mount(&stack, &verb.target, &upper, Some(&store))?;
+    let method = match method {
+        Method::Configured => "fsopen",
+        Method::Classic => "mount",
     };
-    Ok(mount::mount(&stack, &verb.target, upper)?)
-}
-
-pub fn run_umount(verb: &Umount) -> anyhow::Result<()> {
-    Ok(mount::umount(&verb.target)?)
+    if global.console.json {
+        output::json(&json!({
+            "target": output::text(&verb.target),
+            "lowerdirs": stack.directories().len(),
+            "read_only": upper == Upper::None,
+            "method": method,
+        }))?;
+    }
+    let count = stack.directories().len();
+    let target = verb.target.display();
+    global.console.detail(&format!(
+        "mounted {count} directories on {target} through {method}(2)"
+    ));
+    Ok(())
 }

@@ -4,9 +4,7 @@ use clap::{Args, ValueEnum};
 
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::store::Sync;
-use lowerdir::unpack::{DeviceZero, Options, OverlayXattrs, Owners, Report};
-
-use super::Global;
+use lowerdir::unpack::{DeviceZero, Options, OverlayXattrs, Owners};
 
 #[derive(Debug, Args)]
 pub struct TranslationArgs {
@@ -139,17 +137,5 @@ impl TranslationArgs {
             SyncArg::Fs => Sync::Fs,
             SyncArg::None => Sync::None,
         }
-    }
-}
-
-/// Tells each warning of a layer once, with its count and its first path.
-pub fn warn(global: &Global, layer: &str, report: &Report) {
-    for (warning, occurrences) in &report.warnings {
-        global.note(&format!(
-            "warning: {layer}{}: {} (first: {})",
-            warning.explain(),
-            occurrences.count,
-            occurrences.first
-        ));
     }
 }

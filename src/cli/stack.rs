@@ -1,15 +1,22 @@
 //! `lowerdir stack IMAGE`
 
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
+use serde::Serialize;
 
 use lowerdir::dialect::Dialect;
 use lowerdir::pipeline;
 use lowerdir::stack;
 use lowerdir::store::Store;
 
-use super::{Global, ImageArgs, print_paths};
+use super::{Global, ImageArgs, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  mount -t overlay overlay -o lowerdir=$(lowerdir stack alpine.tar) /mnt
+  mount -t overlay overlay -o lowerdir=$(lowerdir stack alpine.tar),upperdir=u,workdir=w /mnt
+  lowerdir stack --json alpine.tar | jq -r '.directories[]'";
 
 /// Print what follows `lowerdir=` in an overlay mount of an unpacked image.
 ///
@@ -17,24 +24,48 @@ use super::{Global, ImageArgs, print_paths};
 /// backslashes escaped. Below a single layer stands an empty directory, because overlayfs wants
 /// two directories where there is no upperdir.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Stack {
     #[command(flatten)]
     image: ImageArgs,
 }
 
+/// The result as JSON.
+#[derive(Serialize)]
+struct StackJson {
+    lowerdir: String,
+    /// Topmost first.
+    directories: Vec<String>,
+    userxattr: bool,
+    fits_one_page: bool,
+}
+
 pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
     let stack = of_image(&verb.image, &global.open_store()?)?;
     let line = stack.lowerdir();
-    if "lowerdir=".len() + line.len() >= stack::PAGE {
-        global.note(
-            "warning: the line is longer than one page, which mount(2) takes: \
+    let fits_one_page = "lowerdir=".len() + line.len() < stack::PAGE;
+    if !fits_one_page {
+        global.console.warning(
+            "the line is longer than one page, which is all that mount(2) takes: \
              `lowerdir mount` has no such limit",
         );
     }
-    if stack.needs_userxattr() {
-        global.note("note: mount it with the option userxattr");
+    if global.console.json {
+        let directories = stack.directories().iter();
+        output::json(&StackJson {
+            lowerdir: output::text(line.as_ref()),
+            directories: directories.map(|path| output::text(path)).collect(),
+            userxattr: stack.needs_userxattr(),
+            fits_one_page,
+        })?;
+        return Ok(());
     }
-    print_paths(std::iter::once(Path::new(&line)))?;
+    if stack.needs_userxattr() {
+        global
+            .console
+            .note("note: mount it with the option userxattr");
+    }
+    output::lines(std::iter::once(line.as_bytes()))?;
     Ok(())
 }
 

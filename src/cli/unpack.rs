@@ -1,17 +1,37 @@
 //! `lowerdir unpack IMAGE`
 
+use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
+
 use clap::Args;
+use indicatif::HumanCount;
+use serde::Serialize;
 
-use lowerdir::pipeline;
+use lowerdir::image::{Image, Layer};
+use lowerdir::pipeline::{self, Unpacked};
+use lowerdir::unpack::Report;
 
-use super::options::{TranslationArgs, warn};
-use super::{Global, ImageArgs, print_paths};
+use super::options::TranslationArgs;
+use super::progress::Shown;
+use super::summary::{self, count, counts, warn};
+use super::{Global, ImageArgs, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir unpack alpine.tar                        what `docker save` or `podman save` wrote
+  lowerdir unpack oci:layout:3.20                   one image of an OCI layout
+  lowerdir unpack --platform linux/arm64 multi.tar  one platform of several
+  zstdcat image.tar.zst | lowerdir unpack -         an archive on standard input
+  lowerdir unpack --blobs /var/lib/containerd/io.containerd.content.v1.content sha256:DIGITS
+  lowerdir unpack --json alpine.tar | jq -r '.layers[].directory'";
 
 /// Unpack every layer of an image into the store, and print the layer directories.
 ///
 /// The directories are printed topmost first, one a line. Layers that are in the store already are
-/// not read again. Every blob is verified: its digest, its size, its diff ID.
+/// not read again. Every blob is verified: its digest, its size, its diff ID. If a layer fails, or
+/// on Ctrl-C, none is added.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Unpack {
     #[command(flatten)]
     image: ImageArgs,
@@ -20,22 +40,97 @@ pub struct Unpack {
 }
 
 pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
+    let started = Instant::now();
     let image = verb.image.open()?;
     let store = global.open_store()?;
     let options = verb.translation.options();
-    let sync = verb.translation.sync();
-    let layers = pipeline::unpack_image(&image, &store, &options, global.jobs(), sync)?;
-    for (layer, unpacked) in image.layers.iter().zip(&layers) {
-        let (label, report) = (layer.label(), &unpacked.record.report);
-        match unpacked.was_there {
-            true => global.note(&format!("layer {label}: was there")),
-            false => global.note(&format!(
-                "layer {label}: {} entries, {} bytes, {} deletions, {} opaque directories",
-                report.entries, report.bytes, report.deletions, report.opaque
-            )),
-        }
-        warn(global, &format!("layer {label}: "), report);
+    let layers = {
+        let shown = Shown::start(&global.console, image.layers.len())?;
+        let how = global.how(verb.translation.sync(), &shown);
+        pipeline::unpack_image(&image, &store, &options, how)?
+    };
+    let reports = image.layers.iter().zip(&layers);
+    let reports = reports.map(|(layer, unpacked)| (layer.label(), &unpacked.record.report));
+    warn(&global.console, reports);
+    let seconds = started.elapsed().as_secs_f64();
+    if global.console.json {
+        output::json(&Unpacking::new(&image, &layers, seconds))?;
+        return Ok(());
     }
-    print_paths(layers.iter().rev().map(|layer| layer.path.as_path()))?;
+    global.console.note(&summarize(&layers, seconds));
+    let directories = layers.iter().rev();
+    output::lines(directories.map(|layer| layer.path.as_os_str().as_bytes()))?;
     Ok(())
+}
+
+/// What was done, in one line.
+fn summarize(layers: &[Unpacked], seconds: f64) -> String {
+    let new = layers.iter().filter(|layer| !layer.was_there);
+    let total = summary::sum(new.map(|layer| &layer.record.report));
+    let were_there = layers.iter().filter(|layer| layer.was_there).count();
+    let unpacked = count((layers.len() - were_there) as u64, "layer", "layers");
+    match (layers.len(), were_there) {
+        (0, _) => "the image has no layers".into(),
+        (1, 1) => "its layer was there already".into(),
+        (all, were) if all == were => {
+            format!("all {} layers were there already", HumanCount(all as u64))
+        }
+        (_, 0) => format!("{unpacked} in {seconds:.2} s: {}", counts(&total)),
+        (_, were) => format!(
+            "{unpacked} in {seconds:.2} s: {}; {} there already",
+            counts(&total),
+            count(were as u64, "was", "were")
+        ),
+    }
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct Unpacking {
+    digest: String,
+    name: Option<String>,
+    platform: Option<String>,
+    /// The lowest first.
+    layers: Vec<LayerJson>,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct LayerJson {
+    diff_id: String,
+    chain_id: String,
+    digest: String,
+    size: u64,
+    directory: String,
+    was_there: bool,
+    #[serde(flatten)]
+    report: Report,
+}
+
+impl Unpacking {
+    fn new(image: &Image, layers: &[Unpacked], seconds: f64) -> Unpacking {
+        let layers = image.layers.iter().zip(layers);
+        Unpacking {
+            digest: image.digest.to_string(),
+            name: image.name.clone(),
+            platform: image.platform.as_ref().map(ToString::to_string),
+            layers: layers
+                .map(|(layer, unpacked)| layer_json(layer, unpacked))
+                .collect(),
+            seconds,
+        }
+    }
+}
+
+fn layer_json(layer: &Layer, unpacked: &Unpacked) -> LayerJson {
+    let record = unpacked.record.clone();
+    LayerJson {
+        diff_id: layer.diff_id.to_string(),
+        chain_id: record.chain_id,
+        digest: record.blob,
+        size: record.size,
+        directory: output::text(&unpacked.path),
+        was_there: unpacked.was_there,
+        report: record.report,
+    }
 }

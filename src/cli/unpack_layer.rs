@@ -5,14 +5,28 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use serde::Serialize;
 
 use lowerdir::codec::Expected;
 use lowerdir::digest::Digest;
 use lowerdir::image::Blob;
 use lowerdir::pipeline::{self, Parents};
+use lowerdir::unpack::Report;
 
-use super::Global;
-use super::options::{TranslationArgs, warn};
+use super::options::TranslationArgs;
+use super::progress::Shown;
+use super::summary::{counts, warn};
+use super::{Global, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir unpack-layer --base layer1.tar.gz dir1           the lowest layer
+  lowerdir unpack-layer layer2.tar.gz dir2 --parent dir1    the one above it
+  lowerdir unpack-layer layer3.tar.gz dir3 --parent dir2 --parent dir1
+  lowerdir unpack-layer layer.tar.zst dir                   over layers that are not known
+  curl -s URL | lowerdir unpack-layer --digest sha256:DIGITS - dir
+
+A snapshotter calls it once for each layer; `mount` stacks the directories, topmost first.";
 
 /// Unpack one layer into a directory.
 ///
@@ -22,6 +36,7 @@ use super::options::{TranslationArgs, warn};
 /// over any layers, as far as there is one: whiteouts are written whether needed or not, and
 /// directories without an entry get 0755 0:0.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct UnpackLayer {
     /// The layer: a tar archive, plain or compressed by gzip, zstd or xz; `-` is standard input
     blob: PathBuf,
@@ -60,13 +75,36 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
         true => Parents::Unknown,
         false => Parents::Known(verb.parent.clone()),
     };
-    let (options, sync) = (verb.translation.options(), verb.translation.sync());
-    let done = pipeline::unpack_layer(&blob, &expected, &verb.directory, &parents, &options, sync);
+    let options = verb.translation.options();
+    let done = {
+        let shown = Shown::start(&global.console, 1)?;
+        let how = global.how(verb.translation.sync(), &shown);
+        pipeline::unpack_layer(&blob, &expected, &verb.directory, &parents, &options, how)
+    };
     let (report, measured) = done.map_err(|error| error.in_layer(verb.blob.display()))?;
-    global.note(&format!(
-        "{} entries, {} bytes, {} deletions, {} opaque directories; diff ID {}",
-        report.entries, report.bytes, report.deletions, report.opaque, measured.diff_id
-    ));
-    warn(global, "", &report);
+    warn(&global.console, std::iter::once((String::new(), &report)));
+    if global.console.json {
+        output::json(&UnpackedLayer {
+            directory: output::text(&verb.directory),
+            diff_id: measured.diff_id.to_string(),
+            digest: measured.blob.to_string(),
+            size: measured.size,
+            report,
+        })?;
+        return Ok(());
+    }
+    let text = format!("{}; diff ID {}", counts(&report), measured.diff_id);
+    global.console.note(&text);
     Ok(())
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct UnpackedLayer {
+    directory: String,
+    diff_id: String,
+    digest: String,
+    size: u64,
+    #[serde(flatten)]
+    report: Report,
 }

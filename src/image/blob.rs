@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 use super::archive::{Members, spool};
 
@@ -95,6 +95,43 @@ impl Blob {
     }
 }
 
+/// The blob of a layer. An image may lack it: a foreign layer, or one that a content store let go
+/// of. A layer that is unpacked already needs it no more.
+#[derive(Clone, Debug)]
+pub enum LayerBlob {
+    /// It is there.
+    There(Blob),
+    /// It is not.
+    Missing {
+        /// What is missing.
+        what: String,
+        /// What the user can do.
+        hint: String,
+    },
+}
+
+impl LayerBlob {
+    /// Keeps the lack of a blob for later. Errors: those of looking for it.
+    pub fn found(found: Result<Blob>, hint: impl FnOnce() -> String) -> Result<LayerBlob> {
+        match found {
+            Ok(blob) => Ok(LayerBlob::There(blob)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(LayerBlob::Missing {
+                what: error.to_string(),
+                hint: hint(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The blob. Errors: it is missing ([`Kind::NotFound`]).
+    pub fn get(&self) -> Result<&Blob> {
+        match self {
+            LayerBlob::There(blob) => Ok(blob),
+            LayerBlob::Missing { what, hint } => Err(Error::not_found(what).hint(hint)),
+        }
+    }
+}
+
 /// Reads a [`Blob`].
 #[derive(Debug)]
 pub struct BlobReader {
@@ -130,8 +167,10 @@ impl Seek for BlobReader {
 /// Where the documents and blobs of images are.
 #[derive(Debug)]
 pub enum Source {
-    /// A directory on disk.
+    /// A directory on disk: an OCI layout.
     Directory(PathBuf),
+    /// The directory that holds those of the algorithms, as in containerd's content store.
+    Blobs(PathBuf),
     /// The members of an archive.
     Archive(Members),
 }
@@ -140,7 +179,9 @@ impl Source {
     /// Whether there is a file of this name.
     pub fn has(&self, name: &str) -> bool {
         match self {
-            Source::Directory(directory) => directory.join(name).is_file(),
+            Source::Directory(directory) | Source::Blobs(directory) => {
+                directory.join(name).is_file()
+            }
             Source::Archive(members) => members.find(name).is_some(),
         }
     }
@@ -149,7 +190,7 @@ impl Source {
     pub fn get(&self, name: &str) -> Result<Blob> {
         let missing = || Error::not_found(format!("the image lacks its file {name}"));
         match self {
-            Source::Directory(directory) => {
+            Source::Directory(directory) | Source::Blobs(directory) => {
                 let path = crate::path::EntryPath::parse(name.as_bytes())?;
                 match File::open(directory.join(path.as_os_str())) {
                     Ok(file) => Blob::of_file(file),
@@ -161,12 +202,12 @@ impl Source {
         }
     }
 
-    /// A blob of an OCI layout.
+    /// A blob, by its digest.
     pub fn blob(&self, digest: &Digest) -> Result<Blob> {
-        self.get(&format!(
-            "blobs/{}/{}",
-            digest.algorithm().name(),
-            digest.hex()
-        ))
+        let name = format!("{}/{}", digest.algorithm().name(), digest.hex());
+        self.get(&match self {
+            Source::Blobs(_) => name,
+            Source::Directory(_) | Source::Archive(_) => format!("blobs/{name}"),
+        })
     }
 }

@@ -4,19 +4,22 @@ use crate::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-use super::blob::Source;
+use super::blob::{LayerBlob, Source};
 use super::json::{self, Config, Saved};
-use super::{Image, Layer};
+use super::names;
+use super::reference::Choice;
+use super::{Image, Layer, Wanted};
 
-/// Opens the image of a name, or the only one.
-pub fn open(source: &Source, name: Option<&str>) -> Result<Image> {
+/// Opens the image that is wanted, or the only one.
+pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     if !source.has("manifest.json") {
         return Err(Error::refused("no Docker archive: it has no manifest.json"));
     }
     let bytes = source.get("manifest.json")?.document("manifest.json")?;
     let images: Vec<Saved> = json::parse(&bytes, "manifest.json")?;
-    let saved = choose(images, name)?;
+    let saved = choose(images, wanted)?;
     let (digest, config) = config(source, &saved)?;
+    wanted.check(config.platform.platform().as_ref())?;
     let diff_ids = config.rootfs.diff_ids;
     if diff_ids.len() != saved.layers.len() {
         return Err(Error::refused(format!(
@@ -34,30 +37,41 @@ pub fn open(source: &Source, name: Option<&str>) -> Result<Image> {
     Ok(Image {
         digest,
         name: saved.repo_tags.into_iter().next(),
+        platform: config.platform.platform(),
         layers,
     })
 }
 
-fn choose(mut images: Vec<Saved>, name: Option<&str>) -> Result<Saved> {
-    let names: Vec<String> = images
-        .iter()
-        .flat_map(|image| image.repo_tags.iter().cloned())
-        .collect();
-    let names = names.join(", ");
-    if let Some(name) = name {
-        let with_default_tag = format!("{name}:latest");
-        let is_it = |tag: &String| tag == name || *tag == with_default_tag;
-        images.retain(|image| image.repo_tags.iter().any(is_it));
+fn choose(mut images: Vec<Saved>, wanted: &Wanted) -> Result<Saved> {
+    let names: Vec<String> = images.iter().flat_map(names_of).collect();
+    match wanted.choice {
+        Some(Choice::Name(name)) => {
+            images.retain(|image| image.repo_tags.iter().any(|tag| names::is_meant(name, tag)));
+            if images.is_empty() {
+                return Err(names::no_such(name, &names));
+            }
+        }
+        // A Docker archive has no manifests: its configs identify its images.
+        Some(Choice::Digest(digest)) => {
+            images.retain(|image| digest_in(&image.config).as_ref() == Some(digest));
+            if images.is_empty() {
+                return Err(names::no_such(&digest.to_string(), &names));
+            }
+        }
+        None => {}
     }
-    match (images.len(), name) {
-        (1, _) => Ok(images.remove(0)),
-        (0, Some(name)) => Err(Error::not_found(format!("no image is named {name}"))
-            .hint(format!("there are: {names}"))),
-        (0, None) => Err(Error::not_found("there is no image in it")),
-        _ => Err(
-            Error::not_found("there are several images, and no name says which")
-                .hint(format!("add a name to the reference; there are: {names}")),
-        ),
+    match images.len() {
+        1 => Ok(images.remove(0)),
+        0 => Err(Error::not_found("there is no image in it")),
+        _ => Err(names::ambiguous(&names)),
+    }
+}
+
+/// What tells an image from the others in a reference: `@DIGEST` where it has no name.
+fn names_of(image: &Saved) -> Vec<String> {
+    match (image.repo_tags.is_empty(), digest_in(&image.config)) {
+        (true, Some(digest)) => vec![format!("@{digest}")],
+        _ => image.repo_tags.clone(),
     }
 }
 
@@ -73,9 +87,10 @@ fn config(source: &Source, saved: &Saved) -> Result<(Digest, Config)> {
 
 fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<Layer> {
     let diff_id = Digest::parse(diff_id)?;
-    let blob = source.get(file)?;
+    let incomplete = || "the archive is incomplete: save the image again".to_string();
     Ok(Layer {
         number,
+        blob: LayerBlob::found(source.get(file), incomplete)?,
         expected: Expected {
             // Only new archives name layers by digest: old ones made up an identifier.
             blob: digest_in(file).filter(|_| file.starts_with("blobs/")),
@@ -83,13 +98,13 @@ fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<La
             diff_id: Some(diff_id.clone()),
         },
         diff_id,
-        blob,
     })
 }
 
-/// `DIGITS.json` in old archives, `blobs/sha256/DIGITS` in new ones.
+/// `DIGITS.json` in old archives, `blobs/sha256/DIGITS` in new ones, `sha256:DIGITS` in kaniko's.
 fn digest_in(file: &str) -> Option<Digest> {
     let name = file.rsplit('/').next()?;
     let digits = name.strip_suffix(".json").unwrap_or(name);
+    let digits = digits.strip_prefix("sha256:").unwrap_or(digits);
     Digest::parse(&format!("sha256:{digits}")).ok()
 }

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 use super::blob::Source;
+use super::platform::Platform;
 
 /// image-spec `descriptor.md`.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,25 +19,30 @@ pub struct Descriptor {
     pub media_type: String,
     pub digest: String,
     pub size: i64,
+    /// Where a layer is that the image need not carry.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub urls: Vec<String>,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub platform: Option<PlatformFields>,
 }
 
-/// image-spec `image-index.md`, "platform".
-#[derive(Clone, Debug, Deserialize)]
+/// image-spec `image-index.md`, "platform"; a config has the same.
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct PlatformFields {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub variant: String,
 }
 
 /// An index or a manifest: which of the two, its members tell.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Document {
+    pub schema_version: Option<u64>,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub manifests: Vec<Descriptor>,
     pub config: Option<Descriptor>,
@@ -47,6 +53,8 @@ pub struct Document {
 /// image-spec `config.md`.
 #[derive(Debug, Deserialize)]
 pub struct Config {
+    #[serde(flatten)]
+    pub platform: PlatformFields,
     pub rootfs: RootFs,
 }
 
@@ -79,7 +87,27 @@ pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T> {
         .map_err(|error| Error::refused(format!("{what} cannot be read: {error}")))
 }
 
+impl PlatformFields {
+    /// What they say, unless they say nothing.
+    pub fn platform(&self) -> Option<Platform> {
+        let parts = (&*self.os, &*self.architecture);
+        (parts != ("", "")).then(|| Platform::new(parts.0, parts.1, &self.variant))
+    }
+}
+
 impl Descriptor {
+    /// Of a document of which no more is known.
+    pub fn of(digest: &Digest, size: i64) -> Descriptor {
+        Descriptor {
+            media_type: String::new(),
+            digest: digest.to_string(),
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            platform: None,
+        }
+    }
+
     /// The digest, checked for its form, and the size.
     pub fn promise(&self) -> Result<(Digest, u64)> {
         let digest = Digest::parse(&self.digest)?;
@@ -89,7 +117,7 @@ impl Descriptor {
     }
 
     /// The document that this describes: exactly the bytes that were checked.
-    pub fn fetch(&self, source: &Source, what: &str) -> Result<(Digest, Vec<u8>)> {
+    pub fn fetch(&self, source: &Source, what: &str) -> Result<Vec<u8>> {
         let (digest, size) = self.promise()?;
         let bytes = source.blob(&digest)?.document(what)?;
         if bytes.len() as u64 != size {
@@ -98,7 +126,7 @@ impl Descriptor {
             return Err(Error::mismatch(text));
         }
         check(&digest, &bytes, what)?;
-        Ok((digest, bytes))
+        Ok(bytes)
     }
 }
 

@@ -1,15 +1,16 @@
-//! OCI image layouts: from `index.json` through nested indexes to one manifest and its layers.
-
-use std::fmt;
-use std::str::FromStr;
+//! OCI image layouts, and bare content stores: from an index through nested ones to one manifest
+//! and its layers.
 
 use crate::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-use super::blob::Source;
-use super::json::{self, Config, Descriptor, Document, PlatformFields};
-use super::{Image, Layer};
+use super::blob::{LayerBlob, Source};
+use super::json::{self, Config, Descriptor, Document};
+use super::names;
+use super::platform::Platform;
+use super::reference::Choice;
+use super::{Image, Layer, Wanted};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -17,71 +18,40 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const ATTESTATION: &str = "vnd.docker.reference.type";
 /// Indexes in indexes are rare; one that contains itself has no digest.
 const MAX_NESTING: usize = 4;
+/// The media types of configs of images; other manifests describe artifacts of other kinds.
+const CONFIGS: [&str; 3] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    "",
+];
 
-/// `OS/ARCHITECTURE[/VARIANT]`, as image-spec spells them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Platform {
-    os: String,
-    architecture: String,
-    variant: Option<String>,
+/// Opens the image that is wanted, or the only one.
+pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
+    let descriptor = match wanted.choice {
+        Some(Choice::Digest(digest)) => of_digest(source, digest)?,
+        Some(Choice::Name(name)) => of_index(source, Some(name), wanted)?,
+        None => of_index(source, None, wanted)?,
+    };
+    let name = names_of(&descriptor).into_iter().next();
+    let (descriptor, manifest) = descend(source, descriptor, wanted)?;
+    let (config, layers) = config_and_layers(source, &manifest)?;
+    // The index says it first, where there is one: it was chosen by that.
+    let platform = platform_of(&descriptor).or_else(|| config.platform.platform());
+    wanted.check(platform.as_ref())?;
+    Ok(Image {
+        digest: Digest::parse(&descriptor.digest)?,
+        name,
+        platform,
+        layers,
+    })
 }
 
-impl Platform {
-    /// Of the machine that this runs on.
-    pub fn host() -> Platform {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "x86" => "386",
-            "aarch64" => "arm64",
-            "powerpc64" => "ppc64le",
-            "loongarch64" => "loong64",
-            same => same,
-        };
-        Platform {
-            os: "linux".into(),
-            architecture: architecture.into(),
-            variant: None,
-        }
-    }
-
-    fn accepts(&self, fields: &PlatformFields) -> bool {
-        let variant_fits = match &self.variant {
-            Some(variant) => *variant == fields.variant,
-            None => true,
-        };
-        self.os == fields.os && self.architecture == fields.architecture && variant_fits
-    }
+/// Whether the layout lists any image: Docker writes an empty one beside its own documents.
+pub fn lists_images(source: &Source) -> Result<bool> {
+    Ok(source.has("index.json") && !index(source)?.manifests.is_empty())
 }
 
-impl FromStr for Platform {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Platform> {
-        let parts: Vec<&str> = text.split('/').collect();
-        match parts[..] {
-            [os, architecture] | [os, architecture, _] if !os.is_empty() => Ok(Platform {
-                os: os.into(),
-                architecture: architecture.into(),
-                variant: parts.get(2).map(|variant| (*variant).into()),
-            }),
-            _ => Err(Error::not_found(format!("{text:?} is no platform"))
-                .hint("a platform looks like linux/amd64 or linux/arm/v7")),
-        }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        match &self.variant {
-            Some(variant) => write!(f, "/{variant}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Opens the image that a layout holds under a tag, or its only one.
-pub fn open(source: &Source, tag: Option<&str>, platform: &Platform) -> Result<Image> {
+fn index(source: &Source) -> Result<Document> {
     if !source.has("index.json") {
         return Err(Error::refused(
             "neither an OCI layout (no index.json) nor a Docker archive (no manifest.json)",
@@ -89,96 +59,99 @@ pub fn open(source: &Source, tag: Option<&str>, platform: &Platform) -> Result<I
         .hint("a single layer is unpacked by `lowerdir unpack-layer`"));
     }
     let bytes = source.get("index.json")?.document("index.json")?;
-    let index: Document = json::parse(&bytes, "index.json")?;
-    let named = with_tag(index.manifests, tag)?;
-    let descriptor = choose(named, platform)?;
-    let name = name_of(&descriptor);
-    let (digest, manifest) = descend(source, descriptor, platform)?;
-    let layers = layers(source, &manifest)?;
-    Ok(Image {
-        digest,
-        name,
-        layers,
-    })
+    json::parse(&bytes, "index.json")
 }
 
-fn name_of(descriptor: &Descriptor) -> Option<String> {
-    let annotations = &descriptor.annotations;
-    let name = annotations.get(CONTAINERD_NAME);
-    name.or_else(|| annotations.get(REF_NAME)).cloned()
-}
-
-fn with_tag(manifests: Vec<Descriptor>, tag: Option<&str>) -> Result<Vec<Descriptor>> {
-    let Some(tag) = tag else {
-        return Ok(manifests);
-    };
-    let names = list(manifests.iter().filter_map(name_of));
-    let is_it = |descriptor: &Descriptor| {
-        let has = |key| {
-            descriptor
-                .annotations
-                .get(key)
-                .is_some_and(|name| name == tag)
-        };
-        has(REF_NAME) || has(CONTAINERD_NAME)
-    };
-    let named: Vec<Descriptor> = manifests.into_iter().filter(is_it).collect();
-    match named.is_empty() {
-        true => Err(Error::not_found(format!("no image is tagged {tag}"))
-            .hint(format!("there are: {names}"))),
-        false => Ok(named),
-    }
-}
-
-/// The one image that is meant: the only one there is, else the only one for the platform.
-fn choose(mut manifests: Vec<Descriptor>, platform: &Platform) -> Result<Descriptor> {
-    manifests.retain(|descriptor| !descriptor.annotations.contains_key(ATTESTATION));
-    let names = list(manifests.iter().filter_map(name_of));
-    let platforms = list(manifests.iter().filter_map(|descriptor| {
-        let fields = descriptor.platform.as_ref()?;
-        Some(
-            format!("{}/{} {}", fields.os, fields.architecture, fields.variant)
-                .trim()
-                .into(),
-        )
-    }));
-    if manifests.len() > 1 {
-        manifests.retain(|descriptor| match &descriptor.platform {
-            Some(fields) => platform.accepts(fields),
-            None => true,
+fn of_index(source: &Source, name: Option<&str>, wanted: &Wanted) -> Result<Descriptor> {
+    let mut manifests = images(index(source)?.manifests);
+    if let Some(name) = name {
+        let names: Vec<String> = manifests.iter().flat_map(names_of).collect();
+        manifests.retain(|descriptor| {
+            let names = names_of(descriptor);
+            names.iter().any(|known| names::is_meant(name, known))
         });
+        if manifests.is_empty() {
+            return Err(names::no_such(name, &names));
+        }
     }
-    match manifests.len() {
-        1 => Ok(manifests.remove(0)),
-        0 if platforms.is_empty() => Err(Error::not_found("there is no image in it")),
-        0 => Err(
-            Error::not_found(format!("there is no image for {platform}"))
-                .hint(format!("--platform chooses one of: {platforms}")),
-        ),
-        _ => Err(
-            Error::not_found("there are several images, and no tag says which")
-                .hint(format!("add a tag to the reference; there are: {names}")),
-        ),
+    choose(manifests, wanted)
+}
+
+fn of_digest(source: &Source, digest: &Digest) -> Result<Descriptor> {
+    let size = source.blob(digest)?.len();
+    let size = i64::try_from(size).map_err(|_| Error::refused("the size overflows"))?;
+    Ok(Descriptor::of(digest, size))
+}
+
+/// The names of an image, the longest first.
+fn names_of(descriptor: &Descriptor) -> Vec<String> {
+    let keys = [CONTAINERD_NAME, REF_NAME].iter();
+    keys.filter_map(|key| descriptor.annotations.get(*key).cloned())
+        .collect()
+}
+
+fn images(mut manifests: Vec<Descriptor>) -> Vec<Descriptor> {
+    manifests.retain(|descriptor| !descriptor.annotations.contains_key(ATTESTATION));
+    manifests
+}
+
+fn platform_of(descriptor: &Descriptor) -> Option<Platform> {
+    descriptor.platform.as_ref()?.platform()
+}
+
+/// The one image that is meant: the only one there is, else the one that the platform runs best.
+fn choose(manifests: Vec<Descriptor>, wanted: &Wanted) -> Result<Descriptor> {
+    let known: Vec<Platform> = manifests.iter().filter_map(platform_of).collect();
+    if manifests.len() == 1 {
+        wanted.check(known.first())?;
+    }
+    let distance = |descriptor: &Descriptor| match platform_of(descriptor) {
+        Some(_) if manifests.len() == 1 => Some(0),
+        Some(built_for) => wanted.platform().distance(&built_for),
+        None => Some(0),
+    };
+    let best = manifests.iter().filter_map(distance).min();
+    let mut best: Vec<Descriptor> = manifests
+        .iter()
+        .filter(|descriptor| best.is_some() && distance(descriptor) == best)
+        .cloned()
+        .collect();
+    best.dedup_by(|one, other| one.digest == other.digest);
+    match best.len() {
+        1 => Ok(best.remove(0)),
+        0 if manifests.is_empty() => Err(Error::not_found("there is no image in it")),
+        0 => Err(wanted.no_such_platform(&known)),
+        _ => Err(names::ambiguous(
+            &best.iter().map(name_or_digest).collect::<Vec<_>>(),
+        )),
     }
 }
 
-fn list(names: impl Iterator<Item = String>) -> String {
-    names.collect::<Vec<_>>().join(", ")
+/// What tells an image from the others in a reference: `@DIGEST` where it has no name.
+fn name_or_digest(descriptor: &Descriptor) -> String {
+    let name = names_of(descriptor).into_iter().next();
+    name.unwrap_or_else(|| format!("@{}", descriptor.digest))
 }
 
 /// Goes through nested indexes to a manifest.
 fn descend(
     source: &Source,
     mut descriptor: Descriptor,
-    platform: &Platform,
-) -> Result<(Digest, Document)> {
+    wanted: &Wanted,
+) -> Result<(Descriptor, Document)> {
     for _ in 0..MAX_NESTING {
-        let (digest, bytes) = descriptor.fetch(source, "the manifest")?;
+        let bytes = descriptor.fetch(source, "the manifest")?;
         let document: Document = json::parse(&bytes, "the manifest")?;
+        if document.schema_version == Some(1) {
+            return Err(
+                Error::refused("a manifest of Docker's schema 1, of before 2016")
+                    .hint("convert it: `skopeo copy --format v2s2`"),
+            );
+        }
         match (&document.config, document.manifests.is_empty()) {
-            (Some(_), true) => return Ok((digest, document)),
+            (Some(_), true) => return Ok((descriptor, document)),
             (None, false) if document.layers.is_empty() => {
-                descriptor = choose(document.manifests, platform)?;
+                descriptor = choose(images(document.manifests), wanted)?;
             }
             (None, true) => return Err(Error::refused("a manifest without a config")),
             _ => {
@@ -191,14 +164,20 @@ fn descend(
     Err(Error::refused("indexes nested too deeply"))
 }
 
-fn layers(source: &Source, manifest: &Document) -> Result<Vec<Layer>> {
+fn config_and_layers(source: &Source, manifest: &Document) -> Result<(Config, Vec<Layer>)> {
     let config = manifest
         .config
         .as_ref()
         .expect("descend returns only those");
-    let (_, bytes) = config.fetch(source, "the config")?;
+    if !CONFIGS.contains(&&*config.media_type) {
+        let media_type = config.media_type.escape_debug();
+        return Err(Error::refused(format!(
+            "an artifact with a config of type {media_type}, not an image"
+        )));
+    }
+    let bytes = config.fetch(source, "the config")?;
     let config: Config = json::parse(&bytes, "the config")?;
-    let diff_ids = config.rootfs.diff_ids;
+    let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
         return Err(Error::refused(format!(
             "the manifest has {} layers, the config {} diff IDs",
@@ -206,11 +185,8 @@ fn layers(source: &Source, manifest: &Document) -> Result<Vec<Layer>> {
             diff_ids.len()
         )));
     }
-    manifest
-        .layers
-        .iter()
-        .zip(&diff_ids)
-        .enumerate()
+    let layers = manifest.layers.iter().zip(diff_ids).enumerate();
+    let layers = layers
         .map(|(index, (descriptor, diff_id))| {
             layer(source, index + 1, descriptor, diff_id).map_err(|error| {
                 let digest = Digest::parse(&descriptor.digest).ok();
@@ -218,28 +194,35 @@ fn layers(source: &Source, manifest: &Document) -> Result<Vec<Layer>> {
                 error.in_layer(format!("{} ({digest})", index + 1))
             })
         })
-        .collect()
+        .collect::<Result<Vec<Layer>>>()?;
+    Ok((config, layers))
 }
 
 fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str) -> Result<Layer> {
     let (digest, size) = descriptor.promise()?;
     let diff_id = Digest::parse(diff_id)?;
-    let blob = source.blob(&digest).map_err(|error| {
-        match descriptor.media_type.contains("nondistributable")
-            || descriptor.media_type.contains("foreign")
-        {
-            true => error.hint("this layer is a foreign one, which images do not carry"),
-            false => error.hint("the image is incomplete: fetch it again"),
-        }
-    })?;
     Ok(Layer {
         number,
+        blob: LayerBlob::found(source.blob(&digest), || hint_at_missing(descriptor))?,
         expected: Expected {
             blob: Some(digest),
             size: Some(size),
             diff_id: Some(diff_id.clone()),
         },
         diff_id,
-        blob,
     })
+}
+
+fn hint_at_missing(descriptor: &Descriptor) -> String {
+    let is_foreign = ["nondistributable", "foreign"]
+        .iter()
+        .any(|word| descriptor.media_type.contains(word));
+    match (is_foreign, descriptor.urls.first()) {
+        (true, Some(url)) => {
+            let url = url.escape_debug();
+            format!("this layer is a foreign one, which images need not carry; it is at {url}")
+        }
+        (true, None) => "this layer is a foreign one, which images need not carry".into(),
+        (false, _) => "the image is incomplete: fetch it again".into(),
+    }
 }

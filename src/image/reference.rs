@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 /// Where an image is, and which of several.
@@ -13,8 +14,17 @@ pub struct Reference {
     pub transport: Transport,
     /// A file or directory; `-` is standard input.
     pub path: PathBuf,
-    /// The tag in a layout, or the name in a Docker archive.
-    pub tag: Option<String>,
+    /// Which of several images.
+    pub choice: Option<Choice>,
+}
+
+/// How a reference says which image it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// By the tag in a layout, or the name in a Docker archive: `:NAME`.
+    Name(String),
+    /// By the digest of the manifest, or of an index that leads to it: `@DIGEST`.
+    Digest(Digest),
 }
 
 /// The kinds of image store that are read.
@@ -28,6 +38,8 @@ pub enum Transport {
     DockerArchive,
     /// No prefix: recognised by content.
     Any,
+    /// A directory of blobs and nothing else, as containerd keeps them.
+    Blobs,
 }
 
 impl Reference {
@@ -43,32 +55,64 @@ impl Reference {
             .iter()
             .find_map(|(prefix, transport)| Some((*transport, bytes.strip_prefix(*prefix)?)))
             .unwrap_or((Transport::Any, bytes));
-        let (path, tag) = split(rest);
+        let (path, choice) = split(rest);
         if path.is_empty() {
             return Err(Error::not_found("the image reference names no file")
                 .hint("references look like oci:DIR:TAG, docker-archive:FILE or just FILE"));
         }
-        let tag = match tag.map(std::str::from_utf8).transpose() {
-            Ok(tag) => tag.filter(|tag| !tag.is_empty()).map(String::from),
-            Err(_) => return Err(Error::not_found("the tag is no UTF-8")),
-        };
         Ok(Reference {
             transport,
             path: PathBuf::from(OsStr::from_bytes(path)),
-            tag,
+            choice: choice.map(Choice::parse).transpose()?.flatten(),
+        })
+    }
+
+    /// A manifest or an index in a directory of blobs: `[NAME@]DIGEST`.
+    pub fn in_blobs(directory: &Path, text: &OsStr) -> Result<Reference> {
+        let text = text.to_string_lossy();
+        let digest = text.rsplit_once('@').map_or(&*text, |(_, digest)| digest);
+        let digest = parse_digest(digest).map_err(|error| {
+            error.hint("with --blobs, IMAGE is a digest; `ctr images ls` lists containerd's")
+        })?;
+        Ok(Reference {
+            transport: Transport::Blobs,
+            path: directory.into(),
+            choice: Some(Choice::Digest(digest)),
         })
     }
 }
 
+impl Choice {
+    fn parse(text: &[u8]) -> Result<Option<Choice>> {
+        let Ok(text) = std::str::from_utf8(text) else {
+            return Err(Error::not_found("the name in the reference is no UTF-8"));
+        };
+        Ok(match text.strip_prefix('@') {
+            Some(digest) => Some(Choice::Digest(parse_digest(digest)?)),
+            None if text.is_empty() => None,
+            None => Some(Choice::Name(text.into())),
+        })
+    }
+}
+
+/// What the user typed wrong is no fault of an image.
+fn parse_digest(text: &str) -> Result<Digest> {
+    Digest::parse(text).map_err(|error| Error::not_found(error.to_string()))
+}
+
+/// A path, and what follows it: a name after a colon, or a digest with its `@`.
 fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let exists = |path: &[u8]| path == b"-" || Path::new(OsStr::from_bytes(path)).exists();
     if exists(text) {
         return (text, None);
     }
-    let colons: Vec<usize> = (0..text.len()).filter(|&at| text[at] == b':').collect();
-    let longest = colons.iter().rev().find(|&&colon| exists(&text[..colon]));
-    match longest.or(colons.first()) {
-        Some(&colon) => (&text[..colon], Some(&text[colon + 1..])),
+    let ends: Vec<usize> = (0..text.len())
+        .filter(|&at| matches!(text[at], b':' | b'@'))
+        .collect();
+    let longest = ends.iter().rev().find(|&&end| exists(&text[..end]));
+    match longest.or(ends.first()) {
+        Some(&end) if text[end] == b'@' => (&text[..end], Some(&text[end..])),
+        Some(&end) => (&text[..end], Some(&text[end + 1..])),
         None => (text, None),
     }
 }

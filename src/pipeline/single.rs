@@ -16,7 +16,8 @@ use crate::root::{self, Dir};
 use crate::store::Sync;
 use crate::unpack::{Options, Report, system};
 
-use super::{again, finish, read_layer};
+use super::watch::{LowestFailure, Watch};
+use super::{Run, Source, again, finish};
 
 /// What lies below a single layer.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub fn unpack_layer(
     target: &Path,
     parents: &Parents,
     options: &Options,
-    sync: Sync,
+    run: Run<'_>,
 ) -> Result<(Report, Measured)> {
     let view = open_parents(parents, options)?;
     check_target(target)?;
@@ -58,12 +59,25 @@ pub fn unpack_layer(
     let directory = outer
         .open_beneath(&EntryPath::parse(b"fs")?)
         .map_err(opening)?;
-    let result = fill(blob, expected, &directory, view, options).and_then(|done| {
-        if sync == Sync::Fs {
+    let failure = LowestFailure::none();
+    let watch = Watch {
+        index: 0,
+        progress: run.progress,
+        failure: &failure,
+    };
+    let source = Source {
+        blob,
+        expected,
+        watch,
+    };
+    let result = fill(source, &directory, view, options).and_then(|done| {
+        run.progress.syncs();
+        if run.sync == Sync::Fs {
             rustix::fs::syncfs(&directory)
                 .map_err(|errno| Error::system("writing the layer to disk", errno))?;
         }
-        publish(&outer, target, beside, sync)?;
+        watch.check()?;
+        publish(&outer, target, beside, run.sync)?;
         Ok(done)
     });
     if result.is_err() {
@@ -112,14 +126,16 @@ fn check_target(target: &Path) -> Result<()> {
 }
 
 fn fill(
-    blob: &Blob,
-    expected: &Expected,
+    source: Source<'_>,
     directory: &Dir,
     view: Option<LowerView>,
     options: &Options,
 ) -> Result<(Report, Measured)> {
-    let (pending, measured) = read_layer(blob.open(), expected, again(directory)?, options, None)?;
-    let report = finish((blob, expected), directory, pending, view, options)?;
+    let progress = source.watch.progress;
+    progress.begins(0, "", source.blob.len());
+    let (pending, measured) = source.read(again(directory)?, options, None)?;
+    let report = finish(source, directory, pending, view, options)?;
+    progress.ends(0, "", &report);
     Ok((report, measured))
 }
 

@@ -29,7 +29,7 @@ fn an_error_has_a_hint_where_the_user_can_act() {
     let bench = Bench::new();
     let second = LayerBuilder::new().chardev("dev/zero", 0o600, (0, 0));
     let layer = image_with(&bench, second);
-    let run = bench.unpack("oci:image");
+    let run = bench.unpack_with("oci:image", &["--progress=none"]);
     run.fails(3, &[&format!("{layer}dev/zero: ")]);
     assert!(run.hint().contains("--device-zero=skip"));
     assert_eq!(run.stderr.lines().count(), 2, "{run:?}");

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use lowerdir::pipeline::unpack_image;
 use lowerdir::store::Sync;
-use lowerdir::{Image, Kind, Parents, Platform, Reference, Store};
+use lowerdir::{Image, Kind, Parents, Reference, Run, Store};
 
 use crate::layer::{Entry, Layer, layer};
 use crate::layer_dir::describe;
@@ -202,9 +202,18 @@ fn unpack_into_store(place: &Place, layers: &[Layer]) -> lowerdir::Result<()> {
         .map(|layer| (layer.tar(), Compression::Plain))
         .collect();
     oci::write_layout(&image, "latest", &layers);
-    let image = Image::open(&Reference::parse(image.as_os_str())?, &Platform::host())?;
+    let image = Image::open(&Reference::parse(image.as_os_str())?, None)?;
     let store = Store::open(&place.path().join("store"))?;
-    unpack_image(&image, &store, &unprivileged(), 2, Sync::None)?;
+    unpack_image(
+        &image,
+        &store,
+        &unprivileged(),
+        Run {
+            jobs: 2,
+            sync: Sync::None,
+            ..Run::default()
+        },
+    )?;
     Ok(())
 }
 

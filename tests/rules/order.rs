@@ -4,7 +4,7 @@ use std::fs;
 
 use lowerdir::pipeline::unpack_image;
 use lowerdir::store::Sync;
-use lowerdir::{Image, Platform, Reference, Store};
+use lowerdir::{Image, Reference, Run, Store};
 use proptest::prelude::*;
 
 use crate::layer::{Entry, Layer, layer};
@@ -102,9 +102,19 @@ fn trees(layers: &[Layer], jobs: usize) -> Vec<(String, Vec<String>)> {
         .collect();
     oci::write_layout(&path, "latest", &layers);
     let reference = Reference::parse(path.as_os_str()).unwrap();
-    let image = Image::open(&reference, &Platform::host()).unwrap();
+    let image = Image::open(&reference, None).unwrap();
     let store = Store::open(&place.path().join("store")).unwrap();
-    let done = unpack_image(&image, &store, &unprivileged(), jobs, Sync::None).unwrap();
+    let done = unpack_image(
+        &image,
+        &store,
+        &unprivileged(),
+        Run {
+            jobs,
+            sync: Sync::None,
+            ..Run::default()
+        },
+    )
+    .unwrap();
     done.iter()
         .map(|unpacked| {
             let name = unpacked.path.strip_prefix(store.path()).unwrap();

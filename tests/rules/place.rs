@@ -10,7 +10,7 @@ use lowerdir::codec::Expected;
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::image::Blob;
 use lowerdir::store::Sync;
-use lowerdir::{Error, Options, Owners, Parents, Result, unpack_layer};
+use lowerdir::{Error, Options, Owners, Parents, Result, Run, unpack_layer};
 use tempfile::TempDir;
 
 use crate::layer::Layer;
@@ -74,7 +74,10 @@ impl Place {
             &target,
             &parents,
             &self.options,
-            Sync::None,
+            Run {
+                sync: Sync::None,
+                ..Run::default()
+            },
         )?;
         Ok(LayerDir::new(target, report))
     }

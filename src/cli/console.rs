@@ -1,0 +1,140 @@
+//! What goes to standard error: notes, warnings, errors and progress, as text for people or as one
+//! JSON object a line for programs.
+
+use std::io::IsTerminal;
+
+use anstyle::{AnsiColor, Style};
+use clap::{Args, ValueEnum};
+use lowerdir::{Error, Kind};
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub struct ConsoleArgs {
+    /// Say nothing on standard error but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Tell more: each layer, how it was mounted
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How long work shows on standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "HOW",
+        default_value = "auto"
+    )]
+    progress: ProgressArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProgressArg {
+    /// Bars on a terminal; else plain lines, or JSON lines with --json
+    Auto,
+    /// A line for each layer
+    Plain,
+    /// JSON lines; warnings and errors are JSON lines then, too
+    Json,
+    /// Nothing
+    None,
+}
+
+/// How standard error is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    Bars,
+    Lines,
+    Json,
+    Nothing,
+}
+
+const BOLD_RED: Style = AnsiColor::Red.on_default().bold();
+const BOLD_YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const BOLD_CYAN: Style = AnsiColor::Cyan.on_default().bold();
+
+impl ConsoleArgs {
+    pub fn show(&self) -> Show {
+        match self.progress {
+            _ if self.quiet => Show::Nothing,
+            ProgressArg::Plain => Show::Lines,
+            ProgressArg::Json => Show::Json,
+            ProgressArg::None => Show::Nothing,
+            ProgressArg::Auto if std::io::stderr().is_terminal() => Show::Bars,
+            ProgressArg::Auto if self.json => Show::Json,
+            ProgressArg::Auto => Show::Lines,
+        }
+    }
+
+    fn speaks_json(&self) -> bool {
+        matches!(self.progress, ProgressArg::Json)
+            || (self.json && matches!(self.progress, ProgressArg::Auto))
+                && !std::io::stderr().is_terminal()
+    }
+
+    /// Tells a person something, unless they asked for silence.
+    pub fn note(&self, text: &str) {
+        match self.speaks_json() {
+            _ if self.quiet => {}
+            true => event(&json!({ "event": "note", "message": text })),
+            false => anstream::eprintln!("{text}"),
+        }
+    }
+
+    /// Tells a person who wants to know more.
+    pub fn detail(&self, text: &str) {
+        if self.verbose {
+            self.note(text);
+        }
+    }
+
+    /// Tells of something that the user may not expect.
+    pub fn warning(&self, text: &str) {
+        match self.speaks_json() {
+            _ if self.quiet => {}
+            true => event(&json!({ "event": "warning", "message": text })),
+            false => anstream::eprintln!("{BOLD_YELLOW}warning:{BOLD_YELLOW:#} {text}"),
+        }
+    }
+
+    /// Tells why the command failed, and what the user can do.
+    pub fn error(&self, error: &anyhow::Error, status: u8) {
+        let known = error.downcast_ref::<Error>();
+        let hint = known.and_then(Error::hint_text);
+        if self.speaks_json() {
+            event(&json!({
+                "event": "error",
+                "status": status,
+                "kind": known.map(|error| kind_name(error.kind())),
+                "message": format!("{error:#}"),
+                "layer": known.and_then(Error::layer),
+                "entry": known.and_then(Error::entry),
+                "hint": hint,
+            }));
+            return;
+        }
+        anstream::eprintln!("{BOLD_RED}lowerdir:{BOLD_RED:#} {error:#}");
+        if let Some(hint) = hint {
+            anstream::eprintln!("{BOLD_CYAN}hint:{BOLD_CYAN:#} {hint}");
+        }
+    }
+}
+
+/// One JSON line.
+pub fn event(value: &serde_json::Value) {
+    eprintln!("{value}");
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Refused => "refused",
+        Kind::Mismatch => "mismatch",
+        Kind::Limit => "limit",
+        Kind::NotFound => "not-found",
+        Kind::System => "system",
+        Kind::Cancelled => "cancelled",
+        _ => "other",
+    }
+}

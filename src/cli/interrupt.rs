@@ -1,0 +1,36 @@
+//! Ctrl-C and SIGTERM: the first one asks the work to stop and clean up, a second one kills.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
+/// Starts to listen. Before this, a signal kills at once, which is right while nothing was made.
+pub fn listen() -> io::Result<()> {
+    let received = RECEIVED.get_or_init(Arc::default);
+    for signal in [SIGINT, SIGTERM] {
+        let again = Arc::new(AtomicBool::new(false));
+        // In this order: the second signal finds the flag that the first one set.
+        flag::register_conditional_default(signal, Arc::clone(&again))?;
+        flag::register(signal, again)?;
+        let number = signal.try_into().expect("signals are small");
+        flag::register_usize(signal, Arc::clone(received), number)?;
+    }
+    Ok(())
+}
+
+/// The signal that came, if one did.
+pub fn received() -> Option<i32> {
+    let number = RECEIVED.get()?.load(Ordering::Relaxed);
+    (number != 0).then(|| i32::try_from(number).expect("signals are small"))
+}
+
+/// Ends the process as the signal would have: its parent can tell.
+pub fn die(signal: i32) {
+    // If that fails, the exit status says no less.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}

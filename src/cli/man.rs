@@ -1,0 +1,162 @@
+//! `lowerdir man`: the manual pages, made of what clap knows and of the sections below.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, CommandFactory};
+use clap_mangen::Man as Page;
+use roff::{Roff, bold, roman};
+
+use super::{Cli, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir man | man -l -                   read lowerdir(1)
+  lowerdir man /usr/share/man/man1          write lowerdir.1 and a page for each verb";
+
+/// Print the manual page, or write those of all verbs into a directory.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Man {
+    /// Where to write lowerdir.1, lowerdir-unpack.1 and so on
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+/// What lowerdir(1) has beyond its help text: a heading, and terms with what they mean.
+const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
+    (
+        "EXIT STATUS",
+        &[
+            (
+                "0",
+                "Done. What was unpacked survives a power cut, unless --sync=none was given.",
+            ),
+            (
+                "1",
+                "Failed: the system said no, or something is not there.",
+            ),
+            ("2", "The command line makes no sense."),
+            (
+                "3",
+                "The image was refused: it breaks a rule, or a digest does not match.",
+            ),
+            ("4", "A limit was reached."),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[
+            ("LOWERDIR_STORE", "The store, where --store is not given."),
+            (
+                "NO_COLOR",
+                "If it is set and not empty, nothing is coloured.",
+            ),
+            (
+                "TMPDIR",
+                "Where an archive is copied that is compressed as a whole or comes through a pipe; /var/tmp if it is not set.",
+            ),
+        ],
+    ),
+    (
+        "FILES",
+        &[
+            (
+                "STORE/layers/sha256/CHAIN-ID/fs",
+                "A layer directory, complete if it is there.",
+            ),
+            (
+                "STORE/layers/sha256/CHAIN-ID/layer.json",
+                "What it was made from, and how.",
+            ),
+            (
+                "STORE/images/sha256-DIGITS.json",
+                "An image that was unpacked, and its layers.",
+            ),
+            ("STORE/l/", "Short names of layers, for mount(2)."),
+            (
+                "STORE/staging/",
+                "Layers in the making; what a killed process left goes when the store is opened next.",
+            ),
+        ],
+    ),
+    (
+        "JSON",
+        &[
+            (
+                "unpack",
+                "digest (of the manifest), name and platform (or null), seconds, and layers, the lowest first: diff_id, chain_id, digest and size (of the blob), directory, was_there, entries, bytes, deletions, opaque, and warnings, where each name has count and first, a path.",
+            ),
+            (
+                "unpack-layer",
+                "directory, diff_id, digest, size, and from entries to warnings the same.",
+            ),
+            (
+                "stack",
+                "lowerdir (the line that is printed without --json), directories, topmost first, userxattr and fits_one_page, both true or false.",
+            ),
+            (
+                "mount",
+                "target, lowerdirs (their number), read_only, and method: fsopen or mount.",
+            ),
+            ("umount", "target."),
+            (
+                "Lines on standard error",
+                "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
+            ),
+            (
+                "Paths",
+                "A path that is not UTF-8 has \\\\xff in the place of such a byte. Members may be added in later versions.",
+            ),
+        ],
+    ),
+];
+
+pub fn run(verb: &Man) -> anyhow::Result<()> {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    // It fills in what subcommands inherit.
+    command.build();
+    let Some(directory) = &verb.directory else {
+        output::bytes(&main_page(&command)?)?;
+        return Ok(());
+    };
+    let write = |name: &str, text: &[u8]| {
+        let path = directory.join(format!("{name}.1"));
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    };
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    write("lowerdir", &main_page(&command)?)?;
+    for verb in command.get_subcommands() {
+        let name = format!("lowerdir-{}", verb.get_name());
+        let mut page = Vec::new();
+        Page::new(verb.clone()).title(&name).render(&mut page)?;
+        write(&name, &page)?;
+    }
+    Ok(())
+}
+
+fn main_page(command: &clap::Command) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    Page::new(command.clone()).render(&mut text)?;
+    let mut roff = Roff::new();
+    for (heading, entries) in SECTIONS {
+        roff.control("SH", [heading]);
+        for (term, meaning) in entries {
+            roff.control("TP", []);
+            roff.text([bold(*term)]);
+            roff.text([roman(*meaning)]);
+        }
+    }
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([
+        bold("mount"),
+        roman("(8), "),
+        bold("skopeo"),
+        roman("(1), "),
+        bold("umoci"),
+        roman("(1)"),
+    ]);
+    roff.to_writer(&mut text)?;
+    Ok(text)
+}

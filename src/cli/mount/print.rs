@@ -1,0 +1,292 @@
+//! `--print`: a mount in the words of the shell, of fstab(5), of systemd.mount(5), and of an OCI
+//! runtime configuration.
+//!
+//! All of these end in `mount(2)`, so the options must fit one page: where the layers' own names
+//! do not, or would have to be escaped, the short ones of the store stand for them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use lowerdir::mount::{SOURCE, Upper};
+use lowerdir::stack::{self, PAGE};
+use lowerdir::{Error, Result, Stack, Store};
+
+use crate::cli::output;
+
+pub struct Mount<'a> {
+    pub stack: &'a Stack,
+    /// Absolute.
+    pub target: PathBuf,
+    pub upper: &'a Upper,
+    pub store: &'a Store,
+}
+
+impl Mount<'_> {
+    /// For a POSIX shell.
+    pub fn command(&self) -> Result<Vec<u8>> {
+        let target = quoted(self.target.as_os_str());
+        let mut steps = Vec::new();
+        let directories = match self.upper {
+            Upper::None => None,
+            Upper::Directories { upperdir, workdir } => {
+                Some((absolute(upperdir)?, absolute(workdir)?))
+            }
+            Upper::Tmpfs { size } => {
+                let size = size.as_ref().map(|size| format!(",size={size}"));
+                let options = OsString::from(format!("mode=0755{}", size.unwrap_or_default()));
+                let options = quoted(&options);
+                steps.push(
+                    [
+                        b"mount -t tmpfs -o ",
+                        &*options,
+                        b" lowerdir-tmpfs ",
+                        &target,
+                    ]
+                    .concat(),
+                );
+                Some((self.target.join("upper"), self.target.join("work")))
+            }
+        };
+        if let Some((upperdir, workdir)) = &directories {
+            steps.extend(self.make(upperdir, workdir));
+        }
+        let (from, lowerdir) = self.short_enough(directories.as_ref())?;
+        let options = quoted(&self.options(&lowerdir, directories.as_ref()));
+        if let Some(from) = from {
+            steps.push([b"cd ", &*quoted(from.as_os_str())].concat());
+        }
+        let source = SOURCE.as_bytes();
+        steps.push(
+            [
+                b"mount -t overlay -o ",
+                &*options,
+                b" ",
+                source,
+                b" ",
+                &target,
+            ]
+            .concat(),
+        );
+        // In a subshell, the working directory of the user stays.
+        let mut text = match steps.len() {
+            1 => steps.remove(0),
+            _ => [b"(", &*steps.join(&b" &&\n "[..]), b")"].concat(),
+        };
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// For the list `mounts`: runtime-spec `config.md`, "Mounts".
+    pub fn json(&self) -> Result<Vec<u8>> {
+        let options = self.options_for_files("json")?;
+        // Overlayfs splits at commas; so does the list.
+        let options = options.into_vec();
+        let parts = options.split(|&byte| byte == b',');
+        let parts: Vec<String> = parts
+            .map(|part| output::text(Path::new(OsStr::from_bytes(part))))
+            .collect();
+        let mut text = serde_json::to_vec(&serde_json::json!({
+            "destination": output::text(&self.target),
+            "type": "overlay",
+            "source": SOURCE,
+            "options": parts,
+        }))
+        .expect("it has strings only");
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// One line: fstab(5).
+    pub fn fstab(&self) -> Result<Vec<u8>> {
+        let options = self.options_for_files("fstab")?;
+        let target = octal(self.target.as_os_str());
+        let source = SOURCE.as_bytes();
+        Ok([
+            source,
+            b" ",
+            &target,
+            b" overlay ",
+            &octal(&options),
+            b" 0 0\n",
+        ]
+        .concat())
+    }
+
+    /// A unit, with the name that it must have: systemd.mount(5), systemd.unit(5).
+    pub fn systemd(&self) -> Result<Vec<u8>> {
+        let options = self.options_for_files("systemd")?;
+        let name = unit_name(&self.target);
+        let value = |text: &OsStr| -> Result<String> {
+            match text.to_str() {
+                Some(text) if !text.contains(['\n', '\\', '"', '\'']) => {
+                    Ok(text.replace('%', "%%"))
+                }
+                _ => Err(cannot(
+                    "systemd",
+                    "a path has quotes, backslashes, line ends or bytes that are not UTF-8",
+                )),
+            }
+        };
+        let (target, options) = (value(self.target.as_os_str())?, value(&options)?);
+        let store = value(self.store.path().as_os_str())?;
+        let text = format!(
+            "# {name}\n\
+             [Unit]\n\
+             Description=Container image on {target}\n\
+             RequiresMountsFor=\"{store}\"\n\
+             \n\
+             [Mount]\n\
+             What={SOURCE}\n\
+             Where={target}\n\
+             Type=overlay\n\
+             Options={options}\n\
+             \n\
+             [Install]\n\
+             WantedBy=multi-user.target\n"
+        );
+        Ok(text.into_bytes())
+    }
+
+    /// What `lowerdir mount` does for an upperdir that is absent or empty.
+    fn make(&self, upperdir: &Path, workdir: &Path) -> Vec<Vec<u8>> {
+        let (upper, work) = (quoted(upperdir.as_os_str()), quoted(workdir.as_os_str()));
+        let mut steps = vec![[b"mkdir -p ", &*upper, b" ", &work].concat()];
+        let is_empty = std::fs::read_dir(upperdir).map_or(true, |mut names| names.next().is_none());
+        if let (true, Some(top)) = (is_empty, self.stack.directories().first()) {
+            let top = quoted(top.as_os_str());
+            for tool in ["chown", "chmod", "touch"] {
+                let tool = tool.as_bytes();
+                steps.push([tool, b" --reference=", &*top, b" ", &upper].concat());
+            }
+        }
+        steps
+    }
+
+    fn options(&self, lowerdir: &OsStr, directories: Option<&(PathBuf, PathBuf)>) -> OsString {
+        let mut text = Vec::new();
+        if directories.is_none() {
+            text.extend_from_slice(b"ro,");
+        }
+        text.extend_from_slice(b"lowerdir=");
+        text.extend_from_slice(lowerdir.as_bytes());
+        if let Some((upperdir, workdir)) = directories {
+            for (key, path) in [("upperdir", upperdir), ("workdir", workdir)] {
+                text.extend_from_slice(format!(",{key}=").as_bytes());
+                text.extend_from_slice(stack::escaped(path.as_os_str()).as_bytes());
+            }
+        }
+        if self.stack.needs_userxattr() {
+            text.extend_from_slice(b",userxattr");
+        }
+        OsString::from_vec(text)
+    }
+
+    /// The layers' names, or short ones and the directory that they start from.
+    fn short_enough(
+        &self,
+        directories: Option<&(PathBuf, PathBuf)>,
+    ) -> Result<(Option<PathBuf>, OsString)> {
+        let long = self.stack.lowerdir();
+        let is_plain = !long
+            .as_bytes()
+            .iter()
+            .any(|byte| b"\\,\"' \n\t".contains(byte));
+        if is_plain && self.options(&long, directories).len() < PAGE {
+            return Ok((None, long));
+        }
+        let short = self.store.short_names(self.stack.directories())?;
+        let names = OsString::from(short.names.join(":"));
+        match self.options(&names, directories).len() < PAGE {
+            true => Ok((Some(short.directory), names)),
+            false => Err(too_long()),
+        }
+    }
+
+    /// The options where there is no shell that could make directories or go to one.
+    fn options_for_files(&self, form: &str) -> Result<OsString> {
+        let directories = match self.upper {
+            Upper::None => None,
+            Upper::Directories { upperdir, workdir } => {
+                Some((absolute(upperdir)?, absolute(workdir)?))
+            }
+            Upper::Tmpfs { .. } => return Err(cannot(form, "--tmpfs takes two mounts")),
+        };
+        let (from, lowerdir) = self.short_enough(directories.as_ref())?;
+        let Some(from) = from else {
+            return Ok(self.options(&lowerdir, directories.as_ref()));
+        };
+        let names = lowerdir.into_vec();
+        let names: Vec<OsString> = names
+            .split(|&byte| byte == b':')
+            .map(|name| stack::escaped(from.join(OsStr::from_bytes(name)).as_os_str()))
+            .collect();
+        let options = self.options(&names.join(OsStr::new(":")), directories.as_ref());
+        match options.len() < PAGE {
+            true => Ok(options),
+            false => Err(too_long()),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::system(format!("looking at {}", path.display()), error))
+}
+
+fn cannot(form: &str, why: &str) -> Error {
+    Error::not_found(format!("--print={form} cannot say this mount: {why}")).hint("--print=cmd can")
+}
+
+fn too_long() -> Error {
+    Error::limit("the layers' names are longer than one page, all that mount(2) takes")
+        .hint("`lowerdir mount` has no such limit on Linux 6.5 and later")
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &OsStr) -> Vec<u8> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:,=@%+".contains(byte);
+    let bytes = word.as_bytes();
+    if !bytes.is_empty() && bytes.iter().all(is_plain) {
+        return bytes.to_vec();
+    }
+    let parts: Vec<&[u8]> = bytes.split(|&byte| byte == b'\'').collect();
+    [b"'", &*parts.join(&b"'\\''"[..]), b"'"].concat()
+}
+
+/// As fstab(5) takes a field.
+fn octal(field: &OsStr) -> Vec<u8> {
+    let mut text = Vec::new();
+    for &byte in field.as_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' | b'#' => text.extend(format!("\\{byte:03o}").bytes()),
+            _ => text.push(byte),
+        }
+    }
+    text
+}
+
+/// The name of the unit for a path, as `systemd-escape --path --suffix=mount` makes it.
+fn unit_name(path: &Path) -> String {
+    let path = path.as_os_str().as_bytes();
+    let inner = path.trim_ascii_start();
+    let inner: Vec<u8> = inner
+        .iter()
+        .copied()
+        .skip_while(|&byte| byte == b'/')
+        .collect();
+    let mut name = String::new();
+    for (index, &byte) in inner.iter().enumerate() {
+        match byte {
+            b'/' => name.push('-'),
+            b'.' if index == 0 => name.push_str("\\x2e"),
+            b'.' | b':' | b'_' => name.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
+            _ => name.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    if name.is_empty() {
+        name.push('-');
+    }
+    name + ".mount"
+}

@@ -1,0 +1,120 @@
+//! Bars on a terminal: one for each layer that is being read, and one for them all. They appear
+//! once the work turns out to take a while, and go when it is done.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use lowerdir::Progress;
+use lowerdir::unpack::Report;
+
+use super::{done, named};
+
+/// Work that is done sooner shows no bars.
+const PATIENCE: Duration = Duration::from_millis(300);
+const LAYER: &str = "{prefix} [{bar:24}] {bytes}/{total_bytes}, {bytes_per_sec}";
+const ALL: &str = "{pos}/{len} layers {msg}";
+
+pub struct Bars {
+    all: MultiProgress,
+    layers: ProgressBar,
+    started: Instant,
+    /// Whether each layer leaves a line behind.
+    verbose: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_visible: bool,
+    bars: BTreeMap<usize, ProgressBar>,
+    /// What was to be said before the bars were there, or instead of them.
+    lines: Vec<String>,
+}
+
+impl Bars {
+    pub fn new(layers: usize, verbose: bool) -> Bars {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        let style = ProgressStyle::with_template(ALL).expect("a good template");
+        let layers = all.add(ProgressBar::new(layers as u64).with_style(style));
+        Bars {
+            all,
+            layers,
+            started: Instant::now(),
+            verbose,
+            state: Mutex::default(),
+        }
+    }
+
+    fn tell(&self, line: String) {
+        if self.verbose {
+            let mut state = self.state.lock().expect("nobody panics with it");
+            match state.is_visible {
+                // The terminal is gone: so is the reader of the line.
+                true => drop(self.all.println(line)),
+                false => state.lines.push(line),
+            }
+        }
+    }
+}
+
+impl Progress for Bars {
+    fn was_there(&self, _: usize, label: &str) {
+        self.tell(format!("{}: was there", named(label)));
+        self.layers.inc(1);
+    }
+
+    fn begins(&self, layer: usize, label: &str, bytes: u64) {
+        let style = ProgressStyle::with_template(LAYER).expect("a good template");
+        let style = style.progress_chars("=> ");
+        let bar = ProgressBar::new(bytes).with_style(style);
+        let bar = self.all.insert_before(&self.layers, bar);
+        bar.set_prefix(named(label));
+        let mut state = self.state.lock().expect("nobody panics with it");
+        state.bars.insert(layer, bar);
+    }
+
+    fn read(&self, layer: usize, bytes: u64) {
+        let mut state = self.state.lock().expect("nobody panics with it");
+        if !state.is_visible && self.started.elapsed() >= PATIENCE {
+            state.is_visible = true;
+            self.all.set_draw_target(ProgressDrawTarget::stderr());
+            for line in std::mem::take(&mut state.lines) {
+                drop(self.all.println(line));
+            }
+        }
+        if let Some(bar) = state.bars.get(&layer) {
+            bar.inc(bytes);
+        }
+    }
+
+    fn ends(&self, layer: usize, label: &str, report: &Report) {
+        let bar = {
+            let mut state = self.state.lock().expect("nobody panics with it");
+            state.bars.remove(&layer)
+        };
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        self.layers.inc(1);
+        self.tell(done(label, report));
+    }
+
+    fn syncs(&self) {
+        self.layers.set_message("(writing to disk)");
+        self.layers.tick();
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        // The terminal is gone: there is nothing to clear.
+        let _ = self.all.clear();
+        let state = self.state.get_mut().expect("nobody panics with it");
+        for line in std::mem::take(&mut state.lines) {
+            anstream::eprintln!("{line}");
+        }
+    }
+}

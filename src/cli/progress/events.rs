@@ -1,0 +1,46 @@
+//! JSON lines on standard error; the manual page documents them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use lowerdir::Progress;
+use lowerdir::unpack::Report;
+
+use crate::cli::console::event;
+
+/// How often a layer tells how far it is.
+const PERIOD: Duration = Duration::from_millis(250);
+
+#[derive(Default)]
+pub struct Events(Mutex<BTreeMap<usize, (u64, Option<Instant>)>>);
+
+impl Progress for Events {
+    fn was_there(&self, layer: usize, _: &str) {
+        event(&json!({ "event": "was-there", "layer": layer + 1 }));
+    }
+
+    fn begins(&self, layer: usize, _: &str, bytes: u64) {
+        event(&json!({ "event": "begin", "layer": layer + 1, "bytes": bytes }));
+    }
+
+    fn read(&self, layer: usize, bytes: u64) {
+        let mut layers = self.0.lock().expect("nobody panics with it");
+        let (read, told) = layers.entry(layer).or_default();
+        *read += bytes;
+        if told.is_none_or(|told| told.elapsed() >= PERIOD) {
+            *told = Some(Instant::now());
+            event(&json!({ "event": "read", "layer": layer + 1, "bytes": *read }));
+        }
+    }
+
+    fn ends(&self, layer: usize, _: &str, report: &Report) {
+        event(&json!({ "event": "end", "layer": layer + 1, "report": report }));
+    }
+
+    fn syncs(&self) {
+        event(&json!({ "event": "sync" }));
+    }
+}

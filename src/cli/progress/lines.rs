@@ -1,0 +1,59 @@
+//! Plain lines: one for each layer that is done, and now and then one for a layer that takes long.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::HumanBytes;
+
+use lowerdir::Progress;
+use lowerdir::unpack::Report;
+
+use super::{done, named};
+
+/// How long nobody hears of a layer.
+const SILENCE: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+pub struct Lines(Mutex<BTreeMap<usize, Layer>>);
+
+struct Layer {
+    label: String,
+    bytes: u64,
+    read: u64,
+    told: Instant,
+}
+
+impl Progress for Lines {
+    fn was_there(&self, _: usize, label: &str) {
+        anstream::eprintln!("{}: was there", named(label));
+    }
+
+    fn begins(&self, layer: usize, label: &str, bytes: u64) {
+        let begun = Layer {
+            label: label.into(),
+            bytes,
+            read: 0,
+            told: Instant::now(),
+        };
+        let mut layers = self.0.lock().expect("nobody panics with it");
+        layers.insert(layer, begun);
+    }
+
+    fn read(&self, layer: usize, bytes: u64) {
+        let mut layers = self.0.lock().expect("nobody panics with it");
+        let Some(layer) = layers.get_mut(&layer) else {
+            return;
+        };
+        layer.read += bytes;
+        if layer.told.elapsed() >= SILENCE {
+            layer.told = Instant::now();
+            let (name, read) = (named(&layer.label), HumanBytes(layer.read));
+            anstream::eprintln!("{name}: {read} of {} read", HumanBytes(layer.bytes));
+        }
+    }
+
+    fn ends(&self, _: usize, label: &str, report: &Report) {
+        anstream::eprintln!("{}", done(label, report));
+    }
+}

@@ -1,0 +1,99 @@
+//! `mount(2)`: all layers in one string, which the kernel cuts after one page without a word. A
+//! stack that is too long for it goes by short names, from the directory that holds them.
+//! Called by [`super::mount`] where the newer calls are not there.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::stack::{self, PAGE, Stack};
+use crate::store::Store;
+
+use super::{Directories, SOURCE, failed};
+
+/// Mounts a stack on an absolute path.
+pub fn mount(
+    stack: &Stack,
+    upper: Option<Directories<'_>>,
+    target: &Path,
+    store: Option<&Store>,
+) -> Result<()> {
+    let rest = options_after_lowerdir(stack, upper)?;
+    let whole = options(stack.lowerdir().as_bytes(), &rest);
+    let flags = match upper {
+        Some(_) => MsFlags::empty(),
+        None => MsFlags::MS_RDONLY,
+    };
+    let call = |options: &[u8]| {
+        nix::mount::mount(Some(SOURCE), target, Some("overlay"), flags, Some(options))
+            .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    };
+    let mounted = match (whole.len() < PAGE, store) {
+        (true, _) => call(&whole),
+        (false, Some(store)) => {
+            let links = store.short_names(stack.directories())?;
+            let names = links.names.join(":");
+            let short = options(names.as_bytes(), &rest);
+            if short.len() >= PAGE {
+                return Err(too_long());
+            }
+            let directory = File::open(&links.directory)
+                .map_err(|error| Error::system("opening the short names", error))?;
+            in_directory(&directory, || call(&short))
+        }
+        (false, None) => return Err(too_long()),
+    };
+    mounted.map_err(|errno| {
+        let error = failed(format!("mounting on {}", target.display()), errno);
+        error.hint("the kernel's log (dmesg) may say more")
+    })
+}
+
+fn options(lowerdir: &[u8], rest: &[u8]) -> Vec<u8> {
+    [b"lowerdir=", lowerdir, rest].concat()
+}
+
+/// Paths are absolute: the working directory may be another one.
+fn options_after_lowerdir(stack: &Stack, upper: Option<Directories<'_>>) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    if let Some(upper) = upper {
+        for (key, path) in [("upperdir", upper.upperdir), ("workdir", upper.workdir)] {
+            let path = path
+                .canonicalize()
+                .map_err(|error| Error::system(format!("opening {}", path.display()), error))?;
+            text.extend_from_slice(format!(",{key}=").as_bytes());
+            text.append(&mut stack::escaped(OsStr::new(&path)).into_vec());
+        }
+    }
+    if stack.needs_userxattr() {
+        text.extend_from_slice(b",userxattr");
+    }
+    Ok(text)
+}
+
+fn too_long() -> Error {
+    Error::limit("the layers' names are longer than one page, all that mount(2) takes")
+        .hint("Linux 6.5 mounts up to 500 layers; here, squash some of them, or use shorter paths")
+}
+
+/// Calls from a thread whose working directory is its own, so that no other one's changes.
+fn in_directory(
+    directory: &File,
+    call: impl FnOnce() -> rustix::io::Result<()> + Send,
+) -> rustix::io::Result<()> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            nix::sched::unshare(CloneFlags::CLONE_FS)
+                .map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+            rustix::process::fchdir(directory)?;
+            call()
+        });
+        thread.join().expect("the thread does not panic")
+    })
+}

@@ -1,0 +1,154 @@
+//! The mount API: one call for each layer, so that no string of all of them has to fit one page,
+//! and no path has to be escaped. Called by [`super::mount`].
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
+};
+
+use crate::error::{Error, Result};
+use crate::stack::Stack;
+
+use super::{Directories, SOURCE, failed};
+
+/// `fsconfig(2)` takes strings of up to 255 bytes.
+const STRING_MAX: usize = 255;
+/// What the calls answer where they do not exist, or a seccomp filter denies them.
+const DENIED: [Errno; 3] = [Errno::NOSYS, Errno::PERM, Errno::INVAL];
+
+/// Makes the mount, on no directory yet; `None` where this cannot be done with these calls.
+pub fn mount(stack: &Stack, upper: Option<Directories<'_>>) -> Result<Option<OwnedFd>> {
+    let context = match fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
+        Ok(context) => context,
+        Err(errno) if DENIED.contains(&errno) => return Ok(None),
+        Err(errno) => return Err(failed("opening an overlay mount".into(), errno)),
+    };
+    let mut configuration = Configuration {
+        context,
+        open: Vec::new(),
+    };
+    if !configuration.takes_directories(stack)? {
+        return Ok(None);
+    }
+    for directory in stack.directories() {
+        configuration.set_directory("lowerdir+", directory)?;
+    }
+    if let Some(upper) = upper {
+        configuration.set_directory("upperdir", upper.upperdir)?;
+        configuration.set_directory("workdir", upper.workdir)?;
+    }
+    if stack.needs_userxattr() {
+        fsconfig_set_flag(&configuration.context, "userxattr")
+            .map_err(|errno| configuration.failed("setting the option userxattr", errno))?;
+    }
+    let making = |errno| configuration.failed("making the overlay mount", errno);
+    fsconfig_create(&configuration.context).map_err(making)?;
+    let attributes = match upper {
+        Some(_) => MountAttrFlags::empty(),
+        None => MountAttrFlags::MOUNT_ATTR_RDONLY,
+    };
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    fsmount(&configuration.context, flags, attributes)
+        .map(Some)
+        .map_err(making)
+}
+
+/// Puts a mount on a directory.
+pub fn attach(mounted: OwnedFd, target: &Path) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(&mounted, "", CWD, target, flags)
+        .map_err(|errno| failed(format!("mounting on {}", target.display()), errno))
+}
+
+struct Configuration {
+    context: OwnedFd,
+    /// Directories that are named by descriptor until the mount is made.
+    open: Vec<OwnedFd>,
+}
+
+impl Configuration {
+    /// Whether there is the option `lowerdir+`: tried on a context of its own, because a failure
+    /// spoils the context.
+    fn takes_directories(&self, stack: &Stack) -> Result<bool> {
+        if fsconfig_set_string(&self.context, "source", SOURCE).is_err() {
+            return Ok(false);
+        }
+        let Some(first) = stack.directories().first() else {
+            return Ok(true);
+        };
+        let Ok(context) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else {
+            return Ok(false);
+        };
+        let mut trial = Configuration {
+            context,
+            open: Vec::new(),
+        };
+        let name = trial.name(first)?;
+        Ok(
+            match fsconfig_set_string(&trial.context, "lowerdir+", &name) {
+                Err(errno) if DENIED.contains(&errno) => match trial.log() {
+                    Some(log) => !log.contains("Unknown parameter"),
+                    None => false,
+                },
+                _ => true,
+            },
+        )
+    }
+
+    fn set_directory(&mut self, key: &str, path: &Path) -> Result<()> {
+        let name = self.name(path)?;
+        fsconfig_set_string(&self.context, key, &name).map_err(|errno| {
+            let doing = format!("setting the option {key}={}", path.display());
+            self.failed(&doing, errno)
+        })
+    }
+
+    /// What the kernel finds a directory by: its path, or a descriptor where that is too long.
+    fn name(&mut self, path: &Path) -> Result<OsString> {
+        let bytes = path.as_os_str().as_bytes();
+        // The kernel takes a backslash in an upperdir for an escape, and in a lowerdir+ not.
+        if bytes.len() <= STRING_MAX && !bytes.contains(&b'\\') {
+            return Ok(OsStr::from_bytes(bytes).into());
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|errno| failed(format!("opening {}", path.display()), errno))?;
+        let name = OsString::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        self.open.push(directory);
+        Ok(name)
+    }
+
+    fn failed(&self, doing: &str, errno: Errno) -> Error {
+        failed(
+            match self.log() {
+                Some(log) => format!("{doing} ({log})"),
+                None => doing.to_string(),
+            },
+            errno,
+        )
+    }
+
+    /// The last thing that the kernel wrote to the log of this mount.
+    fn log(&self) -> Option<String> {
+        let mut last = None;
+        let mut log = File::from(rustix::io::dup(&self.context).ok()?);
+        let mut line = [0; 1024];
+        while let Ok(count) = log.read(&mut line) {
+            let text = String::from_utf8_lossy(&line[..count]);
+            last = text.trim_end().get(2..).map(String::from).or(last);
+            if count == 0 {
+                break;
+            }
+        }
+        last
+    }
+}

@@ -1,0 +1,121 @@
+//! The upperdir and workdir of a mount: made where they are absent, on a tmpfs where that is asked
+//! for, and with the attributes of the root that they stand for. Called by [`super::mount`].
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, umount2};
+
+use crate::dialect::Dialect;
+use crate::error::{Error, Result};
+use crate::root::{self, Dir};
+use crate::stack::Stack;
+
+use super::{TMPFS_SOURCE, Upper, failed};
+
+/// What overlayfs takes for changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Directories<'a> {
+    pub upperdir: &'a Path,
+    pub workdir: &'a Path,
+}
+
+/// Directories that exist. A tmpfs that was mounted for them is taken down again when this is
+/// dropped: an overlay mount that was made of it keeps it alive.
+pub struct Prepared {
+    directories: Option<(PathBuf, PathBuf)>,
+    tmpfs: Option<PathBuf>,
+}
+
+impl Prepared {
+    pub fn directories(&self) -> Option<Directories<'_>> {
+        let (upperdir, workdir) = self.directories.as_ref()?;
+        Some(Directories { upperdir, workdir })
+    }
+
+    /// Leaves the tmpfs where it is.
+    pub fn keep(mut self) {
+        self.tmpfs = None;
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(target) = &self.tmpfs {
+            // It was mounted a moment ago, and nobody else needs it.
+            let _ = umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+        }
+    }
+}
+
+/// Makes what is needed. A tmpfs is mounted on the target itself: that needs no other place, and
+/// what a crash leaves there is easily found.
+pub fn prepare(upper: &Upper, stack: &Stack, target: &Path) -> Result<Prepared> {
+    let (directories, tmpfs) = match upper {
+        Upper::None => (None, None),
+        Upper::Directories { upperdir, workdir } => {
+            (Some((upperdir.clone(), workdir.clone())), None)
+        }
+        Upper::Tmpfs { size } => {
+            mount_tmpfs(size.as_deref(), target)?;
+            let directories = (target.join("upper"), target.join("work"));
+            (Some(directories), Some(target.to_path_buf()))
+        }
+    };
+    let prepared = Prepared { directories, tmpfs };
+    if let Some(directories) = prepared.directories() {
+        make(directories.workdir)?;
+        make(directories.upperdir)?;
+        if let Some(top) = stack.directories().first() {
+            copy_attributes(top, directories.upperdir, stack.dialect())?;
+        }
+    }
+    Ok(prepared)
+}
+
+fn mount_tmpfs(size: Option<&str>, target: &Path) -> Result<()> {
+    let options = match size {
+        Some(size) => format!("mode=0755,size={size}"),
+        None => "mode=0755".into(),
+    };
+    let (source, kind) = (Some(TMPFS_SOURCE), Some("tmpfs"));
+    nix::mount::mount(source, target, kind, MsFlags::empty(), Some(&*options)).map_err(|errno| {
+        let doing = format!("mounting a tmpfs on {} ({options})", target.display());
+        failed(doing, rustix::io::Errno::from_raw_os_error(errno as i32))
+    })
+}
+
+fn make(directory: &Path) -> Result<()> {
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::system(
+            format!("making {}", directory.display()),
+            error,
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Overlayfs shows the attributes of the topmost directory: an empty upperdir gets the image's.
+fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect) -> Result<()> {
+    let copy = || -> io::Result<()> {
+        let (from, to) = (Dir::open(from)?, Dir::open(upperdir)?);
+        if !to.names()?.is_empty() {
+            return Ok(());
+        }
+        let (wanted, is) = (from.stat_self()?, to.stat_self()?);
+        if (wanted.st_uid, wanted.st_gid) != (is.st_uid, is.st_gid) {
+            root::set_owner(&to, wanted.st_uid, wanted.st_gid)?;
+        }
+        for xattr in from.xattrs(b".")? {
+            if !dialect.is_order(&xattr.name) {
+                root::set_xattr(&to, &xattr.name, &xattr.value)?;
+            }
+        }
+        root::set_mode(&to, wanted.st_mode & 0o7777)?;
+        root::set_times(&to, root::mtime(&wanted))
+    };
+    copy().map_err(|error| {
+        let doing = "giving the upperdir the attributes of the image's root";
+        Error::system(format!("{doing}: {}", upperdir.display()), error)
+    })
+}

@@ -1,0 +1,92 @@
+//! `Watch`: the eye on one layer while it is read. It counts the bytes, and ends the reading once
+//! the layer need not be finished.
+//!
+//! Once a layer has failed, those above it are given up, and those below it go on: so of several
+//! bad layers the lowest is the one that is told of, whatever the threads do.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// The index of the lowest layer that failed so far.
+#[derive(Debug)]
+pub struct LowestFailure(AtomicUsize);
+
+impl LowestFailure {
+    /// None yet.
+    pub fn none() -> LowestFailure {
+        LowestFailure(AtomicUsize::new(usize::MAX))
+    }
+
+    /// A layer failed.
+    pub fn add(&self, index: usize) {
+        self.0.fetch_min(index, Ordering::Relaxed);
+    }
+
+    /// Whether a layer below this one failed.
+    pub fn is_below(&self, index: usize) -> bool {
+        self.0.load(Ordering::Relaxed) < index
+    }
+}
+
+/// What decides whether a layer is read on.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Which layer, from 0.
+    pub index: usize,
+    /// Who is told, and may cancel.
+    pub progress: &'a dyn Progress,
+    /// What became of the others.
+    pub failure: &'a LowestFailure,
+}
+
+impl<'a> Watch<'a> {
+    /// The blob of the layer: its bytes are counted.
+    pub fn blob<R: Read>(self, inner: R) -> Watched<'a, R> {
+        Watched {
+            inner,
+            watch: self,
+            counts: true,
+        }
+    }
+
+    /// Some other form of it: a few bytes of the blob may be very many of this.
+    pub fn uncounted<R: Read>(self, inner: R) -> Watched<'a, R> {
+        Watched {
+            inner,
+            watch: self,
+            counts: false,
+        }
+    }
+
+    /// Errors: it was cancelled, or a layer below failed, which is what will be told.
+    pub fn check(self) -> Result<()> {
+        match self.progress.is_cancelled() {
+            true => Err(Error::cancelled()),
+            false if self.failure.is_below(self.index) => {
+                Err(Error::refused("a layer below failed"))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// See [`Watch::blob`].
+pub struct Watched<'a, R> {
+    inner: R,
+    watch: Watch<'a>,
+    counts: bool,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.watch.check()?;
+        let count = self.inner.read(buffer)?;
+        if self.counts {
+            self.watch.progress.read(self.watch.index, count as u64);
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,37 @@
+//! `Progress`: what [`crate::pipeline`] tells of its work while it does it, and how it is told to
+//! stop. The command line implements it with bars and lines; [`Silent`] tells nobody.
+//!
+//! Layers are counted from 0 at the bottom. Calls come from several threads at once, and should
+//! return soon: the work waits.
+
+use crate::unpack::Report;
+
+/// Somebody who watches layers being unpacked.
+pub trait Progress: Sync {
+    /// A layer is in the store already, and is not read.
+    fn was_there(&self, _layer: usize, _label: &str) {}
+
+    /// A layer's blob, of so many bytes, is about to be read.
+    fn begins(&self, _layer: usize, _label: &str, _bytes: u64) {}
+
+    /// So many more bytes of the blob were read.
+    fn read(&self, _layer: usize, _bytes: u64) {}
+
+    /// A layer is unpacked and settled.
+    fn ends(&self, _layer: usize, _label: &str, _report: &Report) {}
+
+    /// All layers are; the call waits for the disk.
+    fn syncs(&self) {}
+
+    /// Whether to give up: everything unfinished is removed, and the call fails with
+    /// [`Kind::Cancelled`](crate::Kind::Cancelled).
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing and never cancels.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Progress for Silent {}

@@ -1,0 +1,63 @@
+//! `ShortNames`: symlinks in the store's `l`, so that the names of many layers fit the one page of
+//! options that `mount(2)` takes. Five characters a layer are 3000 bytes for 500 of them.
+//!
+//! [`crate::mount`] goes through them; nothing else depends on them, and they may be removed.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+use super::Store;
+
+/// How long a name is, unless it is taken.
+const SHORT: usize = 5;
+
+/// Names of some layer directories, in their order.
+#[derive(Clone, Debug)]
+pub struct ShortNames {
+    /// Where the names lead to the layers from.
+    pub directory: PathBuf,
+    /// Hexadecimal digits only: nothing that would have to be escaped.
+    pub names: Vec<String>,
+}
+
+impl Store {
+    /// Short names for directories of this store. A name is made of what it stands for, so every
+    /// process finds the same one. Errors: a directory that is elsewhere.
+    pub fn short_names(&self, directories: &[PathBuf]) -> Result<ShortNames> {
+        let directory = self.path.join("l");
+        let names = directories
+            .iter()
+            .map(|layer| self.short_name(&directory, layer))
+            .collect::<Result<Vec<String>>>()?;
+        Ok(ShortNames { directory, names })
+    }
+
+    fn short_name(&self, links: &Path, layer: &Path) -> Result<String> {
+        let Ok(inside) = layer.strip_prefix(&self.path) else {
+            let what = format!("{} is not in the store", layer.display());
+            return Err(Error::not_found(what));
+        };
+        let target = Path::new("..").join(inside);
+        let digest = Digest::of(target.as_os_str().as_bytes());
+        for length in SHORT..digest.hex().len() {
+            let name = &digest.hex()[..length];
+            let link = links.join(name);
+            match std::os::unix::fs::symlink(&target, &link) {
+                Ok(()) => return Ok(name.into()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if std::fs::read_link(&link).is_ok_and(|there| there == target) {
+                        return Ok(name.into());
+                    }
+                }
+                Err(error) => {
+                    return Err(Error::system(format!("making {}", link.display()), error));
+                }
+            }
+        }
+        Err(Error::not_found("there is no short name left"))
+    }
+}
