@@ -11,7 +11,7 @@ use lowerdir::codec::Expected;
 use lowerdir::image::Blob;
 use lowerdir::store::Sync;
 use lowerdir::unpack::Warning;
-use lowerdir::{Options, Parents, Run as Way, unpack_layer};
+use lowerdir::{Options, Parents, unpack_layer};
 use tempfile::TempDir;
 
 use crate::scratch::{Mounted, Scratch};
@@ -59,17 +59,11 @@ impl Unpacked {
         let blob = Blob::of_file(file).expect("it is a file");
         let parents = Parents::Known(self.layers.iter().rev().cloned().collect());
         let (expected, options) = (Expected::default(), Options::default());
-        let done = unpack_layer(
-            &blob,
-            &expected,
-            &target,
-            &parents,
-            &options,
-            Run {
-                sync: Sync::None,
-                ..Way::default()
-            },
-        );
+        let run = lowerdir::Run {
+            sync: Sync::None,
+            ..lowerdir::Run::default()
+        };
+        let done = unpack_layer(&blob, &expected, &target, &parents, &options, run);
         let (report, _) = done.expect("the layer is good");
         self.warnings = report.warnings.into_keys().collect();
         self.layers.push(target);

@@ -274,6 +274,9 @@ impl<R: Read> Archive<R> {
         while filled < BLOCK {
             match self.read_input(&mut block[filled..])? {
                 0 if filled == 0 => return Ok(false),
+                0 if self.position < BLOCK as u64 => {
+                    return Err(Error::refused("this is no tar archive: it is too short"));
+                }
                 0 => return Err(truncated("inside a header")),
                 count => filled += count,
             }

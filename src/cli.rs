@@ -55,6 +55,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 struct Global {
     /// Where unpacked layers live
     #[arg(long, global = true, value_name = "DIR", env = "LOWERDIR_STORE")]

@@ -75,7 +75,7 @@ impl Error {
 
     /// The caller asked to give up.
     pub fn cancelled() -> Error {
-        Error::new(Kind::Cancelled, "cancelled", None)
+        Error::new(Kind::Cancelled, "interrupted: nothing of it is kept", None)
     }
 
     /// Something that was asked for does not exist.
@@ -86,6 +86,11 @@ impl Error {
     /// A system call failed while `doing`.
     pub fn system(doing: impl Into<String>, cause: impl Into<io::Error>) -> Error {
         Error::new(Kind::System, doing, Some(Cause(cause.into())))
+    }
+
+    /// Something on this machine stands in the way; `what` says what.
+    pub fn in_the_way(what: impl Into<String>) -> Error {
+        Error::new(Kind::System, what, None)
     }
 
     /// Reading failed while `doing`: an error that one of our own readers raised keeps its kind,

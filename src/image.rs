@@ -135,7 +135,17 @@ fn open_source(reference: &Reference) -> Result<Source> {
             .map_err(|error| Error::system("opening standard input", error))?;
         return Members::read(File::from(file)).map(Source::Archive);
     }
-    let opening = |error| Error::system(format!("opening {}", path.display()), error);
+    let opening = |error: std::io::Error| {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::system("opening it", error);
+        match is_missing {
+            true => error.hint(
+                "IMAGE is a file or directory; \
+                 `skopeo copy docker://NAME oci:DIR:TAG` fetches one from a registry",
+            ),
+            false => error,
+        }
+    };
     if reference.transport == Transport::Blobs {
         let nested = path.join("blobs");
         let directory = if nested.is_dir() { &nested } else { path };

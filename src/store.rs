@@ -124,7 +124,7 @@ impl Store {
             .map_err(|error| Error::system("looking at the store", error))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             let text = format!("the store {} belongs to another user", self.path.display());
-            return Err(Error::system(text, io::ErrorKind::PermissionDenied)
+            return Err(Error::in_the_way(text)
                 .hint("--store DIR or LOWERDIR_STORE names another directory"));
         }
         if stat.st_mode & 0o077 == 0 {
@@ -135,8 +135,7 @@ impl Store {
             return Ok(());
         }
         let text = format!("other users may enter the store {}", self.path.display());
-        Err(Error::system(text, io::ErrorKind::PermissionDenied)
-            .hint(format!("chmod 700 {}", self.path.display())))
+        Err(Error::in_the_way(text).hint(format!("chmod 700 {}", self.path.display())))
     }
 
     fn make_dir(&self, name: &str) -> Result<()> {

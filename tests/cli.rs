@@ -11,16 +11,28 @@ mod bench;
 #[path = "cli/layout.rs"]
 mod layout;
 
+#[path = "cli/choice.rs"]
+mod choice;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/exit_status.rs"]
 mod exit_status;
 #[path = "cli/images.rs"]
 mod images;
+#[path = "cli/incomplete.rs"]
+mod incomplete;
+#[path = "cli/json.rs"]
+mod json;
+#[path = "cli/print.rs"]
+mod print;
 #[path = "cli/stack.rs"]
 mod stack;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/terminal.rs"]
+mod terminal;
+#[path = "cli/transcripts.rs"]
+mod transcripts;
 #[path = "cli/unpack_layer.rs"]
 mod unpack_layer;
 #[path = "cli/verification.rs"]

@@ -9,6 +9,7 @@ use lowerdir::{Error, Kind};
 use serde_json::json;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct ConsoleArgs {
     /// Say nothing on standard error but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]

@@ -24,8 +24,11 @@ pub struct Man {
     directory: Option<PathBuf>,
 }
 
-/// What lowerdir(1) has beyond its help text: a heading, and terms with what they mean.
-const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
+/// A heading, and terms with what they mean.
+type Section = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// What lowerdir(1) has beyond its help text.
+const SECTIONS: [Section; 4] = [
     (
         "EXIT STATUS",
         &[
@@ -107,7 +110,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
             ),
             (
                 "Paths",
-                "A path that is not UTF-8 has \\\\xff in the place of such a byte. Members may be added in later versions.",
+                "A path that is not UTF-8 has \\xff in the place of such a byte. Members may be added in later versions.",
             ),
         ],
     ),
@@ -118,45 +121,62 @@ pub fn run(verb: &Man) -> anyhow::Result<()> {
     // It fills in what subcommands inherit.
     command.build();
     let Some(directory) = &verb.directory else {
-        output::bytes(&main_page(&command)?)?;
+        output::bytes(&page(&command, "lowerdir", &SECTIONS)?)?;
         return Ok(());
     };
-    let write = |name: &str, text: &[u8]| {
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    let write = |command: &clap::Command, name: &str, sections: &[Section]| {
         let path = directory.join(format!("{name}.1"));
+        let text = page(command, name, sections)?;
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     };
-    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
-    write("lowerdir", &main_page(&command)?)?;
+    write(&command, "lowerdir", &SECTIONS)?;
     for verb in command.get_subcommands() {
-        let name = format!("lowerdir-{}", verb.get_name());
-        let mut page = Vec::new();
-        Page::new(verb.clone()).title(&name).render(&mut page)?;
-        write(&name, &page)?;
+        write(verb, &format!("lowerdir-{}", verb.get_name()), &[])?;
     }
     Ok(())
 }
 
-fn main_page(command: &clap::Command) -> anyhow::Result<Vec<u8>> {
+/// One page. The examples, which end the help text, get a section of their own.
+fn page(command: &clap::Command, name: &str, sections: &[Section]) -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();
-    Page::new(command.clone()).render(&mut text)?;
+    let version = concat!("lowerdir ", env!("CARGO_PKG_VERSION"));
+    let page = Page::new(command.clone()).title(name).source(version);
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        page.render_subcommands_section(&mut text)?;
+    }
     let mut roff = Roff::new();
-    for (heading, entries) in SECTIONS {
-        roff.control("SH", [heading]);
-        for (term, meaning) in entries {
+    for (heading, entries) in sections {
+        roff.control("SH", [*heading]);
+        for (term, meaning) in *entries {
             roff.control("TP", []);
             roff.text([bold(*term)]);
             roff.text([roman(*meaning)]);
         }
     }
+    if let Some(help) = command.get_after_help() {
+        examples(&help.to_string(), &mut roff);
+    }
     roff.control("SH", ["SEE ALSO"]);
-    roff.text([
-        bold("mount"),
-        roman("(8), "),
-        bold("skopeo"),
-        roman("(1), "),
-        bold("umoci"),
-        roman("(1)"),
-    ]);
+    roff.text(match sections.is_empty() {
+        true => vec![bold("lowerdir"), roman("(1)")],
+        false => vec![bold("mount"), roman("(8), "), bold("runc"), roman("(8)")],
+    });
     roff.to_writer(&mut text)?;
     Ok(text)
+}
+
+/// The indented lines of a help text, as they are.
+fn examples(help: &str, roff: &mut Roff) {
+    roff.control("SH", ["EXAMPLES"]);
+    roff.control("nf", []);
+    for line in help.lines().filter_map(|line| line.strip_prefix("  ")) {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
 }

@@ -54,11 +54,12 @@ impl Progress for Shown {
     }
 }
 
-/// `layer 2 (sha256:ab12…): 512 entries, 7.40 MiB`; a single layer has no label.
+/// `layer 2 (sha256:ab12…): 512 entries, 7.40 MiB`
 fn done(label: &str, report: &Report) -> String {
-    format!("{}: {}", named(label), summary::counts(report))
+    format!("layer {label}: {}", summary::counts(report))
 }
 
+/// An only layer has no label.
 fn named(label: &str) -> String {
     match label.is_empty() {
         true => "the layer".into(),

@@ -86,8 +86,8 @@ impl FromStr for Platform {
             [os, architecture, variant] => return Ok(Platform::new(os, architecture, variant)),
             _ => {}
         }
-        Err(Error::not_found(format!("{text:?} is no platform"))
-            .hint("a platform looks like linux/amd64 or linux/arm/v7"))
+        let what = format!("{text:?} is no platform, such as linux/amd64 or linux/arm/v7");
+        Err(Error::not_found(what))
     }
 }
 

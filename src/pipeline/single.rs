@@ -104,8 +104,7 @@ fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView
 fn check_target(target: &Path) -> Result<()> {
     let refuse = |why: &str| {
         let text = format!("{} {why}", target.display());
-        Err(Error::system(text, io::ErrorKind::AlreadyExists)
-            .hint("name a directory that is absent or empty"))
+        Err(Error::in_the_way(text).hint("name a directory that is absent or empty"))
     };
     match std::fs::symlink_metadata(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -99,7 +99,10 @@ impl Progress for Bars {
             bar.finish_and_clear();
         }
         self.layers.inc(1);
-        self.tell(done(label, report));
+        // Of an only layer the summary says the same.
+        if !label.is_empty() {
+            self.tell(done(label, report));
+        }
     }
 
     fn syncs(&self) {

@@ -54,6 +54,9 @@ impl Progress for Lines {
     }
 
     fn ends(&self, _: usize, label: &str, report: &Report) {
-        anstream::eprintln!("{}", done(label, report));
+        // Of an only layer the summary says the same.
+        if !label.is_empty() {
+            anstream::eprintln!("{}", done(label, report));
+        }
     }
 }

@@ -1,0 +1,216 @@
+//! On a terminal: bars, colours, and Ctrl-C that cleans up. The terminal is a pseudo one.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::bench::Bench;
+use crate::layout::Layout;
+use crate::tarball::LayerBuilder;
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+
+struct Terminal {
+    keyboard_and_screen: File,
+    child: Child,
+    seen: String,
+}
+
+impl Terminal {
+    /// Runs the command with a terminal of its own.
+    fn run(bench: &Bench, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).expect("a pseudo-terminal");
+        grantpt(&master).expect("it is ours");
+        unlockpt(&master).expect("it is ours");
+        let name = ptsname(&master, Vec::new()).expect("it has a name");
+        let open = || {
+            let mut options = File::options();
+            let file = options.read(true).write(true).open(name.to_str().unwrap());
+            Stdio::from(file.expect("the other side"))
+        };
+        // It makes the terminal the controlling one, so that Ctrl-C is a signal.
+        let child = Command::new("setsid")
+            .arg("--ctty")
+            .arg(env!("CARGO_BIN_EXE_lowerdir"))
+            .args(["--store", bench.store().to_str().unwrap()])
+            .args(arguments)
+            .current_dir(bench.path("."))
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
+            .envs(environment.iter().copied())
+            .stdin(open())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .expect("setsid, of util-linux");
+        Terminal {
+            keyboard_and_screen: File::from(master),
+            child,
+            seen: String::new(),
+        }
+    }
+
+    /// Reads the screen until a text appears on it; false where the command ended before.
+    fn wait_for(&mut self, text: &str) -> bool {
+        let mut buffer = [0; 4096];
+        while !self.seen.contains(text) {
+            match self.keyboard_and_screen.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => self.seen += &String::from_utf8_lossy(&buffer[..count]),
+                // So Linux says that the other side is closed.
+                Err(error) if error.raw_os_error() == Some(5) => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        true
+    }
+
+    fn press_ctrl_c(&mut self) {
+        self.keyboard_and_screen.write_all(b"\x03").unwrap();
+    }
+
+    /// What was on the screen, and how the command ended.
+    fn finish(mut self) -> (String, ExitStatus) {
+        assert!(!self.wait_for("\0 never \0"));
+        (self.seen, self.child.wait().expect("it ends"))
+    }
+}
+
+const UNPACK: [&str; 5] = [
+    "unpack",
+    "oci:image",
+    "--userxattr",
+    "--owners=caller",
+    "--sync=none",
+];
+
+/// An image whose second layer takes more than a moment.
+fn image(bench: &Bench, entries: usize) {
+    let small = LayerBuilder::new().file("f", 0o644, "").finish();
+    let mut many = LayerBuilder::new();
+    for number in 0..entries {
+        many = many.file(format!("d{}/{number}", number % 100), 0o644, "");
+    }
+    let layout = Layout::new(bench.path("image"));
+    layout.image(&layout.manifest(&[small, many.finish()]));
+}
+
+#[test]
+fn bars_show_long_work_and_go_when_it_is_done() {
+    let bench = Bench::new();
+    image(&bench, 60_000);
+    let terminal = Terminal::run(&bench, &UNPACK, &[]);
+    let (screen, status) = terminal.finish();
+    assert!(status.success(), "{screen}");
+    assert!(screen.contains("layer 2 (sha256:"), "{screen}");
+    assert!(screen.contains("/2 layers"), "{screen}");
+    // Plain lines are for those who are no terminal.
+    assert!(!screen.contains("60,000 entries, 0 B\r\nlayer"), "{screen}");
+    let end = screen.rfind("2 layers in ").expect("a summary");
+    assert!(screen[end..].contains("60,001 entries"), "{screen}");
+    assert!(
+        !screen[end..].contains("[="),
+        "the bars are still there: {screen}"
+    );
+}
+
+#[test]
+fn short_work_shows_no_bars() {
+    let bench = Bench::new();
+    image(&bench, 1);
+    let (screen, status) = Terminal::run(&bench, &UNPACK, &[]).finish();
+    assert!(status.success(), "{screen}");
+    assert!(screen.starts_with("2 layers in "), "{screen}");
+}
+
+#[test]
+fn verbose_leaves_a_line_for_each_layer() {
+    let bench = Bench::new();
+    image(&bench, 1);
+    let arguments = [&UNPACK[..], &["-v"]].concat();
+    let (screen, _) = Terminal::run(&bench, &arguments, &[]).finish();
+    assert_eq!(screen.matches("layer 1 (sha256:").count(), 1, "{screen}");
+    assert_eq!(screen.matches("layer 2 (sha256:").count(), 1, "{screen}");
+}
+
+#[test]
+fn ctrl_c_removes_what_is_not_finished() {
+    let bench = Bench::new();
+    image(&bench, 200_000);
+    let mut terminal = Terminal::run(&bench, &UNPACK, &[]);
+    assert!(terminal.wait_for("layer 2 (sha256:"), "{}", terminal.seen);
+    terminal.press_ctrl_c();
+    let (screen, status) = terminal.finish();
+    assert_eq!(status.signal(), Some(SIGINT), "{screen}");
+    assert!(screen.contains("interrupted"), "{screen}");
+    assert_eq!(bench.layers_in_store(), 0);
+    assert!(bench.names(&bench.store().join("images")).is_empty());
+}
+
+#[test]
+fn sigterm_removes_it_too_where_there_is_no_terminal() {
+    let bench = Bench::new();
+    image(&bench, 200_000);
+    let layer = bench.path("image/blobs/sha256");
+    let blobs = std::fs::read_dir(layer)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let largest = blobs
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+        .args([
+            "unpack-layer",
+            "--base",
+            "--userxattr",
+            "--owners=caller",
+            "--progress=json",
+        ])
+        .arg(largest)
+        .arg("dir")
+        .current_dir(bench.path("."))
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let mut first = [0; 16];
+    stderr.read_exact(&mut first).unwrap();
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(SIGTERM), "{rest}");
+    assert!(rest.contains(r#""kind":"cancelled""#), "{rest}");
+    assert_eq!(bench.names(&bench.path(".")), ["image"]);
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let bench = Bench::new();
+    let arguments = ["unpack", "oci:nothing"];
+    let (screen, status) = Terminal::run(&bench, &arguments, &[]).finish();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        screen.contains("\x1b[") && screen.contains("lowerdir:"),
+        "{screen:?}"
+    );
+    for plain in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let (screen, _) = Terminal::run(&bench, &arguments, &[plain]).finish();
+        assert!(!screen.contains('\x1b'), "{plain:?}: {screen:?}");
+        assert!(screen.contains("lowerdir: "), "{screen:?}");
+    }
+    let run = bench.run(&arguments);
+    assert!(!run.stderr.contains('\x1b'), "{run:?}");
+}
