@@ -137,7 +137,7 @@ fn open_source(reference: &Reference) -> Result<Source> {
     }
     let opening = |error: std::io::Error| {
         let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-        let error = Error::system("opening it", error);
+        let error = Error::system(format!("opening {}", path.display()), error);
         match is_missing {
             true => error.hint(
                 "IMAGE is a file or directory; \
