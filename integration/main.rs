@@ -13,6 +13,7 @@ mod generate;
 mod images;
 mod kernel;
 mod model;
+mod mounts;
 #[path = "../tests/support/oci.rs"]
 mod oci;
 mod property;
