@@ -1,8 +1,15 @@
 # Needs cargo and a C compiler; `make test` as root installs its peers from Debian's packages.
 
 CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
 
-.PHONY: build demo test unit integration peers check clean
+# What the program makes of itself: manual pages and completions.
+SHARE := target/share
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+MUSL := $(subst -gnu,-musl,$(HOST))
+
+.PHONY: build demo share install uninstall static deb test unit integration peers check clean
 
 build:
 	$(CARGO) build --release --locked
@@ -11,6 +18,44 @@ build:
 demo:
 	$(CARGO) build --release --locked --bin lowerdir --example demo --quiet
 	IMAGE="$(IMAGE)" tests/demo/demo.sh
+
+share: build
+	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
+		$(SHARE)/fish/vendor_completions.d
+	target/release/lowerdir man $(SHARE)/man/man1
+	target/release/lowerdir completions bash > $(SHARE)/bash-completion/completions/lowerdir
+	target/release/lowerdir completions zsh > $(SHARE)/zsh/vendor-completions/_lowerdir
+	target/release/lowerdir completions fish > $(SHARE)/fish/vendor_completions.d/lowerdir.fish
+
+# make install [PREFIX=/usr] [DESTDIR=staging]
+install: share
+	install -D -m 755 target/release/lowerdir "$(DESTDIR)$(PREFIX)/bin/lowerdir"
+	cd $(SHARE) && find . -type f -exec install -D -m 644 '{}' "$(abspath $(DESTDIR))$(PREFIX)/share/{}" \;
+
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/bin/lowerdir"
+	cd $(SHARE) && find . -type f -exec rm -f "$(abspath $(DESTDIR))$(PREFIX)/share/{}" \;
+
+# A program that needs no library of the system it runs on: with musl where cargo has that target
+# and there is a musl-gcc, else with glibc, which the program needs for nothing that would not work.
+static:
+	@if [ -d "$$(rustc --print target-libdir --target $(MUSL))" ] && command -v musl-gcc >/dev/null; then \
+		target=$(MUSL); \
+		export CC_$$(echo $(MUSL) | tr - _)=musl-gcc; \
+	else \
+		target=$(HOST); \
+		echo "make static: no musl (rustup target add $(MUSL); apt install musl-tools): with glibc"; \
+	fi; \
+	RUSTFLAGS="-C target-feature=+crt-static" \
+		$(CARGO) build --release --locked --bin lowerdir --target $$target && \
+	install -D -m 755 target/$$target/release/lowerdir target/static/lowerdir && \
+	ls -l target/static/lowerdir
+
+# target/debian/lowerdir_VERSION_ARCH.deb, by cargo-deb.
+deb: share
+	@command -v cargo-deb >/dev/null || { \
+		echo "make deb: it needs cargo-deb (cargo install --locked cargo-deb) and dpkg-dev"; exit 1; }
+	$(CARGO) deb --locked --no-build
 
 # The tests that need no privilege; as root, also those that need mounts and peers.
 test: unit
