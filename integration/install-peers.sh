@@ -3,7 +3,7 @@
 set -eu
 
 missing=
-for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux; do
+for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0

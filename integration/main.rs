@@ -17,6 +17,7 @@ mod mounts;
 #[path = "../tests/support/oci.rs"]
 mod oci;
 mod property;
+mod readme;
 mod root_rules;
 mod scratch;
 #[path = "../tests/support/tarball.rs"]

@@ -19,7 +19,7 @@ pub enum Kernel {
     WithoutFsopen,
     /// In a container whose filter does not know the call.
     DeniesFsopen,
-    /// Before Linux 6.5: `lowerdir+` is no option.
+    /// Before Linux 6.7: `lowerdir+` is no option.
     WithoutLowerdirPlus,
 }
 

@@ -14,9 +14,12 @@ use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
 Examples:
+  export LIBMOUNT_FORCE_MOUNT2=always
   mount -t overlay overlay -o lowerdir=$(lowerdir stack alpine.tar) /mnt
   mount -t overlay overlay -o lowerdir=$(lowerdir stack alpine.tar),upperdir=u,workdir=w /mnt
-  lowerdir stack --json alpine.tar | jq -r '.directories[]'";
+  lowerdir stack --json alpine.tar | jq -r '.directories[]'
+
+The variable is for mount(8) of util-linux 2.39 and later, which else takes at most 255 bytes.";
 
 /// Print what follows `lowerdir=` in an overlay mount of an unpacked image.
 ///

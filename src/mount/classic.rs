@@ -79,7 +79,7 @@ fn options_after_lowerdir(stack: &Stack, upper: Option<Directories<'_>>) -> Resu
 
 fn too_long() -> Error {
     Error::limit("the layers' names are longer than one page, all that mount(2) takes")
-        .hint("Linux 6.5 mounts up to 500 layers; here, squash some of them, or use shorter paths")
+        .hint("Linux 6.7 mounts up to 500 layers; here, squash some of them, or use shorter paths")
 }
 
 /// Calls from a thread whose working directory is its own, so that no other one's changes.

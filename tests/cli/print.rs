@@ -28,6 +28,15 @@ fn lowerdir(bench: &Bench) -> String {
     bench.stack("oci:image").lines()[0].to_string()
 }
 
+/// What names the layers where mount(8) reads it from a file: one option has at most 255 bytes.
+fn layers_for_mount_8(bench: &Bench) -> String {
+    let lowerdir = lowerdir(bench);
+    match lowerdir.len() > 255 {
+        true => format!("lowerdir+={}", lowerdir.replace(':', ",lowerdir+=")),
+        false => format!("lowerdir={lowerdir}"),
+    }
+}
+
 #[test]
 fn a_command_for_the_shell() {
     let bench = unpacked("store", 2);
@@ -41,7 +50,7 @@ fn a_command_for_the_shell() {
 fn a_line_for_fstab_has_its_fields_escaped() {
     let bench = unpacked("store", 2);
     let run = print(&bench, "/mnt/a b\t#c", &["--print=fstab"]);
-    let options = format!("ro,lowerdir={},userxattr", lowerdir(&bench));
+    let options = format!("ro,{},userxattr", layers_for_mount_8(&bench));
     let expected = format!("lowerdir /mnt/a\\040b\\011\\043c overlay {options} 0 0");
     assert_eq!(run.lines(), [expected]);
 }
@@ -68,7 +77,7 @@ fn a_unit_for_systemd_is_named_for_its_directory() {
     let lines = run.lines();
     assert_eq!(lines[0], "# mnt-my\\x2dimage-.x.mount");
     assert!(lines.contains(&"Where=/mnt/my-image/.x"));
-    let options = format!("Options=ro,lowerdir={},userxattr", lowerdir(&bench));
+    let options = format!("Options=ro,{},userxattr", layers_for_mount_8(&bench));
     assert!(lines.contains(&&*options.replace('%', "%%")), "{lines:?}");
 }
 
@@ -92,7 +101,12 @@ fn many_layers_go_by_short_names_and_fit_one_page() {
     let bench = unpacked("store", 300);
     let run = print(&bench, "/mnt", &["--print=cmd"]);
     assert!(run.stdout.starts_with("(cd "), "{}", run.stdout);
+    assert!(run.stdout.contains("LIBMOUNT_FORCE_MOUNT2=always"));
     assert!(run.stdout.len() < 4096);
+    // Four layers are over 255 bytes.
+    let few = unpacked("store", 4);
+    let line = print(&few, "/mnt", &["--print=fstab"]).stdout;
+    assert_eq!(line.matches("lowerdir+=").count(), 4, "{line}");
     // A file has no working directory: the short names need the store's path before them.
     let run = print(&bench, "/mnt", &["--print=fstab"]);
     run.fails(4, &["one page"]);

@@ -1,8 +1,11 @@
 //! `--print`: a mount in the words of the shell, of fstab(5), of systemd.mount(5), and of an OCI
 //! runtime configuration.
 //!
-//! All of these end in `mount(2)`, so the options must fit one page: where the layers' own names
-//! do not, or would have to be escaped, the short ones of the store stand for them.
+//! All of these may end in `mount(2)`, so the options must fit one page: where the layers' own names
+//! do not, or would have to be escaped, the short ones of the store stand for them. With
+//! util-linux 2.39 and later they may as well end in `fsconfig(2)`, where one option has at most
+//! 255 bytes (util-linux issue 2287): a shell is told to prefer `mount(2)`, and files that have no
+//! shell name each layer by itself, which takes Linux 6.7.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -13,6 +16,9 @@ use lowerdir::stack::{self, PAGE};
 use lowerdir::{Error, Result, Stack, Store};
 
 use crate::cli::output;
+
+/// What `fsconfig(2)` takes of one option, in bytes.
+const STRING_MAX: usize = 255;
 
 pub struct Mount<'a> {
     pub stack: &'a Stack,
@@ -57,6 +63,9 @@ impl Mount<'_> {
             steps.push([b"cd ", &*quoted(from.as_os_str())].concat());
         }
         let source = SOURCE.as_bytes();
+        if lowerdir.len() > STRING_MAX {
+            steps.push(b"export LIBMOUNT_FORCE_MOUNT2=always".to_vec());
+        }
         steps.push(
             [
                 b"mount -t overlay -o ",
@@ -79,7 +88,7 @@ impl Mount<'_> {
 
     /// For the list `mounts`: runtime-spec `config.md`, "Mounts".
     pub fn json(&self) -> Result<Vec<u8>> {
-        let options = self.options_for_files("json")?;
+        let options = self.options_for_files("json", false)?;
         // Overlayfs splits at commas; so does the list.
         let options = options.into_vec();
         let parts = options.split(|&byte| byte == b',');
@@ -99,7 +108,7 @@ impl Mount<'_> {
 
     /// One line: fstab(5).
     pub fn fstab(&self) -> Result<Vec<u8>> {
-        let options = self.options_for_files("fstab")?;
+        let options = self.options_for_files("fstab", true)?;
         let target = octal(self.target.as_os_str());
         let source = SOURCE.as_bytes();
         Ok([
@@ -115,7 +124,7 @@ impl Mount<'_> {
 
     /// A unit, with the name that it must have: systemd.mount(5), systemd.unit(5).
     pub fn systemd(&self) -> Result<Vec<u8>> {
-        let options = self.options_for_files("systemd")?;
+        let options = self.options_for_files("systemd", true)?;
         let name = unit_name(&self.target);
         let value = |text: &OsStr| -> Result<String> {
             match text.to_str() {
@@ -164,12 +173,17 @@ impl Mount<'_> {
     }
 
     fn options(&self, lowerdir: &OsStr, directories: Option<&(PathBuf, PathBuf)>) -> OsString {
+        let lowerdir = [b"lowerdir=", lowerdir.as_bytes()].concat();
+        self.options_with(&lowerdir, directories)
+    }
+
+    /// All options, from the one or those that name the layers.
+    fn options_with(&self, layers: &[u8], directories: Option<&(PathBuf, PathBuf)>) -> OsString {
         let mut text = Vec::new();
         if directories.is_none() {
             text.extend_from_slice(b"ro,");
         }
-        text.extend_from_slice(b"lowerdir=");
-        text.extend_from_slice(lowerdir.as_bytes());
+        text.extend_from_slice(layers);
         if let Some((upperdir, workdir)) = directories {
             for (key, path) in [("upperdir", upperdir), ("workdir", workdir)] {
                 text.extend_from_slice(format!(",{key}=").as_bytes());
@@ -203,8 +217,9 @@ impl Mount<'_> {
         }
     }
 
-    /// The options where there is no shell that could make directories or go to one.
-    fn options_for_files(&self, form: &str) -> Result<OsString> {
+    /// The options where there is no shell that could make directories or go to one. OCI runtimes
+    /// call `mount(2)` themselves.
+    fn options_for_files(&self, form: &str, by_mount_8: bool) -> Result<OsString> {
         let directories = match self.upper {
             Upper::None => None,
             Upper::Directories { upperdir, workdir } => {
@@ -213,20 +228,48 @@ impl Mount<'_> {
             Upper::Tmpfs { .. } => return Err(cannot(form, "--tmpfs takes two mounts")),
         };
         let (from, lowerdir) = self.short_enough(directories.as_ref())?;
-        let Some(from) = from else {
-            return Ok(self.options(&lowerdir, directories.as_ref()));
+        let lowerdir = match from {
+            None => lowerdir,
+            Some(from) => below(&from, &lowerdir),
         };
-        let names = lowerdir.into_vec();
-        let names: Vec<OsString> = names
-            .split(|&byte| byte == b':')
-            .map(|name| stack::escaped(from.join(OsStr::from_bytes(name)).as_os_str()))
-            .collect();
-        let options = self.options(&names.join(OsStr::new(":")), directories.as_ref());
+        let mut options = self.options(&lowerdir, directories.as_ref());
+        if by_mount_8 && lowerdir.len() > STRING_MAX && has_lowerdir_plus() {
+            if lowerdir.as_bytes().contains(&b'\\') {
+                return Err(cannot(
+                    form,
+                    "the store's path has a comma, a colon or a backslash",
+                ));
+            }
+            let names = lowerdir.as_bytes().split(|&byte| byte == b':');
+            let each: Vec<Vec<u8>> = names.map(|name| [b"lowerdir+=", name].concat()).collect();
+            options = self.options_with(&each.join(&b','), directories.as_ref());
+        }
         match options.len() < PAGE {
             true => Ok(options),
             false => Err(too_long()),
         }
     }
+}
+
+/// Names, joined by colons, that start from a directory.
+fn below(from: &Path, names: &OsStr) -> OsString {
+    let names: Vec<OsString> = names
+        .as_bytes()
+        .split(|&byte| byte == b':')
+        .map(|name| stack::escaped(from.join(OsStr::from_bytes(name)).as_os_str()))
+        .collect();
+    names.join(OsStr::new(":"))
+}
+
+/// Whether the kernel that runs is 6.7 or later.
+fn has_lowerdir_plus() -> bool {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    (number(), number()) >= (Some(6), Some(7))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -240,7 +283,7 @@ fn cannot(form: &str, why: &str) -> Error {
 
 fn too_long() -> Error {
     Error::limit("the layers' names are longer than one page, all that mount(2) takes")
-        .hint("`lowerdir mount` has no such limit on Linux 6.5 and later")
+        .hint("`lowerdir mount` has no such limit on Linux 6.7 and later")
 }
 
 /// As a shell takes it for one word.
