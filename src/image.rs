@@ -1,6 +1,6 @@
 //! `Image`: an ordered list of layers, each with what it must turn out to be and where its bytes
 //! are. It reads OCI layouts and Docker archives; it unpacks nothing and writes nothing, but for
-//! an unnamed temporary file where a whole archive is compressed or comes through a pipe.
+//! an unnamed temporary file where an archive comes through a pipe.
 //!
 //! The command line opens images, [`crate::pipeline`] takes their layers.
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`; Docker's
@@ -8,6 +8,7 @@
 
 mod archive;
 mod blob;
+mod compressed;
 mod docker;
 mod json;
 mod layout;

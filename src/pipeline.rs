@@ -205,7 +205,11 @@ impl<'a> Work<'a> {
         jobs: usize,
     ) -> Result<BTreeMap<usize, Record>> {
         let mut queue: Vec<usize> = self.staged.keys().copied().collect();
-        queue.sort_by_key(|index| std::cmp::Reverse(self.blobs[index].len()));
+        queue.sort_by_key(|index| {
+            let blob = self.blobs[index];
+            // What is best read in order comes in order.
+            (blob.offset_in_compressed(), std::cmp::Reverse(blob.len()))
+        });
         let settling = Settling {
             work: self,
             lower,

@@ -29,6 +29,8 @@ mod print;
 mod stack;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/streams.rs"]
+mod streams;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/transcripts.rs"]

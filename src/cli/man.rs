@@ -58,7 +58,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "TMPDIR",
-                "Where an archive is copied that is compressed as a whole or comes through a pipe; /var/tmp if it is not set.",
+                "Where an archive or a layer is copied that comes through a pipe; /var/tmp if it is not set.",
             ),
         ],
     ),

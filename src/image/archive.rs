@@ -1,37 +1,38 @@
 //! `Members`: the files of an image archive, found once and then read in place.
 //!
-//! An archive that is compressed as a whole, or that comes through a pipe, is first written to an
-//! unnamed temporary file (`TMPDIR`, else `/var/tmp`): its layers are read several at a time.
+//! An archive that is compressed as a whole is not copied: its small files are kept in memory, and
+//! its layers are uncompressed once more when they are read. One that comes through a pipe is
+//! first written to an unnamed temporary file (`TMPDIR`, else `/var/tmp`): what names its layers
+//! mostly stands behind them, and they may have to be read twice.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::archive::{Archive, EntryKind};
 use crate::codec::Decoder;
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
 
-use super::blob::Blob;
+use super::blob::{Blob, DOCUMENT_MAX};
+use super::compressed::Compressed;
 
 const BUFFER: usize = 256 * 1024;
 /// Old Docker archives link equal layers to each other, never far.
 const MAX_LINKS: usize = 8;
+/// How much of a compressed archive is kept in memory, in bytes, so that it need not be read
+/// again. Documents stand first in line: a file is kept only if it may be one.
+const MEMORY_MAX: u64 = 16 << 20;
 
 /// The regular files and links of an archive, by name.
 #[derive(Debug)]
-pub struct Members {
-    whole: Blob,
-    members: BTreeMap<EntryPath, Member>,
-}
+pub struct Members(BTreeMap<EntryPath, Member>);
 
 #[derive(Debug)]
 enum Member {
-    File {
-        offset: u64,
-        length: u64,
-    },
+    File(Blob),
     /// Relative to the directory of its own name.
     Symlink(Box<[u8]>),
     HardLink(EntryPath),
@@ -39,44 +40,106 @@ enum Member {
 
 impl Members {
     /// Lists an archive.
-    pub fn read(file: File) -> Result<Members> {
-        let whole = Blob::of_file(seekable(file)?)?;
-        let mut archive = Archive::new(whole.open());
-        let mut members = BTreeMap::new();
-        while let Some(entry) = archive.next_entry()? {
-            let member = match entry.kind {
-                // A hole in a blob would be a curiosity; it is not read as one.
-                EntryKind::File(shape) if shape.extents.is_none() => Member::File {
-                    offset: archive.position(),
-                    length: shape.size,
-                },
-                EntryKind::Symlink(target) => Member::Symlink(target),
-                EntryKind::HardLink(target) => Member::HardLink(target),
-                _ => continue,
-            };
-            archive.seek_past_data()?;
-            if archive.position() > whole.len() {
-                return Err(Error::refused("the image archive is truncated")
-                    .at_entry(&entry.path)
-                    .hint("the file is incomplete: fetch it again"));
+    pub fn read(mut file: File) -> Result<Members> {
+        let metadata = file
+            .metadata()
+            .map_err(|error| Error::system("looking at the archive", error))?;
+        let decoder = Decoder::open(
+            file.try_clone()
+                .map_err(|error| Error::system("opening the archive", error))?,
+        )?;
+        match (metadata.is_file(), decoder.is_plain()) {
+            (true, true) => {
+                drop(decoder);
+                plain(file, metadata.len())
             }
-            members.insert(entry.path, member);
+            (true, false) => compressed(file),
+            (false, _) => {
+                let mut decoder = decoder;
+                file = spool(&mut decoder)?;
+                let length = file
+                    .metadata()
+                    .map_err(|error| Error::system("looking at the temporary file", error))?;
+                plain(file, length.len())
+            }
         }
-        Ok(Members { whole, members })
     }
 
     /// A file, by its name or through links inside the archive.
     pub fn find(&self, name: &str) -> Option<Blob> {
         let mut path = EntryPath::parse(name.as_bytes()).ok()?;
         for _ in 0..MAX_LINKS {
-            match self.members.get(&path)? {
-                Member::File { offset, length } => return Some(self.whole.part(*offset, *length)),
+            match self.0.get(&path)? {
+                Member::File(blob) => return Some(blob.clone()),
                 Member::HardLink(target) => path = target.clone(),
                 Member::Symlink(target) => path = beside(&path, target)?,
             }
         }
         None
     }
+}
+
+/// Lists a file, from header to header.
+fn plain(mut file: File, length: u64) -> Result<Members> {
+    file.rewind()
+        .map_err(|error| Error::system("seeking in the archive", error))?;
+    let file = Arc::new(file);
+    let mut archive = Archive::new(&*file);
+    let members = list(&mut archive, |archive, size| {
+        let blob = Blob::in_file(&file, archive.position(), size);
+        archive.seek_past_data()?;
+        match archive.position() > length {
+            true => Err(Error::refused("the image archive is truncated")
+                .hint("the file is incomplete: fetch it again")),
+            false => Ok(blob),
+        }
+    })?;
+    Ok(Members(members))
+}
+
+/// Lists what a compressed file holds: all of it is uncompressed, once.
+fn compressed(file: File) -> Result<Members> {
+    let file = Arc::new(Compressed::new(file));
+    let mut archive = Archive::new(file.read()?);
+    let mut room = MEMORY_MAX;
+    let members = list(&mut archive, |archive, size| {
+        if size > room.min(DOCUMENT_MAX) {
+            return Ok(Blob::in_compressed(&file, archive.position(), size));
+        }
+        let mut bytes = Vec::new();
+        archive
+            .data()
+            .read_to_end(&mut bytes)
+            .map_err(|error| Error::reading("reading the archive", error))?;
+        room -= size;
+        Ok(Blob::in_memory(bytes))
+    })?;
+    // Damage shows at the end: checksums stand there.
+    io::copy(&mut archive.into_inner(), &mut io::sink())
+        .map_err(|error| Error::reading("reading the archive to its end", error))?;
+    Ok(Members(members))
+}
+
+/// Lists an archive; `blob` says where the data of the current entry is.
+fn list<R: Read>(
+    archive: &mut Archive<R>,
+    mut blob: impl FnMut(&mut Archive<R>, u64) -> Result<Blob>,
+) -> Result<BTreeMap<EntryPath, Member>> {
+    let mut members = BTreeMap::new();
+    while let Some(entry) = archive.next_entry()? {
+        let member = match entry.kind {
+            // A hole in a blob would be a curiosity; it is not read as one.
+            EntryKind::File(shape) if shape.extents.is_none() => {
+                let blob = blob(archive, shape.size);
+                Member::File(blob.map_err(|error| error.at_entry(&entry.path))?)
+            }
+            EntryKind::Symlink(target) => Member::Symlink(target),
+            EntryKind::HardLink(target) => Member::HardLink(target),
+            _ => continue,
+        };
+        members.insert(entry.path, member);
+    }
+    Ok(members)
 }
 
 /// Where a symbolic link at `path` leads, by name alone.
@@ -93,24 +156,6 @@ fn beside(path: &EntryPath, target: &[u8]) -> Option<EntryPath> {
         };
     }
     Some(at)
-}
-
-/// The archive as a file without compression.
-fn seekable(file: File) -> Result<File> {
-    let is_file = file
-        .metadata()
-        .map_err(|error| Error::system("looking at the archive", error))?
-        .is_file();
-    let mut decoder = Decoder::open(file)?;
-    match decoder.is_plain() && is_file {
-        true => {
-            let mut file = decoder.into_inner();
-            file.seek(SeekFrom::Start(0))
-                .map_err(|error| Error::system("seeking in the archive", error))?;
-            Ok(file)
-        }
-        false => spool(&mut decoder),
-    }
 }
 
 /// Writes a stream to a temporary file that has no name.

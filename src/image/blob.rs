@@ -1,7 +1,7 @@
 //! Blobs: ranges of open files, which several threads read at once, and where they come from.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,16 +10,23 @@ use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 
 use super::archive::{Members, spool};
+use super::compressed::{Compressed, Part};
 
 /// Manifests are at most 4 MiB (distribution-spec, "Pushing Manifests"); configs are smaller.
-const DOCUMENT_MAX: u64 = 4 << 20;
+pub(super) const DOCUMENT_MAX: u64 = 4 << 20;
 
 /// Some bytes of an open file. Cheap to clone; each reader has a position of its own.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    file: Arc<File>,
-    offset: u64,
+    bytes: Bytes,
     length: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Bytes {
+    File { file: Arc<File>, offset: u64 },
+    Memory(Arc<[u8]>),
+    Compressed { file: Arc<Compressed>, offset: u64 },
 }
 
 impl Blob {
@@ -31,9 +38,9 @@ impl Blob {
         if !metadata.is_file() {
             return Err(Error::refused("a blob that is no regular file"));
         }
+        let (file, offset) = (Arc::new(file), 0);
         Ok(Blob {
-            file: Arc::new(file),
-            offset: 0,
+            bytes: Bytes::File { file, offset },
             length: metadata.len(),
         })
     }
@@ -50,14 +57,25 @@ impl Blob {
         }
     }
 
-    /// Some of it; the caller has checked the range.
-    pub fn part(&self, offset: u64, length: u64) -> Blob {
-        debug_assert!(offset + length <= self.length);
-        Blob {
-            file: Arc::clone(&self.file),
-            offset: self.offset + offset,
-            length,
-        }
+    /// Bytes that were read already.
+    pub(super) fn in_memory(bytes: Vec<u8>) -> Blob {
+        let length = bytes.len() as u64;
+        let bytes = Bytes::Memory(bytes.into());
+        Blob { bytes, length }
+    }
+
+    /// A part of a file; the caller has checked the range.
+    pub(super) fn in_file(file: &Arc<File>, offset: u64, length: u64) -> Blob {
+        let file = Arc::clone(file);
+        let bytes = Bytes::File { file, offset };
+        Blob { bytes, length }
+    }
+
+    /// A part of what a compressed file holds; the caller has checked the range.
+    pub(super) fn in_compressed(file: &Arc<Compressed>, offset: u64, length: u64) -> Blob {
+        let file = Arc::clone(file);
+        let bytes = Bytes::Compressed { file, offset };
+        Blob { bytes, length }
     }
 
     /// In bytes.
@@ -70,12 +88,27 @@ impl Blob {
         self.length == 0
     }
 
+    /// Where it begins in an archive that is compressed as a whole, and so is best read in order.
+    pub fn offset_in_compressed(&self) -> Option<u64> {
+        match &self.bytes {
+            Bytes::Compressed { offset, .. } => Some(*offset),
+            Bytes::File { .. } | Bytes::Memory(_) => None,
+        }
+    }
+
     /// Reads it from the start.
     pub fn open(&self) -> BlobReader {
-        BlobReader {
-            blob: self.clone(),
-            position: 0,
-        }
+        BlobReader(match &self.bytes {
+            Bytes::File { file, offset } => Reader::File {
+                file: Arc::clone(file),
+                position: *offset,
+                end: offset + self.length,
+            },
+            Bytes::Memory(bytes) => Reader::Memory(Cursor::new(Arc::clone(bytes))),
+            Bytes::Compressed { file, offset } => {
+                Reader::Compressed(file.part(*offset, self.length))
+            }
+        })
     }
 
     /// All of it, if it may be a JSON document.
@@ -92,6 +125,41 @@ impl Blob {
             .read_to_end(&mut bytes)
             .map_err(|error| Error::reading(format!("reading {what}"), error))?;
         Ok(bytes)
+    }
+}
+
+/// Reads a [`Blob`].
+#[derive(Debug)]
+pub struct BlobReader(Reader);
+
+#[derive(Debug)]
+enum Reader {
+    File {
+        file: Arc<File>,
+        position: u64,
+        end: u64,
+    },
+    Memory(Cursor<Arc<[u8]>>),
+    Compressed(Part),
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Reader::File {
+                file,
+                position,
+                end,
+            } => {
+                let left = usize::try_from(*end - *position).unwrap_or(usize::MAX);
+                let most = buffer.len().min(left);
+                let count = file.read_at(&mut buffer[..most], *position)?;
+                *position += count as u64;
+                Ok(count)
+            }
+            Reader::Memory(bytes) => bytes.read(buffer),
+            Reader::Compressed(part) => part.read(buffer),
+        }
     }
 }
 
@@ -129,38 +197,6 @@ impl LayerBlob {
             LayerBlob::There(blob) => Ok(blob),
             LayerBlob::Missing { what, hint } => Err(Error::not_found(what).hint(hint)),
         }
-    }
-}
-
-/// Reads a [`Blob`].
-#[derive(Debug)]
-pub struct BlobReader {
-    blob: Blob,
-    position: u64,
-}
-
-impl Read for BlobReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.blob.length.saturating_sub(self.position);
-        let most = buffer
-            .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
-        let at = self.blob.offset + self.position;
-        let count = self.blob.file.read_at(&mut buffer[..most], at)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for BlobReader {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.blob.length.checked_add_signed(by),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
     }
 }
 

@@ -1,0 +1,148 @@
+//! `Compressed`: an archive that is compressed as a whole, read from any place without a copy of
+//! it. Whoever reads goes forward from the start; a decoder that has got somewhere is kept for the
+//! next one, who may want to go on from there.
+//!
+//! [`super::archive`] finds the members of such an archive, [`super::blob`] reads them.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex};
+
+use crate::codec::Decoder;
+use crate::error::Result;
+
+/// A compressed file.
+#[derive(Debug)]
+pub struct Compressed {
+    file: Arc<File>,
+    idle: Mutex<Vec<Running>>,
+}
+
+/// A decoder on its way through the file.
+struct Running {
+    decoder: Decoder<FromStart>,
+    /// How many uncompressed bytes it has given.
+    position: u64,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a file by position: several read the same one at once.
+#[derive(Debug)]
+struct FromStart {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Compressed {
+    /// Takes a regular file.
+    pub fn new(file: File) -> Compressed {
+        Compressed {
+            file: Arc::new(file),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Reads from the start. Errors: those of [`Decoder::open`].
+    pub fn read(&self) -> Result<impl Read + use<>> {
+        self.start()
+    }
+
+    /// Reads some uncompressed bytes.
+    pub fn part(self: &Arc<Self>, offset: u64, length: u64) -> Part {
+        Part {
+            source: Arc::clone(self),
+            running: None,
+            offset,
+            length,
+        }
+    }
+
+    fn start(&self) -> Result<Running> {
+        let file = FromStart {
+            file: Arc::clone(&self.file),
+            position: 0,
+        };
+        Ok(Running {
+            decoder: Decoder::open(file)?,
+            position: 0,
+        })
+    }
+
+    /// A decoder that stands at an offset: the idle one that has the shortest way to go.
+    fn at(&self, offset: u64) -> io::Result<Running> {
+        let nearest = {
+            let mut idle = self.idle.lock().expect("nobody panics with it");
+            let nearest = (0..idle.len())
+                .filter(|&index| idle[index].position <= offset)
+                .max_by_key(|&index| idle[index].position);
+            nearest.map(|index| idle.swap_remove(index))
+        };
+        let mut running = nearest.map_or_else(|| self.start(), Ok)?;
+        let distance = offset - running.position;
+        let passed = io::copy(&mut (&mut running).take(distance), &mut io::sink())?;
+        match passed == distance {
+            true => Ok(running),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Read for Running {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.decoder.read(buffer)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// See [`Compressed::part`].
+#[derive(Debug)]
+pub struct Part {
+    source: Arc<Compressed>,
+    running: Option<Running>,
+    offset: u64,
+    length: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let running = match &mut self.running {
+            Some(running) => running,
+            None => self.running.insert(self.source.at(self.offset)?),
+        };
+        let read = running.position - self.offset;
+        let most = usize::try_from(self.length - read).unwrap_or(usize::MAX);
+        let most = buffer.len().min(most);
+        let result = running.read(&mut buffer[..most]);
+        if result.is_err() {
+            // Nobody knows where it stands now.
+            self.running = None;
+        }
+        result
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let mut idle = self.source.idle.lock().expect("nobody panics with it");
+            idle.push(running);
+        }
+    }
+}
