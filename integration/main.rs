@@ -15,8 +15,10 @@ mod kernel;
 mod model;
 #[path = "../tests/support/oci.rs"]
 mod oci;
+mod producers;
 mod property;
 mod root_rules;
+mod runc;
 mod scratch;
 #[path = "../tests/support/tarball.rs"]
 mod tarball;

@@ -87,9 +87,10 @@ fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<La
     })
 }
 
-/// `DIGITS.json` in old archives, `blobs/sha256/DIGITS` in new ones.
+/// `DIGITS.json` in old archives, `blobs/sha256/DIGITS` in new ones, `sha256:DIGITS` by kaniko.
 fn digest_in(file: &str) -> Option<Digest> {
     let name = file.rsplit('/').next()?;
     let digits = name.strip_suffix(".json").unwrap_or(name);
+    let digits = digits.strip_prefix("sha256:").unwrap_or(digits);
     Digest::parse(&format!("sha256:{digits}")).ok()
 }
