@@ -49,7 +49,7 @@ fn what_skopeo_copies_mounts_as_the_container() {
             "docker-archive:nameless.tar",
             "plain",
             &[],
-            "\"RepoTags\":null",
+            "\"RepoTags\":[]",
         ),
         (
             "docker-archive:names.tar:example.com/first:v1",
