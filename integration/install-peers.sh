@@ -3,9 +3,14 @@
 set -eu
 
 missing=
-for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr; do
+for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr buildah:buildah \
+    podman:podman skopeo:skopeo runc:runc gzip:gzip xz:xz-utils zstd:zstd; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
+# A container with nothing else in it needs a busybox without libraries, which ldd fails for.
+if ! busybox=$(command -v busybox) || ldd "$busybox" >/dev/null 2>&1; then
+    missing="$missing busybox-static"
+fi
 [ -n "$missing" ] || exit 0
 echo "installing:$missing"
 apt-get update -qq

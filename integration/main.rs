@@ -16,9 +16,11 @@ mod model;
 mod mounts;
 #[path = "../tests/support/oci.rs"]
 mod oci;
+mod producers;
 mod property;
 mod readme;
 mod root_rules;
+mod runc;
 mod scratch;
 #[path = "../tests/support/tarball.rs"]
 mod tarball;

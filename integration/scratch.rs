@@ -143,6 +143,14 @@ impl Run {
         Ok(lines.map(|line| OsStr::from_bytes(line).into()).collect())
     }
 
+    /// The standard output as it is, if it worked.
+    pub fn text(self) -> Result<String, String> {
+        match self.output.status.success() {
+            true => Ok(String::from_utf8_lossy(&self.output.stdout).into_owned()),
+            false => Err(self.complaint("it should have worked")),
+        }
+    }
+
     pub fn complaint(&self, what: &str) -> String {
         let (status, stderr) = (self.output.status, self.output.stderr.escape_ascii());
         let command = &self.command;

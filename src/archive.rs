@@ -9,6 +9,7 @@
 //! Format: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Header Block"; the GNU tar
 //! manual, "Basic Tar Format" and "Storing Sparse Files".
 
+mod extensions;
 mod fields;
 mod number;
 mod pax;
@@ -20,14 +21,12 @@ use crate::error::{Error, Result};
 use crate::meta::{Device, Meta};
 use crate::path::{self, EntryPath};
 
+use extensions::Extensions;
 use fields::{device, hard_link_target, header_name, meta, symlink_target, unsigned, until_nul};
 use pax::Pax;
 pub use sparse::Extent;
 
 const BLOCK: usize = 512;
-/// The most that one extension header (PAX, GNU long name) may hold, in bytes: it is read into
-/// memory before anything can be known about it.
-const MAX_EXTENSION: u64 = 1 << 20;
 
 /// One member of an archive, complete but for its data.
 #[derive(Clone, Debug)]
@@ -118,7 +117,7 @@ impl<R: Read> Archive<R> {
                     let records = self.read_extension(size)?;
                     self.global.merge(&records)?;
                     // Each entry copies them, so many small headers are one large one.
-                    check_extension(self.global.size())?;
+                    extensions::check_size(self.global.size())?;
                 }
                 b'L' => extensions.long_name = Some(self.read_long_name(size)?),
                 b'K' => extensions.long_link = Some(self.read_long_name(size)?),
@@ -285,7 +284,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn read_extension(&mut self, size: u64) -> Result<Vec<u8>> {
-        check_extension(size)?;
+        extensions::check_size(size)?;
         self.expect_data(size)?;
         let mut bytes = vec![0; size as usize];
         self.data()
@@ -309,8 +308,11 @@ impl<R: Read> Archive<R> {
         io::copy(&mut self.data(), &mut io::sink())
             .map_err(|error| Error::reading("reading the archive", error))?;
         let mut zeros = [0; BLOCK];
+        let whole = self.padding;
         while self.padding > 0 {
             match self.read_input(&mut zeros[..self.padding as usize])? {
+                // umoci 0.4 ends a layer without it (umoci issue 436).
+                0 if self.padding == whole => self.padding = 0,
                 0 => return Err(truncated("inside the padding of an entry")),
                 count => self.padding -= count as u64,
             }
@@ -372,28 +374,6 @@ impl<R: Read> Read for Data<'_, R> {
         self.archive.unread -= count as u64;
         Ok(count)
     }
-}
-
-/// The extension headers that were read before a member's own.
-#[derive(Default)]
-struct Extensions {
-    pax: Option<Pax>,
-    long_name: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
-}
-
-impl Extensions {
-    fn is_empty(&self) -> bool {
-        self.pax.is_none() && self.long_name.is_none() && self.long_link.is_none()
-    }
-}
-
-fn check_extension(size: u64) -> Result<()> {
-    if size > MAX_EXTENSION {
-        let what = format!("an extension header of {size} bytes; the limit is {MAX_EXTENSION}");
-        return Err(Error::limit(what));
-    }
-    Ok(())
 }
 
 fn truncated(place: &str) -> Error {

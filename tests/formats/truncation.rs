@@ -52,11 +52,21 @@ fn sample() -> (Vec<u8>, Vec<usize>) {
     (first(STEPS.len()), ends.collect())
 }
 
+/// Where some members' content ends before their padding: the step, and the bytes of content.
+const UNPADDED: [(usize, usize); 3] = [(1, 700), (6, 5), (7, 516)];
+
 #[test]
 fn a_missing_end_is_accepted_between_two_entries_and_nowhere_else() {
     let (archive, ends) = sample();
+    // umoci 0.4 leaves out the last padding.
+    let unpadded = |length| {
+        let end = |(step, content): &(usize, usize)| ends[step + 1] - (512 - content % 512);
+        let member = UNPADDED.iter().find(|member| end(member) == length);
+        member.map(|(step, _)| step + 1)
+    };
     for length in 0..=archive.len() {
-        match ends.iter().position(|end| *end == length) {
+        let between = ends.iter().position(|end| *end == length);
+        match between.or_else(|| unpadded(length)) {
             Some(members) => assert_eq!(read(&archive[..length]).unwrap().len(), members),
             None => assert_eq!(error(&archive[..length]), Kind::Refused, "{length} bytes"),
         }
