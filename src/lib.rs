@@ -25,7 +25,7 @@
 //!     ▼
 //!   store      verified, on disk, renamed to the chain ID: whole or absent
 //!   stack      the directories in order
-//!   mount      fsopen, lowerdir+, move_mount
+//!   mount      fsopen and lowerdir+, or mount(2) and short names
 //! ```
 //!
 //! Modules stand on three floors, and import only what stands below them:
@@ -35,6 +35,14 @@
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`] | everything |
+//!
+//! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
+//! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
+//!
+//! What holds everywhere: names are bytes until they are shown; a file is reached through the
+//! descriptor of its directory, never through a path that an image could bend; errors say what was
+//! being done to which layer and path ([`Error`]); a directory has its final name only once it is
+//! complete.
 //!
 //! Comments cite the translation rules by number (W1, O3, ...); the README has the table. There is
 //! no unsafe code.

@@ -1,8 +1,8 @@
 //! Mounting a [`Stack`], and taking the mount down again.
 //!
 //! The command line calls it. There are two ways: the mount API of Linux 5.2 with the option
-//! `lowerdir+` of 6.7, where each layer is an option of its own ([`configured`]); and, where the
-//! kernel or a seccomp filter denies it, `mount(2)` with one string for all ([`classic`]).
+//! `lowerdir+` of 6.7, where each layer is an option of its own (`configured`); and, where the
+//! kernel or a seccomp filter denies it, `mount(2)` with one string for all (`classic`).
 //! Source: `fsopen(2)`, `fsconfig(2)`, `mount(2)`; kernel
 //! `Documentation/filesystems/overlayfs.rst`.
 
@@ -62,6 +62,23 @@ pub enum Method {
 /// Errors: what the system says, with what the kernel wrote to the mount's own log
 /// ([`Kind::System`](crate::Kind::System)); too many layers for one page
 /// ([`Kind::Limit`](crate::Kind::Limit)).
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use lowerdir::dialect::Dialect;
+/// use lowerdir::mount::{Upper, mount, umount};
+/// use lowerdir::{Stack, Store};
+///
+/// let store = Store::open(Path::new("/var/lib/lowerdir"))?;
+/// let directories = vec!["/layers/2".into(), "/layers/1".into()];
+/// let stack = Stack::new(directories, store.empty_directories(), Dialect::default())?;
+///
+/// let target = Path::new("/mnt");
+/// mount(&stack, target, &Upper::Tmpfs { size: None }, Some(&store))?;
+/// umount(target)?;
+/// # Ok::<(), lowerdir::Error>(())
+/// ```
 pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>) -> Result<Method> {
     let target = target.canonicalize().map_err(|error| {
         let error = Error::system(format!("opening {}", target.display()), error);

@@ -95,6 +95,38 @@ impl Default for Run<'_> {
 
 /// Puts every layer of an image into the store, and returns them, the lowest first. If one of them
 /// fails, this call adds none.
+///
+/// Errors: a layer that is refused or is not what the image promised, with its number and path; a
+/// layer that is missing; what the system says.
+///
+/// ```
+/// use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let directory = place.path().join("store");
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+///
+/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let store = Store::open(&directory)?;
+/// // As root, `Options::default()` keeps owners and writes `trusted.overlay.*`.
+/// let layers = unpack_image(&image, &store, &options, Run::default())?;
+///
+/// assert_eq!(layers.len(), 2);
+/// assert!(layers[0].path.join("etc/motd").exists());
+/// assert_eq!(layers[1].record.report.deletions, 1);
+/// # Ok(())
+/// # }
+/// ```
 pub fn unpack_image(
     image: &Image,
     store: &Store,

@@ -16,6 +16,38 @@ pub const MAX_LAYERS: usize = 500;
 pub const PAGE: usize = 4096;
 
 /// Layer directories that make one tree.
+///
+/// ```
+/// use lowerdir::pipeline::stored_layers;
+/// use lowerdir::{Image, Options, Reference, Run, Stack, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let directory = place.path().join("store");
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let store = Store::open(&directory)?;
+/// # unpack_image(&image, &store, &options, Run::default())?;
+///
+/// let layers = stored_layers(&image, &store)?;
+/// let directories = layers.into_iter().rev().map(|layer| layer.path).collect();
+/// let stack = Stack::new(directories, store.empty_directories(), options.dialect)?;
+///
+/// // For `mount -t overlay -o lowerdir=...`; `lowerdir::mount::mount` takes the stack itself.
+/// let lowerdir = stack.lowerdir().into_string().expect("the store's path is UTF-8");
+/// assert_eq!(lowerdir.split(':').count(), 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stack {
     /// Topmost first.
