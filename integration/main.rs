@@ -10,6 +10,7 @@
 //! an in-memory [`model`] that knows nothing of overlayfs.
 
 mod generate;
+mod hints;
 mod images;
 mod kernel;
 mod model;

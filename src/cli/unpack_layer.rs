@@ -60,12 +60,13 @@ pub struct UnpackLayer {
 }
 
 pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
-    let blob = match verb.blob == Path::new("-") {
-        true => Blob::of_input(File::from(rustix::io::dup(std::io::stdin())?))?,
-        false => Blob::of_file(
-            File::open(&verb.blob).with_context(|| format!("opening {}", verb.blob.display()))?,
-        )?,
+    let file = match verb.blob == Path::new("-") {
+        true => File::from(rustix::io::dup(std::io::stdin())?),
+        false => {
+            File::open(&verb.blob).with_context(|| format!("opening {}", verb.blob.display()))?
+        }
     };
+    let blob = Blob::of_input(file).with_context(|| verb.blob.display().to_string())?;
     let expected = Expected {
         blob: verb.digest.clone(),
         size: None,

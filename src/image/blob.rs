@@ -48,12 +48,12 @@ impl Blob {
     /// All of an input that may be a pipe: a layer may have to be read twice, so what cannot be
     /// read twice is written to an unnamed temporary file first.
     pub fn of_input(mut file: File) -> Result<Blob> {
-        match Blob::of_file(
-            file.try_clone()
-                .map_err(|error| Error::system("opening a blob", error))?,
-        ) {
-            Err(_) => Blob::of_file(spool(&mut file)?),
-            blob => blob,
+        let metadata = file
+            .metadata()
+            .map_err(|error| Error::system("looking at it", error))?;
+        match metadata.is_file() {
+            true => Blob::of_file(file),
+            false => Blob::of_file(spool(&mut file)?),
         }
     }
 

@@ -52,6 +52,22 @@ fn a_layer_is_read_from_a_pipe() {
     assert_eq!(bench.names("out/d".as_ref()), ["f"]);
 }
 
+#[test]
+fn a_named_pipe_is_a_pipe_too() {
+    let bench = Bench::new();
+    bench.write("blob", tar());
+    let script =
+        "mkfifo pipe && { cat blob > pipe & } && exec \"$0\" unpack-layer pipe out --base \"$@\"";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_lowerdir")])
+        .args(OPTIONS)
+        .current_dir(bench.path("."))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(bench.names("out/d".as_ref()), ["f"]);
+}
+
 /// The second pass reads it again.
 #[test]
 fn a_layer_from_a_pipe_may_have_a_link_to_a_layer_below() {

@@ -1,0 +1,157 @@
+//! Errors that the system is the cause of, each with a hint at what the user can do.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rustix::mount::{MountFlags, mount};
+use tempfile::TempDir;
+
+use crate::oci::{self, Compression};
+use crate::scratch::{Mounted, Scratch};
+use crate::tarball::LayerBuilder;
+
+const NOBODY: u32 = 65534;
+
+/// An image that takes a megabyte, an opaque directory and an owner.
+fn image(scratch: &Scratch) -> TempDir {
+    let site = scratch.site();
+    let low = LayerBuilder::new()
+        .dir("d", 0o755)
+        .file("d/f", 0o644, [7; 1 << 20]);
+    let high = LayerBuilder::new().opaque("d").file("d/g", 0o644, "");
+    let layers = [low, high].map(|layer| (layer.finish(), Compression::Plain));
+    oci::write_layout(&site.path().join("image"), "latest", &layers);
+    let passable = || fs::Permissions::from_mode(0o755);
+    fs::set_permissions(site.path().parent().unwrap(), passable()).unwrap();
+    fs::set_permissions(site.path(), passable()).unwrap();
+    site
+}
+
+/// Runs `lowerdir`, after the words of another program that changes who runs it.
+fn run(before: &[&str], site: &Path, arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_lowerdir");
+    let words = before.iter().copied().chain([program, "--progress=none"]);
+    let words: Vec<&OsStr> = words
+        .chain(arguments.iter().copied())
+        .map(OsStr::new)
+        .collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(site);
+    command
+        .env_remove("LOWERDIR_STORE")
+        .output()
+        .expect("the program is there")
+}
+
+fn fails(output: &Output, error: &str, hint: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let mut lines = text.lines();
+    assert!(
+        lines.next().is_some_and(|line| line.contains(error)),
+        "{text}"
+    );
+    let hinted = lines.next().and_then(|line| line.strip_prefix("hint: "));
+    assert!(hinted.is_some_and(|line| line.contains(hint)), "{text}");
+}
+
+const AS_NOBODY: [&str; 6] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--inh-caps=-all",
+    "--",
+];
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_left_on_it() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = image(&scratch);
+    let small = Mounted::nothing(site.path());
+    mount(
+        "tmpfs",
+        &small.0,
+        "tmpfs",
+        MountFlags::empty(),
+        c"size=512k",
+    )
+    .unwrap();
+    let store = small.0.join("store");
+    let arguments = ["--store", store.to_str().unwrap(), "unpack", "oci:image"];
+    let output = run(&[], site.path(), &arguments);
+    fails(
+        &output,
+        "d/f: writing its data: no space left on device",
+        "free some space",
+    );
+    for directory in ["staging", "layers/sha256", "images"] {
+        assert_eq!(
+            fs::read_dir(store.join(directory)).unwrap().count(),
+            0,
+            "{directory}"
+        );
+    }
+}
+
+#[test]
+fn who_is_not_root_is_told_what_takes_root() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = image(&scratch);
+    let own = site.path().join("own");
+    fs::create_dir(&own).unwrap();
+    chown(&own, Some(NOBODY), Some(NOBODY)).unwrap();
+    let unpack = ["--store", "own/store", "unpack", "oci:image"];
+    let output = run(&AS_NOBODY, site.path(), &unpack);
+    fails(
+        &output,
+        "setting xattr trusted.overlay.opaque: operation not permitted",
+        "--userxattr",
+    );
+    let output = run(
+        &AS_NOBODY,
+        site.path(),
+        &[&unpack[..], &["--userxattr"]].concat(),
+    );
+    assert!(output.status.success(), "{output:?}");
+
+    fs::create_dir(site.path().join("target")).unwrap();
+    let mount = ["--store", "own/store", "mount", "oci:image", "target"];
+    let output = run(&AS_NOBODY, site.path(), &mount);
+    fails(&output, "mounting on", "mount as root");
+    let output = run(
+        &AS_NOBODY,
+        site.path(),
+        &["--store", "/nowhere", "unpack", "oci:image"],
+    );
+    fails(&output, "making the store /nowhere", "LOWERDIR_STORE");
+}
+
+#[test]
+fn an_id_that_a_user_namespace_lacks_is_told() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = image(&scratch);
+    let layer = LayerBuilder::new().file("f", crate::tarball::Meta::new(0o644).owner(5, 6), "");
+    let layers = [(layer.finish(), Compression::Plain)];
+    oci::write_layout(&site.path().join("owned"), "latest", &layers);
+    let arguments = ["--store", "s", "unpack", "oci:owned"];
+    let output = run(
+        &["unshare", "--user", "--map-root-user"],
+        site.path(),
+        &arguments,
+    );
+    fails(
+        &output,
+        "f: setting the owner 5:6: invalid argument",
+        "--owners=caller",
+    );
+}
