@@ -12,6 +12,7 @@ mod workers;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use crate::codec::{Expected, LayerReader, Measured};
 use crate::digest::{Digest, chain_id};
@@ -29,6 +30,9 @@ pub use single::{Parents, unpack_layer};
 
 use watch::{LowestFailure, Watch};
 use workers::Arrival;
+
+/// How long to wait before looking again whether another process has finished a layer.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// A layer of an unpacked image.
 #[derive(Clone, Debug)]
@@ -136,17 +140,26 @@ pub fn unpack_image(
     let chain = chain_ids(image);
     let mut unpacked = BTreeMap::new();
     let mut lower = BTreeMap::new();
+    let mut locks = BTreeMap::new();
     for (index, layer) in image.layers.iter().enumerate() {
-        if let Some(stored) = store.layer(&chain[index])? {
+        let found = match store.layer(&chain[index])? {
+            Some(stored) => Some(stored),
+            None => {
+                let wait = waiting(index, layer, run.progress);
+                locks.insert(index, store.lock_layer(&chain[index], wait)?);
+                // Whoever had the lock may have finished it.
+                store.layer(&chain[index])?
+            }
+        };
+        if let Some(stored) = found {
+            locks.remove(&index);
             check_options(&stored, options).map_err(|error| error.in_layer(layer.label()))?;
             run.progress.was_there(index, &layer.label());
             lower.insert(index, Arc::clone(&stored.directory));
             unpacked.insert(index, was_there(stored));
         }
     }
-    let missing: Vec<usize> = (0..chain.len())
-        .filter(|index| !unpacked.contains_key(index))
-        .collect();
+    let missing: Vec<usize> = locks.keys().copied().collect();
     if !missing.is_empty() {
         let staging = store.stage()?;
         let mut staged = BTreeMap::new();
@@ -196,6 +209,25 @@ pub fn unpack_image(
     };
     store.record_image(&record, run.sync)?;
     Ok(unpacked.into_values().collect())
+}
+
+/// Waits for another process, a moment at a time.
+fn waiting<'a>(
+    index: usize,
+    layer: &'a Layer,
+    progress: &'a dyn Progress,
+) -> impl FnMut() -> Result<()> + 'a {
+    let mut told = false;
+    move || {
+        if !std::mem::replace(&mut told, true) {
+            progress.waits(index, &layer.label());
+        }
+        std::thread::sleep(MOMENT);
+        match progress.is_cancelled() {
+            true => Err(Error::cancelled()),
+            false => Ok(()),
+        }
+    }
 }
 
 fn was_there(stored: StoredLayer) -> Unpacked {

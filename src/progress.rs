@@ -11,6 +11,9 @@ pub trait Progress: Sync {
     /// A layer is in the store already, and is not read.
     fn was_there(&self, _layer: usize, _label: &str) {}
 
+    /// Another process is unpacking a layer: this one waits for it.
+    fn waits(&self, _layer: usize, _label: &str) {}
+
     /// A layer's blob, of so many bytes, is about to be read.
     fn begins(&self, _layer: usize, _label: &str, _bytes: u64) {}
 

@@ -9,12 +9,14 @@
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
 //!   layers/sha256/<chain ID>/layer.json  see Record
 //!   images/sha256-<digest>.json          see ImageRecord
+//!   locks/<chain ID>                     held while a layer is being unpacked
 //!   l/<short>                            a symlink to a layer's fs, see ShortNames
 //!   empty/1, empty/2                     the bottom of a stack of fewer than two layers
 //!   staging/<random>/<number>/           the same as a layer's directory, in the making
 //! ```
 
 mod links;
+mod locks;
 mod record;
 mod staging;
 
@@ -33,6 +35,7 @@ use crate::path::EntryPath;
 use crate::root::{self, Dir};
 
 pub use links::ShortNames;
+pub use locks::LayerLock;
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
 
@@ -99,6 +102,7 @@ impl Store {
             "images",
             "staging",
             "l",
+            "locks",
             "empty",
             EMPTY[0],
             EMPTY[1],

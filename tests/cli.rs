@@ -25,6 +25,8 @@ mod incomplete;
 mod json;
 #[path = "cli/print.rs"]
 mod print;
+#[path = "cli/sharing.rs"]
+mod sharing;
 #[path = "cli/stack.rs"]
 mod stack;
 #[path = "cli/store.rs"]

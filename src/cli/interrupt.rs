@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
@@ -20,6 +20,8 @@ pub fn listen() -> io::Result<()> {
         let number = signal.try_into().expect("signals are small");
         flag::register_usize(signal, Arc::clone(received), number)?;
     }
+    // With a handler, a file that grows over the limit is an error of write(2), and no death.
+    flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
 }
 

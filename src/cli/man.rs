@@ -106,7 +106,7 @@ const SECTIONS: [Section; 4] = [
             ("umount", "target."),
             (
                 "Lines on standard error",
-                "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
+                "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (layer; for another process), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
             ),
             (
                 "Paths",

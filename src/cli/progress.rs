@@ -33,6 +33,10 @@ impl Progress for Shown {
         self.0.was_there(layer, label);
     }
 
+    fn waits(&self, layer: usize, label: &str) {
+        self.0.waits(layer, label);
+    }
+
     fn begins(&self, layer: usize, label: &str, bytes: u64) {
         self.0.begins(layer, label, bytes);
     }

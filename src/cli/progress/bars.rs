@@ -48,6 +48,16 @@ impl Bars {
         }
     }
 
+    /// Makes the bars appear.
+    fn show(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.is_visible, true) {
+            self.all.set_draw_target(ProgressDrawTarget::stderr());
+            for line in std::mem::take(&mut state.lines) {
+                drop(self.all.println(line));
+            }
+        }
+    }
+
     fn tell(&self, line: String) {
         if self.verbose {
             let mut state = self.state.lock().expect("nobody panics with it");
@@ -66,6 +76,13 @@ impl Progress for Bars {
         self.layers.inc(1);
     }
 
+    fn waits(&self, _: usize, label: &str) {
+        self.show(&mut self.state.lock().expect("nobody panics with it"));
+        let text = format!("(waits for another process, at {})", named(label));
+        self.layers.set_message(text);
+        self.layers.tick();
+    }
+
     fn begins(&self, layer: usize, label: &str, bytes: u64) {
         let style = ProgressStyle::with_template(LAYER).expect("a good template");
         let style = style.progress_chars("=> ");
@@ -78,12 +95,8 @@ impl Progress for Bars {
 
     fn read(&self, layer: usize, bytes: u64) {
         let mut state = self.state.lock().expect("nobody panics with it");
-        if !state.is_visible && self.started.elapsed() >= PATIENCE {
-            state.is_visible = true;
-            self.all.set_draw_target(ProgressDrawTarget::stderr());
-            for line in std::mem::take(&mut state.lines) {
-                drop(self.all.println(line));
-            }
+        if self.started.elapsed() >= PATIENCE {
+            self.show(&mut state);
         }
         if let Some(bar) = state.bars.get(&layer) {
             bar.inc(bytes);
@@ -99,6 +112,7 @@ impl Progress for Bars {
             bar.finish_and_clear();
         }
         self.layers.inc(1);
+        self.layers.set_message("");
         // Of an only layer the summary says the same.
         if !label.is_empty() {
             self.tell(done(label, report));

@@ -22,6 +22,10 @@ impl Progress for Events {
         event(&json!({ "event": "was-there", "layer": layer + 1 }));
     }
 
+    fn waits(&self, layer: usize, _: &str) {
+        event(&json!({ "event": "wait", "layer": layer + 1 }));
+    }
+
     fn begins(&self, layer: usize, _: &str, bytes: u64) {
         event(&json!({ "event": "begin", "layer": layer + 1, "bytes": bytes }));
     }

@@ -29,6 +29,10 @@ impl Progress for Lines {
         anstream::eprintln!("{}: was there", named(label));
     }
 
+    fn waits(&self, _: usize, label: &str) {
+        anstream::eprintln!("{}: waits for another process", named(label));
+    }
+
     fn begins(&self, layer: usize, label: &str, bytes: u64) {
         let begun = Layer {
             label: label.into(),

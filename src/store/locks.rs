@@ -1,0 +1,78 @@
+//! `LayerLock`: who unpacks a layer. Processes that want the same one wait for it, and find it done;
+//! the kernel lets a lock of a dead process go, so its work is taken over.
+//!
+//! [`crate::pipeline`] locks the layers that are missing from the bottom up. A chain ID names all
+//! that is below, so two images share only their lowest layers, and nobody waits in a circle.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::root::Dir;
+
+use super::Store;
+
+/// The right to unpack one layer, until it is dropped.
+#[derive(Debug)]
+pub struct LayerLock {
+    directory: Dir,
+    name: String,
+    /// Holds the lock.
+    file: OwnedFd,
+}
+
+impl Store {
+    /// Takes the lock of a layer. While somebody else has it, `wait` is called again and again: it
+    /// lets some time pass, or gives up.
+    pub fn lock_layer(
+        &self,
+        chain_id: &Digest,
+        mut wait: impl FnMut() -> Result<()>,
+    ) -> Result<LayerLock> {
+        let directory = self.open_dir("locks")?;
+        let name = format!("{}-{}", chain_id.algorithm().name(), chain_id.hex());
+        let locking = |errno: Errno| Error::system(format!("locking layer {chain_id}"), errno);
+        loop {
+            let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let mode = Mode::from_raw_mode(0o600);
+            let file = rustix::fs::openat(&directory, &*name, flags, mode).map_err(locking)?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    wait()?;
+                    continue;
+                }
+                Err(errno) => return Err(locking(errno)),
+            }
+            // Whoever had it has removed its name: then this is the lock of nobody.
+            if is_named(&directory, &name, &file).map_err(locking)? {
+                return Ok(LayerLock {
+                    directory,
+                    name,
+                    file,
+                });
+            }
+        }
+    }
+}
+
+fn is_named(directory: &Dir, name: &str, file: &OwnedFd) -> rustix::io::Result<bool> {
+    let own = rustix::fs::fstat(file)?;
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+impl Drop for LayerLock {
+    fn drop(&mut self) {
+        // The name goes before the lock does. What cannot be removed is an empty file.
+        let _: io::Result<()> = self.directory.remove_file(self.name.as_bytes());
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
