@@ -3,7 +3,7 @@
 //! It assembles entries itself, over the field layout of `tar::Header`: PAX records, GNU long
 //! names, base-256 numbers and the four sparse forms (DESIGN 8 says why `tar::Archive` cannot
 //! serve). It reads from any `Read`, does no other IO, and trusts nothing: what it returns is
-//! within the limits below, and a short read is an error, never a short file.
+//! within its [`Limits`], and a short read is an error, never a short file.
 //!
 //! Called by [`crate::unpack`] for layers and by [`crate::image`] for whole image archives.
 //! Format: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Header Block"; the GNU tar
@@ -18,6 +18,7 @@ mod sparse;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::meta::{Device, Meta};
 use crate::path::{self, EntryPath};
 
@@ -70,6 +71,7 @@ pub struct FileShape {
 /// A tar archive that is being read.
 pub struct Archive<R> {
     reader: R,
+    limits: Limits,
     /// How many bytes were consumed so far.
     position: u64,
     /// Stored bytes of the current entry that were not read yet.
@@ -83,8 +85,14 @@ pub struct Archive<R> {
 impl<R: Read> Archive<R> {
     /// Starts reading. A reader that is dear per call should be buffered.
     pub fn new(reader: R) -> Archive<R> {
+        Archive::with_limits(reader, Limits::default())
+    }
+
+    /// Starts reading, with limits of the caller's own.
+    pub fn with_limits(reader: R, limits: Limits) -> Archive<R> {
         Archive {
             reader,
+            limits,
             position: 0,
             unread: 0,
             padding: 0,
@@ -110,14 +118,15 @@ impl<R: Read> Archive<R> {
             match header.as_old().linkflag[0] {
                 b'x' | b'X' => {
                     let mut records = self.global.clone();
-                    records.merge(&self.read_extension(size)?)?;
+                    let bytes = self.read_extension(size)?;
+                    records.merge(&bytes, &self.limits)?;
                     extensions.pax = Some(records);
                 }
                 b'g' => {
                     let records = self.read_extension(size)?;
-                    self.global.merge(&records)?;
+                    self.global.merge(&records, &self.limits)?;
                     // Each entry copies them, so many small headers are one large one.
-                    extensions::check_size(self.global.size())?;
+                    self.limits.check_header(self.global.size())?;
                 }
                 b'L' => extensions.long_name = Some(self.read_long_name(size)?),
                 b'K' => extensions.long_link = Some(self.read_long_name(size)?),
@@ -212,13 +221,14 @@ impl<R: Read> Archive<R> {
         };
         self.expect_data(stored)?;
         let shape = if header.as_old().linkflag[0] == b'S' {
-            let blocks = sparse::old_gnu(header, || self.read_continuation())?;
+            let limits = self.limits;
+            let blocks = sparse::old_gnu(header, &limits, || self.read_continuation())?;
             Some(blocks)
         } else if pax.is_sparse_1_0() {
-            let real_size = pax.real_size()?;
-            let extents = sparse::map_in_data(&mut self.data())?;
+            let (real_size, limits) = (pax.real_size()?, self.limits);
+            let extents = sparse::map_in_data(&mut self.data(), &limits)?;
             Some((real_size, extents))
-        } else if let Some(extents) = pax.sparse_map()? {
+        } else if let Some(extents) = pax.sparse_map(&self.limits)? {
             Some((pax.real_size()?, extents))
         } else {
             None
@@ -284,7 +294,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn read_extension(&mut self, size: u64) -> Result<Vec<u8>> {
-        extensions::check_size(size)?;
+        self.limits.check_header(size)?;
         self.expect_data(size)?;
         let mut bytes = vec![0; size as usize];
         self.data()

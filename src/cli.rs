@@ -6,6 +6,7 @@
 mod completions;
 mod console;
 mod interrupt;
+mod limits;
 mod man;
 mod mount;
 mod options;
@@ -25,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 
 use lowerdir::image::{Image, Platform, Reference};
 use lowerdir::store::{Store, Sync};
-use lowerdir::{Kind, Progress, Run};
+use lowerdir::{Kind, Limits, Progress, Run};
 
 use console::ConsoleArgs;
 
@@ -144,8 +145,9 @@ impl Global {
         Store::open(&self.store)
     }
 
-    fn how<'a>(&self, sync: Sync, progress: &'a dyn Progress) -> Run<'a> {
+    fn how<'a>(&self, sync: Sync, limits: Limits, progress: &'a dyn Progress) -> Run<'a> {
         Run {
+            limits,
             jobs: self.jobs.map_or(Run::default().jobs, usize::from),
             sync,
             progress,

@@ -10,14 +10,13 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use crate::digest::{Algorithm, Digest, Hasher, HashingReader};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 
 const BUFFER: usize = 256 * 1024;
-/// The largest zstd window that is decoded, as a power of two (128 MiB, as the `zstd` command
-/// allows): a larger one is asked of memory by a few bytes of input.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
-/// The most memory that an xz stream may ask for, in bytes: `xz -9` needs 65 MiB.
-const XZ_MEMORY_MAX: u64 = 128 << 20;
-
+/// How the decoders say that they were denied their memory.
+const WINDOW_DENIED: [&str; 2] = ["too much memory", "memory limit reached"];
+/// What an xz decoder needs besides its dictionary, in bytes, and some room.
+const XZ_OVERHEAD: u64 = 1 << 20;
 /// A stream with its compression undone.
 pub enum Decoder<R: Read> {
     /// Not compressed, or not in a way that is known.
@@ -37,6 +36,11 @@ impl<R: Read> Decoder<R> {
     /// Looks at the first bytes and decodes accordingly. Errors: a compression that no image
     /// specification has ([`Kind::Refused`](crate::Kind::Refused)).
     pub fn open(reader: R) -> Result<Decoder<R>> {
+        Decoder::with_limits(reader, &Limits::default())
+    }
+
+    /// The same, with limits of the caller's own.
+    pub fn with_limits(reader: R, limits: &Limits) -> Result<Decoder<R>> {
         let mut reader = BufReader::with_capacity(BUFFER, Filling(reader));
         let start = reader
             .fill_buf()
@@ -45,8 +49,10 @@ impl<R: Read> Decoder<R> {
             [0x1f, 0x8b, ..] => Ok(Decoder::Gzip(Box::new(
                 flate2::bufread::MultiGzDecoder::new(reader),
             ))),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => zstd(reader),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => xz(reader),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                zstd(reader, limits)
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => xz(reader, limits),
             [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..] => Err(unsupported("bzip2")),
             [0x04, 0x22, 0x4d, 0x18, ..] => Err(unsupported("lz4")),
             _ => Ok(Decoder::Plain(reader)),
@@ -105,18 +111,18 @@ fn unsupported(name: &str) -> Error {
         .hint("recompress it with gzip, zstd or xz")
 }
 
-fn zstd<R: Read>(reader: Buffered<R>) -> Result<Decoder<R>> {
+fn zstd<R: Read>(reader: Buffered<R>, limits: &Limits) -> Result<Decoder<R>> {
     let open = || {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
-        decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+        decoder.window_log_max(limits.window.max(1).ilog2())?;
         Ok(Decoder::Zstd(Box::new(decoder)))
     };
     open().map_err(|error: io::Error| Error::reading("starting zstd", error))
 }
 
-fn xz<R: Read>(reader: Buffered<R>) -> Result<Decoder<R>> {
+fn xz<R: Read>(reader: Buffered<R>, limits: &Limits) -> Result<Decoder<R>> {
     let flags = liblzma::stream::CONCATENATED;
-    let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, flags)
+    let stream = liblzma::stream::Stream::new_stream_decoder(limits.window + XZ_OVERHEAD, flags)
         .map_err(|error| Error::reading("starting xz", error.into()))?;
     let decoder = liblzma::bufread::XzDecoder::new_stream(reader, stream);
     Ok(Decoder::Xz(Box::new(decoder)))
@@ -164,22 +170,29 @@ pub struct LayerReader<R: Read> {
     diff: Option<Hasher>,
     uncompressed: u64,
     expected: Expected,
+    limits: Limits,
 }
 
 impl<R: Read> LayerReader<R> {
     /// Opens a blob. Nothing is verified until [`finish`](LayerReader::finish).
     pub fn open(blob: R, expected: Expected) -> Result<LayerReader<R>> {
+        LayerReader::with_limits(blob, expected, Limits::default())
+    }
+
+    /// The same, with limits of the caller's own.
+    pub fn with_limits(blob: R, expected: Expected, limits: Limits) -> Result<LayerReader<R>> {
         let of =
             |digest: &Option<Digest>| digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
         let (blob_algorithm, diff_algorithm) = (of(&expected.blob), of(&expected.diff_id));
         let hashing = HashingReader::new(blob, blob_algorithm);
-        let decoder = Decoder::open(hashing)?;
+        let decoder = Decoder::with_limits(hashing, &limits)?;
         let same = decoder.is_plain() && blob_algorithm == diff_algorithm;
         Ok(LayerReader {
             decoder,
             diff: (!same).then(|| Hasher::new(diff_algorithm)),
             uncompressed: 0,
             expected,
+            limits,
         })
     }
 
@@ -202,11 +215,21 @@ impl<R: Read> LayerReader<R> {
 
 impl<R: Read> Read for LayerReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.decoder.read(buffer)?;
+        let count = self.decoder.read(buffer).map_err(|error| {
+            let denied = WINDOW_DENIED
+                .iter()
+                .any(|text| error.to_string().contains(text));
+            match denied {
+                true => self.limits.window_reached().into(),
+                false => error,
+            }
+        })?;
         if let Some(diff) = &mut self.diff {
             diff.update(&buffer[..count]);
         }
         self.uncompressed += count as u64;
+        let blob = self.decoder.get_ref().count();
+        self.limits.check_bytes(self.uncompressed, blob)?;
         Ok(count)
     }
 }

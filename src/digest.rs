@@ -168,6 +168,11 @@ impl<R: Read> HashingReader<R> {
         }
     }
 
+    /// The number of bytes that were read so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The digest and the number of bytes of what was read so far.
     pub fn result(&self) -> (Digest, u64) {
         (self.hasher.clone().finish(), self.count)

@@ -32,7 +32,7 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`] | neither read nor write |
+//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`limits`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`] | everything |
 //!
@@ -104,6 +104,7 @@ pub mod dialect;
 pub mod digest;
 pub mod error;
 pub mod image;
+pub mod limits;
 pub mod lower;
 pub mod meta;
 pub mod mount;
@@ -119,6 +120,7 @@ pub mod whiteout;
 
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};
+pub use limits::Limits;
 pub use pipeline::{Parents, Run, unpack_image, unpack_layer};
 pub use progress::{Progress, Silent};
 pub use stack::Stack;

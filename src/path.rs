@@ -131,9 +131,17 @@ fn is_whiteout_of_a_name(component: &[u8]) -> bool {
 
 impl Ord for EntryPath {
     fn cmp(&self, other: &EntryPath) -> Ordering {
+        // Paths of one directory begin alike: that is passed over many bytes at a time.
+        let (mut one, mut two) = (&self.0[..], &other.0[..]);
+        while let (Some((head, rest)), Some((other_head, other_rest))) =
+            (one.split_first_chunk::<32>(), two.split_first_chunk::<32>())
+            && head == other_head
+        {
+            (one, two) = (rest, other_rest);
+        }
         // A slash sorts before every byte that a name may hold.
         let key = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-        self.0.iter().map(key).cmp(other.0.iter().map(key))
+        one.iter().map(key).cmp(two.iter().map(key))
     }
 }
 

@@ -7,29 +7,26 @@
 
 mod single;
 mod watch;
+mod work;
 mod workers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::{Expected, LayerReader, Measured};
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
-use crate::image::{Blob, Image, Layer};
-use crate::lower::{Below, LowerView};
-use crate::path::EntryPath;
+use crate::image::{Image, Layer};
+use crate::limits::Limits;
 use crate::progress::{Progress, Silent};
-use crate::root::Dir;
-use crate::settle::settle;
-use crate::store::{ImageRecord, Record, StagedLayer, Store, StoredLayer, Sync};
-use crate::unpack::{Options, Pending, Report, unpack};
+use crate::store::{ImageRecord, Record, Store, StoredLayer, Sync};
+use crate::unpack::Options;
 
 pub use single::{Parents, unpack_layer};
 
-use watch::{LowestFailure, Watch};
-use workers::Arrival;
+use watch::LowestFailure;
+use work::Work;
 
 /// How long to wait before looking again whether another process has finished a layer.
 const MOMENT: Duration = Duration::from_millis(20);
@@ -84,6 +81,8 @@ pub struct Run<'a> {
     pub sync: Sync,
     /// Who is told of it.
     pub progress: &'a dyn Progress,
+    /// What a layer may cost.
+    pub limits: Limits,
 }
 
 impl Default for Run<'_> {
@@ -93,6 +92,7 @@ impl Default for Run<'_> {
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             sync: Sync::Fs,
             progress: &Silent,
+            limits: Limits::default(),
         }
     }
 }
@@ -105,7 +105,7 @@ impl Default for Run<'_> {
 ///
 /// ```
 /// use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.rs"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
@@ -178,6 +178,7 @@ pub fn unpack_image(
             options,
             failure: &LowestFailure::none(),
             progress: run.progress,
+            limits: run.limits,
         };
         let records = work.side_by_side(lower, run.jobs)?;
         run.progress.syncs();
@@ -247,191 +248,4 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
                 .hint("use another --store, or the same options"),
         ),
     }
-}
-
-/// The layers that are missing, and what is needed to make them.
-#[derive(Clone, Copy)]
-struct Work<'a> {
-    image: &'a Image,
-    chain: &'a [Digest],
-    staged: &'a BTreeMap<usize, StagedLayer>,
-    blobs: &'a BTreeMap<usize, &'a Blob>,
-    options: &'a Options,
-    failure: &'a LowestFailure,
-    progress: &'a dyn Progress,
-}
-
-impl<'a> Work<'a> {
-    /// Unpacks the staged layers on threads of their own, and settles them here.
-    fn side_by_side(
-        self,
-        lower: BTreeMap<usize, Arc<Dir>>,
-        jobs: usize,
-    ) -> Result<BTreeMap<usize, Record>> {
-        let mut queue: Vec<usize> = self.staged.keys().copied().collect();
-        queue.sort_by_key(|index| {
-            let blob = self.blobs[index];
-            // What is best read in order comes in order.
-            (blob.offset_in_compressed(), std::cmp::Reverse(blob.len()))
-        });
-        let settling = Settling {
-            work: self,
-            lower,
-            ready: BTreeMap::new(),
-            records: BTreeMap::new(),
-        };
-        let unpack = |index| self.unpack(index);
-        workers::run(queue.into(), jobs, self.failure, unpack, |arrivals| {
-            settling.run(arrivals)
-        })
-    }
-
-    fn unpack(self, index: usize) -> Result<(Pending, Measured)> {
-        let (layer, blob) = (&self.image.layers[index], self.blobs[&index]);
-        self.progress.begins(index, &layer.label(), blob.len());
-        let source = self.source(index);
-        source.read(self.staged[&index].fs()?, self.options, None)
-    }
-
-    fn source(self, index: usize) -> Source<'a> {
-        Source {
-            blob: self.blobs[&index],
-            expected: &self.image.layers[index].expected,
-            watch: Watch {
-                index,
-                progress: self.progress,
-                failure: self.failure,
-            },
-        }
-    }
-}
-
-/// The layers of an image, settled in order as they arrive in any order.
-struct Settling<'a> {
-    work: Work<'a>,
-    /// Finished layer directories.
-    lower: BTreeMap<usize, Arc<Dir>>,
-    ready: BTreeMap<usize, (Pending, Measured)>,
-    records: BTreeMap<usize, Record>,
-}
-
-impl Settling<'_> {
-    fn run(
-        mut self,
-        arrivals: mpsc::Receiver<Arrival<(Pending, Measured)>>,
-    ) -> Result<BTreeMap<usize, Record>> {
-        let mut failed: BTreeMap<usize, Error> = BTreeMap::new();
-        for Arrival { index, result } in arrivals {
-            let settled = result.map_err(|error| (index, error)).and_then(|arrived| {
-                self.ready.insert(index, arrived);
-                self.settle_ready()
-            });
-            if let Err((index, error)) = settled {
-                self.work.failure.add(index);
-                let label = self.work.image.layers[index].label();
-                failed.insert(index, error.in_layer(label));
-            }
-        }
-        match failed.pop_first() {
-            Some(_) if self.work.progress.is_cancelled() => Err(Error::cancelled()),
-            Some((_, error)) => Err(error),
-            None => Ok(self.records),
-        }
-    }
-
-    /// Settles what can be: a layer above one that is missing, or failed, has to wait.
-    fn settle_ready(&mut self) -> std::result::Result<(), (usize, Error)> {
-        let count = self.work.chain.len();
-        while let Some(index) = (0..count).find(|index| !self.lower.contains_key(index)) {
-            let Some((pending, measured)) = self.ready.remove(&index) else {
-                return Ok(());
-            };
-            self.settle_one(index, pending, &measured)
-                .map_err(|error| (index, error))?;
-        }
-        Ok(())
-    }
-
-    fn settle_one(&mut self, index: usize, pending: Pending, measured: &Measured) -> Result<()> {
-        let Work { chain, options, .. } = self.work;
-        let below: Vec<Arc<Dir>> = self
-            .lower
-            .range(..index)
-            .rev()
-            .map(|(_, dir)| dir.clone())
-            .collect();
-        let staged = &self.work.staged[&index];
-        let view = LowerView::new(below, options.dialect);
-        let source = self.work.source(index);
-        let report = finish(source, &staged.fs()?, pending, Some(view), options)?;
-        let label = self.work.image.layers[index].label();
-        self.work.progress.ends(index, &label, &report);
-        let record = Record {
-            chain_id: chain[index].to_string(),
-            parent: index.checked_sub(1).map(|below| chain[below].to_string()),
-            diff_id: measured.diff_id.to_string(),
-            blob: measured.blob.to_string(),
-            size: measured.size,
-            options: options.clone(),
-            report,
-        };
-        staged.record(&record)?;
-        self.records.insert(index, record);
-        self.lower.insert(index, Arc::new(staged.fs()?));
-        Ok(())
-    }
-}
-
-/// The bytes of one layer, what they must turn out to be, and who watches them.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    blob: &'a Blob,
-    expected: &'a Expected,
-    watch: Watch<'a>,
-}
-
-impl Source<'_> {
-    /// Reads the blob to its last byte into a directory, and verifies it.
-    fn read(
-        self,
-        directory: Dir,
-        options: &Options,
-        below: Option<&Below>,
-    ) -> Result<(Pending, Measured)> {
-        let blob = self.blob.open();
-        let blob = match below {
-            None => self.watch.blob(blob),
-            // The second pass was counted in the first.
-            Some(_) => self.watch.uncounted(blob),
-        };
-        let mut layer = LayerReader::open(blob, self.expected.clone())?;
-        let pending = unpack(self.watch.uncounted(&mut layer), directory, options, below)?;
-        let measured = layer.finish()?;
-        Ok((pending, measured))
-    }
-}
-
-/// Settles a layer; unpacks it once more before, where it turns out to need what is below.
-fn finish(
-    source: Source<'_>,
-    directory: &Dir,
-    mut pending: Pending,
-    view: Option<LowerView>,
-    options: &Options,
-) -> Result<Report> {
-    let follow = options.keep_dirlinks;
-    let below = Below::new(view, &pending.markers, follow)?;
-    if pending.needs_second_pass(&below, follow)? {
-        directory
-            .remove_children()
-            .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
-        (pending, _) = source.read(again(directory)?, options, Some(&below))?;
-    }
-    settle(again(directory)?, pending, &below, options)
-}
-
-fn again(directory: &Dir) -> Result<Dir> {
-    directory
-        .open_beneath(&EntryPath::root())
-        .map_err(|error| Error::system("opening the layer's directory", error))
 }

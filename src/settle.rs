@@ -136,13 +136,21 @@ impl Settler<'_> {
 
     fn write_whiteouts(&mut self, opaque: &BTreeSet<EntryPath>) -> Result<()> {
         let below = self.below;
+        // Whiteouts come directory by directory.
+        let mut last = None;
         for (path, time) in below.deleted() {
             let parent = path.parent().expect("a whiteout has a name");
-            let hidden = opaque.contains(&parent)
-                || parent.ancestors().any(|above| opaque.contains(&above))
-                || below.is_gone(&parent)
-                || below.emptied_at(&parent).is_some()
-                || self.tree.hides_below(&parent);
+            let hidden = match &last {
+                Some((known, hidden)) if *known == parent => *hidden,
+                _ => {
+                    opaque.contains(&parent)
+                        || parent.ancestors().any(|above| opaque.contains(&above))
+                        || below.is_gone(&parent)
+                        || below.emptied_at(&parent).is_some()
+                        || self.tree.hides_below(&parent)
+                }
+            };
+            last = Some((parent.clone(), hidden));
             // Where the directory was not made, something of this layer hides the name.
             if !hidden && self.tree.contains(&parent) && below.may_show(path)? {
                 self.write_whiteout(path, time)?;

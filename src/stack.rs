@@ -20,7 +20,7 @@ pub const PAGE: usize = 4096;
 /// ```
 /// use lowerdir::pipeline::stored_layers;
 /// use lowerdir::{Image, Options, Reference, Run, Stack, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.rs"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");

@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use crate::archive::{Archive, Entry, EntryKind, Extent, FileShape};
 use crate::dialect::Namespace;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::lower::Below;
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
@@ -57,12 +58,15 @@ pub fn unpack(
     layer: impl Read,
     directory: Dir,
     options: &Options,
+    limits: &Limits,
     below: Option<&Below>,
 ) -> Result<Pending> {
     remove_inherited_acls(&directory)?;
-    let mut archive = Archive::new(BufReader::with_capacity(BUFFER, layer));
+    let reader = BufReader::with_capacity(BUFFER, layer);
+    let mut archive = Archive::with_limits(reader, *limits);
     let mut unpacker = Unpacker {
         options,
+        limits,
         below,
         root: Root::new(directory),
         pending: Pending::new(),
@@ -90,6 +94,7 @@ fn remove_inherited_acls(directory: &Dir) -> Result<()> {
 
 struct Unpacker<'a> {
     options: &'a Options,
+    limits: &'a Limits,
     below: Option<&'a Below>,
     root: Root,
     pending: Pending,
@@ -99,6 +104,8 @@ struct Unpacker<'a> {
 impl Unpacker<'_> {
     fn entry<R: Read>(&mut self, archive: &mut Archive<R>, entry: &Entry) -> Result<()> {
         self.pending.report.entries += 1;
+        self.limits.check_entries(self.pending.report.entries)?;
+        self.limits.check_depth(entry.path.components().count())?;
         let time = entry.meta.mtime;
         match Marker::of(&entry.path)? {
             Marker::Remove(path) => {
@@ -179,7 +186,8 @@ impl Unpacker<'_> {
 
     fn make_directory(&mut self, place: EntryPath, meta: Option<Box<Meta>>) -> Result<()> {
         let replaces = self.create(&place, |dir, name| dir.make_dir(name))?;
-        self.pending.tree.insert(place, DirNode { meta, replaces });
+        let node = DirNode::new(meta, replaces);
+        self.pending.tree.insert(place, node);
         Ok(())
     }
 

@@ -23,6 +23,8 @@ mod images;
 mod incomplete;
 #[path = "cli/json.rs"]
 mod json;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/print.rs"]
 mod print;
 #[path = "cli/sharing.rs"]

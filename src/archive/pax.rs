@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::meta::Xattr;
 
 use super::number;
@@ -29,24 +30,24 @@ pub struct Pax {
 impl Pax {
     /// Reads the records of one extended header over what is known already; the last of equal
     /// keys wins, and an empty value takes a key back.
-    pub fn merge(&mut self, mut bytes: &[u8]) -> Result<()> {
+    pub fn merge(&mut self, mut bytes: &[u8], limits: &Limits) -> Result<()> {
         self.sparse_pairs.clear();
         while !bytes.is_empty() {
             let (key, value, rest) = record(bytes)?;
-            self.set(key, value)?;
+            self.set(key, value, limits)?;
             bytes = rest;
         }
         Ok(())
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<()> {
         match key {
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
                 let number_at_odd = self.sparse_pairs.len() % 2 == 1;
                 if number_at_odd != (key == b"GNU.sparse.numbytes") {
                     return Err(Error::refused("a sparse map out of order"));
                 }
-                sparse::check_count(self.sparse_pairs.len() / 2)?;
+                limits.check_extents(self.sparse_pairs.len() / 2)?;
                 self.sparse_pairs
                     .push(number::decimal(value, "sparse map")?);
             }
@@ -96,7 +97,7 @@ impl Pax {
     }
 
     /// The sparse map in the records themselves: format 0.1, or 0.0.
-    pub fn sparse_map(&self) -> Result<Option<Vec<Extent>>> {
+    pub fn sparse_map(&self, limits: &Limits) -> Result<Option<Vec<Extent>>> {
         let numbers = match self.get("GNU.sparse.map") {
             Some(text) => text
                 .split(|&byte| byte == b',')
@@ -107,7 +108,7 @@ impl Pax {
             None if self.get("GNU.sparse.numblocks") == Some(b"0") => Vec::new(),
             None => return Ok(None),
         };
-        sparse::pairs(&numbers).map(Some)
+        sparse::pairs(&numbers, limits).map(Some)
     }
 
     /// The size of a sparse file, holes included.

@@ -6,11 +6,10 @@
 use std::io::Read;
 
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 
 use super::number;
 
-/// A map this long describes nothing real; it costs 16 bytes of memory a part.
-const MAX_EXTENTS: usize = 1 << 20;
 const PAIR: usize = 24;
 
 /// A part of a file that is stored.
@@ -22,19 +21,9 @@ pub struct Extent {
     pub length: u64,
 }
 
-/// Refuses one extent more than the limit.
-pub fn check_count(count: usize) -> Result<()> {
-    match count < MAX_EXTENTS {
-        true => Ok(()),
-        false => Err(Error::limit(format!(
-            "a sparse map of over {MAX_EXTENTS} parts"
-        ))),
-    }
-}
-
 /// Offsets and lengths in turn.
-pub fn pairs(numbers: &[u64]) -> Result<Vec<Extent>> {
-    check_count(numbers.len() / 2)?;
+pub fn pairs(numbers: &[u64], limits: &Limits) -> Result<Vec<Extent>> {
+    limits.check_extents((numbers.len() / 2).saturating_sub(1))?;
     match numbers.len() % 2 {
         0 => Ok(numbers
             .chunks_exact(2)
@@ -73,14 +62,15 @@ pub fn check(extents: &[Extent], size: u64, stored: u64) -> Result<()> {
 /// Old GNU format: four pairs in the header, 21 in each block that continues it.
 pub fn old_gnu(
     header: &tar::Header,
+    limits: &Limits,
     mut next_block: impl FnMut() -> Result<[u8; 512]>,
 ) -> Result<(u64, Vec<Extent>)> {
     let bytes = header.as_bytes();
     let mut extents = Vec::new();
-    let mut more = push_pairs(&mut extents, &bytes[386..482])? && bytes[482] != 0;
+    let mut more = push_pairs(&mut extents, &bytes[386..482], limits)? && bytes[482] != 0;
     while more {
         let block = next_block()?;
-        more = push_pairs(&mut extents, &block[..504])? && block[504] != 0;
+        more = push_pairs(&mut extents, &block[..504], limits)? && block[504] != 0;
     }
     let size = number::field(&bytes[483..495], "real size")?;
     let size = u64::try_from(size).map_err(|_| Error::refused("a sparse file of negative size"))?;
@@ -88,7 +78,7 @@ pub fn old_gnu(
 }
 
 /// Adds pairs up to the first empty one; false where the map ended there.
-fn push_pairs(extents: &mut Vec<Extent>, table: &[u8]) -> Result<bool> {
+fn push_pairs(extents: &mut Vec<Extent>, table: &[u8], limits: &Limits) -> Result<bool> {
     for pair in table.chunks_exact(PAIR) {
         if pair.iter().all(|&byte| byte == 0) {
             return Ok(false);
@@ -97,7 +87,7 @@ fn push_pairs(extents: &mut Vec<Extent>, table: &[u8]) -> Result<bool> {
             let value = number::field(field, "sparse map")?;
             u64::try_from(value).map_err(|_| Error::refused("a negative number in a sparse map"))
         };
-        check_count(extents.len())?;
+        limits.check_extents(extents.len())?;
         extents.push(Extent {
             offset: part(&pair[..12])?,
             length: part(&pair[12..])?,
@@ -107,7 +97,7 @@ fn push_pairs(extents: &mut Vec<Extent>, table: &[u8]) -> Result<bool> {
 }
 
 /// Format 1.0: decimal lines at the start of the data, filled up to a block.
-pub fn map_in_data(data: &mut impl Read) -> Result<Vec<Extent>> {
+pub fn map_in_data(data: &mut impl Read, limits: &Limits) -> Result<Vec<Extent>> {
     let mut lines = Lines {
         data,
         block: [0; 512],
@@ -117,7 +107,7 @@ pub fn map_in_data(data: &mut impl Read) -> Result<Vec<Extent>> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let mut extents = Vec::new();
     for _ in 0..count {
-        check_count(extents.len())?;
+        limits.check_extents(extents.len())?;
         extents.push(Extent {
             offset: lines.number()?,
             length: lines.number()?,

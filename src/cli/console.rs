@@ -1,7 +1,7 @@
 //! What goes to standard error: notes, warnings, errors and progress, as text for people or as one
 //! JSON object a line for programs.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
@@ -80,7 +80,7 @@ impl ConsoleArgs {
         match self.speaks_json() {
             _ if self.quiet => {}
             true => event(&json!({ "event": "note", "message": text })),
-            false => anstream::eprintln!("{text}"),
+            false => line(format_args!("{text}")),
         }
     }
 
@@ -96,7 +96,7 @@ impl ConsoleArgs {
         match self.speaks_json() {
             _ if self.quiet => {}
             true => event(&json!({ "event": "warning", "message": text })),
-            false => anstream::eprintln!("{BOLD_YELLOW}warning:{BOLD_YELLOW:#} {text}"),
+            false => line(format_args!("{BOLD_YELLOW}warning:{BOLD_YELLOW:#} {text}")),
         }
     }
 
@@ -116,16 +116,23 @@ impl ConsoleArgs {
             }));
             return;
         }
-        anstream::eprintln!("{BOLD_RED}lowerdir:{BOLD_RED:#} {error:#}");
+        line(format_args!("{BOLD_RED}lowerdir:{BOLD_RED:#} {error:#}"));
         if let Some(hint) = hint {
-            anstream::eprintln!("{BOLD_CYAN}hint:{BOLD_CYAN:#} {hint}");
+            line(format_args!("{BOLD_CYAN}hint:{BOLD_CYAN:#} {hint}"));
         }
     }
 }
 
-/// One JSON line.
+/// One JSON line on standard error.
 pub fn event(value: &serde_json::Value) {
-    eprintln!("{value}");
+    // Nobody has to listen: the work goes on.
+    let _ = writeln!(std::io::stderr(), "{value}");
+}
+
+/// One line of text on standard error; its colours go where there is no terminal for them.
+pub fn line(text: std::fmt::Arguments<'_>) {
+    // Nobody has to listen: the work goes on.
+    let _ = writeln!(anstream::stderr(), "{text}");
 }
 
 fn kind_name(kind: Kind) -> &'static str {

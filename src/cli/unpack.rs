@@ -11,6 +11,7 @@ use lowerdir::image::{Image, Layer};
 use lowerdir::pipeline::{self, Unpacked};
 use lowerdir::unpack::Report;
 
+use super::limits::LimitsArgs;
 use super::options::TranslationArgs;
 use super::progress::Shown;
 use super::summary::{self, count, counts, warn};
@@ -37,6 +38,8 @@ pub struct Unpack {
     image: ImageArgs,
     #[command(flatten)]
     translation: TranslationArgs,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
@@ -46,7 +49,7 @@ pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
     let options = verb.translation.options();
     let layers = {
         let shown = Shown::start(&global.console, image.layers.len())?;
-        let how = global.how(verb.translation.sync(), &shown);
+        let how = global.how(verb.translation.sync(), verb.limits.limits(), &shown);
         pipeline::unpack_image(&image, &store, &options, how)?
     };
     let reports = image.layers.iter().zip(&layers);

@@ -13,6 +13,7 @@ use lowerdir::image::Blob;
 use lowerdir::pipeline::{self, Parents};
 use lowerdir::unpack::Report;
 
+use super::limits::LimitsArgs;
 use super::options::TranslationArgs;
 use super::progress::Shown;
 use super::summary::{counts, warn};
@@ -57,6 +58,8 @@ pub struct UnpackLayer {
     diff_id: Option<Digest>,
     #[command(flatten)]
     translation: TranslationArgs,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
@@ -79,7 +82,7 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
     let options = verb.translation.options();
     let done = {
         let shown = Shown::start(&global.console, 1)?;
-        let how = global.how(verb.translation.sync(), &shown);
+        let how = global.how(verb.translation.sync(), verb.limits.limits(), &shown);
         pipeline::unpack_layer(&blob, &expected, &verb.directory, &parents, &options, how)
     };
     let (report, measured) = done.map_err(|error| error.in_layer(verb.blob.display()))?;

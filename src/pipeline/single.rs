@@ -16,8 +16,9 @@ use crate::root::{self, Dir};
 use crate::store::Sync;
 use crate::unpack::{Options, Report, system};
 
+use super::Run;
 use super::watch::{LowestFailure, Watch};
-use super::{Run, Source, again, finish};
+use super::work::{Source, again, finish};
 
 /// What lies below a single layer.
 #[derive(Debug)]
@@ -68,6 +69,7 @@ pub fn unpack_layer(
     let source = Source {
         blob,
         expected,
+        limits: run.limits,
         watch,
     };
     let result = fill(source, &directory, view, options).and_then(|done| {

@@ -18,6 +18,19 @@ pub struct DirNode {
     /// It took the place of something that this layer had put there before, and that had hidden
     /// what is below.
     pub replaces: bool,
+    /// So did it, or a directory above it.
+    is_in_replaced: bool,
+}
+
+impl DirNode {
+    /// A directory that is new, with what its entry says.
+    pub fn new(meta: Option<Box<Meta>>, replaces: bool) -> DirNode {
+        DirNode {
+            meta,
+            replaces,
+            is_in_replaced: replaces,
+        }
+    }
 }
 
 impl DirTree {
@@ -43,8 +56,9 @@ impl DirTree {
             .is_some()
     }
 
-    /// Adds a directory.
-    pub fn insert(&mut self, path: EntryPath, node: DirNode) {
+    /// Adds a directory; the one above it is there.
+    pub fn insert(&mut self, path: EntryPath, mut node: DirNode) {
+        node.is_in_replaced |= self.hides_below(&path);
         self.0.insert(path, node);
     }
 
@@ -65,8 +79,10 @@ impl DirTree {
     /// Whether something that this layer did on the way to `path` hides whatever the layers
     /// below have there.
     pub fn hides_below(&self, path: &EntryPath) -> bool {
-        let replaces = |path: &EntryPath| self.get(path).is_some_and(|node| node.replaces);
-        replaces(path) || path.ancestors().any(|above| replaces(&above))
+        // The nearest directory that is there knows of those above it.
+        let mut nearest = std::iter::once(path.clone()).chain(path.ancestors());
+        let nearest = nearest.find_map(|above| self.0.get(&above));
+        nearest.is_some_and(|node| node.is_in_replaced)
     }
 
     /// All directories, parents before children.

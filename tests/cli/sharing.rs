@@ -93,8 +93,9 @@ fn wait_for(events: &mut BufReader<ChildStderr>, kind: &str) {
 #[test]
 fn the_work_of_a_killed_process_is_taken_over() {
     let bench = Bench::new();
-    image(&bench, "image", &[layer("a", 10), layer("b", 60_000)]);
+    image(&bench, "image", &[layer("a", 10), layer("b", 100_000)]);
     let mut first = start(&bench, "oci:image");
+    // Nobody listens to the first one any more: it works on.
     wait_for(&mut BufReader::new(first.stderr.take().unwrap()), "read");
     let mut second = start(&bench, "oci:image");
     let mut events = BufReader::new(second.stderr.take().unwrap());

@@ -11,6 +11,7 @@ use lowerdir::Progress;
 use lowerdir::unpack::Report;
 
 use super::{done, named};
+use crate::cli::console::line;
 
 /// Work that is done sooner shows no bars.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -130,8 +131,8 @@ impl Drop for Bars {
         // The terminal is gone: there is nothing to clear.
         let _ = self.all.clear();
         let state = self.state.get_mut().expect("nobody panics with it");
-        for line in std::mem::take(&mut state.lines) {
-            anstream::eprintln!("{line}");
+        for text in std::mem::take(&mut state.lines) {
+            line(format_args!("{text}"));
         }
     }
 }

@@ -10,6 +10,7 @@ use lowerdir::Progress;
 use lowerdir::unpack::Report;
 
 use super::{done, named};
+use crate::cli::console::line;
 
 /// How long nobody hears of a layer.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -26,11 +27,11 @@ struct Layer {
 
 impl Progress for Lines {
     fn was_there(&self, _: usize, label: &str) {
-        anstream::eprintln!("{}: was there", named(label));
+        line(format_args!("{}: was there", named(label)));
     }
 
     fn waits(&self, _: usize, label: &str) {
-        anstream::eprintln!("{}: waits for another process", named(label));
+        line(format_args!("{}: waits for another process", named(label)));
     }
 
     fn begins(&self, layer: usize, label: &str, bytes: u64) {
@@ -53,14 +54,17 @@ impl Progress for Lines {
         if layer.told.elapsed() >= SILENCE {
             layer.told = Instant::now();
             let (name, read) = (named(&layer.label), HumanBytes(layer.read));
-            anstream::eprintln!("{name}: {read} of {} read", HumanBytes(layer.bytes));
+            line(format_args!(
+                "{name}: {read} of {} read",
+                HumanBytes(layer.bytes)
+            ));
         }
     }
 
     fn ends(&self, _: usize, label: &str, report: &Report) {
         // Of an only layer the summary says the same.
         if !label.is_empty() {
-            anstream::eprintln!("{}", done(label, report));
+            line(format_args!("{}", done(label, report)));
         }
     }
 }

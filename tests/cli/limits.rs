@@ -1,0 +1,156 @@
+//! Limits: each ends a run with status 4, says which one it was and how to raise it, and leaves
+//! nothing; raised, the same image is unpacked.
+
+use crate::bench::{Bench, Run};
+use crate::oci::Compression;
+use crate::tarball::{LayerBuilder, Meta};
+
+fn unpack(bench: &Bench, option: Option<&str>) -> Run {
+    let arguments = [
+        "unpack-layer",
+        "blob",
+        "out",
+        "--base",
+        "--userxattr",
+        "--owners=caller",
+    ];
+    let _ = std::fs::remove_dir_all(bench.path("out"));
+    bench.run(&arguments.into_iter().chain(option).collect::<Vec<_>>())
+}
+
+/// A blob that `low` refuses and `high`, or the default, takes.
+fn ends_at(blob: &[u8], low: &str, high: Option<&str>, words: &str) {
+    let bench = Bench::new();
+    bench.write("blob", blob);
+    let run = unpack(&bench, Some(low));
+    run.fails(4, &[words]);
+    let option = low.split('=').next().unwrap();
+    assert!(run.hint().starts_with(option), "{run:?}");
+    assert_eq!(bench.names(&bench.path(".")), ["blob"]);
+    assert_eq!(unpack(&bench, high).status, 0);
+}
+
+fn files(count: usize) -> LayerBuilder {
+    (0..count).fold(LayerBuilder::new(), |layer, number| {
+        layer.file(format!("f{number}"), 0o644, "")
+    })
+}
+
+#[test]
+fn bytes() {
+    let layer = LayerBuilder::new().file("f", 0o644, [7; 10_000]).finish();
+    // A header, the content and two blocks of zeros.
+    let size = 512 + 10_240 + 1024;
+    assert_eq!(layer.len(), size);
+    let (low, high) = (
+        format!("--max-bytes={}", size - 1),
+        format!("--max-bytes={size}"),
+    );
+    ends_at(&layer, &low, Some(&high), "over 11775 bytes");
+    ends_at(
+        &Compression::Gzip.compress(&layer),
+        &low,
+        Some(&high),
+        "over 11775 bytes",
+    );
+    ends_at(
+        &layer,
+        "--max-bytes=11k",
+        Some("--max-bytes=1m"),
+        "over 11264 bytes",
+    );
+}
+
+#[test]
+fn ratio() {
+    // Some kilobytes that become eight megabytes: a MiB of a blob is free.
+    let layer = LayerBuilder::new()
+        .file("f", 0o644, vec![0; 8 << 20])
+        .finish();
+    let blob = Compression::Zstd.compress(&layer);
+    assert!(blob.len() < 1 << 14);
+    ends_at(&blob, "--max-ratio=7", Some("--max-ratio=9"), "a blob of");
+}
+
+#[test]
+fn entries() {
+    let layer = files(10).finish();
+    ends_at(
+        &layer,
+        "--max-entries=9",
+        Some("--max-entries=10"),
+        "over 9 entries",
+    );
+}
+
+#[test]
+fn depth() {
+    let layer = LayerBuilder::new().file("a/b/c/d", 0o644, "").finish();
+    ends_at(
+        &layer,
+        "--max-depth=3",
+        Some("--max-depth=4"),
+        "a path of 4 components",
+    );
+    let deep = ["d"; 1001].join("/");
+    let layer = LayerBuilder::new().file(deep, 0o644, "").finish();
+    ends_at(
+        &layer,
+        "--max-depth=1000",
+        Some("--max-depth=1001"),
+        "a path of 1001 components",
+    );
+}
+
+#[test]
+fn header() {
+    let meta = Meta::new(0o644).xattr("user.k", [b'v'; 2000]);
+    let layer = LayerBuilder::new().file("f", meta, "").finish();
+    ends_at(
+        &layer,
+        "--max-header=2000",
+        Some("--max-header=3K"),
+        "an extension header of",
+    );
+}
+
+#[test]
+fn window() {
+    let layer = LayerBuilder::new()
+        .file("f", 0o644, vec![7; 3 << 20])
+        .finish();
+    let mut zstd = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    zstd.window_log(21).unwrap();
+    std::io::Write::write_all(&mut zstd, &layer).unwrap();
+    let blob = zstd.finish().unwrap();
+    ends_at(
+        &blob,
+        "--max-window=1M",
+        Some("--max-window=4M"),
+        "a window of over 1048576",
+    );
+    let mut options = liblzma::stream::LzmaOptions::new_preset(6).unwrap();
+    options.dict_size(8 << 20);
+    let mut filters = liblzma::stream::Filters::new();
+    filters.lzma2(&options);
+    let check = liblzma::stream::Check::Crc32;
+    let stream = liblzma::stream::Stream::new_stream_encoder(&filters, check).unwrap();
+    let mut xz = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+    std::io::Write::write_all(&mut xz, &layer).unwrap();
+    let blob = xz.finish().unwrap();
+    ends_at(&blob, "--max-window=1M", None, "a window of over 1048576");
+}
+
+#[test]
+fn sizes_are_read_with_their_units_or_refused() {
+    let bench = Bench::new();
+    bench.write("blob", files(1).finish());
+    for size in ["1K", "1k", "10M", "1G", "1T", "2000"] {
+        let run = unpack(&bench, Some(&format!("--max-window={size}")));
+        assert_eq!(run.status, 0, "{size}: {run:?}");
+    }
+    for size in ["", "K", "1Q", "-1", "1.5G", "99999999999T", "1 G"] {
+        let run = unpack(&bench, Some(&format!("--max-window={size}")));
+        assert_eq!(run.status, 2, "{size}: {run:?}");
+    }
+}
