@@ -55,7 +55,11 @@ fn a_flipped_bit_never_passes_as_verified() {
             let mut damaged = blob.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             let kind = refusal(&damaged, promise(&blob, &diff));
-            assert!(matches!(kind, Kind::Refused | Kind::Mismatch), "bit {bit}");
+            // A flipped bit may well ask for a larger window.
+            assert!(
+                matches!(kind, Kind::Refused | Kind::Mismatch | Kind::Limit),
+                "bit {bit}"
+            );
             // Some bits of a header say nothing about the content.
             let only_diff = Expected {
                 diff_id: Some(Digest::of(&diff)),
@@ -121,7 +125,7 @@ proptest! {
         let magic = [&b"\x1f\x8b\x08"[..], b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b""][magic];
         let blob = [magic, &bytes].concat();
         if let Err(error) = decode(&blob, Expected::default()) {
-            prop_assert_eq!(error.kind(), Kind::Refused);
+            prop_assert!(matches!(error.kind(), Kind::Refused | Kind::Limit), "{error:?}");
         }
     }
 }
