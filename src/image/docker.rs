@@ -13,7 +13,11 @@ use super::{Image, Layer, Wanted};
 /// Opens the image that is wanted, or the only one.
 pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     if !source.has("manifest.json") {
-        return Err(Error::refused("no Docker archive: it has no manifest.json"));
+        let error = Error::refused("no Docker archive: it has no manifest.json");
+        return Err(match source.has("index.json") {
+            true => error.hint("it is an OCI layout: say oci-archive:FILE, or just FILE"),
+            false => error,
+        });
     }
     let bytes = source.get("manifest.json")?.document("manifest.json")?;
     let images: Vec<Saved> = json::parse(&bytes, "manifest.json")?;

@@ -52,6 +52,10 @@ pub fn lists_images(source: &Source) -> Result<bool> {
 }
 
 fn index(source: &Source) -> Result<Document> {
+    if !source.has("index.json") && source.has("manifest.json") {
+        return Err(Error::refused("no OCI layout: it has no index.json")
+            .hint("it is a Docker archive: say docker-archive:FILE, or just FILE"));
+    }
     if !source.has("index.json") {
         return Err(Error::refused(
             "neither an OCI layout (no index.json) nor a Docker archive (no manifest.json)",
