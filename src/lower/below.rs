@@ -50,11 +50,18 @@ impl Below {
             emptied: BTreeMap::new(),
             made: BTreeSet::new(),
         };
+        // Whiteouts come directory by directory.
+        let mut last: Option<(EntryPath, Option<EntryPath>)> = None;
         for (path, &time) in &markers.whiteouts {
             let (parent, name) = path.split().expect("a whiteout has a name");
-            if let Some(parent) = below.marker_directory(&parent, follow)? {
-                below.deleted.insert(parent.join(name)?, time);
+            let directory = match last {
+                Some((known, directory)) if known == parent => directory,
+                _ => below.marker_directory(&parent, follow)?,
+            };
+            if let Some(directory) = &directory {
+                below.deleted.insert(directory.join(name)?, time);
             }
+            last = Some((parent, directory));
         }
         for (path, &time) in &markers.opaques {
             if let Some(directory) = below.marker_directory(path, follow)? {
