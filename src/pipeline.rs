@@ -179,6 +179,7 @@ pub fn unpack_image(
             failure: &LowestFailure::none(),
             progress: run.progress,
             limits: run.limits,
+            sync: run.sync,
         };
         let records = work.side_by_side(lower, run.jobs)?;
         run.progress.syncs();
@@ -202,6 +203,11 @@ pub fn unpack_image(
                 },
             );
         }
+    }
+    // Status 0 promises durability, also of what others wrote.
+    let synced = unpacked.values().all(|layer| layer.record.synced);
+    if unpacked.values().any(|layer| layer.was_there) {
+        store.sync(run.sync, synced)?;
     }
     let record = ImageRecord {
         digest: image.digest.to_string(),

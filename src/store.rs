@@ -197,6 +197,25 @@ impl Store {
         staging::stage(self)
     }
 
+    /// Makes layers durable that this process did not write: their names, which another process may
+    /// have given them a moment ago, and unless they are `synced` their content.
+    pub fn sync(&self, sync: Sync, synced: bool) -> Result<()> {
+        if sync == Sync::None {
+            return Ok(());
+        }
+        let write = || -> io::Result<()> {
+            if !synced {
+                rustix::fs::syncfs(&self.directory)?;
+            }
+            for name in ["layers/sha256", "layers/sha512"] {
+                let layers = EntryPath::parse(name.as_bytes())?;
+                sync_directory(self.directory.open_beneath(&layers)?, sync)?;
+            }
+            Ok(())
+        };
+        write().map_err(|error| Error::system("writing the store to disk", error))
+    }
+
     /// Remembers an image, once its layers are there.
     pub fn record_image(&self, record: &ImageRecord, sync: Sync) -> Result<()> {
         let images = self.open_dir("images")?;

@@ -14,7 +14,7 @@ use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::root::Dir;
 use crate::settle::settle;
-use crate::store::{Record, StagedLayer};
+use crate::store::{Record, StagedLayer, Sync};
 use crate::unpack::{Options, Pending, Report, unpack};
 
 use super::watch::{LowestFailure, Watch};
@@ -31,6 +31,7 @@ pub struct Work<'a> {
     pub failure: &'a LowestFailure,
     pub progress: &'a dyn Progress,
     pub limits: Limits,
+    pub sync: Sync,
 }
 
 impl<'a> Work<'a> {
@@ -146,6 +147,7 @@ impl Settling<'_> {
             blob: measured.blob.to_string(),
             size: measured.size,
             options: options.clone(),
+            synced: self.work.sync == Sync::Fs,
             report,
         };
         staged.record(&record)?;

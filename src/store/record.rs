@@ -19,6 +19,8 @@ pub struct Record {
     pub size: u64,
     /// How it was translated.
     pub options: Options,
+    /// Whether it was on disk before it got its name: not so with [`Sync::None`](super::Sync).
+    pub synced: bool,
     /// What was done.
     pub report: Report,
 }

@@ -203,3 +203,45 @@ fn several_processes_unpack_one_image_at_a_time() {
     });
     assert_eq!(bench.layers_in_store(), 4);
 }
+
+#[test]
+fn a_layer_remembers_whether_it_was_synced() {
+    let bench = Bench::new();
+    image(&bench, "one", &["a"]);
+    image(&bench, "two", &["a", "b"]);
+    bench.unpack("oci:one").lines();
+    let run = bench.unpack_with("oci:two", &["--json"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    let store = bench.store().to_str().unwrap();
+    let durable = [
+        "--store",
+        store,
+        "unpack",
+        "oci:two",
+        "--userxattr",
+        "--owners=caller",
+    ];
+    bench.run(&durable).lines();
+    image(&bench, "three", &["c"]);
+    let durable = [
+        "--store",
+        store,
+        "unpack",
+        "oci:three",
+        "--userxattr",
+        "--owners=caller",
+    ];
+    let synced = bench.run(&durable).lines()[0].replace("/fs", "/layer.json");
+    let hurried = bench.stack("oci:one").lines()[0]
+        .split(':')
+        .next()
+        .unwrap()
+        .to_string();
+    for (record, expected) in [
+        (synced, true),
+        (hurried.replace("/fs", "/layer.json"), false),
+    ] {
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+        assert_eq!(record["synced"], expected);
+    }
+}
