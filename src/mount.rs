@@ -104,8 +104,11 @@ pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>)
 /// Takes down a mount that [`mount`] made, or one whose source is [`SOURCE`]. Errors: the target
 /// is none, or in use.
 pub fn umount(target: &Path) -> Result<()> {
-    let entry = table::at(target)?;
     let shown = target.display();
+    let target = &target
+        .canonicalize()
+        .map_err(|error| Error::system(format!("looking at {shown}"), error))?;
+    let entry = table::at(target)?;
     let refuse = |why: String| Err(Error::not_found(why));
     match entry {
         None => return refuse(format!("nothing is mounted on {shown}")),
