@@ -53,6 +53,8 @@ impl Bars {
     fn show(&self, state: &mut State) {
         if !std::mem::replace(&mut state.is_visible, true) {
             self.all.set_draw_target(ProgressDrawTarget::stderr());
+            // A bar that never moved is not drawn with the others.
+            self.layers.tick();
             for line in std::mem::take(&mut state.lines) {
                 drop(self.all.println(line));
             }
