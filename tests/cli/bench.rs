@@ -56,7 +56,9 @@ impl Bench {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
             .args(arguments)
             .current_dir(self.directory.path())
-            .env_remove("LOWERDIR_STORE")
+            // What the tester's own environment says of stores and colours is not ours.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

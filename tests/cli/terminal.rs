@@ -40,7 +40,9 @@ impl Terminal {
             .args(["--store", bench.store().to_str().unwrap()])
             .args(arguments)
             .current_dir(bench.path("."))
-            .env_remove("NO_COLOR")
+            // `CI`, `CLICOLOR` and the like decide about colours too.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("TERM", "xterm")
             .envs(environment.iter().copied())
             .stdin(open())
