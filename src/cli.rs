@@ -5,6 +5,7 @@
 
 mod completions;
 mod console;
+mod images;
 mod interrupt;
 mod limits;
 mod man;
@@ -12,11 +13,13 @@ mod mount;
 mod options;
 mod output;
 mod progress;
+mod remove;
 mod stack;
 mod summary;
 mod umount;
 mod unpack;
 mod unpack_layer;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,6 +41,8 @@ Examples:
   lowerdir umount /mnt
   lowerdir stack oci:layout:latest            what follows lowerdir= in a mount
   lowerdir unpack-layer layer.tar.gz dir --parent below
+  lowerdir verify --all                       has anything in the store been changed?
+  lowerdir rm alpine:3.20
 
 Exit status: 0 done, 1 failed, 2 usage, 3 image refused or digest mismatch, 4 a limit was reached.
 `lowerdir help VERB` has examples of each verb.";
@@ -76,6 +81,10 @@ enum Verb {
     Stack(stack::Stack),
     Mount(mount::Mount),
     Umount(umount::Umount),
+    Images(images::Images),
+    Verify(verify::Verify),
+    Rm(remove::Rm),
+    Prune(remove::Prune),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -89,6 +98,10 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Stack(verb) => stack::run(verb, global),
         Verb::Mount(verb) => mount::run(verb, global),
         Verb::Umount(verb) => umount::run(verb, global),
+        Verb::Images(verb) => images::run(verb, global),
+        Verb::Verify(verb) => verify::run(verb, global),
+        Verb::Rm(verb) => remove::rm(verb, global),
+        Verb::Prune(verb) => remove::prune(verb, global),
         Verb::Completions(verb) => completions::run(verb),
         Verb::Man(verb) => man::run(verb),
     };

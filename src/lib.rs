@@ -32,9 +32,9 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`limits`] | neither read nor write |
+//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`] | everything |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`] | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -100,11 +100,14 @@
 
 pub mod archive;
 pub mod codec;
+pub mod collect;
+pub mod content;
 pub mod dialect;
 pub mod digest;
 pub mod error;
 pub mod image;
 pub mod limits;
+pub mod listing;
 pub mod lower;
 pub mod meta;
 pub mod mount;
@@ -116,6 +119,7 @@ pub mod settle;
 pub mod stack;
 pub mod store;
 pub mod unpack;
+pub mod verify;
 pub mod whiteout;
 
 pub use error::{Error, Kind, Result};

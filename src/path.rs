@@ -172,6 +172,26 @@ pub fn display(bytes: &[u8]) -> impl fmt::Display + '_ {
     Escaped(bytes)
 }
 
+/// The bytes that [`display`] showed; `None` if it never shows such a text.
+pub fn from_display(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            bytes.push(byte);
+        } else if let Some(after) = rest.strip_prefix(b"\\") {
+            bytes.push(b'\\');
+            rest = after;
+        } else {
+            let digits = std::str::from_utf8(rest.strip_prefix(b"x")?.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[3..];
+        }
+    }
+    Some(bytes)
+}
+
 struct Escaped<'a>(&'a [u8]);
 
 impl fmt::Display for Escaped<'_> {

@@ -10,7 +10,7 @@ mod watch;
 mod work;
 mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
 use crate::limits::Limits;
 use crate::progress::{Progress, Silent};
-use crate::store::{ImageRecord, Record, Store, StoredLayer, Sync};
+use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::unpack::Options;
 
 pub use single::{Parents, unpack_layer};
@@ -137,18 +137,37 @@ pub fn unpack_image(
     options: &Options,
     run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
+    let hold = store.share(waiting(run.progress, || run.progress.waits_for_store()))?;
+    unpack_missing(image, store, options, run, &BTreeSet::new(), &hold)
+}
+
+/// The same, for a caller that holds the store. `damaged` layers (counted from 0) are unpacked again
+/// and put in the place of those that are there: then nobody else may use the store.
+pub(crate) fn unpack_missing(
+    image: &Image,
+    store: &Store,
+    options: &Options,
+    run: Run<'_>,
+    damaged: &BTreeSet<usize>,
+    _hold: &Hold,
+) -> Result<Vec<Unpacked>> {
     let chain = chain_ids(image);
     let mut unpacked = BTreeMap::new();
     let mut lower = BTreeMap::new();
     let mut locks = BTreeMap::new();
     for (index, layer) in image.layers.iter().enumerate() {
-        let found = match store.layer(&chain[index])? {
+        let find = || match damaged.contains(&index) {
+            true => Ok(None),
+            false => store.layer(&chain[index]),
+        };
+        let found = match find()? {
             Some(stored) => Some(stored),
             None => {
-                let wait = waiting(index, layer, run.progress);
+                let tell = || run.progress.waits(index, &layer.label());
+                let wait = waiting(run.progress, tell);
                 locks.insert(index, store.lock_layer(&chain[index], wait)?);
                 // Whoever had the lock may have finished it.
-                store.layer(&chain[index])?
+                find()?
             }
         };
         if let Some(stored) = found {
@@ -189,7 +208,8 @@ pub fn unpack_image(
         }
         for (index, record) in records {
             let layer = staged.remove(&index).expect("it was staged above");
-            staging.commit(store, layer, &chain[index], run.sync)?;
+            let replaces = damaged.contains(&index);
+            staging.commit(store, layer, &chain[index], replaces, run.sync)?;
             let stored = store.layer(&chain[index])?.ok_or_else(|| {
                 Error::not_found("another process removed it").in_layer(chain[index].short())
             })?;
@@ -211,23 +231,22 @@ pub fn unpack_image(
     }
     let record = ImageRecord {
         digest: image.digest.to_string(),
-        name: image.name.clone(),
+        names: image.name.iter().cloned().collect(),
         layers: chain.iter().map(Digest::to_string).collect(),
     };
-    store.record_image(&record, run.sync)?;
+    store.record_image(record, run.sync)?;
     Ok(unpacked.into_values().collect())
 }
 
-/// Waits for another process, a moment at a time.
-fn waiting<'a>(
-    index: usize,
-    layer: &'a Layer,
+/// Waits for another process, a moment at a time, and tells of it once.
+pub(crate) fn waiting<'a>(
     progress: &'a dyn Progress,
+    tell: impl Fn() + 'a,
 ) -> impl FnMut() -> Result<()> + 'a {
     let mut told = false;
     move || {
         if !std::mem::replace(&mut told, true) {
-            progress.waits(index, &layer.label());
+            tell();
         }
         std::thread::sleep(MOMENT);
         match progress.is_cancelled() {

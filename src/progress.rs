@@ -14,6 +14,9 @@ pub trait Progress: Sync {
     /// Another process is unpacking a layer: this one waits for it.
     fn waits(&self, _layer: usize, _label: &str) {}
 
+    /// Another process is removing something from the store: this one waits for it.
+    fn waits_for_store(&self) {}
+
     /// A layer's blob, of so many bytes, is about to be read.
     fn begins(&self, _layer: usize, _label: &str, _bytes: u64) {}
 

@@ -5,6 +5,8 @@
 //! knows system calls and no rule: it never decides what to create. Its calls return the plain
 //! [`io::Error`]; callers say what they were doing.
 
+mod data;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,6 +20,8 @@ use rustix::io::Errno;
 
 use crate::meta::{Device, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
+
+pub use data::{read_all, read_data};
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)

@@ -8,18 +8,23 @@
 //! STORE/                                 0700
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
 //!   layers/sha256/<chain ID>/layer.json  see Record
+//!   layers/sha256/<chain ID>/tree.zst    what the lowerdir holds, see the module `listing`
 //!   images/sha256-<digest>.json          see ImageRecord
+//!   locks/                               shared by who relies on what is there, see Hold
 //!   locks/<chain ID>                     held while a layer is being unpacked
 //!   l/<short>                            a symlink to a layer's fs, see ShortNames
 //!   empty/1, empty/2                     the bottom of a stack of fewer than two layers
 //!   staging/<random>/<number>/           the same as a layer's directory, in the making
 //! ```
 
+mod contents;
+mod hold;
 mod links;
 mod locks;
 mod record;
 mod staging;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -34,6 +39,7 @@ use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 
+pub use hold::Hold;
 pub use links::ShortNames;
 pub use locks::LayerLock;
 pub use record::{ImageRecord, Record};
@@ -42,6 +48,7 @@ pub use staging::{StagedLayer, Staging};
 const FS: &str = "fs";
 const EMPTY: [&str; 2] = ["empty/1", "empty/2"];
 const LAYER_JSON: &str = "layer.json";
+const TREE_ZST: &str = "tree.zst";
 
 /// When a layer counts as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,6 +199,13 @@ impl Store {
         }))
     }
 
+    /// The file in which a layer that is there is listed: see [`crate::listing`].
+    pub fn listing(&self, chain_id: &Digest) -> io::Result<File> {
+        let path = format!("{}/{TREE_ZST}", layer_name(chain_id));
+        self.directory
+            .open_file(&EntryPath::parse(path.as_bytes())?)
+    }
+
     /// Starts unpacking: a place that nobody else looks at.
     pub fn stage(&self) -> Result<Staging> {
         staging::stage(self)
@@ -215,21 +229,6 @@ impl Store {
         };
         write().map_err(|error| Error::system("writing the store to disk", error))
     }
-
-    /// Remembers an image, once its layers are there.
-    pub fn record_image(&self, record: &ImageRecord, sync: Sync) -> Result<()> {
-        let images = self.open_dir("images")?;
-        let digest = record.digest.replace(':', "-");
-        let name = format!("{digest}.json");
-        let partial = format!(".{digest}.{}", std::process::id());
-        let write = || -> io::Result<()> {
-            images.remove_tree(partial.as_bytes())?;
-            write_json(&images, &partial, record, sync)?;
-            rustix::fs::renameat(&images, &*partial, &images, &*name)?;
-            sync_directory(&images, sync)
-        };
-        write().map_err(|error| Error::system("recording the image", error))
-    }
 }
 
 fn layer_name(chain_id: &Digest) -> String {
@@ -244,7 +243,7 @@ fn read_json<T: DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
     };
     read().map_err(|error| {
         let error = Error::system(format!("reading {name} in the store"), error);
-        error.hint("remove the layer's directory from the store, and unpack the image again")
+        error.hint("`lowerdir verify --repair IMAGE` writes it anew")
     })
 }
 

@@ -10,21 +10,21 @@
 //! sets no attribute of a directory: those come last, when nothing is added to it any more.
 
 mod attributes;
+mod contents;
 mod copy_up;
+mod file;
 mod options;
 mod pending;
 mod report;
 mod resolve;
 mod tree;
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::io::{self, BufReader, Read};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::archive::{Archive, Entry, EntryKind, Extent, FileShape};
+use crate::archive::{Archive, Entry, EntryKind};
 use crate::dialect::Namespace;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -35,6 +35,7 @@ use crate::root::{Dir, Root};
 use crate::whiteout::Marker;
 
 pub use attributes::{Inode, apply, system};
+pub use contents::Contents;
 pub use options::{DeviceZero, Options, OverlayXattrs, Owners};
 pub use pending::Pending;
 pub use report::{Occurrences, Report, Warning};
@@ -188,78 +189,6 @@ impl Unpacker<'_> {
         let replaces = self.create(&place, |dir, name| dir.make_dir(name))?;
         let node = DirNode::new(meta, replaces);
         self.pending.tree.insert(place, node);
-        Ok(())
-    }
-
-    fn file<R: Read>(
-        &mut self,
-        archive: &mut Archive<R>,
-        place: &EntryPath,
-        shape: &FileShape,
-        meta: &Meta,
-    ) -> Result<()> {
-        let mut made = None;
-        self.create(place, |dir, name| {
-            made = Some(dir.make_file(name)?);
-            Ok(())
-        })?;
-        let mut file = made.expect("create made it, or failed");
-        self.write(archive, &mut file, shape)?;
-        let report = &mut self.pending.report;
-        apply(
-            &Inode::Open(file.as_fd()),
-            meta,
-            place,
-            self.options,
-            report,
-        )
-    }
-
-    fn write<R: Read>(
-        &mut self,
-        archive: &mut Archive<R>,
-        file: &mut File,
-        shape: &FileShape,
-    ) -> Result<()> {
-        let whole = [Extent {
-            offset: 0,
-            length: shape.size,
-        }];
-        if shape.extents.is_some() {
-            file.set_len(shape.size)
-                .map_err(|error| system("setting the size of a sparse file", error))?;
-        }
-        for extent in shape.extents.as_deref().unwrap_or(&whole) {
-            if extent.offset != 0 {
-                file.seek(SeekFrom::Start(extent.offset))
-                    .map_err(|error| system("seeking in a sparse file", error))?;
-            }
-            self.copy(archive, file, extent.length)?;
-        }
-        Ok(())
-    }
-
-    fn copy<R: Read>(
-        &mut self,
-        archive: &mut Archive<R>,
-        file: &mut File,
-        length: u64,
-    ) -> Result<()> {
-        let mut left = length;
-        while left > 0 {
-            let most = self
-                .buffer
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
-            let count = archive
-                .data()
-                .read(&mut self.buffer[..most])
-                .map_err(|error| Error::reading("reading its data", error))?;
-            file.write_all(&self.buffer[..count])
-                .map_err(|error| system("writing its data", error))?;
-            left -= count as u64;
-        }
-        self.pending.report.bytes += length;
         Ok(())
     }
 

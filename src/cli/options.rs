@@ -1,4 +1,4 @@
-//! The options that say how layers are translated; `unpack` and `unpack-layer` share them.
+//! The options that several verbs share: how layers are translated, and when a result counts.
 
 use clap::{Args, ValueEnum};
 
@@ -48,7 +48,11 @@ pub struct TranslationArgs {
     /// Whose the files are: as the image says, or the caller's [default: image for root]
     #[arg(long, value_enum, help_heading = "Translation")]
     owners: Option<OwnersArg>,
-    /// Whether a layer must be on disk before it counts as done
+}
+
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// Whether the result must be on disk before it counts as done
     #[arg(long, value_enum, default_value = "fs")]
     sync: SyncArg,
 }
@@ -131,7 +135,9 @@ impl TranslationArgs {
             },
         }
     }
+}
 
+impl SyncArgs {
     pub fn sync(&self) -> Sync {
         match self.sync {
             SyncArg::Fs => Sync::Fs,

@@ -37,6 +37,10 @@ impl Progress for Shown {
         self.0.waits(layer, label);
     }
 
+    fn waits_for_store(&self) {
+        self.0.waits_for_store();
+    }
+
     fn begins(&self, layer: usize, label: &str, bytes: u64) {
         self.0.begins(layer, label, bytes);
     }

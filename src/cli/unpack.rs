@@ -12,7 +12,7 @@ use lowerdir::pipeline::{self, Unpacked};
 use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
-use super::options::TranslationArgs;
+use super::options::{SyncArgs, TranslationArgs};
 use super::progress::Shown;
 use super::summary::{self, count, counts, warn};
 use super::{Global, ImageArgs, output};
@@ -39,6 +39,8 @@ pub struct Unpack {
     #[command(flatten)]
     translation: TranslationArgs,
     #[command(flatten)]
+    sync: SyncArgs,
+    #[command(flatten)]
     limits: LimitsArgs,
 }
 
@@ -49,7 +51,7 @@ pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
     let options = verb.translation.options();
     let layers = {
         let shown = Shown::start(&global.console, image.layers.len())?;
-        let how = global.how(verb.translation.sync(), verb.limits.limits(), &shown);
+        let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
         pipeline::unpack_image(&image, &store, &options, how)?
     };
     let reports = image.layers.iter().zip(&layers);

@@ -14,7 +14,7 @@ use lowerdir::pipeline::{self, Parents};
 use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
-use super::options::TranslationArgs;
+use super::options::{SyncArgs, TranslationArgs};
 use super::progress::Shown;
 use super::summary::{counts, warn};
 use super::{Global, output};
@@ -59,6 +59,8 @@ pub struct UnpackLayer {
     #[command(flatten)]
     translation: TranslationArgs,
     #[command(flatten)]
+    sync: SyncArgs,
+    #[command(flatten)]
     limits: LimitsArgs,
 }
 
@@ -82,7 +84,7 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
     let options = verb.translation.options();
     let done = {
         let shown = Shown::start(&global.console, 1)?;
-        let how = global.how(verb.translation.sync(), verb.limits.limits(), &shown);
+        let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
         pipeline::unpack_layer(&blob, &expected, &verb.directory, &parents, &options, how)
     };
     let (report, measured) = done.map_err(|error| error.in_layer(verb.blob.display()))?;

@@ -135,7 +135,7 @@ fn fill(
     let progress = source.watch.progress;
     progress.begins(0, "", source.blob.len());
     let (pending, measured) = source.read(again(directory)?, options, None)?;
-    let report = finish(source, directory, pending, view, options)?;
+    let (report, _) = finish(source, directory, pending, view, options)?;
     progress.ends(0, "", &report);
     Ok((report, measured))
 }

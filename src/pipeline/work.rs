@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::root::Dir;
 use crate::settle::settle;
 use crate::store::{Record, StagedLayer, Sync};
-use crate::unpack::{Options, Pending, Report, unpack};
+use crate::unpack::{Contents, Options, Pending, Report, unpack};
 
 use super::watch::{LowestFailure, Watch};
 use super::workers::{self, Arrival};
@@ -137,7 +137,8 @@ impl Settling<'_> {
         let staged = &self.work.staged[&index];
         let view = LowerView::new(below, options.dialect);
         let source = self.work.source(index);
-        let report = finish(source, &staged.fs()?, pending, Some(view), options)?;
+        let (report, contents) = finish(source, &staged.fs()?, pending, Some(view), options)?;
+        let tree = staged.list(&contents, options.selinux)?;
         let label = self.work.image.layers[index].label();
         self.work.progress.ends(index, &label, &report);
         let record = Record {
@@ -148,6 +149,7 @@ impl Settling<'_> {
             size: measured.size,
             options: options.clone(),
             synced: self.work.sync == Sync::Fs,
+            tree: tree.to_string(),
             report,
         };
         staged.record(&record)?;
@@ -193,14 +195,15 @@ impl Source<'_> {
     }
 }
 
-/// Settles a layer; unpacks it once more before, where it turns out to need what is below.
+/// Settles a layer; unpacks it once more before, where it turns out to need what is below. Returns
+/// what was done, and what its files hold.
 pub fn finish(
     source: Source<'_>,
     directory: &Dir,
     mut pending: Pending,
     view: Option<LowerView>,
     options: &Options,
-) -> Result<Report> {
+) -> Result<(Report, Contents)> {
     let follow = options.keep_dirlinks;
     let below = Below::new(view, &pending.markers, follow)?;
     if pending.needs_second_pass(&below, follow)? {
@@ -209,7 +212,9 @@ pub fn finish(
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
         (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
-    settle(again(directory)?, pending, &below, options)
+    let contents = std::mem::take(&mut pending.contents);
+    let report = settle(again(directory)?, pending, &below, options)?;
+    Ok((report, contents))
 }
 
 /// The same directory, opened once more.

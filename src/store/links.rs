@@ -3,6 +3,7 @@
 //!
 //! [`crate::mount`] goes through them; nothing else depends on them, and they may be removed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,24 @@ impl Store {
             .map(|layer| self.short_name(&directory, layer))
             .collect::<Result<Vec<String>>>()?;
         Ok(ShortNames { directory, names })
+    }
+
+    /// The layers that the short names stand for.
+    pub fn short_name_targets(&self) -> Result<BTreeMap<Vec<u8>, Digest>> {
+        let links = self.open_dir("l")?;
+        let reading = |error| Error::system("reading the short names", error);
+        let mut targets = BTreeMap::new();
+        for name in links.names().map_err(reading)? {
+            let target = links.read_link(&name).map_err(reading)?;
+            let target = String::from_utf8_lossy(&target);
+            let mut parts = target.rsplit('/').skip(1);
+            if let (Some(hex), Some(algorithm)) = (parts.next(), parts.next())
+                && let Ok(layer) = Digest::parse(&format!("{algorithm}:{hex}"))
+            {
+                targets.insert(name.into(), layer);
+            }
+        }
+        Ok(targets)
     }
 
     fn short_name(&self, links: &Path, layer: &Path) -> Result<String> {

@@ -21,6 +21,8 @@ pub struct Record {
     pub options: Options,
     /// Whether it was on disk before it got its name: not so with [`Sync::None`](super::Sync).
     pub synced: bool,
+    /// The tree digest: of the lines of `tree.zst` (see [`crate::listing`]).
+    pub tree: String,
     /// What was done.
     pub report: Report,
 }
@@ -30,8 +32,8 @@ pub struct Record {
 pub struct ImageRecord {
     /// Of its manifest, or of its config where there was none.
     pub digest: String,
-    /// The name it came with.
-    pub name: Option<String>,
+    /// The names it came with, sorted.
+    pub names: Vec<String>,
     /// The chain IDs of its layers, the lowest first.
     pub layers: Vec<String>,
 }

@@ -9,17 +9,21 @@ use rustix::io::Errno;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::listing;
 use crate::path::EntryPath;
 use crate::root::Dir;
+use crate::unpack::Contents;
 
-use super::{FS, LAYER_JSON, Record, Store, Sync, layer_name, sync_directory, write_json};
+use super::{
+    FS, LAYER_JSON, Record, Store, Sync, TREE_ZST, layer_name, sync_directory, write_json,
+};
 
 /// A locked directory in the store's `staging`; removed when dropped.
 #[derive(Debug)]
 pub struct Staging {
     parent: Dir,
     name: String,
-    directory: Dir,
+    pub(super) directory: Dir,
 }
 
 /// One layer in it.
@@ -102,6 +106,11 @@ impl Staging {
         Ok(StagedLayer { name, directory })
     }
 
+    /// Removes it now, and says whether that went well.
+    pub(super) fn remove(self) -> io::Result<()> {
+        self.parent.remove_tree(self.name.as_bytes())
+    }
+
     /// Makes all that was staged durable. The descriptor is older than the first write, so it
     /// reports every write that failed (`syncfs(2)`).
     pub fn sync(&self, sync: Sync) -> Result<()> {
@@ -113,23 +122,26 @@ impl Staging {
     }
 
     /// Gives a layer its final name. If another process was first, its layer stands: it is the
-    /// same by name, and this one goes with the staging directory.
+    /// same by name, and this one goes with the staging directory. A layer that `replaces` a
+    /// damaged one stands instead, and that one goes.
     pub fn commit(
         &self,
         store: &Store,
         layer: StagedLayer,
         chain_id: &Digest,
+        replaces: bool,
         sync: Sync,
     ) -> Result<()> {
         let name = layer_name(chain_id);
-        let rename = rustix::fs::renameat_with(
-            &self.directory,
-            &*layer.name,
-            &store.directory,
-            &*name,
-            RenameFlags::NOREPLACE,
-        );
-        match rename {
+        let rename = |flags| {
+            let (staging, store) = (&self.directory, &store.directory);
+            rustix::fs::renameat_with(staging, &*layer.name, store, &*name, flags)
+        };
+        let renamed = match replaces {
+            true => rename(RenameFlags::EXCHANGE),
+            false => Err(Errno::NOENT),
+        };
+        match renamed.or_else(|_| rename(RenameFlags::NOREPLACE)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::system("giving the layer its final name", errno)),
         }
@@ -145,6 +157,15 @@ impl StagedLayer {
         self.directory
             .open_beneath(&EntryPath::parse(FS.as_bytes())?)
             .map_err(|error| Error::system("opening the layer's directory", error))
+    }
+
+    /// Writes its listing beside it, and returns the tree digest.
+    pub fn list(&self, contents: &Contents, selinux: bool) -> Result<Digest> {
+        let file = self
+            .directory
+            .make_file(TREE_ZST.as_bytes())
+            .map_err(|error| Error::system("making its listing", error))?;
+        listing::write(self.fs()?, contents, selinux, file)
     }
 
     /// Writes down what it is; [`Staging::sync`] makes it durable with the rest.

@@ -4,14 +4,16 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::FileType;
 
+use crate::content::{Content, ContentHasher};
 use crate::error::{Error, Result};
 use crate::lower::{Below, Found, Leaf, LowerView};
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
-use crate::root::Dir;
+use crate::root::{self, Dir};
 
 use super::{Inode, Unpacker, apply, system};
 
@@ -65,7 +67,7 @@ impl Unpacker<'_> {
     }
 
     fn copy_file(&mut self, lower: &Dir, path: &EntryPath, meta: &Meta) -> Result<()> {
-        let mut source = lower
+        let source = lower
             .open_file(path)
             .map_err(|error| system("opening it in a lower layer", error).at_entry(path))?;
         let mut made = None;
@@ -74,8 +76,10 @@ impl Unpacker<'_> {
             Ok(())
         })?;
         let mut file = made.expect("create made it, or failed");
-        self.pending.report.bytes += clone_or_copy(&mut source, &mut file)
+        let (bytes, content) = clone_or_copy(&source, &mut file)
             .map_err(|error| system("copying it from a lower layer", error).at_entry(path))?;
+        self.pending.report.bytes += bytes;
+        self.pending.contents.add(&file, content)?;
         let report = &mut self.pending.report;
         apply(&Inode::Open(file.as_fd()), meta, path, self.options, report)
     }
@@ -109,10 +113,21 @@ impl Unpacker<'_> {
     }
 }
 
-/// Shares the blocks where the file system can.
-fn clone_or_copy(source: &mut File, file: &mut File) -> io::Result<u64> {
-    match rustix::fs::ioctl_ficlone(&*file, &*source) {
-        Ok(()) => Ok(source.metadata()?.len()),
-        Err(_) => io::copy(source, file),
+/// Shares the blocks where the file system can, and keeps the holes where it cannot. Returns the
+/// bytes of data, and their digest.
+fn clone_or_copy(source: &File, file: &mut File) -> io::Result<(u64, Content)> {
+    let cloned = rustix::fs::ioctl_ficlone(&*file, source).is_ok();
+    if !cloned {
+        file.set_len(source.metadata()?.len())?;
     }
+    let (mut hasher, mut bytes) = (ContentHasher::blocks(), 0);
+    root::read_data(source, &mut |offset, data| {
+        hasher.update(offset, data);
+        bytes += data.len() as u64;
+        match cloned {
+            true => Ok(()),
+            false => file.write_all_at(data, offset),
+        }
+    })?;
+    Ok((bytes, hasher.finish()))
 }

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::lower::{Below, Markers};
 use crate::path::EntryPath;
 
+use super::contents::Contents;
 use super::report::Report;
 use super::tree::DirTree;
 
@@ -21,6 +22,8 @@ pub struct Pending {
     pub(super) sought: BTreeSet<EntryPath>,
     /// A hard link did not find its target in this layer (rule H2), or a path led in a circle.
     pub(super) postponed: bool,
+    /// What the files of the layer hold.
+    pub contents: Contents,
     /// What was done so far.
     pub report: Report,
 }
@@ -32,6 +35,7 @@ impl Pending {
             markers: Markers::default(),
             sought: BTreeSet::new(),
             postponed: false,
+            contents: Contents::default(),
             report: Report::default(),
         }
     }

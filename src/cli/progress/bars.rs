@@ -86,6 +86,12 @@ impl Progress for Bars {
         self.layers.tick();
     }
 
+    fn waits_for_store(&self) {
+        self.show(&mut self.state.lock().expect("nobody panics with it"));
+        self.layers.set_message("(waits for another process)");
+        self.layers.tick();
+    }
+
     fn begins(&self, layer: usize, label: &str, bytes: u64) {
         let style = ProgressStyle::with_template(LAYER).expect("a good template");
         let style = style.progress_chars("=> ");

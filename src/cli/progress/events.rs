@@ -26,6 +26,10 @@ impl Progress for Events {
         event(&json!({ "event": "wait", "layer": layer + 1 }));
     }
 
+    fn waits_for_store(&self) {
+        event(&json!({ "event": "wait" }));
+    }
+
     fn begins(&self, layer: usize, _: &str, bytes: u64) {
         event(&json!({ "event": "begin", "layer": layer + 1, "bytes": bytes }));
     }

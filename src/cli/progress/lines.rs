@@ -34,6 +34,12 @@ impl Progress for Lines {
         line(format_args!("{}: waits for another process", named(label)));
     }
 
+    fn waits_for_store(&self) {
+        line(format_args!(
+            "waits for another process that uses the store"
+        ));
+    }
+
     fn begins(&self, layer: usize, label: &str, bytes: u64) {
         let begun = Layer {
             label: label.into(),

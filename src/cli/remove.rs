@@ -1,0 +1,115 @@
+//! `lowerdir rm IMAGE` and `lowerdir prune`
+
+use clap::Args;
+use indicatif::HumanBytes;
+use serde_json::json;
+
+use lowerdir::collect::{self, Removal, Removing};
+
+use super::options::SyncArgs;
+use super::progress::Shown;
+use super::summary::count;
+use super::{Global, output};
+
+const RM_EXAMPLES: &str = "\
+Examples:
+  lowerdir rm alpine:3.20
+  lowerdir rm -n sha256:DIGITS     what would be removed
+  lowerdir rm 8d5b                 the first digits of its digest
+
+`lowerdir images` lists what is there.";
+
+const PRUNE_EXAMPLES: &str = "\
+Examples:
+  lowerdir prune -n     what would be removed
+  lowerdir prune";
+
+/// Remove an image from the store, with the layers that only it needs.
+///
+/// Prints the chain IDs of these layers. An image that is mounted is not removed, wherever on this
+/// system it is mounted.
+#[derive(Debug, Args)]
+#[command(after_help = RM_EXAMPLES)]
+pub struct Rm {
+    /// One of its names, its digest, or at least four digits that its digest begins with
+    image: String,
+    #[command(flatten)]
+    how: RemovalArgs,
+}
+
+/// Remove the layers that no image of the store and no mount needs.
+///
+/// Prints their chain IDs. There are such layers after a run that was killed at the last moment, and
+/// where an image was mounted when it was removed by other means.
+#[derive(Debug, Args)]
+#[command(after_help = PRUNE_EXAMPLES)]
+pub struct Prune {
+    #[command(flatten)]
+    how: RemovalArgs,
+}
+
+#[derive(Debug, Args)]
+struct RemovalArgs {
+    /// Remove nothing: print what would be removed
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    sync: SyncArgs,
+}
+
+pub fn rm(verb: &Rm, global: &Global) -> anyhow::Result<()> {
+    let store = global.open_store()?;
+    let removal = {
+        let shown = Shown::start(&global.console, 0)?;
+        collect::remove_image(&store, &verb.image, verb.how.removing(&shown))?
+    };
+    tell(&removal, verb.how.dry_run, global)
+}
+
+pub fn prune(verb: &Prune, global: &Global) -> anyhow::Result<()> {
+    let store = global.open_store()?;
+    let removal = {
+        let shown = Shown::start(&global.console, 0)?;
+        collect::prune(&store, verb.how.removing(&shown))?
+    };
+    tell(&removal, verb.how.dry_run, global)
+}
+
+impl RemovalArgs {
+    fn removing<'a>(&self, progress: &'a Shown) -> Removing<'a> {
+        Removing {
+            dry_run: self.dry_run,
+            sync: self.sync.sync(),
+            progress,
+        }
+    }
+}
+
+fn tell(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()> {
+    let layers: Vec<String> = removal.layers.iter().map(ToString::to_string).collect();
+    for (layer, mount) in &removal.mounted {
+        let layer = layer.short();
+        global
+            .console
+            .note(&format!("{layer} stays: it is in use by {mount}"));
+    }
+    if global.console.json {
+        output::json(&json!({
+            "image": removal.image.as_ref().map(|image| &image.digest),
+            "layers": layers,
+            "bytes": removal.bytes,
+            "mounted": removal.mounted.keys().map(ToString::to_string).collect::<Vec<_>>(),
+            "dry_run": dry_run,
+        }))?;
+        return Ok(());
+    }
+    let image = removal.image.as_ref();
+    let image = image.map_or_else(String::new, |image| format!("image {}: ", image.digest));
+    let done = if dry_run { "would remove" } else { "removed" };
+    let layers_in_words = count(layers.len() as u64, "layer", "layers");
+    let bytes = HumanBytes(removal.bytes);
+    let summary = format!("{done} {image}{layers_in_words}, {bytes}");
+    global.console.note(&summary);
+    output::lines(layers.iter().map(String::as_bytes))?;
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! What a finished layer directory holds, name by name: written beside it, so that [`crate::verify`]
+//! can say which path was changed, and how.
+//!
+//! [`crate::pipeline`] writes it when a layer is settled, from the disk and from the digests that
+//! were made while the files were written. It is `tree.zst` in the store: one JSON object a line
+//! ([`Node`]), in the order of [`EntryPath`](crate::path::EntryPath), compressed with zstd. The
+//! SHA-256 of the lines is the tree digest in `layer.json`: the same layer over the same layers has
+//! the same one on every machine.
+
+mod file;
+mod node;
+mod walk;
+
+pub use file::{Reader, write};
+pub use node::{Node, NodeKind};
+pub use walk::{Found, Walk};

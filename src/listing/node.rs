@@ -1,0 +1,135 @@
+//! `Node`: a line of a listing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rustix::fs::{FileType, Stat};
+use serde::{Deserialize, Serialize};
+
+use crate::content::Content;
+use crate::meta::Xattr;
+use crate::path::{self, EntryPath};
+use crate::root;
+
+/// One name of a layer directory. Texts show bytes that are not printable UTF-8 as `\xff`, and a
+/// backslash as two ([`path::display`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Relative to the layer directory, which is `.`.
+    pub path: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: NodeKind,
+    /// The twelve permission bits, octal.
+    pub mode: String,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Last modification: seconds since the epoch, a dot, nanoseconds.
+    pub mtime: String,
+    /// Bytes of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Of a file that is not empty and has no earlier name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// Of a symbolic link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Of a device: major, colon, minor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The first path of the same inode, if this is not it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// With values as texts like paths.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
+}
+
+/// A file type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A character device; 0:0 is a whiteout.
+    Char,
+    /// A block device.
+    Block,
+    /// A named pipe.
+    Fifo,
+    /// A socket, which no layer has.
+    Socket,
+}
+
+impl NodeKind {
+    fn of(stat: &Stat) -> NodeKind {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => NodeKind::Directory,
+            FileType::Symlink => NodeKind::Symlink,
+            FileType::CharacterDevice => NodeKind::Char,
+            FileType::BlockDevice => NodeKind::Block,
+            FileType::Fifo => NodeKind::Fifo,
+            FileType::Socket => NodeKind::Socket,
+            _ => NodeKind::File,
+        }
+    }
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NodeKind::File => "a file",
+            NodeKind::Directory => "a directory",
+            NodeKind::Symlink => "a symbolic link",
+            NodeKind::Char => "a character device",
+            NodeKind::Block => "a block device",
+            NodeKind::Fifo => "a named pipe",
+            NodeKind::Socket => "a socket",
+        })
+    }
+}
+
+impl Node {
+    /// What an inode is, but for its content, its target and its other names.
+    pub fn new(path: &EntryPath, stat: &Stat, xattrs: Vec<Xattr>) -> Node {
+        let kind = NodeKind::of(stat);
+        let mtime = root::mtime(stat);
+        let text = |bytes: &[u8]| path::display(bytes).to_string();
+        let is_device = matches!(kind, NodeKind::Char | NodeKind::Block);
+        let xattrs = xattrs.iter();
+        Node {
+            path: path.to_string(),
+            kind,
+            mode: format!("{:04o}", stat.st_mode & 0o7777),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: format!("{}.{:09}", mtime.seconds, mtime.nanoseconds),
+            size: (kind == NodeKind::File).then_some(stat.st_size as u64),
+            content: None,
+            target: None,
+            device: is_device.then(|| {
+                let (major, minor) = (
+                    rustix::fs::major(stat.st_rdev),
+                    rustix::fs::minor(stat.st_rdev),
+                );
+                format!("{major}:{minor}")
+            }),
+            link: None,
+            xattrs: xattrs
+                .map(|xattr| (text(&xattr.name), text(&xattr.value)))
+                .collect(),
+        }
+    }
+
+    /// Whether it has content of its own in a listing.
+    pub fn holds_data(&self) -> bool {
+        self.link.is_none() && self.size.is_some_and(|size| size > 0)
+    }
+}

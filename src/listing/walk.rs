@@ -1,0 +1,190 @@
+//! `Walk`: all names of a layer directory, in the order of a listing.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::vec::IntoIter;
+
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::meta::Xattr;
+use crate::path::{self, EntryPath};
+use crate::root::{Dir, Root};
+
+use super::node::{Node, NodeKind};
+
+/// A directory tree that is being listed. Deep trees cost memory, not descriptors or stack.
+pub struct Walk {
+    root: Root,
+    /// The directories that are being listed, the top one first.
+    open: Vec<Listed>,
+    /// The first names of inodes that have several.
+    links: HashMap<u64, String>,
+    /// Whether `security.selinux` counts: else it belongs to this system (rule X2).
+    selinux: bool,
+    started: bool,
+}
+
+struct Listed {
+    path: EntryPath,
+    names: IntoIter<Box<[u8]>>,
+    /// Its mode, if it had to be changed for its owner to look into it.
+    mode: Option<u32>,
+}
+
+/// What a walk came to.
+pub struct Found {
+    /// Where.
+    pub path: EntryPath,
+    /// What, without its content.
+    pub node: Node,
+    /// Its number.
+    pub inode: u64,
+}
+
+impl Walk {
+    /// Starts at a layer directory.
+    pub fn new(top: Dir, selinux: bool) -> Walk {
+        Walk {
+            root: Root::new(top),
+            open: Vec::new(),
+            links: HashMap::new(),
+            selinux,
+            started: false,
+        }
+    }
+
+    /// The next name, parents before children; the first is the directory itself.
+    pub fn next(&mut self) -> Result<Option<Found>> {
+        let path = match self.started {
+            true => match self.next_path()? {
+                Some(path) => path,
+                None => return Ok(None),
+            },
+            false => EntryPath::root(),
+        };
+        self.started = true;
+        let fail = |error| listing(&path, error);
+        let found = self.look(&path).map_err(fail)?;
+        if found.node.kind == NodeKind::Directory {
+            let mode = self.let_in(&path, &found.node).map_err(fail)?;
+            let names = self.root.dir(&path).and_then(Dir::names).map_err(fail)?;
+            let (path, names) = (path, names.into_iter());
+            self.open.push(Listed { path, names, mode });
+        }
+        Ok(Some(found))
+    }
+
+    fn next_path(&mut self) -> Result<Option<EntryPath>> {
+        while let Some(last) = self.open.last_mut() {
+            match last.names.next() {
+                Some(name) => return last.path.join(&name).map(Some),
+                None => self.leave(),
+            }
+        }
+        Ok(None)
+    }
+
+    fn look(&mut self, path: &EntryPath) -> io::Result<Found> {
+        let (parent, name) = place(path);
+        let directory = self.root.dir(&parent)?;
+        let stat = directory.stat(name)?.ok_or(Errno::NOENT)?;
+        let mut xattrs = match directory.xattrs(name) {
+            Err(error) if is_any(&error, &[Errno::OPNOTSUPP]) => Vec::new(),
+            // The owner may not even read what it says of a file of mode 0.
+            Err(error) if is_any(&error, &[Errno::ACCESS]) => Vec::new(),
+            other => other?,
+        };
+        xattrs.retain(|xattr: &Xattr| self.selinux || &*xattr.name != b"security.selinux");
+        let mut node = Node::new(path, &stat, xattrs);
+        if node.kind == NodeKind::Symlink {
+            node.target = Some(path::display(&directory.read_link(name)?).to_string());
+        }
+        if node.kind != NodeKind::Directory && stat.st_nlink > 1 {
+            let first = self.links.entry(stat.st_ino);
+            let first = first.or_insert_with(|| node.path.clone());
+            node.link = (*first != node.path).then(|| first.clone());
+        }
+        Ok(Found {
+            path: path.clone(),
+            node,
+            inode: stat.st_ino,
+        })
+    }
+
+    /// Opens a file that was just found.
+    pub fn open(&mut self, found: &Found) -> Result<File> {
+        let (parent, name) = place(&found.path);
+        let mut open = || {
+            let directory = self.root.dir(&parent)?;
+            let name_only = EntryPath::parse(name)?;
+            match directory.open_file(&name_only) {
+                Err(error) if is_any(&error, &[Errno::ACCESS]) => {
+                    let mode = mode_of(&found.node);
+                    directory.set_mode(name, mode | 0o400)?;
+                    let file = directory.open_file(&name_only);
+                    directory.set_mode(name, mode)?;
+                    file
+                }
+                other => other,
+            }
+        };
+        open().map_err(|error| listing(&found.path, error))
+    }
+
+    /// Without root, an owner may have no right to look into a directory of the image: it is given
+    /// for as long as that takes. Returns the mode to go back to.
+    fn let_in(&mut self, path: &EntryPath, node: &Node) -> io::Result<Option<u32>> {
+        let mode = mode_of(node);
+        if mode & 0o500 == 0o500 || rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let (parent, name) = place(path);
+        self.root.dir(&parent)?.set_mode(name, mode | 0o500)?;
+        Ok(Some(mode))
+    }
+
+    fn leave(&mut self) {
+        let Some(Listed {
+            path,
+            mode: Some(mode),
+            ..
+        }) = self.open.pop()
+        else {
+            return;
+        };
+        let (parent, name) = place(&path);
+        // Nothing can be done about it; the next walk reports the mode.
+        let _ = self
+            .root
+            .dir(&parent)
+            .and_then(|directory| directory.set_mode(name, mode));
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        while !self.open.is_empty() {
+            self.leave();
+        }
+    }
+}
+
+/// The directory that a path is looked up in, and by what name.
+fn place(path: &EntryPath) -> (EntryPath, &[u8]) {
+    path.split().unwrap_or((EntryPath::root(), b"."))
+}
+
+fn mode_of(node: &Node) -> u32 {
+    u32::from_str_radix(&node.mode, 8).expect("it was made of a number")
+}
+
+fn is_any(error: &io::Error, errnos: &[Errno]) -> bool {
+    let is = |errno: &Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    errnos.iter().any(is)
+}
+
+fn listing(path: &EntryPath, error: io::Error) -> Error {
+    Error::system("listing it", error).at_entry(path)
+}

@@ -1,0 +1,53 @@
+//! Reading a file: all of it, or its data without the holes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+const BUFFER: usize = 256 * 1024;
+
+/// Takes data, with its offset; its error ends the reading.
+pub type Take<'a> = &'a mut dyn FnMut(u64, &[u8]) -> io::Result<()>;
+
+/// Reads a file from its first byte to its last, without its holes, which may be of any size.
+pub fn read_data(file: &File, take: Take<'_>) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut offset = 0;
+    loop {
+        let end = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+            Ok(data) => {
+                offset = data;
+                rustix::fs::seek(file, SeekFrom::Hole(data))?
+            }
+            // There is no data behind this.
+            Err(Errno::NXIO) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        while offset < end {
+            let most = usize::try_from(end - offset).map_or(BUFFER, |n| n.min(BUFFER));
+            let count = file.read_at(&mut buffer[..most], offset)?;
+            if count == 0 {
+                return Ok(());
+            }
+            take(offset, &buffer[..count])?;
+            offset += count as u64;
+        }
+    }
+}
+
+/// Reads a file from its first byte to its last.
+pub fn read_all(file: &File, take: Take<'_>) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut offset = 0;
+    loop {
+        let count = file.read_at(&mut buffer, offset)?;
+        if count == 0 {
+            return Ok(());
+        }
+        take(offset, &buffer[..count])?;
+        offset += count as u64;
+    }
+}
