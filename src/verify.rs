@@ -89,7 +89,7 @@ fn compare(stored: &StoredLayer, mut listing: Reader, quick: bool) -> Result<Vec
         .directory
         .open_beneath(&EntryPath::root())
         .map_err(|error| Error::system("opening the layer's directory", error))?;
-    let mut walk = Walk::new(directory, stored.record.options.selinux);
+    let mut walk = Walk::of_disk(directory, stored.record.options.selinux);
     let damaged = |error: io::Error| Ok(vec![Change::of_layer(format!("tree.zst: {error}"))]);
     let mut changes = Vec::new();
     let unreadable = |mut changes: Vec<Change>, error: &Error| {
@@ -144,7 +144,7 @@ fn compare(stored: &StoredLayer, mut listing: Reader, quick: bool) -> Result<Vec
     Ok(changes)
 }
 
-fn differences(was: &Node, is: &Found, walk: &mut Walk, quick: bool) -> Vec<String> {
+fn differences(was: &Node, is: &Found, walk: &mut Walk<'_>, quick: bool) -> Vec<String> {
     let now = &is.node;
     if was.kind != now.kind {
         return vec![format!("is {}, was {}", now.kind, was.kind)];
