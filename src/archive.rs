@@ -23,10 +23,10 @@ use crate::limits::Limits;
 use crate::meta::{Device, Meta};
 use crate::path::{self, EntryPath};
 
+pub use data::Data;
 use extensions::Extensions;
 use fields::{device, hard_link_target, header_name, meta, symlink_target, unsigned, until_nul};
 use pax::Pax;
-pub use data::Data;
 pub use sparse::Extent;
 
 const BLOCK: usize = 512;

@@ -6,13 +6,58 @@
 
 use std::io::{self, Read};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many bytes a chunk has, but for the last one: little enough to stay in a core's cache.
 pub const CHUNK: usize = 256 * 1024;
 
 /// Some bytes that are shared, and no longer written to.
-pub type Chunk = Arc<Vec<u8>>;
+pub type Chunk = Arc<Buffer>;
+
+/// The bytes of a [`Chunk`]. Whoever needs them last gives their room back.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    pool: Pool,
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.pool.put(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// Room for chunks, used again and again: fresh memory costs more than what is read into it.
+#[derive(Clone, Debug, Default)]
+pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Pool {
+    /// The next chunk of a reader, or `None` at its end.
+    pub fn next<R: Read>(&self, filler: &mut Filler<R>) -> io::Result<Option<Chunk>> {
+        let mut bytes = self.free().pop().unwrap_or_default();
+        filler.fill(&mut bytes)?;
+        let pool = self.clone();
+        Ok((!bytes.is_empty()).then(|| Arc::new(Buffer { bytes, pool })))
+    }
+
+    fn put(&self, bytes: Vec<u8>) {
+        if bytes.capacity() >= CHUNK {
+            self.free().push(bytes);
+        }
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A part of a chunk.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +95,8 @@ impl Piece {
     }
 }
 
-/// Gives the next chunk, which is not empty, or `None` at the end. It gets the one before back.
-pub type NextChunk<'a> = Box<dyn FnMut(Chunk) -> io::Result<Option<Chunk>> + 'a>;
+/// Gives the next chunk, which is not empty, or `None` at the end.
+pub type NextChunk<'a> = Box<dyn FnMut() -> io::Result<Option<Chunk>> + 'a>;
 
 /// Reads bytes that come in chunks.
 pub struct Chunks<'a> {
@@ -68,13 +113,8 @@ impl<'a> Chunks<'a> {
 
     /// Reads what a reader gives, on the thread that wants it.
     pub fn of_reader(reader: impl Read + 'a) -> Chunks<'a> {
-        let mut filler = Filler::new(reader);
-        Chunks::new(Box::new(move |before| {
-            // Nobody else has it any more, unless a file that is being written needs it.
-            let mut bytes = Arc::try_unwrap(before).unwrap_or_default();
-            filler.fill(&mut bytes)?;
-            Ok((!bytes.is_empty()).then(|| Arc::new(bytes)))
-        }))
+        let (pool, mut filler) = (Pool::default(), Filler::new(reader));
+        Chunks::new(Box::new(move || pool.next(&mut filler)))
     }
 
     /// The next bytes, at most so many; none at the end.
@@ -92,8 +132,9 @@ impl<'a> Chunks<'a> {
     /// The bytes that come next, at least one but at the end.
     fn look(&mut self) -> io::Result<&[u8]> {
         if self.left.is_empty() {
-            let before = std::mem::take(&mut self.left);
-            if let Some(chunk) = (self.next)(before.chunk)? {
+            // Its room may serve for what comes next.
+            self.left = Piece::default();
+            if let Some(chunk) = (self.next)()? {
                 self.left = Piece::of_all(chunk);
             }
         }
@@ -142,11 +183,6 @@ impl<R: Read> Filler<R> {
             Some(error) => Err(error),
             None => Ok(()),
         }
-    }
-
-    /// The reader itself, wherever it stands.
-    pub fn into_inner(self) -> R {
-        self.reader
     }
 
     /// The reader, to ask it something.

@@ -163,57 +163,39 @@ pub struct Measured {
     pub uncompressed: u64,
 }
 
-/// The uncompressed bytes of one layer, hashed before and after decompression.
-pub struct LayerReader<R: Read> {
-    decoder: Decoder<HashingReader<R>>,
-    /// `None` where the blob is its own diff: one digest serves for both.
-    diff: Option<Hasher>,
+/// A layer with its compression undone, within limits.
+pub struct Opened<R: Read> {
+    decoder: Decoder<Counted<R>>,
     uncompressed: u64,
-    expected: Expected,
     limits: Limits,
 }
 
-impl<R: Read> LayerReader<R> {
-    /// Opens a blob. Nothing is verified until [`finish`](LayerReader::finish).
-    pub fn open(blob: R, expected: Expected) -> Result<LayerReader<R>> {
-        LayerReader::with_limits(blob, expected, Limits::default())
-    }
-
-    /// The same, with limits of the caller's own.
-    pub fn with_limits(blob: R, expected: Expected, limits: Limits) -> Result<LayerReader<R>> {
-        let of =
-            |digest: &Option<Digest>| digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
-        let (blob_algorithm, diff_algorithm) = (of(&expected.blob), of(&expected.diff_id));
-        let hashing = HashingReader::new(blob, blob_algorithm);
-        let decoder = Decoder::with_limits(hashing, &limits)?;
-        let same = decoder.is_plain() && blob_algorithm == diff_algorithm;
-        Ok(LayerReader {
-            decoder,
-            diff: (!same).then(|| Hasher::new(diff_algorithm)),
+impl<R: Read> Opened<R> {
+    /// Opens a blob. Errors: those of [`Decoder::open`].
+    pub fn new(blob: R, limits: Limits) -> Result<Opened<R>> {
+        Ok(Opened {
+            decoder: Decoder::with_limits(Counted { blob, count: 0 }, &limits)?,
             uncompressed: 0,
-            expected,
             limits,
         })
     }
 
-    /// Reads what is left, to the blob's last byte, and compares. Errors: a digest or size that
-    /// differs ([`Kind::Mismatch`](crate::Kind::Mismatch)), damage in the rest.
-    pub fn finish(mut self) -> Result<Measured> {
-        io::copy(&mut self, &mut io::sink())
-            .map_err(|error| Error::reading("reading the blob to its end", error))?;
-        let (blob, size) = self.decoder.get_ref().result();
-        let measured = Measured {
-            diff_id: self.diff.map_or_else(|| blob.clone(), Hasher::finish),
-            blob,
-            size,
-            uncompressed: self.uncompressed,
-        };
-        self.expected.compare(&measured)?;
-        Ok(measured)
+    /// Whether the bytes come through as they are.
+    pub fn is_plain(&self) -> bool {
+        self.decoder.is_plain()
+    }
+
+    /// How many bytes came out so far.
+    pub fn uncompressed(&self) -> u64 {
+        self.uncompressed
+    }
+
+    fn blob(&self) -> &R {
+        &self.decoder.get_ref().blob
     }
 }
 
-impl<R: Read> Read for LayerReader<R> {
+impl<R: Read> Read for Opened<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.decoder.read(buffer).map_err(|error| {
             let denied = WINDOW_DENIED
@@ -224,18 +206,90 @@ impl<R: Read> Read for LayerReader<R> {
                 false => error,
             }
         })?;
-        if let Some(diff) = &mut self.diff {
-            diff.update(&buffer[..count]);
-        }
         self.uncompressed += count as u64;
-        let blob = self.decoder.get_ref().count();
+        let blob = self.decoder.get_ref().count;
         self.limits.check_bytes(self.uncompressed, blob)?;
         Ok(count)
     }
 }
 
+/// A blob, and how much of it was read.
+struct Counted<R> {
+    blob: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.blob.read(buffer)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+/// The uncompressed bytes of one layer, hashed before and after decompression.
+pub struct LayerReader<R: Read> {
+    opened: Opened<HashingReader<R>>,
+    /// `None` where the blob is its own diff: one digest serves for both.
+    diff: Option<Hasher>,
+    expected: Expected,
+}
+
+impl<R: Read> LayerReader<R> {
+    /// Opens a blob. Nothing is verified until [`finish`](LayerReader::finish).
+    pub fn open(blob: R, expected: Expected) -> Result<LayerReader<R>> {
+        LayerReader::with_limits(blob, expected, Limits::default())
+    }
+
+    /// The same, with limits of the caller's own.
+    pub fn with_limits(blob: R, expected: Expected, limits: Limits) -> Result<LayerReader<R>> {
+        let (blob_algorithm, diff_algorithm) = expected.algorithms();
+        let opened = Opened::new(HashingReader::new(blob, blob_algorithm), limits)?;
+        let same = opened.is_plain() && blob_algorithm == diff_algorithm;
+        Ok(LayerReader {
+            opened,
+            diff: (!same).then(|| Hasher::new(diff_algorithm)),
+            expected,
+        })
+    }
+
+    /// Reads what is left, to the blob's last byte, and compares. Errors: a digest or size that
+    /// differs ([`Kind::Mismatch`](crate::Kind::Mismatch)), damage in the rest.
+    pub fn finish(mut self) -> Result<Measured> {
+        io::copy(&mut self, &mut io::sink())
+            .map_err(|error| Error::reading("reading the blob to its end", error))?;
+        let (blob, size) = self.opened.blob().result();
+        let measured = Measured {
+            diff_id: self.diff.map_or_else(|| blob.clone(), Hasher::finish),
+            blob,
+            size,
+            uncompressed: self.opened.uncompressed(),
+        };
+        self.expected.compare(&measured)?;
+        Ok(measured)
+    }
+}
+
+impl<R: Read> Read for LayerReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.opened.read(buffer)?;
+        if let Some(diff) = &mut self.diff {
+            diff.update(&buffer[..count]);
+        }
+        Ok(count)
+    }
+}
+
 impl Expected {
-    fn compare(&self, measured: &Measured) -> Result<()> {
+    /// Of the blob's digest, and of the diff ID.
+    pub fn algorithms(&self) -> (Algorithm, Algorithm) {
+        let of =
+            |digest: &Option<Digest>| digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        (of(&self.blob), of(&self.diff_id))
+    }
+
+    /// Errors: something is not as expected ([`Kind::Mismatch`](crate::Kind::Mismatch)).
+    pub fn compare(&self, measured: &Measured) -> Result<()> {
         let differs = |what: &str, is: &dyn ToString, promised: &dyn ToString| {
             let (is, promised) = (is.to_string(), promised.to_string());
             Err(

@@ -6,6 +6,7 @@
 //! directory. Both are called by the command line; neither knows tar or overlayfs.
 
 mod single;
+mod stages;
 mod watch;
 mod work;
 mod workers;

@@ -20,8 +20,8 @@ use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::EntryPath;
 use crate::root::{Dir, Root};
 use crate::unpack::{
-    Created, DirId, Fresh, Inode, Kind, NewInode, Options, Pending, Report, Tree, Warning,
-    apply, system,
+    Created, DirId, Fresh, Inode, Kind, NewInode, Options, Pending, Report, Tree, Warning, apply,
+    system,
 };
 
 /// Finishes the layer in `directory`, and says what was done to it altogether, and what it holds.
@@ -68,10 +68,16 @@ impl Settler<'_> {
         for path in below.made() {
             self.imply(path)?;
         }
+        // Whiteouts come directory by directory.
+        let mut last = None;
         for (path, _) in below.deleted() {
-            if below.may_show(path)? && self.tree.find(path).is_none() {
-                let parent = path.parent().expect("a whiteout has a name");
+            let parent = path.parent().expect("a whiteout has a name");
+            if last.as_ref() != Some(&parent)
+                && below.may_show(path)?
+                && self.tree.find(path).is_none()
+            {
                 self.imply(&parent)?;
+                last = Some(parent);
             }
         }
         for (path, _) in below.emptied() {
@@ -86,17 +92,18 @@ impl Settler<'_> {
     /// hides that place anyway (rules W4, W5).
     fn imply(&mut self, path: &EntryPath) -> Result<()> {
         let mut missing = Vec::new();
-        for above in std::iter::once(path.clone()).chain(path.ancestors()) {
-            let found = self.tree.find(&above);
-            let is_here = self.tree.has_directory(&above);
+        let places = std::iter::once(path.clone()).chain(path.ancestors());
+        for (above, found) in places.zip(self.tree.along(path).into_iter().rev()) {
+            let directory = found.and_then(|inode| self.tree.as_directory(inode));
+            let is_in_replaced = |id| self.tree.directory(id).is_in_replaced;
             let hides = self.below.is_deleted(&above)
                 || (above != *path && self.below.emptied_at(&above).is_some())
-                || (is_here && self.tree.hides_below(&above))
-                || (!is_here && found.is_some());
+                || directory.is_some_and(is_in_replaced)
+                || (directory.is_none() && found.is_some());
             if hides {
                 return Ok(());
             }
-            if !is_here {
+            if directory.is_none() {
                 missing.push(above);
             }
         }

@@ -223,7 +223,10 @@ impl Unpacker<'_> {
         meta: Option<Box<Meta>>,
     ) -> Result<DirId> {
         let replaces = self.create(parent, &place, |dir, name| dir.make_dir(name))?;
-        Ok(self.pending.tree.add_directory(parent, place, meta, replaces))
+        Ok(self
+            .pending
+            .tree
+            .add_directory(parent, place, meta, replaces))
     }
 
     fn device(
@@ -289,7 +292,11 @@ impl Unpacker<'_> {
 
     /// Gives a file of this layer another name.
     fn link(&mut self, source: &EntryPath, parent: DirId, place: &EntryPath) -> Result<()> {
-        let inode = self.pending.tree.find(source).expect("it was found or copied");
+        let inode = self
+            .pending
+            .tree
+            .find(source)
+            .expect("it was found or copied");
         self.crew.wait_for(inode, &mut self.pending)?;
         let directory = source.parent().expect("a file is not the root");
         let directory = self

@@ -76,7 +76,10 @@ impl<'a> Walk<'a> {
                 Some(next) => next,
                 None => return Ok(None),
             },
-            false => (EntryPath::root(), self.tree.map(|tree| tree.inode_of(Tree::ROOT))),
+            false => (
+                EntryPath::root(),
+                self.tree.map(|tree| tree.inode_of(Tree::ROOT)),
+            ),
         };
         self.started = true;
         let fail = |error| listing(&path, error);
@@ -109,7 +112,9 @@ impl<'a> Walk<'a> {
             && let Kind::Directory(directory) = tree.inode(inode).kind
         {
             let children = tree.children(directory);
-            return Ok(children.map(|(name, inode)| (name.into(), Some(inode))).collect());
+            return Ok(children
+                .map(|(name, inode)| (name.into(), Some(inode)))
+                .collect());
         }
         let names = self.root.dir(path)?.names()?;
         Ok(names.into_iter().map(|name| (name, None)).collect())

@@ -19,8 +19,12 @@ use crate::settle::settle;
 use crate::store::{Record, StagedLayer, Sync};
 use crate::unpack::{Options, Pending, Report, Tree, unpack};
 
+use super::stages::staged;
 use super::watch::{LowestFailure, Watch};
 use super::workers::{self, Arrival};
+
+/// Bytes of a blob that is read on one thread.
+const SMALL: u64 = 128 * 1024;
 
 /// The layers that are missing, and what is needed to make them.
 #[derive(Clone, Copy)]
@@ -189,17 +193,17 @@ impl Source<'_> {
             // The second pass was counted in the first.
             Some(_) => self.watch.uncounted(blob),
         };
-        let mut layer = LayerReader::with_limits(blob, self.expected.clone(), self.limits)?;
-        let pending = unpack(
-            Chunks::of_reader(self.watch.uncounted(&mut layer)),
-            directory,
-            options,
-            &self.limits,
-            below,
-            self.threads,
-        )?;
-        let measured = layer.finish()?;
-        Ok((pending, measured))
+        let unpack = |chunks: Chunks<'_>| {
+            let (limits, threads) = (&self.limits, self.threads);
+            unpack(chunks, directory, options, limits, below, threads)
+        };
+        // Threads cost more than they bring where there is little to do.
+        if self.threads == NonZero::<usize>::MIN || self.blob.len() < SMALL {
+            let mut layer = LayerReader::with_limits(blob, self.expected.clone(), self.limits)?;
+            let pending = unpack(Chunks::of_reader(self.watch.uncounted(&mut layer)))?;
+            return Ok((pending, layer.finish()?));
+        }
+        staged(blob, self.expected, self.limits, self.watch, unpack)
     }
 }
 

@@ -69,7 +69,9 @@ impl Unpacker<'_> {
             FileType::BlockDevice => Kind::BlockDevice(device),
             _ => return Err(Error::refused("a hard link to a socket of a lower layer")),
         };
-        self.create(parent, path, |dir, name| dir.make_node(name, file_type, device))?;
+        self.create(parent, path, |dir, name| {
+            dir.make_node(name, file_type, device)
+        })?;
         self.finish(parent, path, kind, meta)
     }
 

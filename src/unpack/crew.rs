@@ -192,7 +192,8 @@ impl<'a> Crew<'a> {
         }
         let load = |index: &usize| self.hands[*index].load.load(Ordering::Relaxed);
         let all = 0..self.hands.len();
-        all.min_by_key(load).expect("there are hands if it is not its own")
+        all.min_by_key(load)
+            .expect("there are hands if it is not its own")
     }
 
     fn take(&mut self, index: usize, outcome: Outcome, tree: &mut Tree) {

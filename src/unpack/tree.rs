@@ -24,7 +24,7 @@ pub struct Tree {
     inodes: Vec<Inode>,
     names: Names,
     /// The directory that was found last: neighbours are asked for one after another.
-    last: RefCell<(EntryPath, DirId)>,
+    last: RefCell<(Box<[u8]>, DirId)>,
 }
 
 /// A directory of a [`Tree`].
@@ -42,7 +42,7 @@ pub struct Directory {
     /// what is below.
     pub replaces: bool,
     /// So did it, or a directory above it.
-    is_in_replaced: bool,
+    pub is_in_replaced: bool,
     inode: InodeId,
     is_removed: bool,
 }
@@ -54,7 +54,7 @@ impl Tree {
             directories: Vec::new(),
             inodes: Vec::new(),
             names: Names::default(),
-            last: RefCell::new((EntryPath::root(), Tree::ROOT)),
+            last: RefCell::new((Box::default(), Tree::ROOT)),
         };
         tree.new_directory(EntryPath::root(), None, false, false);
         tree
@@ -67,21 +67,44 @@ impl Tree {
     pub fn find(&self, path: &EntryPath) -> Option<InodeId> {
         match path.is_root() {
             true => Some(self.inode_of(Tree::ROOT)),
-            false => self.child(self.parent_of(path)?, path.name()),
+            false => self.child(self.directory_at(path.parent_bytes())?, path.name()),
         }
     }
 
-    /// The directory above a path.
-    fn parent_of(&self, path: &EntryPath) -> Option<DirId> {
-        let parent = path.parent_bytes();
+    /// The directory at a path.
+    pub fn find_directory(&self, path: &EntryPath) -> Option<DirId> {
+        self.directory_at(path.as_bytes())
+    }
+
+    /// What is at the root and at each component of a path down to itself.
+    pub fn along(&self, path: &EntryPath) -> Vec<Option<InodeId>> {
+        let mut all = vec![Some(self.inode_of(Tree::ROOT))];
+        let mut at = Some(Tree::ROOT);
+        for name in path.components() {
+            let inode = at.and_then(|directory| self.child(directory, name));
+            at = inode.and_then(|inode| self.as_directory(inode));
+            all.push(inode);
+        }
+        all
+    }
+
+    /// The directory that an inode is.
+    pub fn as_directory(&self, inode: InodeId) -> Option<DirId> {
+        match self.inode(inode).kind {
+            Kind::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    fn directory_at(&self, path: &[u8]) -> Option<DirId> {
         let mut last = self.last.borrow_mut();
-        if last.0.as_bytes() != parent {
-            let parent = path.parent().unwrap_or_default();
+        if &*last.0 != path {
             let mut at = Tree::ROOT;
-            for name in parent.components() {
+            let names = path.split(|&byte| byte == b'/');
+            for name in names.filter(|name| !name.is_empty()) {
                 at = self.child_directory(at, name)?;
             }
-            *last = (parent, at);
+            *last = (path.into(), at);
         }
         Some(last.1)
     }
@@ -96,14 +119,6 @@ impl Tree {
     /// What a directory has by a name.
     pub fn child(&self, directory: DirId, name: &[u8]) -> Option<InodeId> {
         self.names.find(directory, name)
-    }
-
-    /// The directory at a path.
-    pub fn find_directory(&self, path: &EntryPath) -> Option<DirId> {
-        match self.inode(self.find(path)?).kind {
-            Kind::Directory(directory) => Some(directory),
-            _ => None,
-        }
     }
 
     /// Whether this path is a directory of the layer.
@@ -199,7 +214,7 @@ impl Tree {
 
     /// Forgets a name, and all below it.
     pub fn remove(&mut self, parent: DirId, name: &[u8]) {
-        self.last = RefCell::new((EntryPath::root(), Tree::ROOT));
+        self.last = RefCell::new((Box::default(), Tree::ROOT));
         let mut todo: Vec<InodeId> = self.names.remove(parent, name).into_iter().collect();
         while let Some(inode) = todo.pop() {
             if let Kind::Directory(directory) = self.inode(inode).kind {
@@ -213,7 +228,7 @@ impl Tree {
     /// below have there.
     pub fn hides_below(&self, path: &EntryPath) -> bool {
         let mut nearest = Tree::ROOT;
-        match self.parent_of(path) {
+        match self.directory_at(path.parent_bytes()) {
             Some(parent) => nearest = self.child_directory(parent, path.name()).unwrap_or(parent),
             None => {
                 for name in path.components() {
