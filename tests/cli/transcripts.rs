@@ -95,6 +95,10 @@ fn help() {
         "stack",
         "mount",
         "umount",
+        "images",
+        "verify",
+        "rm",
+        "prune",
         "completions",
         "man",
     ] {
