@@ -83,9 +83,23 @@ impl Error {
         Error::new(Kind::NotFound, what, None)
     }
 
-    /// A system call failed while `doing`.
+    /// A system call failed while `doing`. Of a lack of room it says what to do about it.
     pub fn system(doing: impl Into<String>, cause: impl Into<io::Error>) -> Error {
-        Error::new(Kind::System, doing, Some(Cause(cause.into())))
+        let cause = cause.into();
+        let hint = match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some("free some space, or use another file system")
+            }
+            io::ErrorKind::FileTooLarge => {
+                Some("a limit on the size of files was reached: `ulimit -f` shows it")
+            }
+            _ => None,
+        };
+        let error = Error::new(Kind::System, doing, Some(Cause(cause)));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 
     /// Something on this machine stands in the way; `what` says what.
@@ -145,6 +159,14 @@ impl Error {
     /// The escaped path of the entry it happened at.
     pub fn entry(&self) -> Option<&str> {
         self.0.entry.as_deref()
+    }
+
+    /// What was being done, and why it failed, without the place: for those who say that themselves.
+    pub fn reason(&self) -> String {
+        match &self.0.cause {
+            Some(cause) => format!("{}: {cause}", self.0.doing),
+            None => self.0.doing.clone(),
+        }
     }
 
     /// What the user can do about it, where that is known.
