@@ -13,13 +13,12 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
 use crate::limits::Limits;
-use crate::progress::{Progress, Silent};
+use crate::progress::{Progress, Silent, waiting};
 use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::unpack::Options;
 
@@ -27,9 +26,6 @@ pub use single::{Parents, unpack_layer};
 
 use watch::LowestFailure;
 use work::Work;
-
-/// How long to wait before looking again whether another process has finished a layer.
-const MOMENT: Duration = Duration::from_millis(20);
 
 /// A layer of an unpacked image.
 #[derive(Clone, Debug)]
@@ -137,7 +133,7 @@ pub fn unpack_image(
     options: &Options,
     run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
-    let hold = store.share(waiting(run.progress, || run.progress.waits_for_store()))?;
+    let hold = store.share(run.progress)?;
     unpack_missing(image, store, options, run, &BTreeSet::new(), &hold)
 }
 
@@ -230,30 +226,13 @@ pub(crate) fn unpack_missing(
         store.sync(run.sync, synced)?;
     }
     let record = ImageRecord {
-        digest: image.digest.to_string(),
+        digest: image.digest.clone(),
         names: image.name.iter().cloned().collect(),
-        layers: chain.iter().map(Digest::to_string).collect(),
+        layers: chain,
+        options: options.clone(),
     };
     store.record_image(record, run.sync)?;
     Ok(unpacked.into_values().collect())
-}
-
-/// Waits for another process, a moment at a time, and tells of it once.
-pub(crate) fn waiting<'a>(
-    progress: &'a dyn Progress,
-    tell: impl Fn() + 'a,
-) -> impl FnMut() -> Result<()> + 'a {
-    let mut told = false;
-    move || {
-        if !std::mem::replace(&mut told, true) {
-            tell();
-        }
-        std::thread::sleep(MOMENT);
-        match progress.is_cancelled() {
-            true => Err(Error::cancelled()),
-            false => Ok(()),
-        }
-    }
 }
 
 fn was_there(stored: StoredLayer) -> Unpacked {

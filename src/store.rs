@@ -31,6 +31,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::digest::Digest;
@@ -44,6 +45,8 @@ pub use links::ShortNames;
 pub use locks::LayerLock;
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
+
+use record::Sealed;
 
 const FS: &str = "fs";
 const EMPTY: [&str; 2] = ["empty/1", "empty/2"];
@@ -176,22 +179,28 @@ impl Store {
         EMPTY.map(|name| self.path.join(name))
     }
 
-    /// The layer of a chain ID, if it is there.
+    /// The layer of a chain ID, if it is there. Errors: it is damaged.
     pub fn layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
+        self.open_layer(chain_id).map_err(|error| {
+            let error = error.in_layer(chain_id.short());
+            error.hint("`lowerdir verify --repair IMAGE` unpacks it again")
+        })
+    }
+
+    fn open_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
         let name = layer_name(chain_id);
-        let looking = |error| Error::system(format!("looking for layer {chain_id}"), error);
+        let opening = |error| Error::system("opening its directory", error);
         let Some(directory) = self
             .directory
             .find_beneath(&EntryPath::parse(name.as_bytes())?)
-            .map_err(looking)?
+            .map_err(opening)?
         else {
             return Ok(None);
         };
-        let record =
-            read_json(&directory, LAYER_JSON).map_err(|error| error.in_layer(chain_id.short()))?;
+        let record = read_json(&directory, LAYER_JSON)?;
         let fs = directory
             .open_beneath(&EntryPath::parse(FS.as_bytes())?)
-            .map_err(looking)?;
+            .map_err(opening)?;
         Ok(Some(StoredLayer {
             path: self.path.join(name).join(FS),
             directory: Arc::new(fs),
@@ -236,25 +245,20 @@ fn layer_name(chain_id: &Digest) -> String {
     format!("layers/{}/{}", chain_id.algorithm().name(), chain_id.hex())
 }
 
-fn read_json<T: DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
+/// Reads a record. Errors: it is not as it was written.
+fn read_json<T: Serialize + DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
     let read = || -> io::Result<T> {
         let file = directory.open_file(&EntryPath::parse(name.as_bytes())?)?;
-        Ok(serde_json::from_reader(io::BufReader::new(file))?)
+        let sealed: Sealed<T> = serde_json::from_reader(io::BufReader::new(file))?;
+        let changed = || io::Error::other("it is not as it was written");
+        sealed.open().ok_or_else(changed)
     };
-    read().map_err(|error| {
-        let error = Error::system(format!("reading {name} in the store"), error);
-        error.hint("`lowerdir verify --repair IMAGE` writes it anew")
-    })
+    read().map_err(|error| Error::system(format!("reading {name}"), error))
 }
 
-fn write_json(
-    directory: &Dir,
-    name: &str,
-    value: &impl serde::Serialize,
-    sync: Sync,
-) -> io::Result<()> {
+fn write_json(directory: &Dir, name: &str, record: &impl Serialize, sync: Sync) -> io::Result<()> {
     let mut file = directory.make_file(name.as_bytes())?;
-    file.write_all(&serde_json::to_vec_pretty(value)?)?;
+    file.write_all(&serde_json::to_vec_pretty(&Sealed::new(record)?)?)?;
     file.write_all(b"\n")?;
     match sync {
         Sync::Fs => file.sync_all(),

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -43,7 +45,11 @@ impl Store {
         let reading = |error| Error::system("reading the short names", error);
         let mut targets = BTreeMap::new();
         for name in links.names().map_err(reading)? {
-            let target = links.read_link(&name).map_err(reading)?;
+            let target = match links.read_link(&name) {
+                // What is no link is not ours.
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => continue,
+                other => other.map_err(reading)?,
+            };
             let target = String::from_utf8_lossy(&target);
             let mut parts = target.rsplit('/').skip(1);
             if let (Some(hex), Some(algorithm)) = (parts.next(), parts.next())

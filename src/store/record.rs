@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::unpack::{Options, Report};
 
 /// `layer.json`: what a layer directory was made from, and how.
@@ -31,9 +32,33 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
     /// Of its manifest, or of its config where there was none.
-    pub digest: String,
+    pub digest: Digest,
     /// The names it came with, sorted.
     pub names: Vec<String>,
     /// The chain IDs of its layers, the lowest first.
-    pub layers: Vec<String>,
+    pub layers: Vec<Digest>,
+    /// How they were translated.
+    pub options: Options,
+}
+
+/// A record as it is written: with the SHA-256 of itself, so that a damaged one is known as one.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Sealed<T> {
+    #[serde(flatten)]
+    record: T,
+    /// Of the record as compact JSON.
+    seal: Digest,
+}
+
+impl<T: Serialize> Sealed<T> {
+    pub fn new(record: T) -> serde_json::Result<Sealed<T>> {
+        let seal = Digest::of(&serde_json::to_vec(&record)?);
+        Ok(Sealed { record, seal })
+    }
+
+    /// The record; `None` if it is not what was sealed.
+    pub fn open(self) -> Option<T> {
+        let whole = Sealed::new(&self.record).ok()?;
+        (whole.seal == self.seal).then_some(self.record)
+    }
 }
