@@ -130,11 +130,11 @@ impl Verify {
             platform,
             blobs,
         };
-        image.open().map(Some).or_else(|error| {
+        image.open().map(Some).map_err(|error| {
             let known = error.downcast_ref::<Error>();
             match known.and_then(Error::raw_os_error) == Some(ENOENT) {
-                true => Err(self.nothing_there().into()),
-                false => Err(error),
+                true => self.nothing_there().into(),
+                false => error,
             }
         })
     }

@@ -22,7 +22,7 @@ pub fn write(directory: Dir, contents: &Contents, selinux: bool, file: File) -> 
     let mut lines = BufWriter::new(compressed);
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut walk = Walk::new(directory, selinux);
-    while let Some(mut found) = walk.next()? {
+    while let Some(mut found) = walk.next_name()? {
         if found.node.holds_data() {
             found.node.content = contents.of(found.inode);
             if found.node.content.is_none() {
@@ -58,7 +58,7 @@ impl Reader {
     }
 
     /// The next name. Errors: the file is damaged.
-    pub fn next(&mut self) -> io::Result<Option<(EntryPath, Node)>> {
+    pub fn next_node(&mut self) -> io::Result<Option<(EntryPath, Node)>> {
         self.line.clear();
         if self.lines.read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);

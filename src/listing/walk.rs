@@ -56,7 +56,7 @@ impl Walk {
     }
 
     /// The next name, parents before children; the first is the directory itself.
-    pub fn next(&mut self) -> Result<Option<Found>> {
+    pub fn next_name(&mut self) -> Result<Option<Found>> {
         let path = match self.started {
             true => match self.next_path()? {
                 Some(path) => path,

@@ -49,7 +49,7 @@ pub fn compare(
             return Ok(vec![Change::unreadable(&error)]);
         }
     };
-    let (mut listed, mut found) = (listing.next()?, walk.next());
+    let (mut listed, mut found) = (listing.next_node()?, walk.next_name());
     loop {
         if how.progress.is_cancelled() {
             return Err(Stop::Cancelled);
@@ -82,10 +82,10 @@ pub fn compare(
             _ => {}
         }
         if order != Ordering::Less {
-            found = walk.next();
+            found = walk.next_name();
         }
         if order != Ordering::Greater {
-            listed = listing.next()?;
+            listed = listing.next_node()?;
         }
     }
     if listing.digest().to_string() != stored.record.tree {
