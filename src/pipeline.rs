@@ -154,7 +154,9 @@ pub(crate) fn unpack_missing(
     for (index, layer) in image.layers.iter().enumerate() {
         let find = || match damaged.contains(&index) {
             true => Ok(None),
-            false => store.layer(&chain[index]),
+            false => store
+                .layer(&chain[index])
+                .map_err(|error| error.in_layer(layer.label())),
         };
         let found = match find()? {
             Some(stored) => Some(stored),

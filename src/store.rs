@@ -25,13 +25,12 @@ mod record;
 mod staging;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::digest::Digest;
@@ -181,10 +180,9 @@ impl Store {
 
     /// The layer of a chain ID, if it is there. Errors: it is damaged.
     pub fn layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
-        self.open_layer(chain_id).map_err(|error| {
-            let error = error.in_layer(chain_id.short());
-            error.hint("`lowerdir verify --repair IMAGE` unpacks it again")
-        })
+        let repair = "`lowerdir verify --repair IMAGE` unpacks it again";
+        self.open_layer(chain_id)
+            .map_err(|error| error.hint(repair))
     }
 
     fn open_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
@@ -246,17 +244,22 @@ fn layer_name(chain_id: &Digest) -> String {
 }
 
 /// Reads a record. Errors: it is not as it was written.
-fn read_json<T: Serialize + DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
+fn read_json<T: DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
     let read = || -> io::Result<T> {
-        let file = directory.open_file(&EntryPath::parse(name.as_bytes())?)?;
-        let sealed: Sealed<T> = serde_json::from_reader(io::BufReader::new(file))?;
-        let changed = || io::Error::other("it is not as it was written");
-        sealed.open().ok_or_else(changed)
+        let mut file = directory.open_file(&EntryPath::parse(name.as_bytes())?)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(record::unsealed(&text)?)
     };
     read().map_err(|error| Error::system(format!("reading {name}"), error))
 }
 
-fn write_json(directory: &Dir, name: &str, record: &impl Serialize, sync: Sync) -> io::Result<()> {
+fn write_json(
+    directory: &Dir,
+    name: &str,
+    record: &impl serde::Serialize,
+    sync: Sync,
+) -> io::Result<()> {
     let mut file = directory.make_file(name.as_bytes())?;
     file.write_all(&serde_json::to_vec_pretty(&Sealed::new(record)?)?)?;
     file.write_all(b"\n")?;

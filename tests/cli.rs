@@ -27,6 +27,8 @@ mod json;
 mod limits;
 #[path = "cli/print.rs"]
 mod print;
+#[path = "cli/remove.rs"]
+mod remove;
 #[path = "cli/sharing.rs"]
 mod sharing;
 #[path = "cli/stack.rs"]
@@ -43,3 +45,5 @@ mod transcripts;
 mod unpack_layer;
 #[path = "cli/verification.rs"]
 mod verification;
+#[path = "cli/verify.rs"]
+mod verify;

@@ -74,7 +74,7 @@ fn done(label: &str, report: &Report) -> String {
 /// `layer 2 (sha256:ab12…): 1 change`
 fn compared(label: &str, changes: usize) -> String {
     match changes {
-        0 => format!("layer {label}: as it was"),
+        0 => format!("layer {label}: unchanged"),
         _ => format!(
             "layer {label}: {}",
             summary::count(changes as u64, "change", "changes")

@@ -94,15 +94,15 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     let text = match damaged {
         0 if records == 0 => {
             let quick = match verb.quick {
-                true => ", but for what files hold",
+                true => ", as far as --quick looks",
                 false => "",
             };
-            let note = format!("{total}: as they were unpacked{quick}");
+            let note = format!("{total}: nothing was changed{quick}");
             global.console.note(&note);
             return Ok(());
         }
         0 => "the record of an image is damaged".into(),
-        _ => format!("{damaged} of {total} are not as they were unpacked"),
+        _ => format!("{damaged} of {total} changed"),
     };
     match image.filter(|_| verb.repair) {
         Some(image) => {

@@ -1,6 +1,8 @@
 //! What the store remembers of a layer and of an image. The command line's `--json` shows it.
 
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::unpack::{Options, Report};
@@ -41,24 +43,34 @@ pub struct ImageRecord {
     pub options: Options,
 }
 
-/// A record as it is written: with the SHA-256 of itself, so that a damaged one is known as one.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Sealed<T> {
+/// A record as it is written: with a digest of itself, so that a damaged one is known as one.
+#[derive(Serialize)]
+pub(super) struct Sealed<'a, T> {
     #[serde(flatten)]
-    record: T,
-    /// Of the record as compact JSON.
+    record: &'a T,
+    /// The SHA-256 of the other members, as compact JSON, sorted by name.
     seal: Digest,
 }
 
-impl<T: Serialize> Sealed<T> {
-    pub fn new(record: T) -> serde_json::Result<Sealed<T>> {
-        let seal = Digest::of(&serde_json::to_vec(&record)?);
+impl<'a, T: Serialize> Sealed<'a, T> {
+    pub fn new(record: &'a T) -> serde_json::Result<Sealed<'a, T>> {
+        let seal = seal(&serde_json::to_value(record)?)?;
         Ok(Sealed { record, seal })
     }
+}
 
-    /// The record; `None` if it is not what was sealed.
-    pub fn open(self) -> Option<T> {
-        let whole = Sealed::new(&self.record).ok()?;
-        (whole.seal == self.seal).then_some(self.record)
+/// Reads a sealed record. Errors: it is not as it was written.
+pub(super) fn unsealed<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    let mut value: Value = serde_json::from_slice(text)?;
+    let found = value
+        .as_object_mut()
+        .and_then(|members| members.remove("seal"));
+    match found == Some(seal(&value)?.to_string().into()) {
+        true => serde_json::from_value(value),
+        false => Err(serde_json::Error::custom("it is not as it was written")),
     }
+}
+
+fn seal(record: &Value) -> serde_json::Result<Digest> {
+    Ok(Digest::of(&serde_json::to_vec(record)?))
 }

@@ -47,11 +47,16 @@ fn attributes(was: &Node, now: &Node) -> Vec<String> {
     for (name, is, was) in [
         ("target", &now.target, &was.target),
         ("device", &now.device, &was.device),
-        ("hard link to", &now.link, &was.link),
     ] {
-        let text = |value: &'_ Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
         compare(name, &text(is), &text(was));
     }
+    what.extend(match (&was.link, &now.link) {
+        (Some(was), None) => Some(format!("is no hard link to {was} any more")),
+        (None, Some(is)) => Some(format!("became a hard link to {is}")),
+        (Some(was), Some(is)) if was != is => Some(format!("is a hard link to {is}, was to {was}")),
+        _ => None,
+    });
     what
 }
 
