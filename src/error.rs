@@ -83,23 +83,9 @@ impl Error {
         Error::new(Kind::NotFound, what, None)
     }
 
-    /// A system call failed while `doing`. Of a lack of room it says what to do about it.
+    /// A system call failed while `doing`.
     pub fn system(doing: impl Into<String>, cause: impl Into<io::Error>) -> Error {
-        let cause = cause.into();
-        let hint = match cause.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some("free some space, or use another file system")
-            }
-            io::ErrorKind::FileTooLarge => {
-                Some("a limit on the size of files was reached: `ulimit -f` shows it")
-            }
-            _ => None,
-        };
-        let error = Error::new(Kind::System, doing, Some(Cause(cause)));
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        Error::new(Kind::System, doing, Some(Cause(cause.into())))
     }
 
     /// Something on this machine stands in the way; `what` says what.
@@ -169,9 +155,19 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where that is known.
+    /// What the user can do about it, where that is known. What a lack of room takes is the same
+    /// wherever it shows.
     pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        let hint = self.0.hint.as_deref();
+        match self.0.cause.as_ref().map(|cause| cause.0.kind()) {
+            Some(io::ErrorKind::FileTooLarge) => {
+                Some("a limit on the size of files was reached: `ulimit -f` shows it")
+            }
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                hint.or(Some("free some space, or use another file system"))
+            }
+            _ => hint,
+        }
     }
 
     /// The number of the system's error, where one is the cause.

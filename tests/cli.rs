@@ -17,6 +17,8 @@ mod choice;
 mod errors;
 #[path = "cli/exit_status.rs"]
 mod exit_status;
+#[path = "cli/file_limit.rs"]
+mod file_limit;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/incomplete.rs"]

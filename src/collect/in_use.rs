@@ -1,11 +1,11 @@
 //! `InUse`: the layers that overlay mounts are made of, or that are mounted themselves, in every
 //! mount namespace that a process of this system is in.
 //!
-//! A mount shows its layers as it was told them: by any path that leads to the store, by a short
-//! name, or by a descriptor that only the process had which mounted it. A chain ID in a path is
-//! proof enough, be it that of the same layer in another store; what cannot be told counts as in
-//! use. What cannot be seen from here: namespaces that no process is in, mounts that were detached
-//! while they were in use, and processes outside our own PID namespace.
+//! A mount shows its layers as it was told them: by any path that leads to the store, or by a short
+//! name. A chain ID in a path is proof enough, be it that of the same layer in another store. What
+//! cannot be seen from here: layers that somebody else named by nothing but a descriptor,
+//! namespaces that no process is in, mounts that were detached while they were in use, and
+//! processes outside our own PID namespace.
 //!
 //! Source: `proc_pid_mountinfo(5)`; the kernel's `fs/overlayfs/params.c` for what a mount shows.
 
@@ -18,13 +18,9 @@ use crate::error::{Error, Result};
 use crate::path;
 use crate::store::Store;
 
-/// What the overlay mounts of this system need.
+/// The layers that the mounts of this system need, each with one of them.
 #[derive(Debug)]
-pub struct InUse {
-    layers: BTreeMap<Digest, String>,
-    /// A mount whose layers cannot be told.
-    unknown: Option<String>,
-}
+pub struct InUse(BTreeMap<Digest, String>);
 
 impl InUse {
     /// Looks at all mounts.
@@ -39,10 +35,7 @@ impl InUse {
             .map(|layer| (layer.hex().as_bytes(), layer))
             .collect();
         let short_names = store.short_name_targets()?;
-        let mut in_use = InUse {
-            layers: BTreeMap::new(),
-            unknown: None,
-        };
+        let mut in_use = InUse(BTreeMap::new());
         for mount in all_mounts {
             let target = unescaped(&mount.target);
             let place = || format!("the mount on {}", path::display(&target));
@@ -52,19 +45,15 @@ impl InUse {
                 .relative_names()
                 .filter_map(|name| short_names.get(name));
             for layer in by_id.chain(by_short_name) {
-                in_use.layers.entry(layer.clone()).or_insert_with(place);
-            }
-            if mount.hides_layers() {
-                in_use.unknown.get_or_insert_with(place);
+                in_use.0.entry(layer.clone()).or_insert_with(place);
             }
         }
         Ok(in_use)
     }
 
-    /// The mount that needs a layer, or may need it.
+    /// The mount that needs a layer.
     pub fn of(&self, layer: &Digest) -> Option<&str> {
-        let known = self.layers.get(layer).or(self.unknown.as_ref());
-        known.map(String::as_str)
+        self.0.get(layer).map(String::as_str)
     }
 }
 
@@ -113,20 +102,11 @@ struct Mount {
 }
 
 impl Mount {
-    fn layers(&self) -> impl Iterator<Item = &[u8]> {
-        let layers = self.shows.split(|byte| *byte == b':');
-        layers.filter(|_| self.is_overlay)
-    }
-
     /// The last parts of layers that were named from the directory of short names.
     fn relative_names(&self) -> impl Iterator<Item = &[u8]> {
-        let relative = self.layers().filter(|name| !name.starts_with(b"/"));
+        let names = self.shows.split(|byte| *byte == b':');
+        let relative = names.filter(|name| self.is_overlay && !name.starts_with(b"/"));
         relative.filter_map(|name| name.rsplit(|byte| *byte == b'/').next())
-    }
-
-    /// Whether a layer was named by a descriptor of a process.
-    fn hides_layers(&self) -> bool {
-        self.layers().any(|name| name.starts_with(b"/proc/"))
     }
 }
 
