@@ -216,6 +216,8 @@ impl fmt::Display for Cause {
         };
         let mut rest = text.chars();
         match rest.next() {
+            // An abbreviation stays one.
+            Some(_) if rest.clone().next().is_some_and(char::is_uppercase) => f.write_str(text),
             Some(first) => write!(f, "{}{}", first.to_lowercase(), rest.as_str()),
             None => f.write_str("unknown error"),
         }

@@ -26,6 +26,9 @@
 //!   store      verified, on disk, renamed to the chain ID: whole or absent
 //!   stack      the directories in order
 //!   mount      fsopen and lowerdir+, or mount(2) and short names
+//!
+//!   verify     compares a layer with the listing that was made of it
+//!   collect    removes what no image and no mount needs
 //! ```
 //!
 //! Modules stand on three floors, and import only what stands below them:
