@@ -152,13 +152,14 @@ impl Store {
     }
 
     fn make_dir(&self, name: &str) -> Result<()> {
-        match std::fs::DirBuilder::new()
-            .mode(0o755)
-            .create(self.path.join(name))
-        {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(Error::system(format!("making {name} in the store"), error)),
+        let path = EntryPath::parse(name.as_bytes())?;
+        let (parent, last) = path.split().expect("it has a name");
+        let parent = self.directory.open_beneath(&parent);
+        match parent.and_then(|parent| parent.make_dir(last)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::system(format!("making {name} in the store"), error))
+            }
+            _ => Ok(()),
         }
     }
 
