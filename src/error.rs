@@ -75,7 +75,7 @@ impl Error {
 
     /// The caller asked to give up.
     pub fn cancelled() -> Error {
-        Error::new(Kind::Cancelled, "interrupted: nothing of it is kept", None)
+        Error::new(Kind::Cancelled, "interrupted: nothing was changed", None)
     }
 
     /// Something that was asked for does not exist.

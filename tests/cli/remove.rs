@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
@@ -467,4 +468,31 @@ fn a_killed_removal_loses_nothing_and_is_finished_by_the_next() {
             assert_eq!(bench.layers_in_store(), 32);
         }
     }
+}
+
+#[test]
+fn who_waits_can_be_interrupted() {
+    let bench = Bench::new();
+    unpacked(&bench, "image", &["a"]);
+    let lock = File::open(bench.store().join("locks")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    for arguments in [
+        &["rm", "image"][..],
+        &["prune"],
+        &["verify", "--all"],
+        &UNPACK,
+    ] {
+        let mut child = start(&bench, arguments);
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        stderr.read_line(&mut text).unwrap();
+        assert_eq!(text, "{\"event\":\"wait\"}\n");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        stderr.read_line(&mut text).unwrap();
+        assert!(text.contains(r#""kind":"cancelled""#), "{text}");
+        assert_eq!(child.wait().unwrap().signal(), Some(2));
+    }
+    drop(lock);
+    assert_eq!((bench.layers_in_store(), images_in_store(&bench)), (1, 1));
 }
