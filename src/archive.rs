@@ -9,19 +9,21 @@
 //! Format: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Header Block"; the GNU tar
 //! manual, "Basic Tar Format" and "Storing Sparse Files".
 
+mod data;
 mod extensions;
 mod fields;
 mod number;
 mod pax;
 mod sparse;
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::meta::{Device, Meta};
 use crate::path::{self, EntryPath};
 
+pub use data::Data;
 use extensions::Extensions;
 use fields::{device, hard_link_target, header_name, meta, symlink_target, unsigned, until_nul};
 use pax::Pax;
@@ -315,6 +317,9 @@ impl<R: Read> Archive<R> {
     }
 
     fn skip_rest(&mut self) -> Result<()> {
+        if self.unread == 0 && self.padding == 0 {
+            return Ok(());
+        }
         io::copy(&mut self.data(), &mut io::sink())
             .map_err(|error| Error::reading("reading the archive", error))?;
         let mut zeros = [0; BLOCK];
@@ -346,43 +351,6 @@ impl<R: Read> Archive<R> {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-impl<R: Read + Seek> Archive<R> {
-    /// Passes over the data of the current entry without reading it. The caller checks that the
-    /// input is that long.
-    pub fn seek_past_data(&mut self) -> Result<()> {
-        let distance = self.unread + self.padding;
-        self.reader
-            .seek(SeekFrom::Current(distance as i64))
-            .map_err(|error| Error::system("seeking in the archive", error))?;
-        self.position += distance;
-        (self.unread, self.padding) = (0, 0);
-        Ok(())
-    }
-}
-
-/// Reads the stored bytes of one entry, and fails where the archive ends before them.
-pub struct Data<'a, R> {
-    archive: &'a mut Archive<R>,
-}
-
-impl<R: Read> Read for Data<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let unread = self.archive.unread;
-        let most = buffer
-            .len()
-            .min(usize::try_from(unread).unwrap_or(usize::MAX));
-        if most == 0 {
-            return Ok(0);
-        }
-        let count = self.archive.read_retrying(&mut buffer[..most])?;
-        if count == 0 {
-            return Err(truncated("inside the data of an entry").into());
-        }
-        self.archive.unread -= count as u64;
-        Ok(count)
     }
 }
 

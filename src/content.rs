@@ -95,16 +95,23 @@ impl ContentHasher {
         }
     }
 
-    /// The digest of all that came.
-    pub fn finish(self) -> Content {
+    /// The digest of all that came. What comes then is another file's.
+    pub fn finish(&mut self) -> Content {
         match self {
-            ContentHasher::Whole(hasher) => Content::Whole(hasher.finalize().into()),
-            ContentHasher::Blocks(mut blocks) => {
+            ContentHasher::Whole(hasher) => Content::Whole(finish(hasher)),
+            ContentHasher::Blocks(blocks) => {
                 blocks.flush();
-                Content::Blocks(blocks.hasher.finalize().into())
+                blocks.number = 0;
+                Content::Blocks(finish(&mut blocks.hasher))
             }
         }
     }
+}
+
+fn finish(hasher: &mut blake3::Hasher) -> [u8; 32] {
+    let digest = hasher.finalize().into();
+    hasher.reset();
+    digest
 }
 
 impl Blocks {

@@ -35,7 +35,7 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`] | neither read nor write |
+//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`] | everything |
 //!
@@ -102,6 +102,7 @@
 #![warn(missing_docs)]
 
 pub mod archive;
+pub mod chunk;
 pub mod codec;
 pub mod collect;
 pub mod content;

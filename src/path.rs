@@ -89,6 +89,18 @@ impl EntryPath {
         })
     }
 
+    /// The last component; empty for the root.
+    pub fn name(&self) -> &[u8] {
+        let slash = self.0.iter().rposition(|&byte| byte == b'/');
+        &self.0[slash.map_or(0, |slash| slash + 1)..]
+    }
+
+    /// The bytes of the directory that holds this path.
+    pub fn parent_bytes(&self) -> &[u8] {
+        let slash = self.0.iter().rposition(|&byte| byte == b'/');
+        &self.0[..slash.unwrap_or(0)]
+    }
+
     /// The directory that holds this path; `None` for the root.
     pub fn parent(&self) -> Option<EntryPath> {
         self.split().map(|(parent, _)| parent)

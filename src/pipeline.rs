@@ -11,6 +11,7 @@ mod work;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -79,6 +80,12 @@ pub struct Run<'a> {
     pub progress: &'a dyn Progress,
     /// What a layer may cost.
     pub limits: Limits,
+}
+
+impl Run<'_> {
+    fn threads(&self) -> NonZero<usize> {
+        NonZero::new(self.jobs).unwrap_or(NonZero::<usize>::MIN)
+    }
 }
 
 impl Default for Run<'_> {
@@ -196,6 +203,7 @@ pub(crate) fn unpack_missing(
             failure: &LowestFailure::none(),
             progress: run.progress,
             limits: run.limits,
+            threads: run.threads(),
             sync: run.sync,
         };
         let records = work.side_by_side(lower, run.jobs)?;

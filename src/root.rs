@@ -6,11 +6,13 @@
 //! [`io::Error`]; callers say what they were doing.
 
 mod data;
+mod umask;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, Dir as Listing, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec,
@@ -22,6 +24,7 @@ use crate::meta::{Device, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
 pub use data::{Take, read_all, read_data};
+pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -127,9 +130,15 @@ impl Dir {
 
     /// Makes a file, open for writing, that only its owner may use.
     pub fn make_file(&self, name: &[u8]) -> io::Result<File> {
+        self.make_file_with(name, 0o600)
+    }
+
+    /// Makes a file, open for writing, with a mode that the thread's umask is taken from.
+    pub fn make_file_with(&self, name: &[u8], mode: u32) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(self, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+        let mode = Mode::from_raw_mode(mode);
+        Ok(rustix::fs::openat(self, name, flags, mode)?.into())
     }
 
     /// Makes a symbolic link.
@@ -355,14 +364,15 @@ fn below(path: &EntryPath, name: &[u8]) -> io::Result<EntryPath> {
 /// an archive are neighbours on disk.
 #[derive(Debug)]
 pub struct Root {
-    top: Dir,
-    last: Option<(EntryPath, Dir)>,
+    top: Arc<Dir>,
+    last: Option<(EntryPath, Arc<Dir>)>,
 }
 
 impl Root {
     /// Takes a layer's directory.
     pub fn new(top: Dir) -> Root {
-        Root { top, last: None }
+        let (top, last) = (Arc::new(top), None);
+        Root { top, last }
     }
 
     /// The layer's directory itself.
@@ -370,14 +380,15 @@ impl Root {
         &self.top
     }
 
-    /// A directory of the layer.
-    pub fn dir(&mut self, path: &EntryPath) -> io::Result<&Dir> {
+    /// A directory of the layer, which may be kept open.
+    pub fn dir(&mut self, path: &EntryPath) -> io::Result<&Arc<Dir>> {
         if path.is_root() {
             return Ok(&self.top);
         }
         let is_last = matches!(&self.last, Some((last, _)) if last == path);
         if !is_last {
-            self.last = Some((path.clone(), self.top.open_beneath(path)?));
+            let directory = Arc::new(self.top.open_beneath(path)?);
+            self.last = Some((path.clone(), directory));
         }
         Ok(&self.last.as_ref().expect("just filled").1)
     }

@@ -19,9 +19,12 @@ use crate::lower::Below;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::EntryPath;
 use crate::root::{Dir, Root};
-use crate::unpack::{DirNode, DirTree, Inode, Options, Pending, Report, Warning, apply, system};
+use crate::unpack::{
+    Created, DirId, Fresh, Inode, Kind, NewInode, Options, Pending, Report, Tree, Warning, apply,
+    system,
+};
 
-/// Finishes the layer in `directory`, and says what was done to it altogether.
+/// Finishes the layer in `directory`, and says what was done to it altogether, and what it holds.
 ///
 /// Errors: an opaque root over unknown layers, which has no form that is right over any of them
 /// (rule O3), and the system's.
@@ -30,10 +33,11 @@ pub fn settle(
     pending: Pending,
     below: &Below,
     options: &Options,
-) -> Result<Report> {
+) -> Result<(Report, Tree)> {
     let mut settler = Settler {
         root: Root::new(directory),
         tree: pending.tree,
+        created: pending.created,
         report: pending.report,
         whiteouts_in: BTreeSet::new(),
         below,
@@ -43,12 +47,13 @@ pub fn settle(
     let opaque = settler.opaque_directories()?;
     settler.write_whiteouts(&opaque)?;
     settler.finish_directories(&opaque)?;
-    Ok(settler.report)
+    Ok((settler.report, settler.tree))
 }
 
 struct Settler<'a> {
     root: Root,
-    tree: DirTree,
+    tree: Tree,
+    created: Created,
     report: Report,
     /// Directories that hold a whiteout.
     whiteouts_in: BTreeSet<EntryPath>,
@@ -64,7 +69,7 @@ impl Settler<'_> {
             self.imply(path)?;
         }
         for (path, _) in below.deleted() {
-            if below.may_show(path)? && self.stat(path)?.is_none() {
+            if below.may_show(path)? && self.tree.find(path).is_none() {
                 let parent = path.parent().expect("a whiteout has a name");
                 self.imply(&parent)?;
             }
@@ -82,11 +87,12 @@ impl Settler<'_> {
     fn imply(&mut self, path: &EntryPath) -> Result<()> {
         let mut missing = Vec::new();
         for above in std::iter::once(path.clone()).chain(path.ancestors()) {
-            let is_here = self.tree.contains(&above);
+            let found = self.tree.find(&above);
+            let is_here = self.tree.has_directory(&above);
             let hides = self.below.is_deleted(&above)
                 || (above != *path && self.below.emptied_at(&above).is_some())
                 || (is_here && self.tree.hides_below(&above))
-                || (!is_here && self.stat(&above)?.is_some());
+                || (!is_here && found.is_some());
             if hides {
                 return Ok(());
             }
@@ -100,7 +106,8 @@ impl Settler<'_> {
                 .dir(&parent)
                 .and_then(|parent| parent.make_dir(name))
                 .map_err(|error| system("making it", error).at_entry(&directory))?;
-            self.tree.insert(directory, DirNode::default());
+            let parent = self.directory(&parent);
+            self.tree.add_directory(parent, directory, None, false);
         }
         Ok(())
     }
@@ -110,7 +117,9 @@ impl Settler<'_> {
     fn opaque_directories(&self) -> Result<BTreeSet<EntryPath>> {
         let mut opaque = BTreeSet::new();
         let mut alone = BTreeSet::new();
-        for (path, node) in self.tree.iter() {
+        for directory in self.tree.directories() {
+            let node = self.tree.directory(directory);
+            let path = &node.path;
             let Some(parent) = path.parent() else {
                 continue;
             };
@@ -152,7 +161,7 @@ impl Settler<'_> {
             };
             last = Some((parent.clone(), hidden));
             // Where the directory was not made, something of this layer hides the name.
-            if !hidden && self.tree.contains(&parent) && below.may_show(path)? {
+            if !hidden && self.tree.has_directory(&parent) && below.may_show(path)? {
                 self.write_whiteout(path, time)?;
             }
         }
@@ -179,31 +188,46 @@ impl Settler<'_> {
 
     /// Writes a deletion, unless this layer has something by that name: that hides it anyway.
     fn write_whiteout(&mut self, path: &EntryPath, time: Time) -> Result<()> {
-        if self.stat(path)?.is_some() {
+        if self.tree.find(path).is_some() {
             return Ok(());
         }
         let (parent, name) = path.split().expect("a whiteout has a name");
         let meta = self.whiteout_meta(time);
         let write = |error| system("writing a whiteout", error).at_entry(path);
+        let fresh = self.fresh();
         let directory = self.root.dir(&parent).map_err(write)?;
         let kind = match self.options.dialect.whiteout {
             Whiteout::Device => {
-                let kind = FileType::CharacterDevice;
-                directory
-                    .make_node(name, kind, Device::WHITEOUT)
-                    .map_err(write)?;
-                kind
+                let (kind, device) = (FileType::CharacterDevice, Device::WHITEOUT);
+                directory.make_node(name, kind, device).map_err(write)?;
+                Kind::CharDevice(device)
             }
             Whiteout::Xattr => {
                 directory.make_file(name).map_err(write)?;
-                FileType::RegularFile
+                let (size, content) = (0, None);
+                Kind::File { size, content }
             }
         };
-        let inode = Inode::Named(directory, name, kind);
-        apply(&inode, &meta, path, self.options, &mut self.report)?;
+        let inode = Inode::Named(directory, name, kind.file_type());
+        apply(&inode, &meta, path, self.options, fresh, &mut self.report)?;
+        let inode = NewInode::new(kind);
+        let inode = self.created.describe(inode, &meta, self.options);
+        self.tree.add(self.directory(&parent), name, inode);
         self.whiteouts_in.insert(parent);
         self.report.deletions += 1;
         Ok(())
+    }
+
+    /// A directory that is there.
+    fn directory(&self, path: &EntryPath) -> DirId {
+        let found = self.tree.find_directory(path);
+        found.expect("only what is in a directory of the layer is added to it")
+    }
+
+    /// What anything has that was made in the layer's directory.
+    fn fresh(&self) -> Fresh {
+        let (owner, mode) = (Some(self.created.owner), None);
+        Fresh { owner, mode }
     }
 
     /// Rule W7: the same on every run.
@@ -227,30 +251,39 @@ impl Settler<'_> {
 
     /// Gives every directory its attributes, children before parents (rule M1).
     fn finish_directories(&mut self, opaque: &BTreeSet<EntryPath>) -> Result<()> {
-        let tree = std::mem::replace(&mut self.tree, DirTree::of_root());
-        for (path, node) in tree.iter().rev() {
-            let mut meta = match &node.meta {
-                Some(meta) => (**meta).clone(),
-                None => self.implied_meta(path, &tree)?,
+        for id in self.tree.directories().into_iter().rev() {
+            let path = self.tree.directory(id).path.clone();
+            let mut meta = match self.tree.take_meta(id) {
+                Some(meta) => *meta,
+                None => self.implied_meta(&path)?,
             };
             // Rule X3: last, so that nothing which the entry brings can stand for them.
-            meta.xattrs.extend(self.marks(path, opaque));
+            meta.xattrs.extend(self.marks(&path, opaque));
+            // The layer's own directory may have its group from the one around it.
+            let fresh = match path.is_root() {
+                true => Fresh::default(),
+                false => self.fresh(),
+            };
             let directory = self
                 .root
-                .dir(path)
-                .map_err(|error| system("opening it", error).at_entry(path))?;
+                .dir(&path)
+                .map_err(|error| system("opening it", error).at_entry(&path))?;
             let inode = Inode::Open(directory.as_fd());
-            apply(&inode, &meta, path, self.options, &mut self.report)?;
+            let report = &mut self.report;
+            apply(&inode, &meta, &path, self.options, fresh, report)?;
+            let inode = self.tree.inode_of(id);
+            let (created, options) = (self.created, self.options);
+            created.complete(self.tree.inode_mut(inode), &meta, options);
         }
         Ok(())
     }
 
     /// Rule I1, else I2.
-    fn implied_meta(&mut self, path: &EntryPath, tree: &DirTree) -> Result<Meta> {
+    fn implied_meta(&mut self, path: &EntryPath) -> Result<Meta> {
         if self.below.is_unknown() {
             self.report.warn(Warning::ParentNotKnown, path);
         }
-        let inherited = match tree.hides_below(path) {
+        let inherited = match self.tree.hides_below(path) {
             true => None,
             false => self.below.directory_meta(path)?,
         };
@@ -278,19 +311,5 @@ impl Settler<'_> {
             marks.push(mark(dialect.origin_xattr(), b""));
         }
         marks
-    }
-
-    /// What this layer has at a path.
-    fn stat(&mut self, path: &EntryPath) -> Result<Option<rustix::fs::Stat>> {
-        let Some((parent, name)) = path.split() else {
-            return Ok(None);
-        };
-        if !self.tree.contains(&parent) {
-            return Ok(None);
-        }
-        self.root
-            .dir(&parent)
-            .and_then(|directory| directory.stat(name))
-            .map_err(|error| system("looking for it", error).at_entry(path))
     }
 }

@@ -10,21 +10,25 @@
 //! sets no attribute of a directory: those come last, when nothing is added to it any more.
 
 mod attributes;
-mod contents;
 mod copy_up;
+mod created;
+mod crew;
 mod file;
 mod options;
 mod pending;
 mod report;
 mod resolve;
 mod tree;
+mod writer;
 
-use std::io::{self, BufReader, Read};
+use std::io;
+use std::num::NonZero;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::archive::{Archive, Entry, EntryKind};
+use crate::chunk::Chunks;
 use crate::dialect::Namespace;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -34,16 +38,18 @@ use crate::path::EntryPath;
 use crate::root::{Dir, Root};
 use crate::whiteout::Marker;
 
-pub use attributes::{Inode, apply, system};
-pub use contents::Contents;
+pub use attributes::{Fresh, Inode, apply, system};
+pub use created::Created;
 pub use options::{DeviceZero, Options, OverlayXattrs, Owners};
 pub use pending::Pending;
 pub use report::{Occurrences, Report, Warning};
-pub use tree::{DirNode, DirTree};
+pub use tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
 
-use resolve::Missing;
+use crew::Crew;
+use resolve::LastParent;
 
-const BUFFER: usize = 256 * 1024;
+/// More writers than this wait for the file system rather than for the processor.
+const WRITERS: usize = 4;
 /// Names that eStargz adds to a layer's root (stargz-snapshotter, `docs/estargz.md`).
 const ESTARGZ: [&[u8]; 3] = [
     b"stargz.index.json",
@@ -51,46 +57,38 @@ const ESTARGZ: [&[u8]; 3] = [
     b".no.prefetch.landmark",
 ];
 
-/// Unpacks the uncompressed bytes of a layer into an empty directory.
+/// Unpacks the uncompressed bytes of a layer into an empty directory, on this many threads, and
+/// reads them to their end.
 ///
 /// With `below`, this is the second pass. Errors: everything that [`Archive`] refuses, names and
 /// types that rules N1, W6, S1 and H3 refuse, and the system's.
 pub fn unpack(
-    layer: impl Read,
+    layer: Chunks<'_>,
     directory: Dir,
     options: &Options,
     limits: &Limits,
     below: Option<&Below>,
+    threads: NonZero<usize>,
 ) -> Result<Pending> {
-    remove_inherited_acls(&directory)?;
-    let reader = BufReader::with_capacity(BUFFER, layer);
-    let mut archive = Archive::with_limits(reader, *limits);
-    let mut unpacker = Unpacker {
-        options,
-        limits,
-        below,
-        root: Root::new(directory),
-        pending: Pending::new(),
-        buffer: vec![0; BUFFER].into(),
+    let created = Created::find_out(&directory)?;
+    // One reads the archive; what it leaves to do is worth two writers even on two cores.
+    let writers = match threads.get() {
+        1 => 0,
+        more => more.min(WRITERS),
     };
-    while let Some(entry) = archive.next_entry()? {
-        unpacker
-            .entry(&mut archive, &entry)
-            .map_err(|error| error.at_entry(&entry.path))?;
-    }
-    Ok(unpacker.pending)
-}
-
-/// ACLs that the directory got from the one around it are not the layer's, and would go on to
-/// everything made in it.
-fn remove_inherited_acls(directory: &Dir) -> Result<()> {
-    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
-        match rustix::fs::fremovexattr(directory, acl) {
-            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(system("removing an inherited ACL", errno.into())),
-        }
-    }
-    Ok(())
+    std::thread::scope(|scope| {
+        let mut unpacker = Unpacker {
+            options,
+            limits,
+            below,
+            root: Root::new(directory),
+            crew: Crew::start(scope, writers, options, created),
+            pending: Pending::new(created),
+            last_parent: None,
+        };
+        unpacker.run(layer)?;
+        Ok(unpacker.pending)
+    })
 }
 
 struct Unpacker<'a> {
@@ -98,12 +96,33 @@ struct Unpacker<'a> {
     limits: &'a Limits,
     below: Option<&'a Below>,
     root: Root,
+    crew: Crew<'a>,
     pending: Pending,
-    buffer: Box<[u8]>,
+    last_parent: Option<LastParent>,
 }
 
 impl Unpacker<'_> {
-    fn entry<R: Read>(&mut self, archive: &mut Archive<R>, entry: &Entry) -> Result<()> {
+    fn run(&mut self, layer: Chunks<'_>) -> Result<()> {
+        let mut archive = Archive::with_limits(layer, *self.limits);
+        let read = self.read(&mut archive);
+        // What failed in a file comes before what stopped the reading.
+        self.crew.wait(&mut self.pending)?;
+        read?;
+        // The archive may end before the blob does.
+        let rest = archive.into_inner().finish();
+        rest.map_err(|error| Error::reading("reading the blob to its end", error))
+    }
+
+    fn read(&mut self, archive: &mut Archive<Chunks<'_>>) -> Result<()> {
+        while let Some(entry) = archive.next_entry()? {
+            let path = entry.path.clone();
+            self.entry(archive, entry)
+                .map_err(|error| error.at_entry(path))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, archive: &mut Archive<Chunks<'_>>, entry: Entry) -> Result<()> {
         self.pending.report.entries += 1;
         self.limits.check_entries(self.pending.report.entries)?;
         self.limits.check_depth(entry.path.components().count())?;
@@ -118,7 +137,7 @@ impl Unpacker<'_> {
                 Ok(())
             }
             Marker::Reserved => Ok(()),
-            Marker::None if self.is_left_out(entry)? => Ok(()),
+            Marker::None if self.is_left_out(&entry)? => Ok(()),
             Marker::None => self.add(archive, entry),
         }
     }
@@ -144,69 +163,90 @@ impl Unpacker<'_> {
         }
     }
 
-    fn add<R: Read>(&mut self, archive: &mut Archive<R>, entry: &Entry) -> Result<()> {
-        let mut meta = entry.meta.clone();
+    fn add(&mut self, archive: &mut Archive<Chunks<'_>>, entry: Entry) -> Result<()> {
+        let Entry {
+            path,
+            kind,
+            mut meta,
+        } = entry;
         let report = &mut self.pending.report;
-        attributes::translate_xattrs(&mut meta, &entry.path, self.options, report)?;
-        let Some((parent, name)) = entry.path.split() else {
+        attributes::translate_xattrs(&mut meta, &path, self.options, report)?;
+        if path.is_root() {
             // Rule N2: the root entry describes the layer's own directory.
-            self.pending.tree.describe(&entry.path, &meta);
+            self.pending.tree.describe(Tree::ROOT, meta);
+            return Ok(());
+        }
+        let Some((parent, place)) = self.place(path)? else {
             return Ok(());
         };
-        let Some(parent) = self.resolve(&parent, Missing::Make)? else {
-            return Ok(());
-        };
-        let place = parent.join(name)?;
-        match &entry.kind {
-            EntryKind::Directory => self.directory(place, meta),
-            EntryKind::File(shape) => self.file(archive, &place, shape, &meta),
+        match kind {
+            EntryKind::Directory => self.directory(parent, place, meta),
+            EntryKind::File(shape) => self.file(archive, parent, place, &shape, meta),
             EntryKind::Symlink(target) => {
-                self.create(&place, |dir, name| dir.make_symlink(name, target))?;
-                self.attributes(&place, FileType::Symlink, &meta)
+                self.create(parent, &place, |dir, name| dir.make_symlink(name, &target))?;
+                self.finish(parent, &place, Kind::Symlink, &meta)
             }
-            EntryKind::HardLink(target) => self.hard_link(&place, target),
+            EntryKind::HardLink(target) => self.hard_link(parent, &place, &target),
             EntryKind::CharDevice(device) => {
-                self.node(&place, FileType::CharacterDevice, *device, &meta)
+                self.device(parent, &place, Kind::CharDevice(device), device, &meta)
             }
             EntryKind::BlockDevice(device) => {
-                self.node(&place, FileType::BlockDevice, *device, &meta)
+                self.device(parent, &place, Kind::BlockDevice(device), device, &meta)
             }
-            EntryKind::Fifo => self.node(&place, FileType::Fifo, Device::WHITEOUT, &meta),
+            EntryKind::Fifo => {
+                self.create(parent, &place, |dir, name| {
+                    dir.make_node(name, FileType::Fifo, Device::WHITEOUT)
+                })?;
+                self.finish(parent, &place, Kind::Fifo, &meta)
+            }
         }
     }
 
     /// Rule N3: over a directory the attributes are replaced and the children stay; anything else
     /// makes way.
-    fn directory(&mut self, place: EntryPath, meta: Meta) -> Result<()> {
-        if !self.pending.tree.describe(&place, &meta) {
-            let meta = Some(Box::new(meta));
-            self.make_directory(place, meta)?;
+    fn directory(&mut self, parent: DirId, place: EntryPath, meta: Meta) -> Result<()> {
+        let known = self.pending.tree.child(parent, place.name());
+        if let Some(known) = known
+            && let Kind::Directory(directory) = self.pending.tree.inode(known).kind
+        {
+            self.pending.tree.describe(directory, meta);
+            return Ok(());
         }
+        self.make_directory(parent, place, Some(Box::new(meta)))?;
         Ok(())
     }
 
-    fn make_directory(&mut self, place: EntryPath, meta: Option<Box<Meta>>) -> Result<()> {
-        let replaces = self.create(&place, |dir, name| dir.make_dir(name))?;
-        let node = DirNode::new(meta, replaces);
-        self.pending.tree.insert(place, node);
-        Ok(())
-    }
-
-    fn node(
+    fn make_directory(
         &mut self,
+        parent: DirId,
+        place: EntryPath,
+        meta: Option<Box<Meta>>,
+    ) -> Result<DirId> {
+        let replaces = self.create(parent, &place, |dir, name| dir.make_dir(name))?;
+        Ok(self
+            .pending
+            .tree
+            .add_directory(parent, place, meta, replaces))
+    }
+
+    fn device(
+        &mut self,
+        parent: DirId,
         place: &EntryPath,
-        kind: FileType,
+        kind: Kind,
         device: Device,
         meta: &Meta,
     ) -> Result<()> {
-        let may_be_denied = kind != FileType::Fifo
-            && (self.options.owners == Owners::Caller
-                || self.options.dialect.namespace == Namespace::User);
-        match self.create(place, |dir, name| dir.make_node(name, kind, device)) {
-            Ok(_) => self.attributes(place, kind, meta),
-            Err(error)
-                if may_be_denied && error.raw_os_error() == Some(Errno::PERM.raw_os_error()) =>
-            {
+        let may_be_denied = self.options.owners == Owners::Caller
+            || self.options.dialect.namespace == Namespace::User;
+        let is_denied = |error: &Error| {
+            may_be_denied && error.raw_os_error() == Some(Errno::PERM.raw_os_error())
+        };
+        let file_type = kind.file_type();
+        let make = |dir: &Dir, name: &[u8]| dir.make_node(name, file_type, device);
+        match self.create(parent, place, make) {
+            Ok(_) => self.finish(parent, place, kind, meta),
+            Err(error) if is_denied(&error) => {
                 self.pending.report.warn(Warning::DeviceNotMade, place);
                 // What the layers below have there must not show in its place.
                 let whiteouts = &mut self.pending.markers.whiteouts;
@@ -218,19 +258,19 @@ impl Unpacker<'_> {
     }
 
     /// Rules H1 to H3.
-    fn hard_link(&mut self, place: &EntryPath, target: &EntryPath) -> Result<()> {
+    fn hard_link(&mut self, parent: DirId, place: &EntryPath, target: &EntryPath) -> Result<()> {
         let Some(source) = self.resolve_link_target(target)? else {
             return Ok(());
         };
-        match self.stat(&source)? {
-            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+        let found = self.pending.tree.find(&source);
+        match found.map(|inode| self.pending.tree.inode(inode).kind) {
+            Some(Kind::Directory(_)) => {
                 return self.postpone(|| hard_link_error("is a directory", target));
             }
             // Making room for the link would remove its target.
             _ if source.is_below(place) => {
                 return self.postpone(|| hard_link_error("is inside what it replaces", target));
             }
-            Some(_) if source == *place => return Ok(()),
             Some(_) => {}
             None => {
                 let copied = match self.below {
@@ -242,23 +282,31 @@ impl Unpacker<'_> {
                         hard_link_error("is neither earlier in this layer nor below it", target)
                     });
                 }
-                if source == *place {
-                    return Ok(());
-                }
             }
         }
-        self.link(&source, place)
+        match source == *place {
+            true => Ok(()),
+            false => self.link(&source, parent, place),
+        }
     }
 
     /// Gives a file of this layer another name.
-    fn link(&mut self, source: &EntryPath, place: &EntryPath) -> Result<()> {
-        let (parent, name) = source.split().expect("a file is not the root");
+    fn link(&mut self, source: &EntryPath, parent: DirId, place: &EntryPath) -> Result<()> {
+        let inode = self
+            .pending
+            .tree
+            .find(source)
+            .expect("it was found or copied");
+        self.crew.wait_for(inode, &mut self.pending)?;
+        let directory = source.parent().expect("a file is not the root");
         let directory = self
             .root
             .top()
-            .open_beneath(&parent)
+            .open_beneath(&directory)
             .map_err(|error| system("opening the directory of a link's target", error))?;
-        self.create(place, |dir, new| directory.link(name, dir, new))?;
+        let name = source.name();
+        self.create(parent, place, |dir, new| directory.link(name, dir, new))?;
+        self.pending.tree.link(parent, place.name(), inode);
         Ok(())
     }
 
@@ -273,52 +321,57 @@ impl Unpacker<'_> {
         }
     }
 
-    /// Creates something at a place, whose directory exists, and makes room for it where this
-    /// layer had something before; returns whether that was anything.
+    /// Creates something at a place, where it gets room before; returns whether anything had to
+    /// make way. The tree learns of it from the caller.
     fn create(
         &mut self,
+        parent: DirId,
         place: &EntryPath,
-        mut make: impl FnMut(&Dir, &[u8]) -> io::Result<()>,
+        make: impl FnOnce(&Dir, &[u8]) -> io::Result<()>,
     ) -> Result<bool> {
-        let (parent, name) = place.split().expect("the root is never created");
-        let fail = |error| system("creating it", error).at_entry(place);
-        let directory = self.root.dir(&parent).map_err(fail)?;
-        match make(directory, name) {
-            Ok(()) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(fail(error)),
+        let replaces = self.make_room(parent, place)?;
+        let directory = self.root.dir(&self.pending.tree.directory(parent).path);
+        directory
+            .and_then(|directory| make(directory, place.name()))
+            .map_err(|error| system("creating it", error).at_entry(place))?;
+        Ok(replaces)
+    }
+
+    /// Removes what this layer has at a place; returns whether it had anything.
+    fn make_room(&mut self, parent: DirId, place: &EntryPath) -> Result<bool> {
+        if self.pending.tree.child(parent, place.name()).is_none() {
+            return Ok(false);
         }
+        self.crew.wait(&mut self.pending)?;
+        self.last_parent = None;
+        let tree = &mut self.pending.tree;
         self.root
-            .remove(&parent, name)
+            .remove(&tree.directory(parent).path, place.name())
             .map_err(|error| system("removing what it replaces", error).at_entry(place))?;
-        self.pending.tree.remove(place);
-        let directory = self.root.dir(&parent).map_err(fail)?;
-        make(directory, name).map_err(fail)?;
+        tree.remove(parent, place.name());
         Ok(true)
     }
 
-    fn attributes(&mut self, place: &EntryPath, kind: FileType, meta: &Meta) -> Result<()> {
-        let (parent, name) = place.split().expect("the root has no entry of this kind");
+    /// Sets the attributes of something that was just created, and adds it to the tree.
+    fn finish(&mut self, parent: DirId, place: &EntryPath, kind: Kind, meta: &Meta) -> Result<()> {
+        let inode = self.describe(tree::Inode::new(kind), meta);
+        let tree = &mut self.pending.tree;
+        tree.add(parent, place.name(), inode);
         let directory = self
             .root
-            .dir(&parent)
+            .dir(&tree.directory(parent).path)
             .map_err(|error| system("opening its directory", error))?;
-        let inode = Inode::Named(directory, name, kind);
-        apply(&inode, meta, place, self.options, &mut self.pending.report)
+        let inode = Inode::Named(directory, place.name(), kind.file_type());
+        let fresh = Fresh {
+            owner: Some(self.pending.created.owner),
+            mode: None,
+        };
+        let report = &mut self.pending.report;
+        apply(&inode, meta, place, self.options, fresh, report)
     }
 
-    /// What this layer has at a path that is already resolved.
-    fn stat(&mut self, path: &EntryPath) -> Result<Option<rustix::fs::Stat>> {
-        let Some((parent, name)) = path.split() else {
-            return Ok(None);
-        };
-        if !self.pending.tree.contains(&parent) {
-            return Ok(None);
-        }
-        self.root
-            .dir(&parent)
-            .and_then(|directory| directory.stat(name))
-            .map_err(|error| system("looking for it", error).at_entry(path))
+    fn describe(&self, inode: tree::Inode, meta: &Meta) -> tree::Inode {
+        self.pending.created.describe(inode, meta, self.options)
     }
 }
 

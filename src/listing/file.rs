@@ -7,7 +7,7 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::path::{self, EntryPath};
 use crate::root::Dir;
-use crate::unpack::Contents;
+use crate::unpack::Tree;
 
 use super::node::Node;
 use super::walk::Walk;
@@ -16,20 +16,13 @@ use super::walk::Walk;
 const LEVEL: i32 = 1;
 
 /// Lists a finished layer directory into a file, and returns the digest of the lines.
-pub fn write(directory: Dir, contents: &Contents, selinux: bool, file: File) -> Result<Digest> {
+pub fn write(directory: Dir, tree: &Tree, selinux: bool, file: File) -> Result<Digest> {
     let writing = |error| Error::system("writing its listing", error);
     let compressed = zstd::Encoder::new(file, LEVEL).map_err(writing)?;
     let mut lines = BufWriter::new(compressed);
     let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut walk = Walk::new(directory, selinux);
-    while let Some(mut found) = walk.next_name()? {
-        if found.node.holds_data() {
-            found.node.content = contents.of(found.inode);
-            if found.node.content.is_none() {
-                let text = "somebody else put a file into the staging directory";
-                return Err(Error::in_the_way(text).at_entry(&found.path));
-            }
-        }
+    let mut walk = Walk::of_tree(directory, tree, selinux);
+    while let Some(found) = walk.next_name()? {
         let mut line = serde_json::to_vec(&found.node).map_err(|error| writing(error.into()))?;
         line.push(b'\n');
         hasher.update(&line);

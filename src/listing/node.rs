@@ -7,9 +7,10 @@ use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
-use crate::meta::Xattr;
+use crate::meta::{Device, Time, Xattr};
 use crate::path::{self, EntryPath};
 use crate::root;
+use crate::unpack::{Kind, NewInode};
 
 /// One name of a layer directory. Texts show bytes that are not printable UTF-8 as `\xff`, and a
 /// backslash as two ([`path::display`]).
@@ -107,19 +108,18 @@ impl Node {
         Node {
             path: path.to_string(),
             kind,
-            mode: format!("{:04o}", stat.st_mode & 0o7777),
+            mode: mode_text(stat.st_mode & 0o7777),
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: format!("{}.{:09}", mtime.seconds, mtime.nanoseconds),
+            mtime: time_text(mtime),
             size: (kind == NodeKind::File).then_some(stat.st_size as u64),
             content: None,
             target: None,
             device: is_device.then(|| {
-                let (major, minor) = (
-                    rustix::fs::major(stat.st_rdev),
-                    rustix::fs::minor(stat.st_rdev),
-                );
-                format!("{major}:{minor}")
+                device_text(Device {
+                    major: rustix::fs::major(stat.st_rdev),
+                    minor: rustix::fs::minor(stat.st_rdev),
+                })
             }),
             link: None,
             xattrs: xattrs
@@ -128,8 +128,59 @@ impl Node {
         }
     }
 
+    /// The same of an inode that has neither xattrs nor a target nor another name.
+    pub fn of_inode(path: &EntryPath, inode: &NewInode) -> Node {
+        let (mut size, mut content, mut device) = (None, None, None);
+        let kind = match inode.kind {
+            Kind::Directory(_) => NodeKind::Directory,
+            Kind::File {
+                size: bytes,
+                content: written,
+            } => {
+                (size, content) = (Some(bytes), written.filter(|_| bytes > 0));
+                NodeKind::File
+            }
+            Kind::Symlink => NodeKind::Symlink,
+            Kind::CharDevice(number) => {
+                device = Some(device_text(number));
+                NodeKind::Char
+            }
+            Kind::BlockDevice(number) => {
+                device = Some(device_text(number));
+                NodeKind::Block
+            }
+            Kind::Fifo => NodeKind::Fifo,
+        };
+        Node {
+            path: path.to_string(),
+            kind,
+            mode: mode_text(inode.mode.into()),
+            uid: inode.uid,
+            gid: inode.gid,
+            mtime: time_text(inode.mtime()),
+            size,
+            content,
+            target: None,
+            device,
+            link: None,
+            xattrs: BTreeMap::new(),
+        }
+    }
+
     /// Whether it has content of its own in a listing.
     pub fn holds_data(&self) -> bool {
         self.link.is_none() && self.size.is_some_and(|size| size > 0)
     }
+}
+
+fn mode_text(mode: u32) -> String {
+    format!("{mode:04o}")
+}
+
+fn time_text(time: Time) -> String {
+    format!("{}.{:09}", time.seconds, time.nanoseconds)
+}
+
+fn device_text(device: Device) -> String {
+    format!("{}:{}", device.major, device.minor)
 }

@@ -1,4 +1,5 @@
-//! `Walk`: all names of a layer directory, in the order of a listing.
+//! `Walk`: all names of a layer directory, in the order of a listing: as the disk has them, or as
+//! whoever made them remembers them, and then the disk is asked only for the rest.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,12 +12,14 @@ use crate::error::{Error, Result};
 use crate::meta::Xattr;
 use crate::path::{self, EntryPath};
 use crate::root::{Dir, Root};
+use crate::unpack::{InodeId, Kind, Tree};
 
 use super::node::{Node, NodeKind};
 
 /// A directory tree that is being listed. Deep trees cost memory, not descriptors or stack.
-pub struct Walk {
+pub struct Walk<'a> {
     root: Root,
+    tree: Option<&'a Tree>,
     /// The directories that are being listed, the top one first.
     open: Vec<Listed>,
     /// The first names of inodes that have several.
@@ -28,26 +31,37 @@ pub struct Walk {
 
 struct Listed {
     path: EntryPath,
-    names: IntoIter<Box<[u8]>>,
+    names: IntoIter<Name>,
     /// Its mode, if it had to be changed for its owner to look into it.
     mode: Option<u32>,
 }
+
+/// A name in a directory, and what the tree says that it is.
+type Name = (Box<[u8]>, Option<InodeId>);
 
 /// What a walk came to.
 pub struct Found {
     /// Where.
     pub path: EntryPath,
-    /// What, without its content.
+    /// What; its content only if it is remembered.
     pub node: Node,
-    /// Its number.
-    pub inode: u64,
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
     /// Starts at a layer directory.
-    pub fn new(top: Dir, selinux: bool) -> Walk {
+    pub fn of_disk(top: Dir, selinux: bool) -> Walk<'a> {
+        Walk::new(top, None, selinux)
+    }
+
+    /// Starts at a layer directory that was just finished, and of which the tree is.
+    pub fn of_tree(top: Dir, tree: &'a Tree, selinux: bool) -> Walk<'a> {
+        Walk::new(top, Some(tree), selinux)
+    }
+
+    fn new(top: Dir, tree: Option<&'a Tree>, selinux: bool) -> Walk<'a> {
         Walk {
             root: Root::new(top),
+            tree,
             open: Vec::new(),
             links: HashMap::new(),
             selinux,
@@ -57,36 +71,71 @@ impl Walk {
 
     /// The next name, parents before children; the first is the directory itself.
     pub fn next_name(&mut self) -> Result<Option<Found>> {
-        let path = match self.started {
+        let (path, inode) = match self.started {
             true => match self.next_path()? {
-                Some(path) => path,
+                Some(next) => next,
                 None => return Ok(None),
             },
-            false => EntryPath::root(),
+            false => (
+                EntryPath::root(),
+                self.tree.map(|tree| tree.inode_of(Tree::ROOT)),
+            ),
         };
         self.started = true;
         let fail = |error| listing(&path, error);
-        let found = self.look(&path).map_err(fail)?;
-        if found.node.kind == NodeKind::Directory {
-            let mode = self.let_in(&path, &found.node).map_err(fail)?;
-            let names = self.root.dir(&path).and_then(Dir::names).map_err(fail)?;
-            let (path, names) = (path, names.into_iter());
+        let node = match self.tree.zip(inode) {
+            Some((tree, inode)) => self.remember(tree, inode, &path),
+            None => self.look(&path),
+        };
+        let node = node.map_err(fail)?;
+        if node.kind == NodeKind::Directory {
+            let mode = self.let_in(&path, &node).map_err(fail)?;
+            let names = self.names(&path, inode).map_err(fail)?;
+            let (path, names) = (path.clone(), names.into_iter());
             self.open.push(Listed { path, names, mode });
         }
-        Ok(Some(found))
+        Ok(Some(Found { path, node }))
     }
 
-    fn next_path(&mut self) -> Result<Option<EntryPath>> {
+    fn next_path(&mut self) -> Result<Option<(EntryPath, Option<InodeId>)>> {
         while let Some(last) = self.open.last_mut() {
             match last.names.next() {
-                Some(name) => return last.path.join(&name).map(Some),
+                Some((name, inode)) => return Ok(Some((last.path.join(&name)?, inode))),
                 None => self.leave(),
             }
         }
         Ok(None)
     }
 
-    fn look(&mut self, path: &EntryPath) -> io::Result<Found> {
+    fn names(&mut self, path: &EntryPath, inode: Option<InodeId>) -> io::Result<Vec<Name>> {
+        if let Some((tree, inode)) = self.tree.zip(inode)
+            && let Kind::Directory(directory) = tree.inode(inode).kind
+        {
+            let children = tree.children(directory);
+            return Ok(children
+                .map(|(name, inode)| (name.into(), Some(inode)))
+                .collect());
+        }
+        let names = self.root.dir(path)?.names()?;
+        Ok(names.into_iter().map(|name| (name, None)).collect())
+    }
+
+    /// A name that the tree has, with what only the disk knows of it.
+    fn remember(&mut self, tree: &Tree, id: InodeId, path: &EntryPath) -> io::Result<Node> {
+        let inode = tree.inode(id);
+        if !inode.must_be_read && !matches!(inode.kind, Kind::Symlink) && !inode.has_links {
+            return Ok(Node::of_inode(path, inode));
+        }
+        let mut node = self.look(path)?;
+        if let Kind::File { content, .. } = inode.kind
+            && node.holds_data()
+        {
+            node.content = content;
+        }
+        Ok(node)
+    }
+
+    fn look(&mut self, path: &EntryPath) -> io::Result<Node> {
         let (parent, name) = place(path);
         let directory = self.root.dir(&parent)?;
         let stat = directory.stat(name)?.ok_or(Errno::NOENT)?;
@@ -105,11 +154,7 @@ impl Walk {
             let first = first.or_insert_with(|| node.path.clone());
             node.link = (*first != node.path).then(|| first.clone());
         }
-        Ok(Found {
-            path: path.clone(),
-            node,
-            inode: stat.st_ino,
-        })
+        Ok(node)
     }
 
     /// Opens a file that was just found.
@@ -154,7 +199,7 @@ impl Walk {
     }
 }
 
-impl Drop for Walk {
+impl Drop for Walk<'_> {
     fn drop(&mut self) {
         while !self.open.is_empty() {
             self.leave();

@@ -70,6 +70,7 @@ pub fn unpack_layer(
         blob,
         expected,
         limits: run.limits,
+        threads: run.threads(),
         watch,
     };
     let result = fill(source, &directory, view, options).and_then(|done| {

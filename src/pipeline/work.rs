@@ -2,8 +2,10 @@
 //! bottom up. Called by [`super::unpack_image`]; [`super::single`] does the same for one layer.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::{Arc, mpsc};
 
+use crate::chunk::Chunks;
 use crate::codec::{Expected, LayerReader, Measured};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -15,7 +17,7 @@ use crate::progress::Progress;
 use crate::root::Dir;
 use crate::settle::settle;
 use crate::store::{Record, StagedLayer, Sync};
-use crate::unpack::{Contents, Options, Pending, Report, unpack};
+use crate::unpack::{Options, Pending, Report, Tree, unpack};
 
 use super::watch::{LowestFailure, Watch};
 use super::workers::{self, Arrival};
@@ -31,6 +33,8 @@ pub struct Work<'a> {
     pub failure: &'a LowestFailure,
     pub progress: &'a dyn Progress,
     pub limits: Limits,
+    /// On how many threads to read one layer.
+    pub threads: NonZero<usize>,
     pub sync: Sync,
 }
 
@@ -71,6 +75,7 @@ impl<'a> Work<'a> {
             blob: self.blobs[&index],
             expected: &self.image.layers[index].expected,
             limits: self.limits,
+            threads: self.threads,
             watch: Watch {
                 index,
                 progress: self.progress,
@@ -137,8 +142,8 @@ impl Settling<'_> {
         let staged = &self.work.staged[&index];
         let view = LowerView::new(below, options.dialect);
         let source = self.work.source(index);
-        let (report, contents) = finish(source, &staged.fs()?, pending, Some(view), options)?;
-        let tree = staged.list(&contents, options.selinux)?;
+        let (report, tree) = finish(source, &staged.fs()?, pending, Some(view), options)?;
+        let tree = staged.list(&tree, options.selinux)?;
         let label = self.work.image.layers[index].label();
         self.work.progress.ends(index, &label, &report);
         let record = Record {
@@ -165,6 +170,8 @@ pub struct Source<'a> {
     pub blob: &'a Blob,
     pub expected: &'a Expected,
     pub limits: Limits,
+    /// On how many threads to read it.
+    pub threads: NonZero<usize>,
     pub watch: Watch<'a>,
 }
 
@@ -184,11 +191,12 @@ impl Source<'_> {
         };
         let mut layer = LayerReader::with_limits(blob, self.expected.clone(), self.limits)?;
         let pending = unpack(
-            self.watch.uncounted(&mut layer),
+            Chunks::of_reader(self.watch.uncounted(&mut layer)),
             directory,
             options,
             &self.limits,
             below,
+            self.threads,
         )?;
         let measured = layer.finish()?;
         Ok((pending, measured))
@@ -196,14 +204,14 @@ impl Source<'_> {
 }
 
 /// Settles a layer; unpacks it once more before, where it turns out to need what is below. Returns
-/// what was done, and what its files hold.
+/// what was done, and what the layer holds.
 pub fn finish(
     source: Source<'_>,
     directory: &Dir,
     mut pending: Pending,
     view: Option<LowerView>,
     options: &Options,
-) -> Result<(Report, Contents)> {
+) -> Result<(Report, Tree)> {
     let follow = options.keep_dirlinks;
     let below = Below::new(view, &pending.markers, follow)?;
     if pending.needs_second_pass(&below, follow)? {
@@ -212,9 +220,7 @@ pub fn finish(
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
         (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
-    let contents = std::mem::take(&mut pending.contents);
-    let report = settle(again(directory)?, pending, &below, options)?;
-    Ok((report, contents))
+    settle(again(directory)?, pending, &below, options)
 }
 
 /// The same directory, opened once more.

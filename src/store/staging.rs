@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::listing;
 use crate::path::EntryPath;
 use crate::root::Dir;
-use crate::unpack::Contents;
+use crate::unpack::Tree;
 
 use super::{
     FS, LAYER_JSON, Record, Store, Sync, TREE_ZST, layer_name, sync_directory, write_json,
@@ -164,12 +164,12 @@ impl StagedLayer {
     }
 
     /// Writes its listing beside it, and returns the tree digest.
-    pub fn list(&self, contents: &Contents, selinux: bool) -> Result<Digest> {
+    pub fn list(&self, tree: &Tree, selinux: bool) -> Result<Digest> {
         let file = self
             .directory
             .make_file(TREE_ZST.as_bytes())
             .map_err(|error| Error::system("making its listing", error))?;
-        listing::write(self.fs()?, contents, selinux, file)
+        listing::write(self.fs()?, tree, selinux, file)
     }
 
     /// Writes down what it is; [`Staging::sync`] makes it durable with the rest.

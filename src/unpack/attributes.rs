@@ -61,16 +61,28 @@ impl Inode<'_> {
     }
 }
 
-/// Sets everything in `meta`, whose xattr names are as they shall be on disk.
+/// What an inode has already that was just made; `None` where that is not known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fresh {
+    /// User and group.
+    pub owner: Option<(u32, u32)>,
+    /// The twelve permission bits.
+    pub mode: Option<u32>,
+}
+
+/// Sets everything in `meta`, whose xattr names are as they shall be on disk, but for what the
+/// inode has already.
 pub fn apply(
     inode: &Inode<'_>,
     meta: &Meta,
     path: &EntryPath,
     options: &Options,
+    fresh: Fresh,
     report: &mut Report,
 ) -> Result<()> {
     let fail = |doing: &str, error: io::Error| Err(system(doing, error).at_entry(path));
     if options.owners == Owners::Image
+        && fresh.owner != Some((meta.uid, meta.gid))
         && let Err(error) = inode.set_owner(meta.uid, meta.gid)
     {
         let doing = format!("setting the owner {}:{}", meta.uid, meta.gid);
@@ -92,7 +104,10 @@ pub fn apply(
             }
         }
     }
-    if let Err(error) = inode.set_mode(meta.mode) {
+    // An ACL among the xattrs has changed the mode.
+    if (fresh.mode != Some(meta.mode) || !meta.xattrs.is_empty())
+        && let Err(error) = inode.set_mode(meta.mode)
+    {
         return fail(&format!("setting the mode {:04o}", meta.mode), error);
     }
     inode

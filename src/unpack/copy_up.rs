@@ -15,7 +15,8 @@ use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 
-use super::{Inode, Unpacker, apply, system};
+use super::tree::{self, DirId, Kind};
+use super::{Fresh, Inode, Unpacker, apply, system};
 
 impl Unpacker<'_> {
     /// Copies what is left below at `path` into this layer, under every name that it has there,
@@ -25,16 +26,17 @@ impl Unpacker<'_> {
         let (Found::Leaf(leaf), Some(view)) = (&*found, below.view()) else {
             return Ok(false);
         };
-        if !self.is_free(path)? {
+        if !self.is_free(path) {
             return Ok(false);
         }
         let meta = view.leaf_meta(path, leaf)?;
         self.imply_parents(path)?;
         self.copy_leaf(view, path, leaf, &meta)?;
         for name in below.names_of_inode(path, leaf)? {
-            if name != *path && self.is_free(&name)? {
+            if name != *path && self.is_free(&name) {
                 self.imply_parents(&name)?;
-                self.link(path, &name)?;
+                let parent = self.directory_of(&name);
+                self.link(path, parent, &name)?;
             }
         }
         Ok(true)
@@ -47,78 +49,107 @@ impl Unpacker<'_> {
         leaf: &Leaf,
         meta: &Meta,
     ) -> Result<()> {
-        let kind = leaf.file_type();
-        match kind {
-            FileType::RegularFile => return self.copy_file(view.layer(leaf.layer), path, meta),
+        let parent = self.directory_of(path);
+        let file_type = leaf.file_type();
+        let device = Device {
+            major: rustix::fs::major(leaf.stat.st_rdev),
+            minor: rustix::fs::minor(leaf.stat.st_rdev),
+        };
+        let kind = match file_type {
+            FileType::RegularFile => {
+                return self.copy_file(view.layer(leaf.layer), parent, path, meta);
+            }
             FileType::Symlink => {
                 let target = view.read_link(path, leaf)?;
-                self.create(path, |dir, name| dir.make_symlink(name, &target))?;
+                self.create(parent, path, |dir, name| dir.make_symlink(name, &target))?;
+                return self.finish(parent, path, Kind::Symlink, meta);
             }
-            FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => {
-                let device = Device {
-                    major: rustix::fs::major(leaf.stat.st_rdev),
-                    minor: rustix::fs::minor(leaf.stat.st_rdev),
-                };
-                self.create(path, |dir, name| dir.make_node(name, kind, device))?;
-            }
+            FileType::Fifo => Kind::Fifo,
+            FileType::CharacterDevice => Kind::CharDevice(device),
+            FileType::BlockDevice => Kind::BlockDevice(device),
             _ => return Err(Error::refused("a hard link to a socket of a lower layer")),
-        }
-        self.attributes(path, kind, meta)
+        };
+        self.create(parent, path, |dir, name| {
+            dir.make_node(name, file_type, device)
+        })?;
+        self.finish(parent, path, kind, meta)
     }
 
-    fn copy_file(&mut self, lower: &Dir, path: &EntryPath, meta: &Meta) -> Result<()> {
+    fn copy_file(
+        &mut self,
+        lower: &Dir,
+        parent: DirId,
+        path: &EntryPath,
+        meta: &Meta,
+    ) -> Result<()> {
         let source = lower
             .open_file(path)
             .map_err(|error| system("opening it in a lower layer", error).at_entry(path))?;
         let mut made = None;
-        self.create(path, |dir, name| {
+        self.create(parent, path, |dir, name| {
             made = Some(dir.make_file(name)?);
             Ok(())
         })?;
         let mut file = made.expect("create made it, or failed");
-        let (bytes, content) = clone_or_copy(&source, &mut file)
+        let copied = clone_or_copy(&source, &mut file)
             .map_err(|error| system("copying it from a lower layer", error).at_entry(path))?;
-        self.pending.report.bytes += bytes;
-        self.pending.contents.add(&file, content)?;
+        self.pending.report.bytes += copied.bytes;
+        let kind = Kind::File {
+            size: copied.size,
+            content: Some(copied.content),
+        };
+        let inode = self.describe(tree::Inode::new(kind), meta);
+        self.pending.tree.add(parent, path.name(), inode);
+        let inode = Inode::Open(file.as_fd());
         let report = &mut self.pending.report;
-        apply(&Inode::Open(file.as_fd()), meta, path, self.options, report)
+        apply(&inode, meta, path, self.options, Fresh::default(), report)
+    }
+
+    /// The directory above a path, which is there.
+    fn directory_of(&self, path: &EntryPath) -> DirId {
+        let parent = path.parent().expect("a file is not the root");
+        let found = self.pending.tree.find_directory(&parent);
+        found.expect("its parents were implied")
     }
 
     /// Directories above something that a lower layer has there.
     fn imply_parents(&mut self, path: &EntryPath) -> Result<()> {
         let mut missing: Vec<EntryPath> = path
             .ancestors()
-            .take_while(|above| !self.pending.tree.contains(above))
+            .take_while(|above| !self.pending.tree.has_directory(above))
             .collect();
         while let Some(directory) = missing.pop() {
-            self.make_directory(directory, None)?;
+            let parent = self.directory_of(&directory);
+            self.make_directory(parent, directory, None)?;
         }
         Ok(())
     }
 
     /// Whether this layer shows at a path what is below.
-    fn is_free(&mut self, path: &EntryPath) -> Result<bool> {
-        if self.pending.tree.hides_below(path) || self.stat(path)?.is_some() {
-            return Ok(false);
-        }
-        for above in path.ancestors() {
-            if self.pending.tree.contains(&above) {
-                return Ok(true);
-            }
-            if self.stat(&above)?.is_some() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    fn is_free(&self, path: &EntryPath) -> bool {
+        let tree = &self.pending.tree;
+        let nearest = path.ancestors().find_map(|above| tree.find(&above));
+        let nearest = nearest.map(|inode| tree.inode(inode).kind);
+        !tree.hides_below(path)
+            && tree.find(path).is_none()
+            && matches!(nearest, Some(Kind::Directory(_)))
     }
 }
 
-/// Shares the blocks where the file system can, and keeps the holes where it cannot. Returns the
-/// bytes of data, and their digest.
-fn clone_or_copy(source: &File, file: &mut File) -> io::Result<(u64, Content)> {
+struct Copied {
+    /// Of the whole file.
+    size: u64,
+    /// Bytes of data.
+    bytes: u64,
+    content: Content,
+}
+
+/// Shares the blocks where the file system can, and keeps the holes where it cannot.
+fn clone_or_copy(source: &File, file: &mut File) -> io::Result<Copied> {
     let cloned = rustix::fs::ioctl_ficlone(&*file, source).is_ok();
+    let size = source.metadata()?.len();
     if !cloned {
-        file.set_len(source.metadata()?.len())?;
+        file.set_len(size)?;
     }
     let (mut hasher, mut bytes) = (ContentHasher::blocks(), 0);
     root::read_data(source, &mut |offset, data| {
@@ -129,5 +160,10 @@ fn clone_or_copy(source: &File, file: &mut File) -> io::Result<(u64, Content)> {
             false => file.write_all_at(data, offset),
         }
     })?;
-    Ok((bytes, hasher.finish()))
+    let content = hasher.finish();
+    Ok(Copied {
+        size,
+        bytes,
+        content,
+    })
 }

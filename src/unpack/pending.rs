@@ -6,15 +6,17 @@ use crate::error::Result;
 use crate::lower::{Below, Markers};
 use crate::path::EntryPath;
 
-use super::contents::Contents;
+use super::created::Created;
 use super::report::Report;
-use super::tree::DirTree;
+use super::tree::Tree;
 
 /// A layer whose entries are on disk, and which [`crate::settle`] will finish.
 #[derive(Debug)]
 pub struct Pending {
-    /// Its directories, none of which has its attributes yet.
-    pub tree: DirTree,
+    /// All that it has; none of its directories has its attributes yet.
+    pub tree: Tree,
+    /// What an inode is like that was just made there.
+    pub created: Created,
     /// The deletions that it asks for.
     pub markers: Markers,
     /// Names that the layer did not have when one of its paths led through them: if one of them
@@ -22,20 +24,18 @@ pub struct Pending {
     pub(super) sought: BTreeSet<EntryPath>,
     /// A hard link did not find its target in this layer (rule H2), or a path led in a circle.
     pub(super) postponed: bool,
-    /// What the files of the layer hold.
-    pub contents: Contents,
     /// What was done so far.
     pub report: Report,
 }
 
 impl Pending {
-    pub(super) fn new() -> Pending {
+    pub(super) fn new(created: Created) -> Pending {
         Pending {
-            tree: DirTree::of_root(),
+            tree: Tree::of_root(),
+            created,
             markers: Markers::default(),
             sought: BTreeSet::new(),
             postponed: false,
-            contents: Contents::default(),
             report: Report::default(),
         }
     }

@@ -71,4 +71,15 @@ impl Report {
         });
         occurrences.count += 1;
     }
+
+    /// Takes over what was warned of later.
+    pub(crate) fn add_warnings(&mut self, later: &Report) {
+        for (&warning, more) in &later.warnings {
+            let known = self.warnings.entry(warning).or_insert_with(|| Occurrences {
+                count: 0,
+                first: more.first.clone(),
+            });
+            known.count += more.count;
+        }
+    }
 }

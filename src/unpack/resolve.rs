@@ -1,12 +1,11 @@
 //! Where a path of the archive leads: symbolic links among its parents are followed by us, inside
 //! the layer's root, never by the kernel (rule N4).
 
-use rustix::fs::FileType;
-
 use crate::error::{Error, Result};
 use crate::lower::{MAX_SYMLINKS, reversed};
 use crate::path::EntryPath;
 
+use super::tree::{DirId, Kind};
 use super::{Unpacker, system};
 
 /// What to do where a parent is not there.
@@ -27,7 +26,40 @@ enum Step {
     InTheWay,
 }
 
+/// Neighbours in an archive mostly have one parent.
+pub(super) struct LastParent {
+    /// As the archive has it.
+    raw: EntryPath,
+    /// What that means.
+    real: EntryPath,
+    directory: DirId,
+}
+
 impl Unpacker<'_> {
+    /// Where an entry goes: the directory, made where it is missing, and the real path; `None` if
+    /// that is left to the second pass.
+    pub(super) fn place(&mut self, path: EntryPath) -> Result<Option<(DirId, EntryPath)>> {
+        let is_last = |last: &LastParent| last.raw.as_bytes() == path.parent_bytes();
+        if !self.last_parent.as_ref().is_some_and(is_last) {
+            let raw = path.parent().unwrap_or_default();
+            let Some(real) = self.resolve(&raw, Missing::Make)? else {
+                return Ok(None);
+            };
+            let directory = self.pending.tree.find_directory(&real);
+            self.last_parent = Some(LastParent {
+                raw,
+                real,
+                directory: directory.expect("it was found or made"),
+            });
+        }
+        let last = self.last_parent.as_ref().expect("just filled");
+        let directory = last.directory;
+        Ok(Some(match last.raw == last.real {
+            true => (directory, path),
+            false => (directory, last.real.join(path.name())?),
+        }))
+    }
+
     /// The real directory that a path means, made where it is missing; `None` if that is left to
     /// the second pass.
     pub(super) fn resolve(
@@ -36,7 +68,7 @@ impl Unpacker<'_> {
         missing: Missing,
     ) -> Result<Option<EntryPath>> {
         // What is a directory of this layer, is so by each of its components.
-        if self.pending.tree.contains(path) {
+        if self.pending.tree.has_directory(path) {
             return Ok(Some(path.clone()));
         }
         let mut links = 0;
@@ -63,7 +95,9 @@ impl Unpacker<'_> {
                     continue;
                 }
                 Step::Nothing | Step::InTheWay if missing == Missing::Make => {
-                    self.make_directory(next.clone(), None)?;
+                    let parent = self.pending.tree.find_directory(&at);
+                    let parent = parent.expect("each step was found or made");
+                    self.make_directory(parent, next.clone(), None)?;
                 }
                 Step::Directory | Step::Nothing | Step::InTheWay => {}
             }
@@ -84,13 +118,10 @@ impl Unpacker<'_> {
     }
 
     fn step(&mut self, path: &EntryPath) -> Result<Step> {
-        if self.pending.tree.contains(path) {
-            return Ok(Step::Directory);
-        }
-        match self.stat(path)? {
-            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
-                self.read_link(path).map(Step::Symlink)
-            }
+        let found = self.pending.tree.find(path);
+        match found.map(|inode| self.pending.tree.inode(inode).kind) {
+            Some(Kind::Directory(_)) => Ok(Step::Directory),
+            Some(Kind::Symlink) => self.read_link(path).map(Step::Symlink),
             Some(_) => Ok(Step::InTheWay),
             None => self.step_below(path),
         }

@@ -43,7 +43,7 @@ pub fn compare(
 ) -> Result<Vec<Change>, Stop> {
     let mut changes = Vec::new();
     let mut walk = match stored.directory.open_beneath(&EntryPath::root()) {
-        Ok(directory) => Walk::new(directory, stored.record.options.selinux),
+        Ok(directory) => Walk::of_disk(directory, stored.record.options.selinux),
         Err(error) => {
             let error = Error::system("opening the layer's directory", error);
             return Ok(vec![Change::unreadable(&error)]);

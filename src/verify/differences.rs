@@ -11,7 +11,7 @@ use crate::root;
 use super::compare::Comparing;
 
 /// What a name was and what it is, of the same path.
-pub fn differences(was: &Node, is: &Found, walk: &mut Walk, how: Comparing<'_>) -> Vec<String> {
+pub fn differences(was: &Node, is: &Found, walk: &mut Walk<'_>, how: Comparing<'_>) -> Vec<String> {
     let now = &is.node;
     if was.kind != now.kind {
         return vec![format!("is {}, was {}", now.kind, was.kind)];

@@ -1,0 +1,156 @@
+//! `Chunks`: the bytes of a layer in shared pieces, so that one thread can hash what another
+//! writes, and nobody copies it.
+//!
+//! [`crate::pipeline`] fills them, [`crate::archive`] reads them, [`crate::unpack`] writes them to
+//! files. What comes through them is trusted by none of them.
+
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// How many bytes a chunk has, but for the last one: little enough to stay in a core's cache.
+pub const CHUNK: usize = 256 * 1024;
+
+/// Some bytes that are shared, and no longer written to.
+pub type Chunk = Arc<Vec<u8>>;
+
+/// A part of a chunk.
+#[derive(Clone, Debug, Default)]
+pub struct Piece {
+    chunk: Chunk,
+    start: usize,
+    end: usize,
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.chunk[self.start..self.end]
+    }
+}
+
+impl Piece {
+    /// All of a chunk.
+    pub fn of_all(chunk: Chunk) -> Piece {
+        let (start, end) = (0, chunk.len());
+        Piece { chunk, start, end }
+    }
+
+    /// Takes at most so many bytes off its front.
+    pub fn take(&mut self, most: usize) -> Piece {
+        let end = self.start + most.min(self.len());
+        let taken = Piece {
+            chunk: Arc::clone(&self.chunk),
+            start: self.start,
+            end,
+        };
+        self.start = end;
+        taken
+    }
+}
+
+/// Gives the next chunk, which is not empty, or `None` at the end. It gets the one before back.
+pub type NextChunk<'a> = Box<dyn FnMut(Chunk) -> io::Result<Option<Chunk>> + 'a>;
+
+/// Reads bytes that come in chunks.
+pub struct Chunks<'a> {
+    next: NextChunk<'a>,
+    left: Piece,
+}
+
+impl<'a> Chunks<'a> {
+    /// Reads what `next` gives.
+    pub fn new(next: NextChunk<'a>) -> Chunks<'a> {
+        let left = Piece::default();
+        Chunks { next, left }
+    }
+
+    /// Reads what a reader gives, on the thread that wants it.
+    pub fn of_reader(reader: impl Read + 'a) -> Chunks<'a> {
+        let mut filler = Filler::new(reader);
+        Chunks::new(Box::new(move |before| {
+            // Nobody else has it any more, unless a file that is being written needs it.
+            let mut bytes = Arc::try_unwrap(before).unwrap_or_default();
+            filler.fill(&mut bytes)?;
+            Ok((!bytes.is_empty()).then(|| Arc::new(bytes)))
+        }))
+    }
+
+    /// The next bytes, at most so many; none at the end.
+    pub fn piece(&mut self, most: usize) -> io::Result<Piece> {
+        self.look()?;
+        Ok(self.left.take(most))
+    }
+
+    /// Passes over all that is left. Errors: what is wrong there.
+    pub fn finish(mut self) -> io::Result<()> {
+        while !self.piece(usize::MAX)?.is_empty() {}
+        Ok(())
+    }
+
+    /// The bytes that come next, at least one but at the end.
+    fn look(&mut self) -> io::Result<&[u8]> {
+        if self.left.is_empty() {
+            let before = std::mem::take(&mut self.left);
+            if let Some(chunk) = (self.next)(before.chunk)? {
+                self.left = Piece::of_all(chunk);
+            }
+        }
+        Ok(&self.left)
+    }
+}
+
+impl Read for Chunks<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.look()?;
+        let count = bytes.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        self.left.start += count;
+        Ok(count)
+    }
+}
+
+/// Fills chunks from a reader.
+pub struct Filler<R> {
+    reader: R,
+    /// What the reader said after it had given something.
+    failed: Option<io::Error>,
+}
+
+impl<R: Read> Filler<R> {
+    /// Takes a reader.
+    pub fn new(reader: R) -> Filler<R> {
+        let failed = None;
+        Filler { reader, failed }
+    }
+
+    /// Fills a chunk: to its end, unless the reader ends or fails.
+    pub fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.resize(CHUNK, 0);
+        let mut filled = 0;
+        while filled < CHUNK && self.failed.is_none() {
+            match self.reader.read(&mut bytes[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        bytes.truncate(filled);
+        match self.failed.take_if(|_| filled == 0) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// The reader itself, wherever it stands.
+    pub fn into_inner(self) -> R {
+        self.reader
+    }
+
+    /// The reader, to ask it something.
+    pub fn get_ref(&self) -> &R {
+        &self.reader
+    }
+}

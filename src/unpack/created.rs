@@ -1,0 +1,76 @@
+//! `Created`: what an inode is like when it was just made in a layer's directory, so that no call
+//! sets what already holds.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::error::Result;
+use crate::meta::{Meta, Time};
+use crate::root::{self, Dir};
+
+use super::tree::Inode;
+use super::{Options, Owners, system};
+
+const PROBE: &[u8] = b"probe";
+/// A time that needs nanoseconds.
+const TIME: Time = Time {
+    seconds: 1,
+    nanoseconds: 123_456_789,
+};
+
+/// What is made in a directory and all below it, before anything is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// User and group: the caller's, unless the file system has it otherwise.
+    pub owner: (u32, u32),
+    /// Whether the file system keeps times to the nanosecond.
+    pub keeps_nanoseconds: bool,
+}
+
+impl Created {
+    /// Tries it in a layer's directory, which is empty. What the directory has of the one around
+    /// it is not the layer's, and would go on to all that is made in it: that is taken away first.
+    pub fn find_out(directory: &Dir) -> Result<Created> {
+        remove_inherited_acls(directory)?;
+        probe(directory).map_err(|error| system("trying to make a file", error))
+    }
+
+    /// What the disk says of an inode that gets these attributes.
+    pub fn describe(self, mut inode: Inode, meta: &Meta, options: &Options) -> Inode {
+        self.complete(&mut inode, meta, options);
+        inode
+    }
+
+    /// The same, for one that is in the tree already.
+    pub fn complete(self, inode: &mut Inode, meta: &Meta, options: &Options) {
+        inode.describe(meta);
+        inode.must_be_read |= !self.keeps_nanoseconds && meta.mtime.nanoseconds != 0;
+        if options.owners == Owners::Caller {
+            (inode.uid, inode.gid) = self.owner;
+        }
+    }
+}
+
+fn remove_inherited_acls(directory: &Dir) -> Result<()> {
+    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+        match rustix::fs::fremovexattr(directory, acl) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(system("removing an inherited ACL", errno.into())),
+        }
+    }
+    Ok(())
+}
+
+fn probe(directory: &Dir) -> io::Result<Created> {
+    // A setgid directory gives its group away.
+    root::set_mode(directory, 0o700)?;
+    let file = directory.make_file(PROBE)?;
+    root::set_times(&file, TIME)?;
+    let stat = rustix::fs::fstat(&file)?;
+    directory.remove_file(PROBE)?;
+    Ok(Created {
+        owner: (stat.st_uid, stat.st_gid),
+        keeps_nanoseconds: root::mtime(&stat) == TIME,
+    })
+}

@@ -1,0 +1,242 @@
+//! `Crew`: who makes the regular files of a layer: the thread that reads the archive, or writers
+//! on threads of their own, where there are cores for them.
+//!
+//! Each writer gets its orders in the order of the archive; between writers there is none. So
+//! whoever needs a file to be there, to link it or to put something in its place, waits for it.
+//! Files with xattrs are made by the reading thread, so that warnings come in the archive's order.
+//! Of several failures the one that comes first in the archive is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::Scope;
+
+use crate::chunk::{CHUNK, Piece};
+use crate::error::{Error, Result};
+use crate::root::{Dir, clear_umask};
+
+use super::tree::{InodeId, Tree};
+use super::writer::{NewFile, Order, Outcome, Writer};
+use super::{Created, Options, Pending};
+
+/// Batches that wait for one writer, at most.
+const QUEUE: usize = 8;
+/// What making a file costs, in bytes that could be written meanwhile.
+const FILE: usize = 8 * 1024;
+
+/// The writers of one layer.
+pub struct Crew<'a> {
+    /// Works on the reading thread.
+    own: Writer<'a>,
+    /// Whether the file that was begun last is its.
+    is_own: bool,
+    hands: Vec<Hand>,
+    batch: Batch,
+    /// Who got the last batch, and the directory of its last file: two writers in one directory
+    /// would wait for each other.
+    last: Option<(usize, Arc<Dir>)>,
+    /// All inodes with smaller numbers are on disk.
+    complete: InodeId,
+    failed: Option<(InodeId, Error)>,
+}
+
+/// Orders for one writer, and what they cost.
+#[derive(Default)]
+struct Batch {
+    orders: Vec<Order>,
+    cost: usize,
+    /// It begins inside a file, and so belongs to whoever has the file.
+    is_continued: bool,
+}
+
+/// A writer on a thread of its own.
+struct Hand {
+    todo: SyncSender<Batch>,
+    done: Receiver<Outcome>,
+    /// What it has still to do.
+    load: Arc<AtomicUsize>,
+    /// Batches that nothing came of yet.
+    unanswered: usize,
+}
+
+impl<'a> Crew<'a> {
+    /// Starts so many writers besides the reading thread; none of them is fine.
+    pub fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        writers: usize,
+        options: &'a Options,
+        created: Created,
+    ) -> Crew<'a>
+    where
+        'a: 'scope,
+    {
+        let hire = |_| {
+            let (todo, orders) = sync_channel(QUEUE);
+            let (outcomes, done) = channel();
+            let load = Arc::new(AtomicUsize::new(0));
+            let shared = Arc::clone(&load);
+            scope.spawn(move || {
+                let writer = Writer::new(options, created, clear_umask());
+                work(writer, &orders, &outcomes, &shared);
+            });
+            let unanswered = 0;
+            Hand {
+                todo,
+                done,
+                load,
+                unanswered,
+            }
+        };
+        Crew {
+            own: Writer::new(options, created, false),
+            is_own: true,
+            hands: (0..writers).map(hire).collect(),
+            batch: Batch::default(),
+            last: None,
+            complete: InodeId::FIRST,
+            failed: None,
+        }
+    }
+
+    /// Begins a file.
+    pub fn open(&mut self, file: NewFile, pending: &mut Pending) -> Result<()> {
+        self.is_own = self.hands.is_empty() || !file.meta.xattrs.is_empty();
+        self.give(Order::Open(file), FILE, pending)
+    }
+
+    /// Writes into it.
+    pub fn write(&mut self, offset: u64, piece: Piece, pending: &mut Pending) -> Result<()> {
+        let cost = piece.len();
+        self.give(Order::Write(offset, piece), cost, pending)
+    }
+
+    /// Ends it.
+    pub fn close(&mut self, pending: &mut Pending) -> Result<()> {
+        self.give(Order::Close, 0, pending)
+    }
+
+    /// Waits until an inode is on disk.
+    pub fn wait_for(&mut self, inode: InodeId, pending: &mut Pending) -> Result<()> {
+        match inode < self.complete {
+            true => Ok(()),
+            false => self.wait(pending),
+        }
+    }
+
+    /// Waits until all is on disk. Errors: what failed first since it was asked last.
+    pub fn wait(&mut self, pending: &mut Pending) -> Result<()> {
+        self.hand_out(&mut pending.tree)?;
+        for index in 0..self.hands.len() {
+            while self.hands[index].unanswered > 0 {
+                let outcome = self.hands[index].done.recv().map_err(|_| died())?;
+                self.take(index, outcome, &mut pending.tree);
+            }
+        }
+        self.complete = pending.tree.next_inode();
+        match self.failed.take() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn give(&mut self, order: Order, cost: usize, pending: &mut Pending) -> Result<()> {
+        if self.is_own {
+            self.own.obey(order);
+            let outcome = self.own.outcome();
+            pending.report.add_warnings(&outcome.report);
+            self.absorb(outcome, &mut pending.tree);
+        } else {
+            self.batch.orders.push(order);
+            self.batch.cost += cost;
+            if self.batch.cost >= CHUNK {
+                self.hand_out(&mut pending.tree)?;
+            }
+        }
+        match self.failed {
+            Some(_) => self.wait(pending),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the batch to somebody, and looks what came of others.
+    fn hand_out(&mut self, tree: &mut Tree) -> Result<()> {
+        if self.batch.orders.is_empty() {
+            return Ok(());
+        }
+        let index = self.choose();
+        let batch = std::mem::take(&mut self.batch);
+        self.batch.is_continued = !matches!(batch.orders.last(), Some(Order::Close));
+        if let Some(directory) = batch.orders.iter().rev().find_map(directory_of) {
+            self.last = Some((index, Arc::clone(directory)));
+        }
+        let hand = &mut self.hands[index];
+        hand.load.fetch_add(batch.cost, Ordering::Relaxed);
+        hand.unanswered += 1;
+        hand.todo.send(batch).map_err(|_| died())?;
+        for index in 0..self.hands.len() {
+            while let Ok(outcome) = self.hands[index].done.try_recv() {
+                self.take(index, outcome, tree);
+            }
+        }
+        Ok(())
+    }
+
+    /// Who goes on where the last batch ended, else who has least to do.
+    fn choose(&self) -> usize {
+        if let Some((last, directory)) = &self.last {
+            let next = self.batch.orders.first().and_then(directory_of);
+            let is_same = next.is_some_and(|next| Arc::ptr_eq(next, directory));
+            if self.batch.is_continued || is_same {
+                return *last;
+            }
+        }
+        let load = |index: &usize| self.hands[*index].load.load(Ordering::Relaxed);
+        let all = 0..self.hands.len();
+        all.min_by_key(load)
+            .expect("there are hands if it is not its own")
+    }
+
+    fn take(&mut self, index: usize, outcome: Outcome, tree: &mut Tree) {
+        self.hands[index].unanswered -= 1;
+        self.absorb(outcome, tree);
+    }
+
+    fn absorb(&mut self, outcome: Outcome, tree: &mut Tree) {
+        for (inode, content) in outcome.contents {
+            tree.inode_mut(inode).set_content(content);
+        }
+        if let Some((inode, error)) = outcome.failed
+            && self.failed.as_ref().is_none_or(|(first, _)| inode < *first)
+        {
+            self.failed = Some((inode, error));
+        }
+    }
+}
+
+fn directory_of(order: &Order) -> Option<&Arc<Dir>> {
+    match order {
+        Order::Open(file) => Some(&file.directory),
+        Order::Write(..) | Order::Close => None,
+    }
+}
+
+fn died() -> Error {
+    Error::refused("a thread that wrote files died")
+}
+
+/// What a writer's thread does, until nobody gives it orders.
+fn work(
+    mut writer: Writer<'_>,
+    orders: &Receiver<Batch>,
+    outcomes: &Sender<Outcome>,
+    load: &AtomicUsize,
+) {
+    for batch in orders {
+        for order in batch.orders {
+            writer.obey(order);
+        }
+        load.fetch_sub(batch.cost, Ordering::Relaxed);
+        // If nobody listens, something else has failed.
+        let _ = outcomes.send(writer.outcome());
+    }
+}

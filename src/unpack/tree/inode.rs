@@ -1,0 +1,127 @@
+//! `Inode`: what a name of the layer means.
+
+use rustix::fs::FileType;
+
+use crate::content::Content;
+use crate::meta::{Device, Meta, Time};
+
+use super::DirId;
+
+/// The number of an inode in a [`Tree`](super::Tree), in the order in which they were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InodeId(u32);
+
+impl InodeId {
+    /// The smallest one.
+    pub const FIRST: InodeId = InodeId(0);
+
+    pub(super) fn new(index: usize) -> InodeId {
+        InodeId(u32::try_from(index).expect("memory ends before"))
+    }
+
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What an inode is. What its size, owner, mode and time are on disk, unless `must_be_read`.
+#[derive(Clone, Debug)]
+pub struct Inode {
+    /// Its type.
+    pub kind: Kind,
+    /// The twelve permission bits.
+    pub mode: u16,
+    /// It got another name: links are rare, and those that are gone still count.
+    pub has_links: bool,
+    /// The disk may not say exactly this: it has xattrs, or a time that not every file system keeps.
+    pub must_be_read: bool,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Nanoseconds of its last modification.
+    nanoseconds: u32,
+    /// Seconds of it.
+    seconds: i64,
+}
+
+/// Its type, and what only that has.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A directory.
+    Directory(DirId),
+    /// A regular file.
+    File {
+        /// In bytes, holes included.
+        size: u64,
+        /// `None` until it is written.
+        content: Option<Content>,
+    },
+    /// A symbolic link, whose target the disk knows.
+    Symlink,
+    /// A character device.
+    CharDevice(Device),
+    /// A block device.
+    BlockDevice(Device),
+    /// A named pipe.
+    Fifo,
+}
+
+impl Kind {
+    /// As the system has it.
+    pub fn file_type(self) -> FileType {
+        match self {
+            Kind::Directory(_) => FileType::Directory,
+            Kind::File { .. } => FileType::RegularFile,
+            Kind::Symlink => FileType::Symlink,
+            Kind::CharDevice(_) => FileType::CharacterDevice,
+            Kind::BlockDevice(_) => FileType::BlockDevice,
+            Kind::Fifo => FileType::Fifo,
+        }
+    }
+}
+
+impl Inode {
+    /// One whose attributes are not known yet.
+    pub fn new(kind: Kind) -> Inode {
+        Inode {
+            kind,
+            mode: 0,
+            has_links: false,
+            must_be_read: false,
+            uid: 0,
+            gid: 0,
+            nanoseconds: 0,
+            seconds: 0,
+        }
+    }
+
+    /// Takes the attributes that it has on disk.
+    pub fn describe(&mut self, meta: &Meta) {
+        self.mode = match self.kind {
+            // No other mode can be set.
+            Kind::Symlink => 0o777,
+            _ => meta.mode as u16,
+        };
+        (self.uid, self.gid) = (meta.uid, meta.gid);
+        (self.seconds, self.nanoseconds) = (meta.mtime.seconds, meta.mtime.nanoseconds);
+        // 32 bits of seconds are kept by every file system.
+        let is_kept_everywhere = i32::try_from(meta.mtime.seconds).is_ok();
+        self.must_be_read |= !meta.xattrs.is_empty() || !is_kept_everywhere;
+    }
+
+    /// It is a file, and this is what was written.
+    pub fn set_content(&mut self, written: Content) {
+        if let Kind::File { content, .. } = &mut self.kind {
+            *content = Some(written);
+        }
+    }
+
+    /// Last modification.
+    pub fn mtime(&self) -> Time {
+        Time {
+            seconds: self.seconds,
+            nanoseconds: self.nanoseconds,
+        }
+    }
+}

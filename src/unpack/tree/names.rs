@@ -1,0 +1,168 @@
+//! `Names`: which name in which directory means which inode, in little memory.
+
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+
+use super::{DirId, InodeId};
+
+/// All names of a layer but that of its root.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// One after another.
+    bytes: Vec<u8>,
+    /// Those that were removed stay, and nothing leads to them.
+    names: Vec<Name>,
+    /// For each directory the name that was added last: the others follow it.
+    last: Vec<Option<NameId>>,
+    /// By directory and name, hashed with a secret: a layer cannot choose what collides.
+    index: HashTable<NameId>,
+    hasher: RandomState,
+}
+
+/// Where a name is in `names`; one is added, so that `None` takes no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NameId(std::num::NonZero<u32>);
+
+#[derive(Debug)]
+struct Name {
+    start: usize,
+    directory: DirId,
+    inode: InodeId,
+    /// The name that was added to the directory before.
+    before: Option<NameId>,
+    length: u8,
+    is_removed: bool,
+}
+
+impl NameId {
+    fn new(index: usize) -> NameId {
+        let number = u32::try_from(index + 1).expect("memory ends before");
+        NameId(std::num::NonZero::new(number).expect("one was added"))
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+impl Names {
+    /// There is one more directory, which has the next number.
+    pub fn add_directory(&mut self) {
+        self.last.push(None);
+    }
+
+    /// What a directory has by a name.
+    pub fn find(&self, directory: DirId, name: &[u8]) -> Option<InodeId> {
+        let id = self.index.find(self.hash(directory, name), |&id| {
+            self.is(id, directory, name)
+        })?;
+        Some(self.names[id.index()].inode)
+    }
+
+    /// Adds a name, which must be free.
+    pub fn add(&mut self, directory: DirId, name: &[u8], inode: InodeId) {
+        let id = NameId::new(self.names.len());
+        self.names.push(Name {
+            start: self.bytes.len(),
+            directory,
+            inode,
+            before: self.last[directory.0 as usize].replace(id),
+            length: u8::try_from(name.len()).expect("a component has at most 255 bytes"),
+            is_removed: false,
+        });
+        self.bytes.extend_from_slice(name);
+        let hash = self.hash(directory, name);
+        let Names {
+            bytes,
+            names,
+            hasher,
+            index,
+            ..
+        } = self;
+        index.insert_unique(hash, id, |&other| {
+            let other = &names[other.index()];
+            hash_of(hasher, other.directory, text(bytes, other))
+        });
+    }
+
+    /// Forgets a name, and returns what it meant.
+    pub fn remove(&mut self, directory: DirId, name: &[u8]) -> Option<InodeId> {
+        let hash = self.hash(directory, name);
+        let Names {
+            bytes,
+            names,
+            index,
+            ..
+        } = self;
+        let entry = index.find_entry(hash, |&id| {
+            let known = &names[id.index()];
+            known.directory == directory && text(bytes, known) == name
+        });
+        let (id, _) = entry.ok()?.remove();
+        let removed = &mut self.names[id.index()];
+        removed.is_removed = true;
+        Some(removed.inode)
+    }
+
+    /// Forgets all names in a directory, and returns what they meant.
+    pub fn remove_all(&mut self, directory: DirId) -> Vec<InodeId> {
+        let ids: Vec<NameId> = self.of(directory).collect();
+        let name = |id: NameId| self.bytes_of(id).to_vec();
+        let names: Vec<Vec<u8>> = ids.into_iter().map(name).collect();
+        let removed = names.iter().filter_map(|name| self.remove(directory, name));
+        removed.collect()
+    }
+
+    /// The names in a directory, sorted.
+    pub fn children(&self, directory: DirId) -> Children<'_> {
+        let mut ids: Vec<NameId> = self.of(directory).collect();
+        ids.sort_unstable_by(|&one, &two| self.bytes_of(one).cmp(self.bytes_of(two)));
+        Children {
+            names: self,
+            ids: ids.into_iter(),
+        }
+    }
+
+    fn of(&self, directory: DirId) -> impl Iterator<Item = NameId> {
+        let last = self.last[directory.0 as usize];
+        let all = std::iter::successors(last, |id| self.names[id.index()].before);
+        all.filter(|id| !self.names[id.index()].is_removed)
+    }
+
+    fn bytes_of(&self, id: NameId) -> &[u8] {
+        text(&self.bytes, &self.names[id.index()])
+    }
+
+    fn is(&self, id: NameId, directory: DirId, name: &[u8]) -> bool {
+        self.names[id.index()].directory == directory && self.bytes_of(id) == name
+    }
+
+    fn hash(&self, directory: DirId, name: &[u8]) -> u64 {
+        hash_of(&self.hasher, directory, name)
+    }
+}
+
+fn text<'a>(bytes: &'a [u8], name: &Name) -> &'a [u8] {
+    &bytes[name.start..name.start + usize::from(name.length)]
+}
+
+fn hash_of(hasher: &RandomState, directory: DirId, name: &[u8]) -> u64 {
+    hasher.hash_one((directory.0, name))
+}
+
+/// The names in a directory, sorted, with what they mean.
+pub struct Children<'a> {
+    names: &'a Names,
+    ids: std::vec::IntoIter<NameId>,
+}
+
+impl<'a> Iterator for Children<'a> {
+    type Item = (&'a [u8], InodeId);
+
+    fn next(&mut self) -> Option<(&'a [u8], InodeId)> {
+        let id = self.ids.next()?;
+        let inode = self.names.names[id.index()].inode;
+        Some((self.names.bytes_of(id), inode))
+    }
+}

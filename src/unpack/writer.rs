@@ -1,0 +1,164 @@
+//! `Writer`: makes regular files, as it is told to; several of them, on threads of their own, make
+//! the files of one layer ([`super::crew`]). It knows neither the archive nor the tree.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::chunk::Piece;
+use crate::content::{Content, ContentHasher};
+use crate::error::{Error, Result};
+use crate::meta::Meta;
+use crate::path::EntryPath;
+use crate::root::Dir;
+
+use super::attributes::{Fresh, apply};
+use super::tree::InodeId;
+use super::{Created, Inode, Options, Report, system};
+
+/// A regular file that is to be made.
+#[derive(Debug)]
+pub struct NewFile {
+    /// Its number in the tree.
+    pub inode: InodeId,
+    /// Where, as a path of the layer.
+    pub place: EntryPath,
+    /// The directory of that path.
+    pub directory: Arc<Dir>,
+    /// Its attributes.
+    pub meta: Meta,
+    /// Its size, if it has holes.
+    pub size_with_holes: Option<u64>,
+}
+
+/// What a writer is told, in the order of the archive.
+#[derive(Debug)]
+pub enum Order {
+    /// Make a file.
+    Open(NewFile),
+    /// Write this into it, at this offset.
+    Write(u64, Piece),
+    /// It is complete: set its attributes.
+    Close,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What the files hold that were completed.
+    pub contents: Vec<(InodeId, Content)>,
+    /// The first file that failed.
+    pub failed: Option<(InodeId, Error)>,
+    /// Warnings, in order.
+    pub report: Report,
+}
+
+/// Obeys orders.
+pub struct Writer<'a> {
+    options: &'a Options,
+    created: Created,
+    /// Whether files get their whole mode when they are made.
+    umask_is_clear: bool,
+    open: Option<(NewFile, File)>,
+    whole: ContentHasher,
+    blocks: ContentHasher,
+    outcome: Outcome,
+}
+
+impl<'a> Writer<'a> {
+    /// One that has nothing to do yet. `umask_is_clear` is about the thread that it works on.
+    pub fn new(options: &'a Options, created: Created, umask_is_clear: bool) -> Writer<'a> {
+        Writer {
+            options,
+            created,
+            umask_is_clear,
+            open: None,
+            whole: ContentHasher::whole(),
+            blocks: ContentHasher::blocks(),
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// Does what it is told. After a failure the rest of that file is passed over.
+    pub fn obey(&mut self, order: Order) {
+        match order {
+            Order::Open(file) => match self.make(&file) {
+                Ok(made) => self.open = Some((file, made)),
+                Err(error) => self.fail(&file, error),
+            },
+            Order::Write(offset, piece) => {
+                if let Some((file, made)) = self.open.take() {
+                    match self.write(&file, &made, offset, &piece) {
+                        Ok(()) => self.open = Some((file, made)),
+                        Err(error) => self.fail(&file, error),
+                    }
+                }
+            }
+            Order::Close => {
+                if let Some((file, made)) = self.open.take()
+                    && let Err(error) = self.complete(&file, &made)
+                {
+                    self.fail(&file, error);
+                }
+            }
+        }
+    }
+
+    /// What came of all orders since it was asked last.
+    pub fn outcome(&mut self) -> Outcome {
+        std::mem::take(&mut self.outcome)
+    }
+
+    fn fail(&mut self, file: &NewFile, error: Error) {
+        // What was hashed of it is not another file's.
+        self.hasher(file).finish();
+        let failed = (file.inode, error.at_entry(&file.place));
+        self.outcome.failed.get_or_insert(failed);
+    }
+
+    fn make(&self, file: &NewFile) -> Result<File> {
+        let name = file.place.name();
+        let made = file.directory.make_file_with(name, self.first_mode(file));
+        let made = made.map_err(|error| system("creating it", error))?;
+        if let Some(size) = file.size_with_holes {
+            made.set_len(size)
+                .map_err(|error| system("setting the size of a sparse file", error))?;
+        }
+        Ok(made)
+    }
+
+    /// Writing would clear the bits above the permissions, so those come later.
+    fn first_mode(&self, file: &NewFile) -> u32 {
+        match self.umask_is_clear {
+            true => file.meta.mode & 0o777,
+            false => 0o600,
+        }
+    }
+
+    fn write(&mut self, file: &NewFile, made: &File, offset: u64, piece: &Piece) -> Result<()> {
+        made.write_all_at(piece, offset)
+            .map_err(|error| system("writing its data", error))?;
+        self.hasher(file).update(offset, piece);
+        Ok(())
+    }
+
+    fn hasher(&mut self, file: &NewFile) -> &mut ContentHasher {
+        match file.size_with_holes {
+            Some(_) => &mut self.blocks,
+            None => &mut self.whole,
+        }
+    }
+
+    fn complete(&mut self, file: &NewFile, made: &File) -> Result<()> {
+        let content = self.hasher(file).finish();
+        self.outcome.contents.push((file.inode, content));
+        let fresh = Fresh {
+            owner: Some(self.created.owner),
+            mode: Some(self.first_mode(file)),
+        };
+        let inode = Inode::Open(made.as_fd());
+        let report = &mut self.outcome.report;
+        apply(&inode, &file.meta, &file.place, self.options, fresh, report)
+    }
+}
