@@ -89,6 +89,20 @@ fn the_store_of_another_user_is_refused() {
     }
 }
 
+/// It is the bottom of images of one layer.
+#[test]
+fn what_should_be_empty_has_to_be() {
+    let bench = Bench::new();
+    image(&bench, "image", &["f"]);
+    bench.unpack("oci:image").lines();
+    bench.write("store/empty/1/ghost", "");
+    for verb in VERBS {
+        let run = bench.on_store(verb);
+        run.fails(1, &["empty/1 is not empty"]);
+        assert!(run.hint().ends_with("remove that"), "{run:?}");
+    }
+}
+
 #[test]
 fn a_directory_of_something_else_is_left_as_it_is() {
     let bench = Bench::new();
