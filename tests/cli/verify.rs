@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use serde_json::Value;
 
 use crate::bench::{Bench, Run};
@@ -98,16 +99,24 @@ fn without_a_trace(root: &Path, change: impl FnOnce(&Path)) {
     mtimes(root, &mut times);
     change(root);
     for (path, time) in times {
-        let is = path.symlink_metadata().map(|found| found.file_type());
-        if is.is_ok_and(|is| is.is_file() || is.is_dir()) {
+        if path.symlink_metadata().is_ok() {
             set_time(&path, time);
         }
     }
 }
 
+/// Of a link too, and of what may not be opened.
 fn set_time(path: &Path, time: SystemTime) {
-    let times = FileTimes::new().set_modified(time);
-    File::open(path).unwrap().set_times(times).unwrap();
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let time = Timespec {
+        tv_sec: since.as_secs().try_into().unwrap(),
+        tv_nsec: since.subsec_nanos().into(),
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 fn set_mode(path: PathBuf, mode: u32) {
@@ -254,25 +263,8 @@ const CHANGES: &[Case] = &[
     case(
         0,
         |fs| {
-            let time = fs
-                .join("d/s")
-                .symlink_metadata()
-                .unwrap()
-                .modified()
-                .unwrap();
             fs::remove_file(fs.join("d/s")).unwrap();
             symlink("twin", fs.join("d/s")).unwrap();
-            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            let stamp = rustix::fs::Timespec {
-                tv_sec: since.as_secs().try_into().unwrap(),
-                tv_nsec: since.subsec_nanos().into(),
-            };
-            let times = rustix::fs::Timestamps {
-                last_access: stamp,
-                last_modification: stamp,
-            };
-            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-            rustix::fs::utimensat(rustix::fs::CWD, fs.join("d/s"), &times, flags).unwrap();
         },
         &["d/s: target is twin, was f"],
     ),
@@ -704,4 +696,40 @@ fn an_image_without_layers_is_whole() {
         assert_eq!(run.stderr, "0 layers: nothing was changed\n");
         assert_eq!(run.status, 0);
     }
+}
+
+/// Who is not root changes their modes to look into them, and back.
+#[test]
+fn what_its_owner_may_not_read_is_read_all_the_same() {
+    let bench = Bench::new();
+    let closed = || Meta::new(0).xattr("user.k", "v");
+    let layer = LayerBuilder::new()
+        .dir("d", closed())
+        .file("d/f", closed(), "content")
+        .finish();
+    let layout = Layout::new(bench.path("image"));
+    layout.image(&layout.manifest(&[layer]));
+    let fs = bench.layer("oci:image", 0).join("fs");
+    for quick in [&[][..], &["--quick"]] {
+        let run = bench.on_store(&[&["verify", "--all"], quick].concat());
+        assert_eq!((run.status, &*run.stdout), (0, ""), "{run:?}");
+        assert_eq!(
+            fs.join("d").metadata().unwrap().permissions().mode() & 0o7777,
+            0
+        );
+    }
+    set_mode(fs.join("d"), 0o700);
+    set_mode(fs.join("d/f"), 0o600);
+    xattr::set(fs.join("d/f"), "user.k", b"w").unwrap();
+    set_mode(fs.join("d/f"), 0);
+    set_mode(fs.join("d"), 0);
+    let run = bench.on_store(&["verify", "--all"]);
+    assert!(
+        run.stdout.ends_with(": d/f: xattr user.k was changed\n"),
+        "{run:?}"
+    );
+    assert_eq!(run.stdout.lines().count(), 1);
+    let run = bench.on_store(&["verify", "oci:image", "--repair", "--sync=none"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    assert_eq!(bench.on_store(&["verify", "--all"]).status, 0);
 }
