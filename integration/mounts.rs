@@ -3,6 +3,8 @@
 
 #[path = "mounts/depth.rs"]
 mod depth;
+#[path = "mounts/in_use.rs"]
+mod in_use;
 #[path = "mounts/print.rs"]
 mod print;
 #[path = "mounts/seccomp.rs"]
@@ -15,6 +17,7 @@ mod upper;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -34,13 +37,16 @@ struct Unpacked {
 }
 
 impl Unpacked {
-    /// Each layer adds `f<number>`, adds `t<number>`, and deletes the `t` of the one below.
+    /// Each layer adds `f<number>`, adds `t<number>`, and deletes the `t` of the one below. A layer
+    /// of one store is in no other one: a mount keeps a layer wherever it lies.
     fn new(scratch: &Scratch, store: &OsStr, layers: usize) -> Unpacked {
         let site = scratch.site();
+        let store = site.path().join(store);
         let tars: Vec<(Vec<u8>, Compression)> = (0..layers)
             .map(|number| {
                 let root = LayerBuilder::new().dir(".", 0o711);
-                let mut layer = root.file(format!("f{number}"), 0o644, "");
+                let mut layer =
+                    root.file(format!("f{number}"), 0o644, store.as_os_str().as_bytes());
                 if number > 0 {
                     layer = layer.whiteout(format!("t{}", number - 1));
                 }
@@ -53,7 +59,7 @@ impl Unpacked {
         let mut image = OsString::from("oci:");
         image.push(directory);
         let unpacked = Unpacked {
-            store: site.path().join(store),
+            store,
             site,
             image,
             layers,

@@ -92,6 +92,8 @@ enum Verb {
 /// Runs what the user typed, says what went wrong, and returns the exit status.
 pub fn run(cli: &Cli) -> u8 {
     let global = &cli.global;
+    // Where that fails, only such a limit would tell.
+    let _ = interrupt::survive_file_limits();
     let done = match &cli.verb {
         Verb::Unpack(verb) => unpack::run(verb, global),
         Verb::UnpackLayer(verb) => unpack_layer::run(verb, global),

@@ -10,9 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::pipeline::waiting;
 use crate::progress::Progress;
-use crate::store::{Hold, ImageRecord, Store, Sync};
+use crate::store::{Hold, Store, Sync};
 
 pub use in_use::InUse;
 
@@ -20,13 +19,16 @@ pub use in_use::InUse;
 #[derive(Clone, Debug)]
 pub struct Removal {
     /// The image that was forgotten.
-    pub image: Option<ImageRecord>,
+    pub image: Option<Digest>,
     /// The chain IDs of the layers, sorted.
     pub layers: BTreeSet<Digest>,
     /// The bytes of content that they were unpacked from, where that is known.
     pub bytes: u64,
     /// Layers that no image needs but a mount does, with where it is mounted.
     pub mounted: BTreeMap<Digest, String>,
+    /// Why nobody knows which layers the image needs: its record is damaged. [`prune`] removes
+    /// them once no other record is.
+    pub damage: Option<String>,
 }
 
 /// How a removal goes about it.
@@ -43,31 +45,74 @@ pub struct Removing<'a> {
 /// Forgets an image, and removes the layers that no other image needs.
 ///
 /// Errors: no such image ([`Kind::NotFound`](crate::Kind::NotFound)); one of those layers is
-/// mounted.
+/// mounted; the record of another image is damaged, so that nobody knows what it needs.
+///
+/// ```
+/// use lowerdir::collect::{Removing, prune, remove_image};
+/// use lowerdir::store::Sync;
+/// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let directory = place.path().join("store");
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let store = Store::open(&directory)?;
+/// # unpack_image(&image, &store, &options, Run::default())?;
+///
+/// let how = Removing { dry_run: false, sync: Sync::Fs, progress: &Silent };
+/// let removal = remove_image(&store, &image.digest.to_string(), how)?;
+///
+/// assert_eq!(removal.layers.len(), 2);
+/// assert!(store.layers()?.is_empty());
+/// // Nothing is left that no image needs.
+/// assert!(prune(&store, how)?.layers.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Removal> {
-    let hold = store.hold_alone(waiting(how.progress, || how.progress.waits_for_store()))?;
-    let image = store.find_image(wanted)?.ok_or_else(|| {
+    let hold = store.hold_alone(how.progress)?;
+    let digest = store.find_image(wanted)?.ok_or_else(|| {
         Error::not_found(format!("no image in the store is named {wanted}"))
             .hint("`lowerdir images` lists them")
     })?;
-    let needed = needed(store, Some(&image))?;
-    let only_here = chain_ids(&image)?.difference(&needed).cloned().collect();
-    let mut removal = look(store, only_here)?;
+    let mut removal = match store.image(&digest) {
+        Ok(image) => {
+            let needed = needed(store, Some(&digest))?;
+            let layers = BTreeSet::from_iter(image.layers);
+            look(store, layers.difference(&needed).cloned().collect())?
+        }
+        Err(error) => {
+            let mut nothing = look(store, BTreeSet::new())?;
+            nothing.damage = Some(error.reason());
+            nothing
+        }
+    };
     if let Some((layer, mount)) = removal.mounted.pop_first() {
         let text = format!("layer {} is in use by {mount}", layer.short());
         return Err(Error::in_the_way(text).hint("unmount it first: see `lowerdir umount`"));
     }
     if !how.dry_run {
         // The image goes first: layers of no image can be found again, an image without them not.
-        store.forget_image(&image, how.sync)?;
+        store.forget_image(&digest, how.sync)?;
     }
-    removal.image = Some(image);
+    removal.image = Some(digest);
     remove(store, removal, hold, how)
 }
 
-/// Removes the layers that neither an image nor a mount needs.
+/// Removes the layers that neither an image nor a mount needs. Errors: the record of an image is
+/// damaged, so that nobody knows what it needs.
 pub fn prune(store: &Store, how: Removing<'_>) -> Result<Removal> {
-    let hold = store.hold_alone(waiting(how.progress, || how.progress.waits_for_store()))?;
+    let hold = store.hold_alone(how.progress)?;
     let needed = needed(store, None)?;
     let loose = store.layers()?.difference(&needed).cloned().collect();
     let removal = look(store, loose)?;
@@ -82,18 +127,14 @@ fn remove(store: &Store, removal: Removal, hold: Hold, how: Removing<'_>) -> Res
 }
 
 /// The layers that the images of the store need, but for one image.
-fn needed(store: &Store, but: Option<&ImageRecord>) -> Result<BTreeSet<Digest>> {
+fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
     let mut needed = BTreeSet::new();
-    for image in store.images()? {
-        if but.is_none_or(|but| but.digest != image.digest) {
-            needed.extend(chain_ids(&image)?);
+    for digest in store.image_digests()? {
+        if but != Some(&digest) {
+            needed.extend(store.image(&digest)?.layers);
         }
     }
     Ok(needed)
-}
-
-fn chain_ids(image: &ImageRecord) -> Result<BTreeSet<Digest>> {
-    image.layers.iter().map(|id| Digest::parse(id)).collect()
 }
 
 /// Divides layers that no image needs into those that a mount needs, and the rest.
@@ -104,6 +145,7 @@ fn look(store: &Store, layers: BTreeSet<Digest>) -> Result<Removal> {
         layers: BTreeSet::new(),
         bytes: 0,
         mounted: BTreeMap::new(),
+        damage: None,
     };
     let there = store.layers()?;
     for layer in layers.intersection(&there).cloned() {

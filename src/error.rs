@@ -75,7 +75,7 @@ impl Error {
 
     /// The caller asked to give up.
     pub fn cancelled() -> Error {
-        Error::new(Kind::Cancelled, "interrupted: nothing of it is kept", None)
+        Error::new(Kind::Cancelled, "interrupted: nothing was changed", None)
     }
 
     /// Something that was asked for does not exist.
@@ -147,9 +147,27 @@ impl Error {
         self.0.entry.as_deref()
     }
 
-    /// What the user can do about it, where that is known.
+    /// What was being done, and why it failed, without the place: for those who say that themselves.
+    pub fn reason(&self) -> String {
+        match &self.0.cause {
+            Some(cause) => format!("{}: {cause}", self.0.doing),
+            None => self.0.doing.clone(),
+        }
+    }
+
+    /// What the user can do about it, where that is known. What a lack of room takes is the same
+    /// wherever it shows.
     pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        let hint = self.0.hint.as_deref();
+        match self.0.cause.as_ref().map(|cause| cause.0.kind()) {
+            Some(io::ErrorKind::FileTooLarge) => {
+                Some("a limit on the size of files was reached: `ulimit -f` shows it")
+            }
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                hint.or(Some("free some space, or use another file system"))
+            }
+            _ => hint,
+        }
     }
 
     /// The number of the system's error, where one is the cause.
@@ -198,6 +216,8 @@ impl fmt::Display for Cause {
         };
         let mut rest = text.chars();
         match rest.next() {
+            // An abbreviation stays one.
+            Some(_) if rest.clone().next().is_some_and(char::is_uppercase) => f.write_str(text),
             Some(first) => write!(f, "{}{}", first.to_lowercase(), rest.as_str()),
             None => f.write_str("unknown error"),
         }

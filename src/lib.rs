@@ -26,6 +26,9 @@
 //!   store      verified, on disk, renamed to the chain ID: whole or absent
 //!   stack      the directories in order
 //!   mount      fsopen and lowerdir+, or mount(2) and short names
+//!
+//!   verify     compares a layer with the listing that was made of it
+//!   collect    removes what no image and no mount needs
 //! ```
 //!
 //! Modules stand on three floors, and import only what stands below them:
@@ -34,7 +37,7 @@
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`] | everything |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`] | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.

@@ -15,13 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
 use crate::limits::Limits;
-use crate::progress::{Progress, Silent};
+use crate::progress::{Progress, Silent, waiting};
 use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::unpack::Options;
 
@@ -29,9 +28,6 @@ pub use single::{Parents, unpack_layer};
 
 use watch::LowestFailure;
 use work::Work;
-
-/// How long to wait before looking again whether another process has finished a layer.
-const MOMENT: Duration = Duration::from_millis(20);
 
 /// A layer of an unpacked image.
 #[derive(Clone, Debug)]
@@ -145,7 +141,7 @@ pub fn unpack_image(
     options: &Options,
     run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
-    let hold = store.share(waiting(run.progress, || run.progress.waits_for_store()))?;
+    let hold = store.share(run.progress)?;
     unpack_missing(image, store, options, run, &BTreeSet::new(), &hold)
 }
 
@@ -166,7 +162,9 @@ pub(crate) fn unpack_missing(
     for (index, layer) in image.layers.iter().enumerate() {
         let find = || match damaged.contains(&index) {
             true => Ok(None),
-            false => store.layer(&chain[index]),
+            false => store
+                .layer(&chain[index])
+                .map_err(|error| error.in_layer(layer.label())),
         };
         let found = match find()? {
             Some(stored) => Some(stored),
@@ -239,30 +237,13 @@ pub(crate) fn unpack_missing(
         store.sync(run.sync, synced)?;
     }
     let record = ImageRecord {
-        digest: image.digest.to_string(),
+        digest: image.digest.clone(),
         names: image.name.iter().cloned().collect(),
-        layers: chain.iter().map(Digest::to_string).collect(),
+        layers: chain,
+        options: options.clone(),
     };
     store.record_image(record, run.sync)?;
     Ok(unpacked.into_values().collect())
-}
-
-/// Waits for another process, a moment at a time, and tells of it once.
-pub(crate) fn waiting<'a>(
-    progress: &'a dyn Progress,
-    tell: impl Fn() + 'a,
-) -> impl FnMut() -> Result<()> + 'a {
-    let mut told = false;
-    move || {
-        if !std::mem::replace(&mut told, true) {
-            tell();
-        }
-        std::thread::sleep(MOMENT);
-        match progress.is_cancelled() {
-            true => Err(Error::cancelled()),
-            false => Ok(()),
-        }
-    }
 }
 
 fn was_there(stored: StoredLayer) -> Unpacked {

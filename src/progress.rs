@@ -4,7 +4,13 @@
 //! Layers are counted from 0 at the bottom. Calls come from several threads at once, and should
 //! return soon: the work waits.
 
+use std::time::Duration;
+
+use crate::error::{Error, Result};
 use crate::unpack::Report;
+
+/// How long to wait before looking again whether another process is done.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Somebody who watches layers being unpacked.
 pub trait Progress: Sync {
@@ -26,6 +32,9 @@ pub trait Progress: Sync {
     /// A layer is unpacked and settled.
     fn ends(&self, _layer: usize, _label: &str, _report: &Report) {}
 
+    /// A layer was compared with its record: so many differences were found.
+    fn verified(&self, _layer: usize, _label: &str, _changes: usize) {}
+
     /// All layers are; the call waits for the disk.
     fn syncs(&self) {}
 
@@ -41,3 +50,21 @@ pub trait Progress: Sync {
 pub struct Silent;
 
 impl Progress for Silent {}
+
+/// Waits for another process, a moment at a time, and tells of it once. Errors: cancelled.
+pub fn waiting<'a>(
+    progress: &'a dyn Progress,
+    tell: impl Fn() + 'a,
+) -> impl FnMut() -> Result<()> + 'a {
+    let mut told = false;
+    move || {
+        if !std::mem::replace(&mut told, true) {
+            tell();
+        }
+        std::thread::sleep(MOMENT);
+        match progress.is_cancelled() {
+            true => Err(Error::cancelled()),
+            false => Ok(()),
+        }
+    }
+}

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use crate::meta::{Device, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
-pub use data::{read_all, read_data};
+pub use data::{Take, read_all, read_data};
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY

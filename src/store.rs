@@ -25,7 +25,7 @@ mod record;
 mod staging;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,8 @@ pub use links::ShortNames;
 pub use locks::LayerLock;
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
+
+use record::Sealed;
 
 const FS: &str = "fs";
 const EMPTY: [&str; 2] = ["empty/1", "empty/2"];
@@ -119,6 +121,11 @@ impl Store {
         for name in EMPTY {
             // Like the root that no layer describes (rules N2, I2).
             let directory = store.open_dir(name)?;
+            if !directory.names().is_ok_and(|names| names.is_empty()) {
+                let text = format!("{} is not empty", store.path.join(name).display());
+                let hint = "stacks of few layers would show what is in it: remove that";
+                return Err(Error::in_the_way(text).hint(hint));
+            }
             root::set_mode(&directory, 0o755)
                 .and_then(|()| root::set_times(&directory, Time::default()))
                 .map_err(|error| fail("setting up", error))?;
@@ -150,13 +157,14 @@ impl Store {
     }
 
     fn make_dir(&self, name: &str) -> Result<()> {
-        match std::fs::DirBuilder::new()
-            .mode(0o755)
-            .create(self.path.join(name))
-        {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(Error::system(format!("making {name} in the store"), error)),
+        let path = EntryPath::parse(name.as_bytes())?;
+        let (parent, last) = path.split().expect("it has a name");
+        let parent = self.directory.open_beneath(&parent);
+        match parent.and_then(|parent| parent.make_dir(last)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::system(format!("making {name} in the store"), error))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -176,22 +184,27 @@ impl Store {
         EMPTY.map(|name| self.path.join(name))
     }
 
-    /// The layer of a chain ID, if it is there.
+    /// The layer of a chain ID, if it is there. Errors: it is damaged.
     pub fn layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
+        let repair = "`lowerdir verify --repair IMAGE` unpacks it again";
+        self.open_layer(chain_id)
+            .map_err(|error| error.hint(repair))
+    }
+
+    fn open_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
         let name = layer_name(chain_id);
-        let looking = |error| Error::system(format!("looking for layer {chain_id}"), error);
+        let opening = |error| Error::system("opening its directory", error);
         let Some(directory) = self
             .directory
             .find_beneath(&EntryPath::parse(name.as_bytes())?)
-            .map_err(looking)?
+            .map_err(opening)?
         else {
             return Ok(None);
         };
-        let record =
-            read_json(&directory, LAYER_JSON).map_err(|error| error.in_layer(chain_id.short()))?;
+        let record = read_json(&directory, LAYER_JSON)?;
         let fs = directory
             .open_beneath(&EntryPath::parse(FS.as_bytes())?)
-            .map_err(looking)?;
+            .map_err(opening)?;
         Ok(Some(StoredLayer {
             path: self.path.join(name).join(FS),
             directory: Arc::new(fs),
@@ -236,25 +249,25 @@ fn layer_name(chain_id: &Digest) -> String {
     format!("layers/{}/{}", chain_id.algorithm().name(), chain_id.hex())
 }
 
+/// Reads a record. Errors: it is not as it was written.
 fn read_json<T: DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
     let read = || -> io::Result<T> {
-        let file = directory.open_file(&EntryPath::parse(name.as_bytes())?)?;
-        Ok(serde_json::from_reader(io::BufReader::new(file))?)
+        let mut file = directory.open_file(&EntryPath::parse(name.as_bytes())?)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(record::unsealed(&text)?)
     };
-    read().map_err(|error| {
-        let error = Error::system(format!("reading {name} in the store"), error);
-        error.hint("`lowerdir verify --repair IMAGE` writes it anew")
-    })
+    read().map_err(|error| Error::system(format!("reading {name}"), error))
 }
 
 fn write_json(
     directory: &Dir,
     name: &str,
-    value: &impl serde::Serialize,
+    record: &impl serde::Serialize,
     sync: Sync,
 ) -> io::Result<()> {
     let mut file = directory.make_file(name.as_bytes())?;
-    file.write_all(&serde_json::to_vec_pretty(value)?)?;
+    file.write_all(&serde_json::to_vec_pretty(&Sealed::new(record)?)?)?;
     file.write_all(b"\n")?;
     match sync {
         Sync::Fs => file.sync_all(),

@@ -4,22 +4,23 @@
 //! The command line's `verify` calls it. It reads every file, unless it is asked to be quick, and
 //! writes nothing; [`repair`] replaces whole layers, and touches no file of one.
 
-use std::cmp::Ordering;
+mod compare;
+mod differences;
+
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io;
 
 use crate::collect::InUse;
-use crate::content::{Content, ContentHasher};
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::listing::{Found, Node, Reader, Walk};
+use crate::listing::Reader;
 use crate::path::EntryPath;
-use crate::pipeline::{Run, Unpacked, chain_ids, unpack_missing, waiting};
-use crate::root;
-use crate::store::{Record, Store, StoredLayer};
+use crate::pipeline::{Run, Unpacked, chain_ids, unpack_missing};
+use crate::progress::Progress;
+use crate::store::{Hold, Record, Store};
 use crate::unpack::Options;
+
+use compare::{Comparing, Stop, compare};
 
 /// What is wrong with a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,32 +41,112 @@ impl Change {
         let (path, what) = (Some(path.to_string()), what.into());
         Change { path, what }
     }
-}
 
-/// Compares a layer with its record and its listing, and returns every difference, in the order of
-/// paths. `quick` leaves out what files hold.
-///
-/// Errors: the layer cannot be read; a damaged one is no error.
-pub fn verify_layer(store: &Store, chain_id: &Digest, quick: bool) -> Result<Vec<Change>> {
-    let stored = match store.layer(chain_id) {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return Ok(vec![Change::of_layer("not in the store")]),
-        Err(error) => return Ok(vec![Change::of_layer(text(&error))]),
-    };
-    if let Some(what) = contradiction(&stored.record, chain_id) {
-        return Ok(vec![Change::of_layer(format!("layer.json: {what}"))]);
+    /// Where something cannot be read.
+    fn unreadable(error: &Error) -> Change {
+        let (path, what) = (error.entry().map(String::from), error.reason());
+        Change { path, what }
     }
-    let listing = match store.listing(chain_id).and_then(Reader::new) {
-        Ok(listing) => listing,
-        Err(error) => return Ok(vec![Change::of_layer(format!("tree.zst: {error}"))]),
-    };
-    compare(&stored, listing, quick)
 }
 
-fn text(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+/// Looks at layers of a store, from which nothing is removed meanwhile.
+///
+/// ```
+/// use lowerdir::verify::Verifier;
+/// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let directory = place.path().join("store");
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let store = Store::open(&directory)?;
+/// # let layers = unpack_image(&image, &store, &options, Run::default())?;
+///
+/// let lowest = &lowerdir::pipeline::chain_ids(&image)[0];
+/// let verifier = Verifier::new(&store, false, &Silent)?;
+/// assert!(verifier.layer(0, "1", lowest)?.is_empty());
+///
+/// std::fs::remove_file(layers[0].path.join("etc/motd"))?;
+/// let changes = verifier.layer(0, "1", lowest)?;
+/// let motd = changes.iter().find(|change| change.path.as_deref() == Some("etc/motd"));
+/// assert_eq!(motd.map(|change| &*change.what), Some("is missing"));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Verifier<'a> {
+    store: &'a Store,
+    quick: bool,
+    progress: &'a dyn Progress,
+    _hold: Hold,
+}
+
+impl<'a> Verifier<'a> {
+    /// Starts looking; `quick` leaves out what files hold. Errors: cancelled, while somebody else
+    /// removes something.
+    pub fn new(store: &'a Store, quick: bool, progress: &'a dyn Progress) -> Result<Verifier<'a>> {
+        // Who is not root may have to change modes to look, which others should not see.
+        let hold = match rustix::process::geteuid().is_root() {
+            true => store.share(progress)?,
+            false => store.hold_alone(progress)?,
+        };
+        Ok(Verifier {
+            store,
+            quick,
+            progress,
+            _hold: hold,
+        })
+    }
+
+    /// Compares a layer with its record and its listing, and returns every difference, in the order
+    /// of paths. The number and the label are those that progress is told.
+    ///
+    /// Errors: cancelled. What is damaged, or cannot be read, is a difference.
+    pub fn layer(&self, number: usize, label: &str, chain_id: &Digest) -> Result<Vec<Change>> {
+        let changes = self.compare(number, label, chain_id)?;
+        if self.progress.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        self.progress.verified(number, label, changes.len());
+        Ok(changes)
+    }
+
+    fn compare(&self, number: usize, label: &str, chain_id: &Digest) -> Result<Vec<Change>> {
+        let stored = match self.store.layer(chain_id) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Ok(vec![Change::of_layer("not in the store")]),
+            Err(error) => return Ok(vec![Change::of_layer(error.reason())]),
+        };
+        if let Some(what) = contradiction(&stored.record, chain_id) {
+            return Ok(vec![Change::of_layer(format!("layer.json: {what}"))]);
+        }
+        if !self.quick {
+            self.progress
+                .begins(number, label, stored.record.report.bytes);
+        }
+        let how = Comparing {
+            quick: self.quick,
+            number,
+            progress: self.progress,
+        };
+        let listing = self.store.listing(chain_id).and_then(Reader::new);
+        let compared = listing
+            .map_err(Stop::from)
+            .and_then(|listing| compare(&stored, listing, how));
+        match compared {
+            Ok(changes) => Ok(changes),
+            Err(Stop::Listing(what)) => Ok(vec![Change::of_layer(format!("tree.zst: {what}"))]),
+            Err(Stop::Cancelled) => Err(Error::cancelled()),
+        }
     }
 }
 
@@ -84,141 +165,46 @@ fn contradiction(record: &Record, wanted: &Digest) -> Option<String> {
     }
 }
 
-fn compare(stored: &StoredLayer, mut listing: Reader, quick: bool) -> Result<Vec<Change>> {
-    let directory = stored
-        .directory
-        .open_beneath(&EntryPath::root())
-        .map_err(|error| Error::system("opening the layer's directory", error))?;
-    let mut walk = Walk::of_disk(directory, stored.record.options.selinux);
-    let damaged = |error: io::Error| Ok(vec![Change::of_layer(format!("tree.zst: {error}"))]);
-    let mut changes = Vec::new();
-    let unreadable = |mut changes: Vec<Change>, error: &Error| {
-        changes.push(Change::of_layer(text(error)));
-        Ok(changes)
-    };
-    let mut listed = match listing.next() {
-        Ok(first) => first,
-        Err(error) => return damaged(error),
-    };
-    let mut found = match walk.next() {
-        Ok(first) => first,
-        Err(error) => return unreadable(changes, &error),
-    };
-    loop {
-        let order = match (&listed, &found) {
-            (None, None) => break,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some((path, _)), Some(found)) => path.cmp(&found.path),
-        };
-        match (&listed, &found) {
-            (Some((path, _)), _) if order == Ordering::Less => {
-                changes.push(Change::at(path, "is missing"));
-            }
-            (_, Some(found)) if order == Ordering::Greater => {
-                changes.push(Change::at(&found.path, "was added"));
-            }
-            (Some((path, was)), Some(is)) => {
-                let differences = differences(was, is, &mut walk, quick);
-                changes.extend(differences.into_iter().map(|what| Change::at(path, what)));
-            }
-            _ => {}
-        }
-        if order != Ordering::Less {
-            found = match walk.next() {
-                Ok(next) => next,
-                Err(error) => return unreadable(changes, &error),
-            };
-        }
-        if order != Ordering::Greater {
-            listed = match listing.next() {
-                Ok(next) => next,
-                Err(error) => return damaged(error),
-            };
-        }
-    }
-    if listing.digest().to_string() != stored.record.tree {
-        let what = "tree.zst: it is not the listing that layer.json names";
-        return Ok(vec![Change::of_layer(what)]);
-    }
-    Ok(changes)
-}
-
-fn differences(was: &Node, is: &Found, walk: &mut Walk<'_>, quick: bool) -> Vec<String> {
-    let now = &is.node;
-    if was.kind != now.kind {
-        return vec![format!("is {}, was {}", now.kind, was.kind)];
-    }
-    let mut what = Vec::new();
-    let mut compare = |name: &str, is: String, was: String| {
-        if is != was {
-            what.push(format!("{name} is {is}, was {was}"));
-        }
-    };
-    let owner = |node: &Node| format!("{}:{}", node.uid, node.gid);
-    let none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
-    compare("mode", now.mode.clone(), was.mode.clone());
-    compare("owner", owner(now), owner(was));
-    compare("time", now.mtime.clone(), was.mtime.clone());
-    let size = |node: &Node| node.size.map_or_else(String::new, |size| size.to_string());
-    compare("size", size(now), size(was));
-    compare("target", none(&now.target), none(&was.target));
-    compare("device", none(&now.device), none(&was.device));
-    compare("hard link to", none(&now.link), none(&was.link));
-    for name in was
-        .xattrs
-        .keys()
-        .chain(now.xattrs.keys())
-        .collect::<BTreeSet<_>>()
-    {
-        match (was.xattrs.get(name), now.xattrs.get(name)) {
-            (Some(_), None) => what.push(format!("xattr {name} is missing")),
-            (None, Some(_)) => what.push(format!("xattr {name} was added")),
-            (before, after) if before != after => what.push(format!("xattr {name} was changed")),
-            _ => {}
-        }
-    }
-    if !quick && was.size == now.size && was.holds_data() && now.holds_data() {
-        let wanted = was.content;
-        let read = walk.open(is).and_then(|file| content_of(&file, wanted));
-        match read {
-            Ok(content) if Some(content) == wanted => {}
-            Ok(_) => what.push("content was changed".into()),
-            Err(error) => what.push(text(&error)),
-        }
-    }
-    what
-}
-
-/// What a file holds, in the form that was written down.
-fn content_of(file: &File, form: Option<Content>) -> Result<Content> {
-    let mut hasher = match form {
-        Some(Content::Blocks(_)) => ContentHasher::blocks(),
-        _ => ContentHasher::whole(),
-    };
-    let read = match form {
-        Some(Content::Blocks(_)) => root::read_data,
-        _ => root::read_all,
-    };
-    let mut take = |offset: u64, data: &[u8]| {
-        hasher.update(offset, data);
-        Ok(())
-    };
-    read(file, &mut take).map_err(|error| Error::system("reading it", error))?;
-    Ok(hasher.finish())
-}
-
 /// Unpacks the `damaged` layers of an image again (counted from 0), and puts them in the place of
 /// those that are there, once all are verified and on disk.
 ///
 /// Errors: as [`crate::unpack_image`]; a damaged layer is part of a mount, which would lose it.
+///
+/// ```
+/// # use std::collections::BTreeSet;
+/// use lowerdir::verify::{Verifier, repair};
+/// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let directory = place.path().join("store");
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let store = Store::open(&directory)?;
+/// # let layers = unpack_image(&image, &store, &options, Run::default())?;
+///
+/// std::fs::remove_file(layers[0].path.join("etc/motd"))?;
+/// repair(&image, &store, &BTreeSet::from([0]), Run::default())?;
+/// assert!(layers[0].path.join("etc/motd").exists());
+/// # Ok(())
+/// # }
+/// ```
 pub fn repair(
     image: &Image,
     store: &Store,
     damaged: &BTreeSet<usize>,
     run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
-    let alone = store.hold_alone(waiting(run.progress, || run.progress.waits_for_store()))?;
+    let alone = store.hold_alone(run.progress)?;
     let chain = chain_ids(image);
     let in_use = InUse::now(store)?;
     for &index in damaged {
@@ -229,13 +215,19 @@ pub fn repair(
                 .hint("unmount it first: see `lowerdir umount`"));
         }
     }
-    let options = options_of(&chain, store);
+    let options = options_of(&chain, store)?;
     unpack_missing(image, store, &options, run, damaged, &alone)
 }
 
-/// All layers of an image are unpacked with the same options: any of them that can be read tells.
-fn options_of(chain: &[Digest], store: &Store) -> Options {
+/// All layers of a chain are translated with the same options: any of them that can be read tells,
+/// and so does any image that has them.
+fn options_of(chain: &[Digest], store: &Store) -> Result<Options> {
     let stored = chain.iter().filter_map(|layer| store.layer(layer).ok()?);
-    let mut options = stored.map(|layer| layer.record.options);
-    options.next().unwrap_or_default()
+    if let Some(options) = stored.map(|layer| layer.record.options).next() {
+        return Ok(options);
+    }
+    let digests = store.image_digests()?;
+    let images = digests.iter().filter_map(|digest| store.image(digest).ok());
+    let mut images = images.filter(|image| image.layers.iter().any(|layer| chain.contains(layer)));
+    Ok(images.next().map(|image| image.options).unwrap_or_default())
 }

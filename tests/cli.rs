@@ -17,6 +17,8 @@ mod choice;
 mod errors;
 #[path = "cli/exit_status.rs"]
 mod exit_status;
+#[path = "cli/file_limit.rs"]
+mod file_limit;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/incomplete.rs"]
@@ -27,6 +29,8 @@ mod json;
 mod limits;
 #[path = "cli/print.rs"]
 mod print;
+#[path = "cli/remove.rs"]
+mod remove;
 #[path = "cli/sharing.rs"]
 mod sharing;
 #[path = "cli/stack.rs"]
@@ -43,3 +47,5 @@ mod transcripts;
 mod unpack_layer;
 #[path = "cli/verification.rs"]
 mod verification;
+#[path = "cli/verify.rs"]
+mod verify;

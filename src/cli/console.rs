@@ -17,7 +17,7 @@ pub struct ConsoleArgs {
     /// Tell more: each layer, how it was mounted
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Print the result as one JSON object
+    /// Print the result as JSON, one object a line
     #[arg(long, global = true)]
     pub json: bool,
     /// How long work shows on standard error

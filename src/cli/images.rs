@@ -5,8 +5,9 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use lowerdir::digest::Digest;
-use lowerdir::store::{ImageRecord, Store};
+use lowerdir::store::Store;
 
+use super::progress::Shown;
 use super::{Global, output};
 
 const EXAMPLES: &str = "\
@@ -24,10 +25,10 @@ pub struct Images {}
 /// An image as JSON: one line each.
 #[derive(Serialize)]
 struct ImageJson {
-    digest: String,
+    digest: Digest,
     names: Vec<String>,
     /// Chain IDs, the lowest first.
-    layers: Vec<String>,
+    layers: Vec<Digest>,
     bytes: u64,
     /// Whether the store has all its layers.
     complete: bool,
@@ -35,16 +36,29 @@ struct ImageJson {
 
 pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
-    let images = store.images()?;
-    let images = images.into_iter().map(|image| measure(image, &store));
-    let images = images.collect::<lowerdir::Result<Vec<_>>>()?;
+    let (mut images, mut damaged) = (Vec::new(), Vec::new());
+    {
+        let _hold = store.share(&Shown::start(&global.console, 0)?)?;
+        for digest in store.image_digests()? {
+            match measure(&digest, &store) {
+                Ok(image) => images.push(image),
+                Err(error) => damaged.push((digest, error)),
+            }
+        }
+    }
+    for (digest, error) in &damaged {
+        let (short, reason) = (digest.short(), error.reason());
+        let hint = error.hint_text().unwrap_or_default();
+        let text = format!("image {short} is not listed: {reason}: {hint}");
+        global.console.warning(&text);
+    }
     if global.console.json {
         for image in &images {
             output::json(image)?;
         }
         return Ok(());
     }
-    if images.is_empty() {
+    if images.is_empty() && damaged.is_empty() {
         global.console.note("there are no images in the store");
         return Ok(());
     }
@@ -57,11 +71,12 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(image: ImageRecord, store: &Store) -> lowerdir::Result<ImageJson> {
+fn measure(digest: &Digest, store: &Store) -> lowerdir::Result<ImageJson> {
+    let image = store.image(digest)?;
     let (mut bytes, mut complete) = (0, true);
     for layer in &image.layers {
         // A damaged layer is one that is not there.
-        match store.layer(&Digest::parse(layer)?) {
+        match store.layer(layer) {
             Ok(Some(stored)) => bytes += stored.record.report.bytes,
             _ => complete = false,
         }
@@ -76,8 +91,9 @@ fn measure(image: ImageRecord, store: &Store) -> lowerdir::Result<ImageJson> {
 }
 
 fn line(image: &ImageJson) -> String {
-    let (algorithm, hex) = image.digest.split_once(':').unwrap_or(("", &image.digest));
-    let short = format!("{algorithm}:{}", hex.get(..12).unwrap_or(hex));
+    let (algorithm, hex) = (image.digest.algorithm().name(), image.digest.hex());
+    // As `rm` and `verify` take it.
+    let short = format!("{algorithm}:{}", &hex[..12]);
     let names = match image.complete {
         true => image.names.join(", "),
         false => format!("{} (incomplete)", image.names.join(", ")),

@@ -20,9 +20,12 @@ pub fn listen() -> io::Result<()> {
         let number = signal.try_into().expect("signals are small");
         flag::register_usize(signal, Arc::clone(received), number)?;
     }
-    // With a handler, a file that grows over the limit is an error of write(2), and no death.
-    flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
+}
+
+/// Makes a file that grows over the limit of `ulimit -f` an error of write(2), and no death.
+pub fn survive_file_limits() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// The signal that came, if one did.

@@ -43,7 +43,7 @@ const SECTIONS: [Section; 4] = [
             ("2", "The command line makes no sense."),
             (
                 "3",
-                "The image was refused: it breaks a rule, or a digest does not match.",
+                "The image was refused: it breaks a rule, or a digest does not match. Or verify found that something was changed.",
             ),
             ("4", "A limit was reached."),
         ],
@@ -74,10 +74,18 @@ const SECTIONS: [Section; 4] = [
                 "What it was made from, and how.",
             ),
             (
+                "STORE/layers/sha256/CHAIN-ID/tree.zst",
+                "What it holds, for verify: a JSON object for each name, compressed with zstd.",
+            ),
+            (
                 "STORE/images/sha256-DIGITS.json",
                 "An image that was unpacked, and its layers.",
             ),
             ("STORE/l/", "Short names of layers, for mount(2)."),
+            (
+                "STORE/locks/",
+                "Locked by those who remove something, and shared by those who need it.",
+            ),
             (
                 "STORE/staging/",
                 "Layers in the making; what a killed process left goes when the store is opened next.",
@@ -105,8 +113,20 @@ const SECTIONS: [Section; 4] = [
             ),
             ("umount", "target."),
             (
+                "images",
+                "A line for each image: digest, names, layers (chain IDs, the lowest first), bytes (of what their files hold), and complete: whether the store has all of them.",
+            ),
+            (
+                "verify",
+                "A line for each change: layer (its number and digest, or its digest alone), chain_id, path (or null, where it is about the layer as a whole) and change. Of a damaged record of an image, image (a digest) in the place of layer and chain_id.",
+            ),
+            (
+                "rm, prune",
+                "image (the digest of the one that was removed, or null), layers (chain IDs), bytes (of what their files held), mounted (chain IDs of those that stay for a mount) and dry_run.",
+            ),
+            (
                 "Lines on standard error",
-                "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (layer; for another process), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
+                "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (layer, unless it is for the whole store; for another process), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
             ),
             (
                 "Paths",

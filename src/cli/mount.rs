@@ -9,6 +9,7 @@ use serde_json::json;
 
 use lowerdir::mount::{self, Method, Upper};
 
+use super::progress::Shown;
 use super::{Global, ImageArgs, output, stack};
 
 const EXAMPLES: &str = "\
@@ -75,6 +76,8 @@ impl Mount {
 
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
+    // Until the mount is up, nobody removes what it is made of.
+    let _hold = store.share(&Shown::start(&global.console, 0)?)?;
     let stack = stack::of_image(&verb.image, &store)?;
     let upper = verb.upper();
     if let Some(form) = verb.print {

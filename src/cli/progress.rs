@@ -53,6 +53,10 @@ impl Progress for Shown {
         self.0.ends(layer, label, report);
     }
 
+    fn verified(&self, layer: usize, label: &str, changes: usize) {
+        self.0.verified(layer, label, changes);
+    }
+
     fn syncs(&self) {
         self.0.syncs();
     }
@@ -65,6 +69,17 @@ impl Progress for Shown {
 /// `layer 2 (sha256:ab12…): 512 entries, 7.40 MiB`
 fn done(label: &str, report: &Report) -> String {
     format!("layer {label}: {}", summary::counts(report))
+}
+
+/// `layer 2 (sha256:ab12…): 1 change`
+fn compared(label: &str, changes: usize) -> String {
+    match changes {
+        0 => format!("layer {label}: unchanged"),
+        _ => format!(
+            "layer {label}: {}",
+            summary::count(changes as u64, "change", "changes")
+        ),
+    }
 }
 
 /// An only layer has no label.

@@ -93,9 +93,14 @@ fn tell(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()>
             .console
             .note(&format!("{layer} stays: it is in use by {mount}"));
     }
+    if let Some(damage) = &removal.damage {
+        global.console.warning(&format!(
+            "its layers stay, because its record is damaged ({damage}): see `lowerdir prune`"
+        ));
+    }
     if global.console.json {
         output::json(&json!({
-            "image": removal.image.as_ref().map(|image| &image.digest),
+            "image": removal.image,
             "layers": layers,
             "bytes": removal.bytes,
             "mounted": removal.mounted.keys().map(ToString::to_string).collect::<Vec<_>>(),
@@ -104,7 +109,7 @@ fn tell(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()>
         return Ok(());
     }
     let image = removal.image.as_ref();
-    let image = image.map_or_else(String::new, |image| format!("image {}: ", image.digest));
+    let image = image.map_or_else(String::new, |image| format!("image {image}: "));
     let done = if dry_run { "would remove" } else { "removed" };
     let layers_in_words = count(layers.len() as u64, "layer", "layers");
     let bytes = HumanBytes(removal.bytes);

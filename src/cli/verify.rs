@@ -4,20 +4,22 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
 use lowerdir::digest::Digest;
-use lowerdir::image::{Image, Platform};
+use lowerdir::image::{Image, Platform, Reference};
 use lowerdir::store::Store;
-use lowerdir::{Error, pipeline, verify};
+use lowerdir::verify::{self, Verifier};
+use lowerdir::{Error, Kind, pipeline};
 
 use super::limits::LimitsArgs;
 use super::options::SyncArgs;
 use super::progress::Shown;
 use super::summary::count;
 use super::{Global, ImageArgs, output};
+
+const ENOENT: i32 = rustix::io::Errno::NOENT.raw_os_error();
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,33 +65,52 @@ pub struct Verify {
 /// A layer to look at: how it is called, and its chain ID.
 type Named = (String, Digest);
 
+/// What is wrong with a layer, or with the record of an image.
+struct Finding {
+    /// `layer 1 (sha256:ab12…)`
+    of: String,
+    json: serde_json::Value,
+    /// The path in the layer.
+    path: Option<String>,
+    what: String,
+}
+
+/// All that was looked at.
+#[derive(Default)]
+struct Outcome {
+    layers: usize,
+    /// Which of them are not as they were.
+    damaged: BTreeSet<usize>,
+    findings: Vec<Finding>,
+}
+
 pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     let image = verb.open_image(&store)?;
-    let layers = match &image {
-        Some(image) => of_image(image),
-        None => verb.of_store(&store)?,
+    let outcome = look(verb, image.as_ref(), &store, global)?;
+    print(&outcome.findings, global)?;
+    let total = count(outcome.layers as u64, "layer", "layers");
+    let (damaged, records) = (outcome.damaged.len(), outcome.findings.len());
+    let text = match damaged {
+        0 if records == 0 => {
+            let quick = match verb.quick {
+                true => ", as far as --quick looks",
+                false => "",
+            };
+            let note = format!("{total}: nothing was changed{quick}");
+            global.console.note(&note);
+            return Ok(());
+        }
+        0 => "the record of an image is damaged".into(),
+        _ => format!("{damaged} of {total} changed"),
     };
-    let damaged = compare(verb, &layers, &store, global)?;
-    let total = count(layers.len() as u64, "layer", "layers");
-    if damaged.is_empty() {
-        let quick = if verb.quick {
-            ", but for what files hold"
-        } else {
-            ""
-        };
-        let note = format!("{total}: as they were unpacked{quick}");
-        global.console.note(&note);
-        return Ok(());
-    }
-    let text = format!("{} of {total} were changed", damaged.len());
     match image.filter(|_| verb.repair) {
         Some(image) => {
             global.console.note(&text);
-            repair(verb, &image, &store, &damaged, global)
+            repair(verb, &image, &store, &outcome.damaged, global)
         }
         None => Err(Error::mismatch(text)
-            .hint("`lowerdir verify --repair IMAGE` unpacks them again, from the image's blobs")
+            .hint("`lowerdir verify --repair IMAGE` unpacks it again, from the image's blobs")
             .into()),
     }
 }
@@ -100,11 +121,7 @@ impl Verify {
         let Some(reference) = self.image.clone() else {
             return Ok(None);
         };
-        let is_stored = match reference.to_str() {
-            Some(name) => store.find_image(name)?.is_some(),
-            None => false,
-        };
-        if is_stored && !self.repair && self.blobs.is_none() {
+        if !self.repair && self.blobs.is_none() && self.stored(store)?.is_some() {
             return Ok(None);
         }
         let (platform, blobs) = (self.platform.clone(), self.blobs.clone());
@@ -113,75 +130,126 @@ impl Verify {
             platform,
             blobs,
         };
-        Ok(Some(image.open()?))
+        image.open().map(Some).map_err(|error| {
+            let known = error.downcast_ref::<Error>();
+            match known.and_then(Error::raw_os_error) == Some(ENOENT) {
+                true => self.nothing_there().into(),
+                false => error,
+            }
+        })
     }
 
-    /// What the store knows of.
-    fn of_store(&self, store: &Store) -> anyhow::Result<Vec<Named>> {
-        let mut layers = BTreeSet::new();
-        match self.image.as_ref().and_then(|name| name.to_str()) {
-            Some(name) => {
-                let image = store.find_image(name)?.context("it was just removed")?;
-                let ids = image.layers.iter().enumerate();
-                let named = ids.map(|(index, id)| {
-                    let id = Digest::parse(id)?;
-                    Ok((format!("{} ({})", index + 1, id.short()), id))
-                });
-                return named.collect();
-            }
-            None => {
-                layers.extend(store.layers()?);
-                for image in store.images()? {
-                    for id in &image.layers {
-                        layers.insert(Digest::parse(id)?);
-                    }
-                }
-            }
+    /// The image of this name in the store. A damaged record of another one does not matter where
+    /// the blobs are there, too.
+    fn stored(&self, store: &Store) -> lowerdir::Result<Option<Digest>> {
+        let name = self.image.as_ref().and_then(|name| name.to_str());
+        let found = name.map_or(Ok(None), |name| store.find_image(name));
+        match found {
+            Err(error) if error.kind() != Kind::NotFound && self.is_file() => Ok(None),
+            other => other,
         }
-        Ok(layers.into_iter().map(|id| (id.short(), id)).collect())
+    }
+
+    fn is_file(&self) -> bool {
+        let reference = self.image.as_ref().map(|name| Reference::parse(name));
+        reference.is_some_and(|reference| reference.is_ok_and(|parsed| parsed.path.exists()))
+    }
+
+    fn nothing_there(&self) -> Error {
+        let name = self.image.as_deref().unwrap_or_default();
+        let name = lowerdir::path::display(name.as_encoded_bytes()).to_string();
+        match self.repair {
+            true => Error::not_found(format!("there are no blobs of {name} to repair it from"))
+                .hint("name the archive or the layout that it came from, as `unpack` takes it"),
+            false => Error::not_found(format!("no image in the store, and no file, is {name}"))
+                .hint("`lowerdir images` lists what is in the store"),
+        }
+    }
+
+    /// The layers that are meant, by what the store knows of them.
+    fn layers(&self, image: Option<&Image>, store: &Store) -> lowerdir::Result<Vec<Named>> {
+        if let Some(image) = image {
+            let labels = image.layers.iter().map(|layer| layer.label());
+            return Ok(labels.zip(pipeline::chain_ids(image)).collect());
+        }
+        if self.all {
+            let mut layers = store.layers()?;
+            let digests = store.image_digests()?;
+            let images = digests.iter().filter_map(|digest| store.image(digest).ok());
+            layers.extend(images.flat_map(|image| image.layers));
+            return Ok(layers.into_iter().map(|id| (id.short(), id)).collect());
+        }
+        let digest = self.stored(store)?.ok_or_else(|| self.nothing_there())?;
+        let layers = store.image(&digest)?.layers.into_iter().enumerate();
+        let named = layers.map(|(index, id)| (format!("{} ({})", index + 1, id.short()), id));
+        Ok(named.collect())
     }
 }
 
-fn of_image(image: &Image) -> Vec<Named> {
-    let labels = image.layers.iter().map(|layer| layer.label());
-    labels.zip(pipeline::chain_ids(image)).collect()
-}
-
-/// Prints what is wrong with each layer; returns which ones something is wrong with.
-fn compare(
+/// Compares all that is meant. Nothing is printed while the progress shows.
+fn look(
     verb: &Verify,
-    layers: &[Named],
+    image: Option<&Image>,
     store: &Store,
     global: &Global,
-) -> anyhow::Result<BTreeSet<usize>> {
-    let mut damaged = BTreeSet::new();
-    for (index, (label, chain_id)) in layers.iter().enumerate() {
-        let changes = verify::verify_layer(store, chain_id, verb.quick)?;
-        if !changes.is_empty() {
-            damaged.insert(index);
-        }
-        let whole = if changes.is_empty() {
-            "whole"
-        } else {
-            "changed"
-        };
-        global.console.detail(&format!("layer {label}: {whole}"));
-        for change in changes {
-            if global.console.json {
-                output::json(&json!({
-                    "layer": label,
-                    "chain_id": chain_id.to_string(),
-                    "path": change.path,
-                    "change": change.what,
-                }))?;
-                continue;
-            }
-            let path = change.path.map_or_else(String::new, |path| path + ": ");
-            let line = format!("layer {label}: {path}{}", change.what);
-            output::lines(std::iter::once(line.as_bytes()))?;
+) -> anyhow::Result<Outcome> {
+    let expected = verb.layers(image, store)?.len();
+    let shown = Shown::start(&global.console, expected)?;
+    let verifier = Verifier::new(store, verb.quick, &shown)?;
+    // Somebody may have removed an image, until the verifier held the store.
+    let layers = verb.layers(image, store)?;
+    let mut outcome = Outcome {
+        layers: layers.len(),
+        ..Outcome::default()
+    };
+    if verb.all {
+        for digest in store.image_digests()? {
+            outcome.findings.extend(damaged_record(store, &digest));
         }
     }
-    Ok(damaged)
+    for (index, (label, chain_id)) in layers.iter().enumerate() {
+        for change in verifier.layer(index, label, chain_id)? {
+            outcome.damaged.insert(index);
+            outcome.findings.push(Finding {
+                of: format!("layer {label}"),
+                json: json!({ "layer": label, "chain_id": chain_id }),
+                path: change.path,
+                what: change.what,
+            });
+        }
+    }
+    Ok(outcome)
+}
+
+fn damaged_record(store: &Store, digest: &Digest) -> Option<Finding> {
+    let error = store.image(digest).err()?;
+    Some(Finding {
+        of: format!("image {}", digest.short()),
+        json: json!({ "image": digest }),
+        path: None,
+        what: error.reason(),
+    })
+}
+
+fn print(findings: &[Finding], global: &Global) -> anyhow::Result<()> {
+    for finding in findings {
+        if global.console.json {
+            let mut object = finding.json.clone();
+            object["path"] = json!(finding.path);
+            object["change"] = json!(finding.what);
+            output::json(&object)?;
+            continue;
+        }
+        let path = finding.path.iter().map(|path| format!("{path}: "));
+        let line = format!(
+            "{}: {}{}",
+            finding.of,
+            path.collect::<String>(),
+            finding.what
+        );
+        output::lines(std::iter::once(line.as_bytes()))?;
+    }
+    Ok(())
 }
 
 fn repair(

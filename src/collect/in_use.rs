@@ -1,80 +1,68 @@
-//! `InUse`: the layers that overlay mounts are made of, in every mount namespace that a process of
-//! this system is in.
+//! `InUse`: the layers that overlay mounts are made of, or that are mounted themselves, in every
+//! mount namespace that a process of this system is in.
 //!
-//! A mount shows its layers as it was told them: by any path that leads to the store, by a short
-//! name, or by a descriptor that only the process had which mounted it. A chain ID in a path is
-//! proof enough; what cannot be told counts as in use. What cannot be seen from here: namespaces
-//! that no process is in, and processes outside our own PID namespace.
+//! A mount shows its layers as it was told them: by any path that leads to the store, or by a short
+//! name. A chain ID in a path is proof enough, be it that of the same layer in another store. What
+//! cannot be seen from here: layers that somebody else named by nothing but a descriptor,
+//! namespaces that no process is in, mounts that were detached while they were in use, and
+//! processes outside our own PID namespace.
 //!
 //! Source: `proc_pid_mountinfo(5)`; the kernel's `fs/overlayfs/params.c` for what a mount shows.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::path;
 use crate::store::Store;
 
-/// What the overlay mounts of this system need.
+/// The layers that the mounts of this system need, each with one of them.
 #[derive(Debug)]
-pub struct InUse {
-    layers: BTreeMap<Digest, String>,
-    /// A mount whose layers cannot be told.
-    unknown: Option<String>,
-}
+pub struct InUse(BTreeMap<Digest, String>);
 
 impl InUse {
     /// Looks at all mounts.
     pub fn now(store: &Store) -> Result<InUse> {
-        let mut mounts = BTreeSet::new();
+        let mut all_mounts = BTreeSet::new();
         for table in tables().map_err(|error| Error::system("looking at /proc", error))? {
-            mounts.extend(overlays(&table));
+            all_mounts.extend(mounts(&table));
         }
-        let all = store.layers()?;
-        let layers: BTreeMap<&[u8], &Digest> = all
+        let layers = store.layers()?;
+        let layers: BTreeMap<&[u8], &Digest> = layers
             .iter()
             .map(|layer| (layer.hex().as_bytes(), layer))
             .collect();
-        let short = store.short_name_targets()?;
-        let mut in_use = InUse {
-            layers: BTreeMap::new(),
-            unknown: None,
-        };
-        for (target, option) in mounts {
+        let short_names = store.short_name_targets()?;
+        let mut in_use = InUse(BTreeMap::new());
+        for mount in all_mounts {
+            let target = unescaped(&mount.target);
             let place = || format!("the mount on {}", path::display(&target));
-            for digits in option.split(|byte| !byte.is_ascii_hexdigit()) {
-                if let Some(&layer) = layers.get(digits) {
-                    in_use.layers.entry(layer.clone()).or_insert_with(place);
-                }
-            }
-            for name in option.split(|byte| *byte == b':') {
-                let is_absolute = name.starts_with(b"/");
-                let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-                if let Some(layer) = short.get(last).filter(|_| !is_absolute) {
-                    in_use.layers.entry(layer.clone()).or_insert_with(place);
-                }
-                if name.starts_with(b"/proc/") {
-                    in_use.unknown.get_or_insert_with(place);
-                }
+            let digits = mount.shows.split(|byte| !byte.is_ascii_hexdigit());
+            let by_id = digits.filter_map(|digits| layers.get(digits).copied());
+            let by_short_name = mount
+                .relative_names()
+                .filter_map(|name| short_names.get(name));
+            for layer in by_id.chain(by_short_name) {
+                in_use.0.entry(layer.clone()).or_insert_with(place);
             }
         }
         Ok(in_use)
     }
 
-    /// The mount that needs a layer, or may need it.
+    /// The mount that needs a layer.
     pub fn of(&self, layer: &Digest) -> Option<&str> {
-        let known = self.layers.get(layer).or(self.unknown.as_ref());
-        known.map(String::as_str)
+        self.0.get(layer).map(String::as_str)
     }
 }
 
-/// The mount tables of all mount namespaces, each once.
+/// The mount tables of all mount namespaces, each once. A process in a chroot sees only what is
+/// mounted below: its table counts apart.
 fn tables() -> io::Result<Vec<Vec<u8>>> {
-    let mut seen: HashSet<PathBuf> = HashSet::new();
-    let mut tables = vec![std::fs::read("/proc/self/mountinfo")?];
-    seen.extend(std::fs::read_link("/proc/self/ns/mnt"));
+    let own = Path::new("/proc/self");
+    let mut tables = vec![std::fs::read(own.join("mountinfo"))?];
+    let mut seen = HashSet::from([view(own)?]);
     for process in std::fs::read_dir("/proc")?.flatten() {
         let is_process = process.file_name().as_encoded_bytes()[0].is_ascii_digit();
         // A thread may be in a namespace of its own; any of them may be gone by now.
@@ -83,13 +71,13 @@ fn tables() -> io::Result<Vec<Vec<u8>>> {
         };
         for thread in threads.flatten().filter(|_| is_process) {
             // Of a process of somebody else, only root may ask.
-            let Ok(namespace) = std::fs::read_link(thread.path().join("ns/mnt")) else {
+            let Ok(view) = view(&thread.path()) else {
                 continue;
             };
-            if !seen.contains(&namespace)
+            if !seen.contains(&view)
                 && let Ok(table) = std::fs::read(thread.path().join("mountinfo"))
             {
-                seen.insert(namespace);
+                seen.insert(view);
                 tables.push(table);
             }
         }
@@ -97,27 +85,81 @@ fn tables() -> io::Result<Vec<Vec<u8>>> {
     Ok(tables)
 }
 
-/// The overlay mounts in a table: where they are, and each option that names lower layers.
-fn overlays(table: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// What decides which mounts a thread sees: its mount namespace, and its root in that.
+fn view(thread: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let namespace = std::fs::read_link(thread.join("ns/mnt"))?;
+    Ok((namespace, std::fs::read_link(thread.join("root"))?))
+}
+
+/// A line of a mount table, as far as it counts here.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Mount {
+    target: Vec<u8>,
+    is_overlay: bool,
+    /// Of an overlay, an option that names lower layers; of any other mount, what is mounted of its
+    /// file system, which may be a layer.
+    shows: Vec<u8>,
+}
+
+impl Mount {
+    /// The last parts of layers that were named from the directory of short names.
+    fn relative_names(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.shows.split(|byte| *byte == b':');
+        let relative = names.filter(|name| self.is_overlay && !name.starts_with(b"/"));
+        relative.filter_map(|name| name.rsplit(|byte| *byte == b'/').next())
+    }
+}
+
+fn mounts(table: &[u8]) -> Vec<Mount> {
     let mut found = Vec::new();
     for line in table.split(|byte| *byte == b'\n') {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let Some(separator) = fields.iter().position(|field| *field == b"-") else {
             continue;
         };
-        let (Some(&target), Some(&b"overlay"), Some(&options)) = (
-            fields.get(4),
-            fields.get(separator + 1),
-            fields.get(separator + 3),
-        ) else {
+        let (Some(&root), Some(&target)) = (fields.get(3), fields.get(4)) else {
             continue;
         };
+        let is_overlay = fields.get(separator + 1) == Some(&&b"overlay"[..]);
+        let mut add = |shows: &[u8]| {
+            let (target, shows) = (target.to_vec(), shows.to_vec());
+            found.push(Mount {
+                target,
+                is_overlay,
+                shows,
+            });
+        };
+        if !is_overlay {
+            add(root);
+            continue;
+        }
+        let options = fields.get(separator + 3).copied().unwrap_or_default();
         for option in options.split(|byte| *byte == b',') {
-            let value = [&b"lowerdir="[..], b"lowerdir+=", b"datadir+="]
-                .iter()
-                .find_map(|key| option.strip_prefix(*key));
-            found.extend(value.map(|value| (target.to_vec(), value.to_vec())));
+            let keys = [&b"lowerdir="[..], b"lowerdir+=", b"datadir+="];
+            if let Some(value) = keys.iter().find_map(|key| option.strip_prefix(*key)) {
+                add(value);
+            }
         }
     }
     found
+}
+
+/// A path as it is: the table has `\040` for a space, and the like.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| byte == b'\\');
+        let escaped = digits.and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        bytes.push(escaped.unwrap_or(byte));
+        rest = if escaped.is_some() {
+            &after[3..]
+        } else {
+            after
+        };
+    }
+    bytes
 }

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
@@ -228,7 +230,7 @@ impl Source {
         match self {
             Source::Directory(directory) | Source::Blobs(directory) => {
                 let path = crate::path::EntryPath::parse(name.as_bytes())?;
-                match File::open(directory.join(path.as_os_str())) {
+                match open_at_once(&directory.join(path.as_os_str())) {
                     Ok(file) => Blob::of_file(file),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
                     Err(error) => Err(Error::system(format!("opening {name}"), error)),
@@ -246,4 +248,11 @@ impl Source {
             Source::Directory(_) | Source::Archive(_) => format!("blobs/{name}"),
         })
     }
+}
+
+/// Opens a file of a layout, where a pipe that nobody writes to must not stop us for ever. Links
+/// are followed: some tools make layouts of them.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }

@@ -22,7 +22,7 @@ pub fn write(directory: Dir, tree: &Tree, selinux: bool, file: File) -> Result<D
     let mut lines = BufWriter::new(compressed);
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut walk = Walk::of_tree(directory, tree, selinux);
-    while let Some(found) = walk.next()? {
+    while let Some(found) = walk.next_name()? {
         let mut line = serde_json::to_vec(&found.node).map_err(|error| writing(error.into()))?;
         line.push(b'\n');
         hasher.update(&line);
@@ -51,7 +51,7 @@ impl Reader {
     }
 
     /// The next name. Errors: the file is damaged.
-    pub fn next(&mut self) -> io::Result<Option<(EntryPath, Node)>> {
+    pub fn next_node(&mut self) -> io::Result<Option<(EntryPath, Node)>> {
         self.line.clear();
         if self.lines.read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);

@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The next name, parents before children; the first is the directory itself.
-    pub fn next(&mut self) -> Result<Option<Found>> {
+    pub fn next_name(&mut self) -> Result<Option<Found>> {
         let (path, inode) = match self.started {
             true => match self.next_path()? {
                 Some(next) => next,
@@ -139,10 +139,9 @@ impl<'a> Walk<'a> {
         let (parent, name) = place(path);
         let directory = self.root.dir(&parent)?;
         let stat = directory.stat(name)?.ok_or(Errno::NOENT)?;
-        let mut xattrs = match directory.xattrs(name) {
+        let mode = stat.st_mode & 0o7777;
+        let mut xattrs = match readable(directory, name, mode, || directory.xattrs(name)) {
             Err(error) if is_any(&error, &[Errno::OPNOTSUPP]) => Vec::new(),
-            // The owner may not even read what it says of a file of mode 0.
-            Err(error) if is_any(&error, &[Errno::ACCESS]) => Vec::new(),
             other => other?,
         };
         xattrs.retain(|xattr: &Xattr| self.selinux || &*xattr.name != b"security.selinux");
@@ -164,16 +163,8 @@ impl<'a> Walk<'a> {
         let mut open = || {
             let directory = self.root.dir(&parent)?;
             let name_only = EntryPath::parse(name)?;
-            match directory.open_file(&name_only) {
-                Err(error) if is_any(&error, &[Errno::ACCESS]) => {
-                    let mode = mode_of(&found.node);
-                    directory.set_mode(name, mode | 0o400)?;
-                    let file = directory.open_file(&name_only);
-                    directory.set_mode(name, mode)?;
-                    file
-                }
-                other => other,
-            }
+            let mode = mode_of(&found.node);
+            readable(directory, name, mode, || directory.open_file(&name_only))
         };
         open().map_err(|error| listing(&found.path, error))
     }
@@ -213,6 +204,25 @@ impl Drop for Walk<'_> {
         while !self.open.is_empty() {
             self.leave();
         }
+    }
+}
+
+/// Without root, an owner may have no right to read a file of the image, or its xattrs: it is given
+/// for as long as that takes.
+fn readable<T>(
+    directory: &Dir,
+    name: &[u8],
+    mode: u32,
+    read: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
+    match read() {
+        Err(error) if is_any(&error, &[Errno::ACCESS]) && mode & 0o400 == 0 => {
+            directory.set_mode(name, mode | 0o400)?;
+            let result = read();
+            directory.set_mode(name, mode)?;
+            result
+        }
+        other => other,
     }
 }
 

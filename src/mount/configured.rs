@@ -1,12 +1,12 @@
 //! The mount API: one call for each layer, so that no string of all of them has to fit one page,
 //! and no path has to be escaped. Called by [`super::mount`].
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -22,6 +22,8 @@ use super::{Directories, SOURCE, failed};
 
 /// `fsconfig(2)` takes strings of up to 255 bytes.
 const STRING_MAX: usize = 255;
+/// `/proc/self/fd/`, a number and a slash.
+const DESCRIPTOR_MAX: usize = 25;
 /// What the calls answer where they do not exist, or a seccomp filter denies them.
 const DENIED: [Errno; 3] = [Errno::NOSYS, Errno::PERM, Errno::INVAL];
 
@@ -69,6 +71,12 @@ pub fn attach(mounted: OwnedFd, target: &Path) -> Result<()> {
         .map_err(|errno| failed(format!("mounting on {}", target.display()), errno))
 }
 
+/// Whether the kernel takes this, with a descriptor before it, as it is. A backslash in an upperdir
+/// would be an escape, and in a lowerdir+ not.
+fn fits(name: &[u8]) -> bool {
+    name.len() <= STRING_MAX - DESCRIPTOR_MAX && !name.contains(&b'\\')
+}
+
 struct Configuration {
     context: OwnedFd,
     /// Directories that are named by descriptor until the mount is made.
@@ -112,19 +120,26 @@ impl Configuration {
         })
     }
 
-    /// What the kernel finds a directory by: its path, or a descriptor where that is too long.
+    /// What the kernel finds a directory by: its path, or a descriptor where that is too long. The
+    /// mount table shows it for as long as the mount is there: that the layer can be told from it,
+    /// the last parts of its path, with the chain ID, stay.
     fn name(&mut self, path: &Path) -> Result<OsString> {
-        let bytes = path.as_os_str().as_bytes();
-        // The kernel takes a backslash in an upperdir for an escape, and in a lowerdir+ not.
-        if bytes.len() <= STRING_MAX && !bytes.contains(&b'\\') {
-            return Ok(OsStr::from_bytes(bytes).into());
+        if fits(path.as_os_str().as_bytes()) {
+            return Ok(path.into());
         }
+        let layer = path.ancestors().nth(2);
+        let parts = layer.and_then(|layers| Some((layers, path.strip_prefix(layers).ok()?)));
+        let (open, rest) = match parts {
+            Some((layers, rest)) if fits(rest.as_os_str().as_bytes()) => (layers, Some(rest)),
+            _ => (path, None),
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())
-            .map_err(|errno| failed(format!("opening {}", path.display()), errno))?;
-        let name = OsString::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        let directory = rustix::fs::openat(CWD, open, flags, Mode::empty())
+            .map_err(|errno| failed(format!("opening {}", open.display()), errno))?;
+        let mut name = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        name.extend(rest);
         self.open.push(directory);
-        Ok(name)
+        Ok(name.into())
     }
 
     fn failed(&self, doing: &str, errno: Errno) -> Error {

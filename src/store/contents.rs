@@ -6,9 +6,13 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
+use crate::root::Dir;
 
 use super::{Hold, ImageRecord, Store, Sync, layer_name, read_json, sync_directory, write_json};
 
@@ -19,48 +23,81 @@ impl Store {
     /// Remembers an image, once its layers are there. The names that it was known by stay.
     pub fn record_image(&self, mut record: ImageRecord, sync: Sync) -> Result<()> {
         let images = self.open_dir("images")?;
+        let staging = self.stage()?;
         let name = file_name(&record.digest);
-        // A damaged record is written anew.
-        if let Ok(known) = read_json::<ImageRecord>(&images, &name) {
-            record.names.extend(known.names);
-        }
-        record.names.sort();
-        record.names.dedup();
-        let partial = format!(".{name}.{}", std::process::id());
-        let write = || -> io::Result<()> {
-            images.remove_tree(partial.as_bytes())?;
-            write_json(&images, &partial, &record, sync)?;
-            rustix::fs::renameat(&images, &*partial, &images, &*name)?;
+        let mut write = || -> io::Result<()> {
+            // Two processes may have a name to add: until this directory is closed, one at a time.
+            rustix::fs::flock(&images, FlockOperation::LockExclusive)?;
+            // A damaged record is written anew.
+            if let Ok(known) = self.read_image(&images, &record.digest) {
+                record.names.extend(known.names);
+            }
+            record.names.sort();
+            record.names.dedup();
+            write_json(&staging.directory, &name, &record, sync)?;
+            rustix::fs::renameat(&staging.directory, &*name, &images, &*name)?;
             sync_directory(&images, sync)
         };
         write().map_err(|error| Error::system("recording the image", error))
     }
 
-    /// All images, sorted by digest. Errors: a record that cannot be read, with its name.
-    pub fn images(&self) -> Result<Vec<ImageRecord>> {
+    /// The digests of all images, sorted.
+    pub fn image_digests(&self) -> Result<BTreeSet<Digest>> {
         let images = self.open_dir("images")?;
         let names = images.names();
         let names = names.map_err(|error| Error::system("listing the images", error))?;
-        let names = names.iter().map(|name| String::from_utf8_lossy(name));
-        names
-            .filter(|name| !name.starts_with('.') && name.ends_with(".json"))
-            .map(|name| read_json(&images, &name).map_err(|error| error.at_entry(name)))
-            .collect()
+        // What is no digest is not ours.
+        Ok(names.iter().filter_map(|name| digest_in(name)).collect())
     }
 
-    /// The image that a user means by a name, a digest, or the first digits of one. Errors: several
-    /// are meant.
-    pub fn find_image(&self, wanted: &str) -> Result<Option<ImageRecord>> {
-        let mut found: Vec<ImageRecord> = self.images()?;
-        found.retain(|image| {
-            let hex = image.digest.split_once(':').map_or("", |(_, hex)| hex);
-            let digits = wanted.len() >= PREFIX && hex.starts_with(wanted);
-            image.digest == wanted || digits || image.names.iter().any(|name| name == wanted)
-        });
-        match found.len() {
-            0 | 1 => Ok(found.pop()),
-            _ => {
-                let digests: Vec<&str> = found.iter().map(|image| &*image.digest).collect();
+    /// The record of an image. Errors: it is damaged, or not there.
+    pub fn image(&self, digest: &Digest) -> Result<ImageRecord> {
+        self.read_image(&self.open_dir("images")?, digest)
+    }
+
+    fn read_image(&self, images: &Dir, digest: &Digest) -> Result<ImageRecord> {
+        let name = file_name(digest);
+        let hint = "`lowerdir unpack IMAGE` writes it anew, `lowerdir rm` forgets it";
+        let record = read_json::<ImageRecord>(images, &name).map_err(|error| error.hint(hint))?;
+        match record.digest == *digest {
+            true => Ok(record),
+            false => {
+                let text = format!("reading {name}: it is of image {}", record.digest);
+                Err(Error::in_the_way(text).hint(hint))
+            }
+        }
+    }
+
+    /// All images, sorted by digest. Errors: one of the records is damaged.
+    pub fn images(&self) -> Result<Vec<ImageRecord>> {
+        let digests = self.image_digests()?;
+        digests.iter().map(|digest| self.image(digest)).collect()
+    }
+
+    /// The image that a user means by a digest, a name, or the first digits of a digest: whichever
+    /// of these comes first. Errors: several are meant; none is, but some record is damaged.
+    pub fn find_image(&self, wanted: &str) -> Result<Option<Digest>> {
+        let digests = self.image_digests()?;
+        if let Some(digest) = digests.iter().find(|digest| digest.to_string() == wanted) {
+            return Ok(Some(digest.clone()));
+        }
+        let (mut named, mut damaged) = (Vec::new(), None);
+        for digest in &digests {
+            match self.image(digest) {
+                Ok(image) if image.names.iter().any(|name| name == wanted) => named.push(digest),
+                Ok(_) => {}
+                Err(error) => damaged = damaged.or(Some(error)),
+            }
+        }
+        if named.is_empty() {
+            named.extend(digests.iter().filter(|digest| begins(digest, wanted)));
+        }
+        match (named.as_slice(), damaged) {
+            ([], Some(error)) => Err(error),
+            ([], None) => Ok(None),
+            ([only], _) => Ok(Some((*only).clone())),
+            (several, _) => {
+                let digests: Vec<String> = several.iter().map(|one| one.to_string()).collect();
                 let text = format!("several images in the store are named {wanted}");
                 Err(Error::not_found(text).hint(format!("name one of {}", digests.join(", "))))
             }
@@ -68,13 +105,13 @@ impl Store {
     }
 
     /// Forgets an image; its layers stay.
-    pub fn forget_image(&self, image: &ImageRecord, sync: Sync) -> Result<()> {
+    pub fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
         let forget = || -> io::Result<()> {
             let images = self.open_dir("images").map_err(io::Error::from)?;
-            images.remove_file(file_name(&image.digest).as_bytes())?;
+            images.remove_file(file_name(digest).as_bytes())?;
             sync_directory(&images, sync)
         };
-        forget().map_err(|error| Error::system(format!("forgetting image {}", image.digest), error))
+        forget().map_err(|error| Error::system(format!("forgetting image {digest}"), error))
     }
 
     /// The chain IDs of all layers, sorted.
@@ -108,6 +145,7 @@ impl Store {
         }
         self.remove_dead_links()?;
         drop(hold);
+        // After a power cut, a layer that has its name must have all that it holds.
         self.sync(sync, true)?;
         staging
             .remove()
@@ -119,10 +157,17 @@ impl Store {
         let remove = || -> io::Result<()> {
             let links = self.open_dir("l").map_err(io::Error::from)?;
             for name in links.names()? {
-                let target = links.read_link(&name)?;
+                let target = match links.read_link(&name) {
+                    // What is no link is not ours.
+                    Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                        continue;
+                    }
+                    other => other?,
+                };
                 let inside = target.strip_prefix(b"../").unwrap_or(&target);
-                let path = EntryPath::parse(inside)?;
-                if self.directory.find_beneath(&path)?.is_none() {
+                if let Ok(path) = EntryPath::parse(inside)
+                    && self.directory.find_beneath(&path)?.is_none()
+                {
                     links.remove_file(&name)?;
                 }
             }
@@ -132,6 +177,19 @@ impl Store {
     }
 }
 
-fn file_name(digest: &str) -> String {
-    format!("{}.json", digest.replace(':', "-"))
+fn file_name(digest: &Digest) -> String {
+    format!("{}-{}.json", digest.algorithm().name(), digest.hex())
+}
+
+fn digest_in(file_name: &[u8]) -> Option<Digest> {
+    let name = std::str::from_utf8(file_name).ok()?.strip_suffix(".json")?;
+    Digest::parse(&name.replacen('-', ":", 1)).ok()
+}
+
+/// Whether a digest begins with some digits, before which its algorithm may stand.
+fn begins(digest: &Digest, wanted: &str) -> bool {
+    let algorithm = wanted.strip_prefix(digest.algorithm().name());
+    let digits = algorithm.and_then(|rest| rest.strip_prefix(':'));
+    let digits = digits.unwrap_or(wanted);
+    digits.len() >= PREFIX && digest.hex().starts_with(digits)
 }

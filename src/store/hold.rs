@@ -1,13 +1,15 @@
 //! `Hold`: who relies on what is in the store, so that nothing is removed under their hands.
 //!
 //! [`crate::pipeline`] shares a hold from the first look for a layer until the image is recorded;
-//! `mount` until the mount is up. [`crate::collect`] takes it alone, looks at what images and mounts
-//! need, and takes the rest away. A dead process holds nothing.
+//! the command line's `mount` until the mount is up, and `images` while it looks; so does
+//! [`crate::verify`]. [`crate::collect`] takes it alone, looks at what images and mounts need, and
+//! takes the rest away. A dead process holds nothing.
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::progress::{Progress, waiting};
 use crate::root::Dir;
 
 use super::Store;
@@ -19,23 +21,19 @@ pub struct Hold {
 }
 
 impl Store {
-    /// Keeps what is in the store. While it is held by one alone, `wait` is called again and again:
-    /// it lets some time pass, or gives up.
-    pub fn share(&self, wait: impl FnMut() -> Result<()>) -> Result<Hold> {
-        self.hold(FlockOperation::NonBlockingLockShared, wait)
+    /// Keeps what is in the store. While somebody holds it alone, this waits. Errors: cancelled.
+    pub fn share(&self, progress: &dyn Progress) -> Result<Hold> {
+        self.hold(FlockOperation::NonBlockingLockShared, progress)
     }
 
-    /// Keeps everybody else out. While others hold it, `wait` is called as for [`share`](Self::share).
-    pub fn hold_alone(&self, wait: impl FnMut() -> Result<()>) -> Result<Hold> {
-        self.hold(FlockOperation::NonBlockingLockExclusive, wait)
+    /// Keeps everybody else out. While others hold it, this waits. Errors: cancelled.
+    pub fn hold_alone(&self, progress: &dyn Progress) -> Result<Hold> {
+        self.hold(FlockOperation::NonBlockingLockExclusive, progress)
     }
 
-    fn hold(
-        &self,
-        operation: FlockOperation,
-        mut wait: impl FnMut() -> Result<()>,
-    ) -> Result<Hold> {
+    fn hold(&self, operation: FlockOperation, progress: &dyn Progress) -> Result<Hold> {
         let directory = self.open_dir("locks")?;
+        let mut wait = waiting(progress, || progress.waits_for_store());
         loop {
             match rustix::fs::flock(&directory, operation) {
                 Ok(()) => {

@@ -8,8 +8,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::root::Dir;
 
 use super::Store;
 
@@ -29,11 +32,12 @@ impl Store {
     /// Short names for directories of this store. A name is made of what it stands for, so every
     /// process finds the same one. Errors: a directory that is elsewhere.
     pub fn short_names(&self, directories: &[PathBuf]) -> Result<ShortNames> {
-        let directory = self.path.join("l");
+        let links = self.open_dir("l")?;
         let names = directories
             .iter()
-            .map(|layer| self.short_name(&directory, layer))
+            .map(|layer| self.short_name(&links, layer))
             .collect::<Result<Vec<String>>>()?;
+        let directory = self.path.join("l");
         Ok(ShortNames { directory, names })
     }
 
@@ -43,7 +47,11 @@ impl Store {
         let reading = |error| Error::system("reading the short names", error);
         let mut targets = BTreeMap::new();
         for name in links.names().map_err(reading)? {
-            let target = links.read_link(&name).map_err(reading)?;
+            let target = match links.read_link(&name) {
+                // What is no link is not ours.
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => continue,
+                other => other.map_err(reading)?,
+            };
             let target = String::from_utf8_lossy(&target);
             let mut parts = target.rsplit('/').skip(1);
             if let (Some(hex), Some(algorithm)) = (parts.next(), parts.next())
@@ -55,25 +63,29 @@ impl Store {
         Ok(targets)
     }
 
-    fn short_name(&self, links: &Path, layer: &Path) -> Result<String> {
+    fn short_name(&self, links: &Dir, layer: &Path) -> Result<String> {
         let Ok(inside) = layer.strip_prefix(&self.path) else {
             let what = format!("{} is not in the store", layer.display());
             return Err(Error::not_found(what));
         };
         let target = Path::new("..").join(inside);
-        let digest = Digest::of(target.as_os_str().as_bytes());
+        let target = target.as_os_str().as_bytes();
+        let digest = Digest::of(target);
         for length in SHORT..digest.hex().len() {
             let name = &digest.hex()[..length];
-            let link = links.join(name);
-            match std::os::unix::fs::symlink(&target, &link) {
+            match links.make_symlink(name.as_bytes(), target) {
                 Ok(()) => return Ok(name.into()),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if std::fs::read_link(&link).is_ok_and(|there| there == target) {
+                    let there = links.read_link(name.as_bytes());
+                    if there.is_ok_and(|there| there == target) {
                         return Ok(name.into());
                     }
                 }
                 Err(error) => {
-                    return Err(Error::system(format!("making {}", link.display()), error));
+                    return Err(Error::system(
+                        format!("making the short name {name}"),
+                        error,
+                    ));
                 }
             }
         }

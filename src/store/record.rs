@@ -1,7 +1,10 @@
 //! What the store remembers of a layer and of an image. The command line's `--json` shows it.
 
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::digest::Digest;
 use crate::unpack::{Options, Report};
 
 /// `layer.json`: what a layer directory was made from, and how.
@@ -31,9 +34,43 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
     /// Of its manifest, or of its config where there was none.
-    pub digest: String,
+    pub digest: Digest,
     /// The names it came with, sorted.
     pub names: Vec<String>,
     /// The chain IDs of its layers, the lowest first.
-    pub layers: Vec<String>,
+    pub layers: Vec<Digest>,
+    /// How they were translated.
+    pub options: Options,
+}
+
+/// A record as it is written: with a digest of itself, so that a damaged one is known as one.
+#[derive(Serialize)]
+pub(super) struct Sealed<'a, T> {
+    #[serde(flatten)]
+    record: &'a T,
+    /// The SHA-256 of the other members, as compact JSON, sorted by name.
+    seal: Digest,
+}
+
+impl<'a, T: Serialize> Sealed<'a, T> {
+    pub fn new(record: &'a T) -> serde_json::Result<Sealed<'a, T>> {
+        let seal = seal(&serde_json::to_value(record)?)?;
+        Ok(Sealed { record, seal })
+    }
+}
+
+/// Reads a sealed record. Errors: it is not as it was written.
+pub(super) fn unsealed<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    let mut value: Value = serde_json::from_slice(text)?;
+    let found = value
+        .as_object_mut()
+        .and_then(|members| members.remove("seal"));
+    match found == Some(seal(&value)?.to_string().into()) {
+        true => serde_json::from_value(value),
+        false => Err(serde_json::Error::custom("it is not as it was written")),
+    }
+}
+
+fn seal(record: &Value) -> serde_json::Result<Digest> {
+    Ok(Digest::of(&serde_json::to_vec(record)?))
 }

@@ -137,14 +137,18 @@ impl Staging {
             let (staging, store) = (&self.directory, &store.directory);
             rustix::fs::renameat_with(staging, &*layer.name, store, &*name, flags)
         };
-        let renamed = match replaces {
+        let exchanged = match replaces {
             true => rename(RenameFlags::EXCHANGE),
             false => Err(Errno::NOENT),
         };
-        match renamed.or_else(|_| rename(RenameFlags::NOREPLACE)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::system("giving the layer its final name", errno)),
-        }
+        let renamed = match exchanged {
+            Err(Errno::NOENT) => match rename(RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => Ok(()),
+                other => other,
+            },
+            other => other,
+        };
+        renamed.map_err(|errno| Error::system("giving the layer its final name", errno))?;
         let directory = store.open_dir(name.rsplit_once('/').expect("it has three parts").0)?;
         sync_directory(directory.as_fd(), sync)
             .map_err(|error| Error::system("writing the layer's name to disk", error))

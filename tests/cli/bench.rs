@@ -92,6 +92,21 @@ impl Bench {
         self.run(&["--store", store, "stack", image])
     }
 
+    /// A verb on the bench's store.
+    pub fn on_store(&self, arguments: &[&str]) -> Run {
+        let store = self.store.to_str().expect("text");
+        self.run(&[&["--store", store][..], arguments].concat())
+    }
+
+    /// The directory of a layer of an unpacked image, from 0 at the bottom, with its record.
+    pub fn layer(&self, image: &str, number: usize) -> PathBuf {
+        let run = self.unpack(image);
+        let mut directories: Vec<&str> = run.lines();
+        directories.reverse();
+        let layer = Path::new(directories[number]).parent();
+        layer.expect("it is in one").into()
+    }
+
     /// The names in a directory below the temporary one, sorted.
     pub fn names(&self, directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path().join(directory));

@@ -50,7 +50,8 @@ fn a_store_that_others_may_enter_is_refused_with_a_hint() {
     bench.unpack("oci:image").lines();
     for others in [0o755, 0o750, 0o701] {
         set_mode(bench.store(), others);
-        for run in [bench.unpack("oci:image"), bench.stack("oci:image")] {
+        for verb in VERBS {
+            let run = bench.on_store(verb);
             run.fails(1, &["other users", "store"]);
             assert!(run.hint().starts_with("chmod 700 "), "{run:?}");
         }
@@ -58,6 +59,48 @@ fn a_store_that_others_may_enter_is_refused_with_a_hint() {
     }
     set_mode(bench.store(), 0o700);
     bench.unpack("oci:image").lines();
+}
+
+/// All that open a store.
+const VERBS: [&[&str]; 7] = [
+    &["unpack", "oci:image"],
+    &["stack", "oci:image"],
+    &["mount", "oci:image", "nowhere"],
+    &["images"],
+    &["verify", "--all"],
+    &["rm", "latest"],
+    &["prune"],
+];
+
+#[test]
+fn the_store_of_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        // Nobody else may give a directory away.
+        return;
+    }
+    let bench = Bench::new();
+    image(&bench, "image", &["f"]);
+    bench.unpack("oci:image").lines();
+    std::os::unix::fs::chown(bench.store(), Some(1), None).unwrap();
+    for verb in VERBS {
+        let run = bench.on_store(verb);
+        run.fails(1, &["belongs to another user"]);
+        assert!(run.hint().starts_with("--store DIR"), "{run:?}");
+    }
+}
+
+/// It is the bottom of images of one layer.
+#[test]
+fn what_should_be_empty_has_to_be() {
+    let bench = Bench::new();
+    image(&bench, "image", &["f"]);
+    bench.unpack("oci:image").lines();
+    bench.write("store/empty/1/ghost", "");
+    for verb in VERBS {
+        let run = bench.on_store(verb);
+        run.fails(1, &["empty/1 is not empty"]);
+        assert!(run.hint().ends_with("remove that"), "{run:?}");
+    }
 }
 
 #[test]

@@ -95,6 +95,10 @@ fn help() {
         "stack",
         "mount",
         "umount",
+        "images",
+        "verify",
+        "rm",
+        "prune",
         "completions",
         "man",
     ] {
@@ -138,6 +142,15 @@ fn summaries() {
     ));
     all.run(&format!("unpack-layer layer.tar dir --base {UNPACK}"));
     all.run("stack oci:both");
+    for command in [
+        "images",
+        "verify oci:both",
+        "verify --all --quick --progress=none",
+        "prune --dry-run",
+        "prune",
+    ] {
+        all.run(command);
+    }
     all.is("summaries");
 }
 
@@ -193,6 +206,10 @@ fn errors() {
         "mount oci:image . --upper=u",
         "umount .",
         "umount nowhere",
+        "verify",
+        "verify nowhere",
+        "verify --all --repair",
+        "rm nowhere",
     ] {
         let translation = match command.starts_with("unpack ") || command.starts_with("unpack-") {
             true => format!(" {UNPACK}"),

@@ -1,6 +1,7 @@
 //! Whatever an image says of its parts is checked, and of what is not as it says nothing is left.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -204,6 +205,87 @@ fn a_layer_that_is_missing_is_named_with_a_hint() {
     let run = bench.unpack("oci:image");
     run.fails(1, &["layer 2 (sha256:", "lacks"]);
     assert!(run.hint().contains("incomplete"));
+}
+
+/// Whoever makes a layout decides what its files are: a pipe must not stop us for ever.
+#[test]
+fn a_blob_that_is_no_regular_file_is_refused() {
+    let make: [fn(&Path); 3] = [
+        |path| {
+            let fifo = rustix::fs::FileType::Fifo;
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, path, fifo, mode, 0).unwrap();
+        },
+        |path| fs::create_dir(path).unwrap(),
+        |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+    ];
+    for make in make {
+        for part in ["config", "layers"] {
+            refused(&["no regular file"], |layout, manifest| {
+                let descriptor = match part {
+                    "layers" => &manifest["layers"][1],
+                    _ => &manifest["config"],
+                };
+                let file = layout.file(descriptor);
+                fs::remove_file(&file).unwrap();
+                make(&file);
+            });
+        }
+    }
+}
+
+#[test]
+fn an_image_whose_size_is_no_size_is_refused() {
+    for size in [
+        json!(1.5),
+        json!("7"),
+        json!(null),
+        json!(u64::MAX),
+        json!(-1),
+    ] {
+        refused(&[], |_, manifest| {
+            manifest["layers"][1]["size"] = size;
+        });
+    }
+}
+
+#[test]
+fn a_docker_archive_with_layers_and_diff_ids_of_unequal_number_is_refused() {
+    let layers = layers();
+    let diff_ids = oci::diff_ids(&layers);
+    for wrong in [&diff_ids[..1], &[&diff_ids[..], &diff_ids[..1]].concat()] {
+        let bench = Bench::new();
+        let config = serde_json::to_vec(&oci::config(wrong)).unwrap();
+        let manifest = json!([{ "Config": "c.json", "RepoTags": null, "Layers": ["1", "2"] }]);
+        let archive = LayerBuilder::new()
+            .file("1", 0o644, &layers[0])
+            .file("2", 0o644, &layers[1])
+            .file("c.json", 0o644, config)
+            .file("manifest.json", 0o644, manifest.to_string())
+            .finish();
+        bench.write("image.tar", archive);
+        bench
+            .unpack("image.tar")
+            .fails(3, &["manifest.json has 2 layers", "diff IDs"]);
+        assert!(!bench.store().exists());
+    }
+}
+
+/// A layer's chain ID becomes a path: what is no digest never does.
+#[test]
+fn a_docker_archive_whose_diff_id_is_no_digest_is_refused() {
+    for bad in ["sha256:../../../../x", "sha256:", "../x", "sha1:da39a3ee"] {
+        let bench = Bench::new();
+        let config = serde_json::to_vec(&oci::config(&[bad.into()])).unwrap();
+        let manifest = json!([{ "Config": "c.json", "Layers": ["1"] }]);
+        let archive = LayerBuilder::new()
+            .file("1", 0o644, &layers()[0])
+            .file("c.json", 0o644, config)
+            .file("manifest.json", 0o644, manifest.to_string())
+            .finish();
+        bench.write("image.tar", archive);
+        bench.unpack("image.tar").fails(3, &["layer 1: digest"]);
+    }
 }
 
 fn is_refused_as_a_blob(bytes: &[u8]) {

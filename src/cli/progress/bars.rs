@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lowerdir::Progress;
 use lowerdir::unpack::Report;
 
-use super::{done, named};
+use super::{compared, done, named};
 use crate::cli::console::line;
 
 /// Work that is done sooner shows no bars.
@@ -71,6 +71,18 @@ impl Bars {
             }
         }
     }
+
+    fn end(&self, layer: usize) {
+        let bar = {
+            let mut state = self.state.lock().expect("nobody panics with it");
+            state.bars.remove(&layer)
+        };
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        self.layers.inc(1);
+        self.layers.set_message("");
+    }
 }
 
 impl Progress for Bars {
@@ -113,19 +125,16 @@ impl Progress for Bars {
     }
 
     fn ends(&self, layer: usize, label: &str, report: &Report) {
-        let bar = {
-            let mut state = self.state.lock().expect("nobody panics with it");
-            state.bars.remove(&layer)
-        };
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
-        self.layers.inc(1);
-        self.layers.set_message("");
+        self.end(layer);
         // Of an only layer the summary says the same.
         if !label.is_empty() {
             self.tell(done(label, report));
         }
+    }
+
+    fn verified(&self, layer: usize, label: &str, changes: usize) {
+        self.end(layer);
+        self.tell(compared(label, changes));
     }
 
     fn syncs(&self) {

@@ -48,6 +48,10 @@ impl Progress for Events {
         event(&json!({ "event": "end", "layer": layer + 1, "report": report }));
     }
 
+    fn verified(&self, layer: usize, _: &str, changes: usize) {
+        event(&json!({ "event": "verified", "layer": layer + 1, "changes": changes }));
+    }
+
     fn syncs(&self) {
         event(&json!({ "event": "sync" }));
     }

@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use lowerdir::Progress;
 use lowerdir::unpack::Report;
 
-use super::{done, named};
+use super::{compared, done, named};
 use crate::cli::console::line;
 
 /// How long nobody hears of a layer.
@@ -72,5 +72,9 @@ impl Progress for Lines {
         if !label.is_empty() {
             line(format_args!("{}", done(label, report)));
         }
+    }
+
+    fn verified(&self, _: usize, label: &str, changes: usize) {
+        line(format_args!("{}", compared(label, changes)));
     }
 }

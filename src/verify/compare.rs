@@ -1,0 +1,96 @@
+//! One layer and its listing, side by side, in the order of paths.
+
+use std::cmp::Ordering;
+use std::io;
+
+use crate::error::Error;
+use crate::listing::{Reader, Walk};
+use crate::path::EntryPath;
+use crate::progress::Progress;
+use crate::store::StoredLayer;
+
+use super::Change;
+use super::differences::differences;
+
+/// How layers are compared.
+#[derive(Clone, Copy)]
+pub struct Comparing<'a> {
+    /// Without what files hold.
+    pub quick: bool,
+    /// Of the layer, as progress is told.
+    pub number: usize,
+    pub progress: &'a dyn Progress,
+}
+
+/// Why a comparison says nothing of paths.
+pub enum Stop {
+    /// The listing is damaged.
+    Listing(String),
+    Cancelled,
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Listing(Error::system("reading it", error).reason())
+    }
+}
+
+/// Every difference between a layer and its listing.
+pub fn compare(
+    stored: &StoredLayer,
+    mut listing: Reader,
+    how: Comparing<'_>,
+) -> Result<Vec<Change>, Stop> {
+    let mut changes = Vec::new();
+    let mut walk = match stored.directory.open_beneath(&EntryPath::root()) {
+        Ok(directory) => Walk::of_disk(directory, stored.record.options.selinux),
+        Err(error) => {
+            let error = Error::system("opening the layer's directory", error);
+            return Ok(vec![Change::unreadable(&error)]);
+        }
+    };
+    let (mut listed, mut found) = (listing.next_node()?, walk.next_name());
+    loop {
+        if how.progress.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        let is = match &found {
+            Ok(is) => is,
+            Err(error) => {
+                // What comes behind it is not known.
+                changes.push(Change::unreadable(error));
+                return Ok(changes);
+            }
+        };
+        let order = match (&listed, is) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((path, _)), Some(is)) => path.cmp(&is.path),
+        };
+        match (&listed, is) {
+            (Some((path, _)), _) if order == Ordering::Less => {
+                changes.push(Change::at(path, "is missing"));
+            }
+            (_, Some(is)) if order == Ordering::Greater => {
+                changes.push(Change::at(&is.path, "was added"));
+            }
+            (Some((path, was)), Some(is)) => {
+                let differences = differences(was, is, &mut walk, how);
+                changes.extend(differences.into_iter().map(|what| Change::at(path, what)));
+            }
+            _ => {}
+        }
+        if order != Ordering::Less {
+            found = walk.next_name();
+        }
+        if order != Ordering::Greater {
+            listed = listing.next_node()?;
+        }
+    }
+    if listing.digest().to_string() != stored.record.tree {
+        let what = "it is not the listing that layer.json names";
+        return Err(Stop::Listing(what.into()));
+    }
+    Ok(changes)
+}

@@ -1,0 +1,90 @@
+//! What is different about one name: each in the words that users read.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+
+use crate::content::{Content, ContentHasher};
+use crate::error::{Error, Result};
+use crate::listing::{Found, Node, Walk};
+use crate::root;
+
+use super::compare::Comparing;
+
+/// What a name was and what it is, of the same path.
+pub fn differences(was: &Node, is: &Found, walk: &mut Walk<'_>, how: Comparing<'_>) -> Vec<String> {
+    let now = &is.node;
+    if was.kind != now.kind {
+        return vec![format!("is {}, was {}", now.kind, was.kind)];
+    }
+    let mut what = attributes(was, now);
+    what.extend(xattrs(was, now));
+    if !how.quick && was.size == now.size && was.holds_data() && now.holds_data() {
+        let read = walk
+            .open(is)
+            .and_then(|file| content_of(&file, was.content, how));
+        match read {
+            Ok(content) if Some(content) == was.content => {}
+            Ok(_) => what.push("content was changed".into()),
+            Err(error) => what.push(error.reason()),
+        }
+    }
+    what
+}
+
+fn attributes(was: &Node, now: &Node) -> Vec<String> {
+    let mut what = Vec::new();
+    let mut compare = |name: &str, is: &str, was: &str| {
+        if is != was {
+            what.push(format!("{name} is {is}, was {was}"));
+        }
+    };
+    let owner = |node: &Node| format!("{}:{}", node.uid, node.gid);
+    let size = |node: &Node| node.size.map_or_else(String::new, |size| size.to_string());
+    compare("mode", &now.mode, &was.mode);
+    compare("owner", &owner(now), &owner(was));
+    compare("time", &now.mtime, &was.mtime);
+    compare("size", &size(now), &size(was));
+    for (name, is, was) in [
+        ("target", &now.target, &was.target),
+        ("device", &now.device, &was.device),
+    ] {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        compare(name, &text(is), &text(was));
+    }
+    what.extend(match (&was.link, &now.link) {
+        (Some(was), None) => Some(format!("is no hard link to {was} any more")),
+        (None, Some(is)) => Some(format!("became a hard link to {is}")),
+        (Some(was), Some(is)) if was != is => Some(format!("is a hard link to {is}, was to {was}")),
+        _ => None,
+    });
+    what
+}
+
+fn xattrs(was: &Node, now: &Node) -> Vec<String> {
+    let names: BTreeSet<&String> = was.xattrs.keys().chain(now.xattrs.keys()).collect();
+    let difference = |name: &String| match (was.xattrs.get(name), now.xattrs.get(name)) {
+        (Some(_), None) => Some(format!("xattr {name} is missing")),
+        (None, Some(_)) => Some(format!("xattr {name} was added")),
+        (before, after) if before != after => Some(format!("xattr {name} was changed")),
+        _ => None,
+    };
+    names.into_iter().filter_map(difference).collect()
+}
+
+/// What a file holds, in the form that was written down.
+fn content_of(file: &File, form: Option<Content>, how: Comparing<'_>) -> Result<Content> {
+    let (mut hasher, read): (_, fn(&File, root::Take<'_>) -> _) = match form {
+        Some(Content::Blocks(_)) => (ContentHasher::blocks(), root::read_data),
+        _ => (ContentHasher::whole(), root::read_all),
+    };
+    let mut take = |offset: u64, data: &[u8]| {
+        hasher.update(offset, data);
+        how.progress.read(how.number, data.len() as u64);
+        match how.progress.is_cancelled() {
+            true => Err(Error::cancelled().into()),
+            false => Ok(()),
+        }
+    };
+    read(file, &mut take).map_err(|error| Error::reading("reading it", error))?;
+    Ok(hasher.finish())
+}
