@@ -6,13 +6,13 @@
 //! [`io::Error`]; callers say what they were doing.
 
 mod data;
+mod layer;
 mod umask;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, Dir as Listing, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec,
@@ -24,6 +24,7 @@ use crate::meta::{Device, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
 pub use data::{Take, read_all, read_data};
+pub use layer::Root;
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -358,46 +359,4 @@ pub fn is_absent(error: &io::Error) -> bool {
 
 fn below(path: &EntryPath, name: &[u8]) -> io::Result<EntryPath> {
     path.join(name).map_err(io::Error::from)
-}
-
-/// A layer's directory, with the directory below it that was used last held open: neighbours in
-/// an archive are neighbours on disk.
-#[derive(Debug)]
-pub struct Root {
-    top: Arc<Dir>,
-    last: Option<(EntryPath, Arc<Dir>)>,
-}
-
-impl Root {
-    /// Takes a layer's directory.
-    pub fn new(top: Dir) -> Root {
-        let (top, last) = (Arc::new(top), None);
-        Root { top, last }
-    }
-
-    /// The layer's directory itself.
-    pub fn top(&self) -> &Dir {
-        &self.top
-    }
-
-    /// A directory of the layer, which may be kept open.
-    pub fn dir(&mut self, path: &EntryPath) -> io::Result<&Arc<Dir>> {
-        if path.is_root() {
-            return Ok(&self.top);
-        }
-        let is_last = matches!(&self.last, Some((last, _)) if last == path);
-        if !is_last {
-            let directory = Arc::new(self.top.open_beneath(path)?);
-            self.last = Some((path.clone(), directory));
-        }
-        Ok(&self.last.as_ref().expect("just filled").1)
-    }
-
-    /// Removes a name with all below it.
-    pub fn remove(&mut self, directory: &EntryPath, name: &[u8]) -> io::Result<()> {
-        self.dir(directory)?.remove_tree(name)?;
-        // What was open may have been below it.
-        self.last = None;
-        Ok(())
-    }
 }
