@@ -8,6 +8,7 @@ import os
 import sys
 
 import corpora
+import figures
 import report
 import rounds
 
@@ -41,7 +42,7 @@ def show(results):
         report.publish(summary)
 
 
-VERBS = {"build": build, "run": run, "report": show_last}
+VERBS = {"build": build, "run": run, "report": show_last, "micro": figures.measure}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in VERBS:

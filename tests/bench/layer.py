@@ -5,6 +5,7 @@ without the clock, so that the same trees give the same bytes.
 """
 
 import hashlib
+import io
 import os
 import subprocess
 import tarfile
@@ -63,6 +64,13 @@ class Layer:
             self._tar.addfile(entry)
         self.entries += 1
 
+    def file(self, name, contents):
+        """A file that no tree has."""
+        entry = tarfile.TarInfo(name)
+        entry.mtime, entry.size = EPOCH, len(contents)
+        self._tar.addfile(entry, io.BytesIO(contents))
+        self.entries += 1
+
     def delete(self, name):
         """A whiteout: `name` is gone from this layer on."""
         head, tail = os.path.split(name)
@@ -73,10 +81,7 @@ class Layer:
         self._marker(os.path.join(directory, ".wh..wh..opq"))
 
     def _marker(self, name):
-        entry = tarfile.TarInfo(name)
-        entry.mtime = EPOCH
-        self._tar.addfile(entry)
-        self.entries += 1
+        self.file(name, b"")
         self.deletions += 1
 
 
