@@ -53,8 +53,8 @@ fn the_benchmark_runs_on_a_tiny_corpus() {
 
 /// Whether a file can be formatted and mounted here, as the benchmark does it.
 fn can_mount(site: &Path) -> Result<(), String> {
-    let script = "truncate -s 64M image && mkfs.ext4 -q image && mkdir fs && mount -o loop image fs \
-                  && umount fs && rm -r image fs";
+    let script = "truncate -s 64M image; mkfs.ext4 -q image; mkdir fs; mount -o loop image fs; \
+                  umount fs; rm -r image fs";
     done(Command::new("sh").args(["-ec", script]).current_dir(site)).map(drop)
 }
 

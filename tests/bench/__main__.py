@@ -1,6 +1,6 @@
 """What `make bench` and `make bench-micro` run: `python3 tests/bench build|run|report|micro`.
 
-The environment says the rest (`settings`): BENCH_DIR, SCALE, RUNS, CORPORA, TOOLS, LOWERDIR, README.
+The environment says the rest: what `settings` reads, and README=1 to put the report in its place.
 """
 
 import json
@@ -18,8 +18,9 @@ def build():
     for name in corpora.chosen():
         corpus = corpora.build(name)
         print(
-            f"{name}: {corpus.layers} layers, {corpus.entries} entries, {corpus.deletions} deletions,"
-            f" {corpus.uncompressed / 1e6:.0f} MB, {corpus.compressed / 1e6:.0f} MB compressed:"
+            f"{name}: {corpus.layers} layers, {corpus.entries} entries,"
+            f" {corpus.deletions} deletions, {corpus.uncompressed / 1e6:.0f} MB,"
+            f" {corpus.compressed / 1e6:.0f} MB compressed:"
             f" {corpus.layout}",
             flush=True,
         )

@@ -46,11 +46,12 @@ def _group(summary, corpus, top):
     for tool, median in medians.items():
         kind = "ours" if tool in summary.results["machine"]["builds"] else "bar"
         width = max(1, median * scale)
+        place = f'x="{_LABEL}" y="{y}" width="{width:.1f}" height="{_BAR}"'
         ratio = summary.ratio(corpus, tool)
         times = f" ({ratio:.1f} ×)" if ratio and tool != summary.ours else ""
         parts += [
             _text(_LABEL - 8, y + 11, tool, ' text-anchor="end"'),
-            f'<rect class="{kind}" x="{_LABEL}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>',
+            f'<rect class="{kind}" {place} rx="2"/>',
             _text(_LABEL + width + 6, y + 11, f"{median:.2f} s{times}"),
         ]
         y += _PITCH

@@ -161,9 +161,10 @@ def _twelve():
     known = set(in_base)
     tools = [name for name in _walk(dev) if name not in known]
     thirds = [tools[index * len(tools) // 3 : (index + 1) * len(tools) // 3] for index in range(3)]
-    modules = _up_to(node, _walk(node), 150 * MIB)
+    unscoped = (name for name in _walk(node) if "/@" not in name)
+    modules = _up_to(node, unscoped, 150 * MIB)
     packages = _packages(node, modules)
-    huge = _up_to(wheels, _walk(wheels), 380 * MIB)
+    huge = _up_to(wheels, _walk(wheels), 200 * MIB)
     texts = ("usr/share/doc", "usr/share/man", "usr/share/locale")
     return [
         _adding(base, in_base),
@@ -182,9 +183,7 @@ def _twelve():
 def _packages(node, names):
     """The directories of packages that are not within another's."""
     return [
-        name
-        for name in names
-        if name.count("/") == 2 and "/@" not in name and os.path.isdir(os.path.join(node, name))
+        name for name in names if name.count("/") == 2 and os.path.isdir(os.path.join(node, name))
     ]
 
 

@@ -28,7 +28,9 @@ class Layer:
         self._gzip = subprocess.Popen(
             ["gzip", "-6", "-n"], stdin=subprocess.PIPE, stdout=self._file
         )
-        self._tar = tarfile.open(fileobj=self, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 18)
+        self._tar = tarfile.open(
+            fileobj=self, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 18
+        )
         return self
 
     def __exit__(self, *_):

@@ -6,9 +6,12 @@
 import hashlib
 import json
 import os
+import platform
 import subprocess
 
 TAG = "latest"
+# As image configs spell it: every tool takes the image for one of this machine.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MEDIA = "application/vnd.oci.image"
 
 
@@ -23,9 +26,9 @@ def blob(layout, digest):
 
 
 def write(layout, layers):
-    """Writes the layout; `layers` are (blob digest, diff ID), lowest first, their blobs in place."""
+    """Writes the layout around blobs in place; `layers` are (digest, diff ID), lowest first."""
     config = {
-        "architecture": "amd64",
+        "architecture": _ARCHITECTURES.get(platform.machine(), "amd64"),
         "os": "linux",
         "config": {},
         "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]},
@@ -47,7 +50,17 @@ def write(layout, layers):
 
 def pack(layout, archive):
     """The layout as one tar file."""
-    command = ["tar", "--sort=name", "-cf", archive, "-C", layout, "oci-layout", "index.json", "blobs"]
+    command = [
+        "tar",
+        "--sort=name",
+        "-cf",
+        archive,
+        "-C",
+        layout,
+        "oci-layout",
+        "index.json",
+        "blobs",
+    ]
     subprocess.run(command, check=True)
 
 

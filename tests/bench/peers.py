@@ -13,7 +13,9 @@ from process import Failed, run, seconds
 
 def umoci(corpus, place):
     """All layers into one tree."""
-    return seconds(lambda: run("umoci", "unpack", "--image", f"{corpus.layout}:{layout.TAG}", place / "bundle"))
+    return seconds(
+        lambda: run("umoci", "unpack", "--image", f"{corpus.layout}:{layout.TAG}", place / "bundle")
+    )
 
 
 def skopeo(corpus, place):
@@ -25,12 +27,18 @@ def skopeo(corpus, place):
         "TMPDIR": str(place / "tmp"),
     }
     storage = f"containers-storage:[overlay@{place}/graph+{place}/run]bench:{layout.TAG}"
-    command = ["skopeo", "copy", "--quiet", "--insecure-policy", f"oci:{corpus.layout}:{layout.TAG}"]
+    command = [
+        "skopeo",
+        "copy",
+        "--quiet",
+        "--insecure-policy",
+        f"oci:{corpus.layout}:{layout.TAG}",
+    ]
     return seconds(lambda: run(*command, storage, environment=environment))
 
 
 def containerd(corpus, place):
-    """What `ctr images import` does: it copies the blobs into its content store and unpacks them."""
+    """Copies the blobs into the content store and unpacks them."""
     with _daemon(place) as ctr:
         return seconds(lambda: run(*ctr, *_import(corpus)))
 

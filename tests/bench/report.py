@@ -102,7 +102,11 @@ def _synced(summary):
         if with_sync and without:
             more = statistics.median(with_sync) - statistics.median(without)
             costs.append(f"{corpus} {more:.2f} s")
-    return f"Waiting for the disk (`--sync=fs`, the default) adds: {', '.join(costs)}." if costs else ""
+    return (
+        f"Waiting for the disk (`--sync=fs`, the default) adds: {', '.join(costs)}."
+        if costs
+        else ""
+    )
 
 
 def _corpora(summary):

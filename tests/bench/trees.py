@@ -19,8 +19,8 @@ DEBIAN = """build-essential perl python3-dev git cmake gdb python3-pip python3-n
     libboost-dev libssl-dev libicu-dev""".split()
 
 # Popular ones, with what they need themselves: many small files.
-NPM = """typescript react react-dom webpack eslint next lodash date-fns rxjs antd three core-js moment
-    googleapis aws-sdk firebase @mui/material @mui/icons-material vue jest""".split()
+NPM = """typescript react react-dom webpack eslint next lodash date-fns rxjs antd three core-js
+    moment googleapis aws-sdk firebase @mui/material @mui/icons-material vue jest""".split()
 NPM_DAY = "2025-06-01"
 
 # Those with the largest shared libraries: few huge files.

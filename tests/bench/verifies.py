@@ -1,7 +1,7 @@
 """Who verifies what, found out by trying: two images that a careful tool refuses.
 
-`rounds` calls it. In one image a layer's blob does not have its digest, though it unpacks to what it
-should; in the other the config promises another diff ID. A third one is right, so that a refusal
+`rounds` calls it. In one image a layer's blob does not have its digest, though it unpacks to what
+it should; in the other the config promises another diff ID. A third one is right, so that a refusal
 means something.
 """
 
@@ -15,7 +15,7 @@ from layer import Layer
 from process import Failed
 from settings import DIRECTORY
 
-# The byte of a gzip header that names the operating system; nothing depends on it (RFC 1952, 2.3.1).
+# The byte of a gzip header that names the operating system: nothing depends on it (RFC 1952).
 _GZIP_OS = 9
 
 
