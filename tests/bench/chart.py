@@ -1,6 +1,6 @@
 """Draws the medians as bars, in SVG: one group for each corpus, readable in light and in dark.
 
-`report` calls it. No script and no font of its own; the colours follow the reader's choice.
+`report` calls it. No script and no font of its own.
 """
 
 import html
@@ -9,13 +9,11 @@ import statistics
 from tools import SYNCED
 
 _WIDTH, _LABEL, _BAR, _PITCH, _GAP = 800, 240, 14, 19, 40
+# One set of colours that reads on white and on black: an image cannot know what page it is on.
 _STYLE = """
-text { font: 12px system-ui, sans-serif; fill: #1f2328; }
+text { font: 12px system-ui, sans-serif; fill: #737a82; }
 .corpus { font-weight: 600; font-size: 13px; }
-.bar { fill: #8c959f; } .ours { fill: #0969da; }
-@media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3; } .bar { fill: #6e7681; } .ours { fill: #4493f8; }
-}
+.bar { fill: #8c959f; } .ours { fill: #2f81f7; }
 """
 
 
