@@ -48,4 +48,6 @@ VERBS = {"build": build, "run": run, "report": show_last, "micro": figures.measu
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in VERBS:
         sys.exit(f"usage: {sys.argv[0]} {'|'.join(VERBS)}")
+    if sys.argv[1] in ("run", "micro") and os.geteuid() != 0:
+        sys.exit("the benchmark mounts file systems: run it as root")
     VERBS[sys.argv[1]]()

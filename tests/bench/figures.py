@@ -42,13 +42,18 @@ class Figure:
     least: float | None = None
 
     def cells(self):
-        value = f"{self.value:,.0f}" if abs(self.value) >= 100 else f"{self.value:.3g}"
-        cells = [self.name, f"{value} {self.unit}".strip()]
+        digits = ",.0f" if abs(self.value) >= 100 else ".3g"
+        return [self.name, self._with_unit(f"{self.value:{digits}}"), *self._target()]
+
+    def _target(self):
         if self.most is not None:
-            return [*cells, f"≤ {self.most:g} {self.unit}", _verdict(self.value <= self.most)]
+            return self._with_unit(f"≤ {self.most:g}"), _verdict(self.value <= self.most)
         if self.least is not None:
-            return [*cells, f"≥ {self.least:g} {self.unit}", _verdict(self.value >= self.least)]
-        return [*cells, "", ""]
+            return self._with_unit(f"≥ {self.least:g}"), _verdict(self.value >= self.least)
+        return "", ""
+
+    def _with_unit(self, number):
+        return f"{number} {self.unit}".strip()
 
 
 def _verdict(is_met):
