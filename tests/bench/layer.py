@@ -61,17 +61,15 @@ class Layer:
         entry.pax_headers = _xattrs(source)
         if entry.isreg():
             with open(source, "rb") as file:
-                self._tar.addfile(entry, file)
+                self._append(entry, file)
         else:
-            self._tar.addfile(entry)
-        self.entries += 1
+            self._append(entry)
 
     def file(self, name, contents):
         """A file that no tree has."""
         entry = tarfile.TarInfo(name)
         entry.mtime, entry.size = EPOCH, len(contents)
-        self._tar.addfile(entry, io.BytesIO(contents))
-        self.entries += 1
+        self._append(entry, io.BytesIO(contents))
 
     def delete(self, name):
         """A whiteout: `name` is gone from this layer on."""
@@ -81,6 +79,12 @@ class Layer:
     def empty(self, directory):
         """An opaque directory: what the layers below have in it is gone."""
         self._marker(os.path.join(directory, ".wh..wh..opq"))
+
+    def _append(self, entry, file=None):
+        self._tar.addfile(entry, file)
+        # tarfile would remember every entry, and there may be a million.
+        self._tar.members.clear()
+        self.entries += 1
 
     def _marker(self, name):
         self.file(name, b"")
