@@ -9,7 +9,8 @@ SHARE := target/share
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL := $(subst -gnu,-musl,$(HOST))
 
-.PHONY: build demo share install uninstall static deb test unit integration peers check clean
+.PHONY: build demo share install uninstall static deb test unit integration peers check bench bench-micro \
+	clean
 
 build:
 	$(CARGO) build --release --locked
@@ -79,6 +80,19 @@ check:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test integration -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
+
+# Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its
+# chart, into README.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,
+# CORPORA, TOOLS, LOWERDIR and BENCH_DIR choose.
+bench: build
+	tests/bench/install.sh
+	python3 tests/bench run
+
+# What an entry costs in each part, and each figure beside what it must be.
+bench-micro: build
+	tests/bench/install.sh
+	$(CARGO) bench --locked --bench micro
+	python3 tests/bench micro
 
 clean:
 	$(CARGO) clean

@@ -1,0 +1,53 @@
+"""What `make bench` and `make bench-micro` run: `python3 tests/bench build|run|report|micro`.
+
+The environment says the rest: what `settings` reads, and README=1 to put the report in its place.
+"""
+
+import json
+import os
+import sys
+
+import corpora
+import figures
+import report
+import rounds
+
+
+def build():
+    """The corpora, a line for each."""
+    for name in corpora.chosen():
+        corpus = corpora.build(name)
+        print(
+            f"{name}: {corpus.layers} layers, {corpus.entries} entries,"
+            f" {corpus.deletions} deletions, {corpus.uncompressed / 1e6:.0f} MB,"
+            f" {corpus.compressed / 1e6:.0f} MB compressed:"
+            f" {corpus.layout}",
+            flush=True,
+        )
+
+
+def run():
+    """The corpora where they are not there, all rounds, the report."""
+    show(rounds.measure())
+
+
+def show_last():
+    """The report of the last rounds once more."""
+    show(json.loads(rounds.RESULTS.read_text()))
+
+
+def show(results):
+    summary = report.Summary(results)
+    print(report.markdown(summary))
+    if os.environ.get("README") == "1":
+        report.publish(summary)
+
+
+VERBS = {"build": build, "run": run, "report": show_last, "micro": figures.measure}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in VERBS:
+        sys.exit(f"usage: {sys.argv[0]} {'|'.join(VERBS)}")
+    if sys.argv[1] in ("run", "micro") and os.geteuid() != 0:
+        sys.exit("the benchmark mounts file systems: run it as root")
+    VERBS[sys.argv[1]]()
