@@ -7,6 +7,7 @@
 //! opaque directories".
 
 mod below;
+mod open_dirs;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,8 @@ use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 
+use open_dirs::OpenDirs;
+
 pub use below::{Below, MAX_SYMLINKS, Markers, reversed};
 
 /// The layers below, merged.
@@ -31,6 +34,8 @@ pub struct LowerView {
     dialect: Dialect,
     /// Directories that were looked up before: neighbours share their ancestors.
     seen: RefCell<BTreeMap<EntryPath, Rc<Found>>>,
+    /// Some of them, open.
+    open: RefCell<OpenDirs>,
 }
 
 /// What a path is in the merged layers.
@@ -65,6 +70,7 @@ impl LowerView {
             layers,
             dialect,
             seen: RefCell::default(),
+            open: RefCell::default(),
         }
     }
 
@@ -94,12 +100,17 @@ impl LowerView {
         Ok(found)
     }
 
+    fn open(&self, layer: usize, path: &EntryPath) -> io::Result<Rc<Dir>> {
+        let open = || self.layers[layer].open_beneath(path);
+        self.open.borrow_mut().get(layer, path, open)
+    }
+
     /// One name in a merged directory: the topmost layer that says anything decides, and
     /// directories go on downwards until something stops them.
     fn merge(&self, layers: &[usize], parent: &EntryPath, name: &[u8]) -> io::Result<Found> {
         let mut merged = Vec::new();
         for &layer in layers {
-            let directory = self.layers[layer].open_beneath(parent)?;
+            let directory = self.open(layer, parent)?;
             let Some(stat) = directory.stat(name)? else {
                 continue;
             };
@@ -146,8 +157,8 @@ impl LowerView {
         let mut names = BTreeSet::new();
         if let Found::Directory(layers) = &*self.lookup(path)? {
             for &layer in layers {
-                let listed = self.layers[layer]
-                    .open_beneath(path)
+                let listed = self
+                    .open(layer, path)
                     .and_then(|directory| directory.names())
                     .map_err(|error| looking_below(path, error))?;
                 names.extend(listed);
@@ -166,7 +177,7 @@ impl LowerView {
     /// overlayfs's own marks.
     pub fn directory_meta(&self, path: &EntryPath, layers: &[usize]) -> Result<Meta> {
         let read = || {
-            let directory = self.layers[layers[0]].open_beneath(path)?;
+            let directory = self.open(layers[0], path)?;
             self.meta(&directory, b".", &directory.stat_self()?)
         };
         read().map_err(|error| looking_below(path, error))
@@ -176,7 +187,7 @@ impl LowerView {
     pub fn leaf_meta(&self, path: &EntryPath, leaf: &Leaf) -> Result<Meta> {
         let (parent, name) = path.split().expect("a leaf is never the root");
         let read = || {
-            let directory = self.layers[leaf.layer].open_beneath(&parent)?;
+            let directory = self.open(leaf.layer, &parent)?;
             self.meta(&directory, name, &leaf.stat)
         };
         read().map_err(|error| looking_below(path, error))
@@ -200,8 +211,7 @@ impl LowerView {
     /// The target of a symbolic link that [`lookup`](LowerView::lookup) found.
     pub fn read_link(&self, path: &EntryPath, leaf: &Leaf) -> Result<Vec<u8>> {
         let (parent, name) = path.split().expect("a leaf is never the root");
-        self.layers[leaf.layer]
-            .open_beneath(&parent)
+        self.open(leaf.layer, &parent)
             .and_then(|directory| directory.read_link(name))
             .map_err(|error| looking_below(path, error))
     }

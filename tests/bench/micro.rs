@@ -5,12 +5,14 @@
 #[path = "../support/tarball.rs"]
 mod tarball;
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use lowerdir::archive::Archive;
+use lowerdir::chunk::Chunks;
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::lower::{Below, LowerView};
 use lowerdir::path::EntryPath;
@@ -146,7 +148,9 @@ fn unpacked(site: &TempDir, name: &str, layer: &[u8]) -> (Dir, Pending) {
     std::fs::create_dir(&directory).expect("a new directory");
     let open = |path: &Path| Dir::open(path).expect("it was just made");
     let (options, limits) = (options(), Limits::default());
-    let pending = unpack(layer, open(&directory), &options, &limits, None).expect("a good layer");
+    let (layer, one) = (Chunks::of_reader(layer), NonZero::<usize>::MIN);
+    let pending = unpack(layer, open(&directory), &options, &limits, None, one);
+    let pending = pending.expect("a good layer");
     (open(&directory), pending)
 }
 

@@ -7,10 +7,12 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lowerdir::chunk::Chunks;
 use lowerdir::codec::{Expected, LayerReader};
 use lowerdir::lower::{Below, LowerView};
 use lowerdir::root::Dir;
@@ -58,7 +60,8 @@ fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
 
         let started = Instant::now();
         let mut reader = LayerReader::open(layer.blob.get()?.open(), Expected::default())?;
-        let pending = unpack(&mut reader, open(), &options, &limits, None)?;
+        let (layer, one) = (Chunks::of_reader(&mut reader), NonZero::<usize>::MIN);
+        let pending = unpack(layer, open(), &options, &limits, None, one)?;
         reader.finish()?;
         unpacking += started.elapsed();
 
