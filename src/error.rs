@@ -149,7 +149,8 @@ impl Error {
 
     /// What the user can do about it, where that is known.
     pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        let usual = || self.0.cause.as_ref().and_then(Cause::usual_hint);
+        self.0.hint.as_deref().or_else(usual)
     }
 
     /// The number of the system's error, where one is the cause.
@@ -186,6 +187,30 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.cause.as_ref().map(|cause| cause as _)
+    }
+}
+
+/// Numbers of Linux, the same on all its architectures, which [`io::ErrorKind`] has no word for.
+const EIO: i32 = 5;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+impl Cause {
+    /// What helps whatever was being done.
+    fn usual_hint(&self) -> Option<&'static str> {
+        match (self.0.kind(), self.0.raw_os_error()?) {
+            (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => Some(
+                "free some space or inodes (`df` and `df -i` count them), or use another file system",
+            ),
+            (io::ErrorKind::OutOfMemory, _) => Some("free some memory, or use fewer jobs: -j 1"),
+            (io::ErrorKind::ReadOnlyFilesystem, _) => {
+                Some("use another file system, or mount this one writable")
+            }
+            (io::ErrorKind::Interrupted, _) => Some("run it again"),
+            (_, EIO) => Some("the disk or its file system has failed: the kernel's log says more"),
+            (_, EMFILE | ENFILE) => Some("allow more open files: `ulimit -n`, or fs.file-max"),
+            _ => None,
+        }
     }
 }
 

@@ -123,8 +123,6 @@ pub fn system(doing: &str, error: io::Error) -> Error {
         Some("run it as root, or in a user namespace with --userxattr")
     } else if of(Errno::OPNOTSUPP) {
         Some("this file system cannot hold it: use a directory on ext4, xfs or btrfs")
-    } else if of(Errno::NOSPC) || of(Errno::DQUOT) {
-        Some("free some space, or use another file system")
     } else {
         None
     };
