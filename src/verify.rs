@@ -17,8 +17,9 @@ use crate::image::Image;
 use crate::listing::{Found, Node, Reader, Walk};
 use crate::path::EntryPath;
 use crate::pipeline::{Run, Unpacked, chain_ids, unpack_missing, waiting};
+use crate::progress::Silent;
 use crate::root;
-use crate::store::{Record, Store, StoredLayer};
+use crate::store::{Hold, Record, Store, StoredLayer};
 use crate::unpack::Options;
 
 /// What is wrong with a layer.
@@ -40,6 +41,12 @@ impl Change {
         let (path, what) = (Some(path.to_string()), what.into());
         Change { path, what }
     }
+}
+
+/// Keeps what is going to be compared in the store until it is dropped; `tell` is called once if
+/// another process is removing something, which this one waits for.
+pub fn hold(store: &Store, tell: impl Fn()) -> Result<Hold> {
+    store.share(waiting(&Silent, tell))
 }
 
 /// Compares a layer with its record and its listing, and returns every difference, in the order of

@@ -65,12 +65,20 @@ type Named = (String, Digest);
 
 pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
+    let waits = || {
+        global
+            .console
+            .note("waiting for another process that is removing layers")
+    };
+    let hold = verify::hold(&store, waits)?;
     let image = verb.open_image(&store)?;
     let layers = match &image {
         Some(image) => of_image(image),
         None => verb.of_store(&store)?,
     };
     let damaged = compare(verb, &layers, &store, global)?;
+    // Repairing takes the store for one alone.
+    drop(hold);
     let total = count(layers.len() as u64, "layer", "layers");
     if damaged.is_empty() {
         let quick = if verb.quick {
