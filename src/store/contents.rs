@@ -6,34 +6,28 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use rustix::fs::FlockOperation;
+use rustix::io::retry_on_intr;
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
+use crate::root::Dir;
 
-use super::{Hold, ImageRecord, Store, Sync, layer_name, read_json, sync_directory, write_json};
+use super::{
+    Hold, ImageRecord, Staging, Store, Sync, layer_name, read_json, sync_directory, write_json,
+};
 
 /// How many digits of a digest name an image at least.
 const PREFIX: usize = 4;
 
 impl Store {
     /// Remembers an image, once its layers are there. The names that it was known by stay.
-    pub fn record_image(&self, mut record: ImageRecord, sync: Sync) -> Result<()> {
+    pub fn record_image(&self, record: ImageRecord, sync: Sync) -> Result<()> {
+        let staging = self.stage()?;
         let images = self.open_dir("images")?;
-        let name = file_name(&record.digest);
-        // A damaged record is written anew.
-        if let Ok(known) = read_json::<ImageRecord>(&images, &name) {
-            record.names.extend(known.names);
-        }
-        record.names.sort();
-        record.names.dedup();
-        let partial = format!(".{name}.{}", std::process::id());
-        let write = || -> io::Result<()> {
-            images.remove_tree(partial.as_bytes())?;
-            write_json(&images, &partial, &record, sync)?;
-            rustix::fs::renameat(&images, &*partial, &images, &*name)?;
-            sync_directory(&images, sync)
-        };
-        write().map_err(|error| Error::system("recording the image", error))
+        write_image(&images, &staging, record, sync)
+            .map_err(|error| Error::system("recording the image", error))
     }
 
     /// All images, sorted by digest. Errors: a record that cannot be read, with its name.
@@ -69,8 +63,8 @@ impl Store {
 
     /// Forgets an image; its layers stay.
     pub fn forget_image(&self, image: &ImageRecord, sync: Sync) -> Result<()> {
+        let images = self.open_dir("images")?;
         let forget = || -> io::Result<()> {
-            let images = self.open_dir("images").map_err(io::Error::from)?;
             images.remove_file(file_name(&image.digest).as_bytes())?;
             sync_directory(&images, sync)
         };
@@ -116,8 +110,8 @@ impl Store {
 
     /// A short name whose layer is gone.
     fn remove_dead_links(&self) -> Result<()> {
+        let links = self.open_dir("l")?;
         let remove = || -> io::Result<()> {
-            let links = self.open_dir("l").map_err(io::Error::from)?;
             for name in links.names()? {
                 let target = links.read_link(&name)?;
                 let inside = target.strip_prefix(b"../").unwrap_or(&target);
@@ -130,6 +124,26 @@ impl Store {
         };
         remove().map_err(|error| Error::system("removing short names", error))
     }
+}
+
+/// One at a time, so that no name gets lost.
+fn write_image(
+    images: &Dir,
+    staging: &Staging,
+    mut record: ImageRecord,
+    sync: Sync,
+) -> io::Result<()> {
+    retry_on_intr(|| rustix::fs::flock(images, FlockOperation::LockExclusive))?;
+    let name = file_name(&record.digest);
+    // A damaged record is written anew.
+    if let Ok(known) = read_json::<ImageRecord>(images, &name) {
+        record.names.extend(known.names);
+    }
+    record.names.sort();
+    record.names.dedup();
+    write_json(&staging.directory, &name, &record, sync)?;
+    rustix::fs::renameat(&staging.directory, &*name, images, &*name)?;
+    sync_directory(images, sync)
 }
 
 fn file_name(digest: &str) -> String {
