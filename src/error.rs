@@ -223,6 +223,8 @@ impl fmt::Display for Cause {
         };
         let mut rest = text.chars();
         match rest.next() {
+            // An acronym, as in `EOF while parsing`.
+            Some(_) if text.chars().nth(1).is_some_and(char::is_uppercase) => f.write_str(text),
             Some(first) => write!(f, "{}{}", first.to_lowercase(), rest.as_str()),
             None => f.write_str("unknown error"),
         }
