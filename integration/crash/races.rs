@@ -17,7 +17,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::snapshot::Snapshot;
 use super::subject::{Subject, is_clean, is_recorded, lowerdir, output, told, verifies, works};
 use super::{Chance, tracer, wanted};
+use crate::oci::{Compression, write_layout};
 use crate::scratch::Scratch;
+use crate::tarball::{LayerBuilder, Meta};
 
 const PROCESSES: usize = 16;
 
@@ -135,8 +137,11 @@ fn an_attacker_in_the_staging_directory_reaches_nothing_outside() {
     let court = Court::new(site.path());
     let (mut swaps, mut done) = (0, 0);
     let runs = wanted("LOWERDIR_ROUNDS", 20);
-    for _ in 0..runs {
-        let (swapped, is_done) = court.attack(None).expect("nothing outside is touched");
+    let slow = "mknodat,mkdirat,openat,symlinkat:delay_exit=300";
+    for run in 0..runs {
+        // Every other run is slowed down after each call that makes something.
+        let fault = (run % 2 == 1 && tracer::is_able()).then_some(slow);
+        let (swapped, is_done) = court.attack(fault).expect("nothing outside is touched");
         swaps += swapped;
         done += usize::from(is_done);
     }
@@ -144,10 +149,35 @@ fn an_attacker_in_the_staging_directory_reaches_nothing_outside() {
     assert!(swaps > runs, "the attacker was too slow: {swaps}");
 }
 
+/// Much of each type of file, in few directories.
+fn attacked_image(place: &Path) -> String {
+    let made = (0..60).fold(LayerBuilder::new(), |layer, number| {
+        let path = |kind: &str| format!("{}/{kind}{number}", number % 3);
+        let meta = Meta::new(0o4755).owner(7, 7).xattr("trusted.a", "b");
+        layer
+            .fifo(path("pipe"), meta.clone())
+            .chardev(path("null"), meta.clone(), (1, 3))
+            .file(path("data"), meta.clone(), "data")
+            .dir(path("new"), meta)
+            .symlink(path("link"), "/")
+    });
+    let changed = (0..60).fold(LayerBuilder::new(), |layer, number| {
+        let path = |kind: &str| format!("{}/{kind}{number}", number % 3);
+        layer
+            .whiteout(path("data"))
+            .opaque(path("new"))
+            .hardlink(path("again"), path("null"))
+    });
+    let layers = [made, changed].map(|layer| (layer.finish(), Compression::Gzip));
+    let layout = place.join("attacked");
+    write_layout(&layout, "it", &layers);
+    format!("oci:{}", layout.display())
+}
+
 /// A canary, with a store that is being attacked beside it.
 pub struct Court {
     place: PathBuf,
-    subject: Subject,
+    image: String,
     canary: PathBuf,
     before: Snapshot,
 }
@@ -165,7 +195,7 @@ impl Court {
         }
         Court {
             place: place.into(),
-            subject: Subject::write(place, 200),
+            image: attacked_image(place),
             before: Snapshot::of(&place.join("canary")),
             canary,
         }
@@ -175,10 +205,7 @@ impl Court {
     pub fn attack(&self, fault: Option<&str>) -> Result<(usize, bool), String> {
         let store = self.place.join("store");
         let _ = fs::remove_dir_all(&store);
-        let mut command = lowerdir(
-            &self.place,
-            &["unpack", "--sync=none", &self.subject.image("one")],
-        );
+        let mut command = lowerdir(&self.place, &["unpack", "--sync=none", &self.image]);
         if let Some(fault) = fault {
             command = tracer::sabotaged(&command, fault, &self.place.join("trace"));
         }
@@ -213,29 +240,30 @@ struct Attacker<'a> {
 
 impl Attacker<'_> {
     fn swap_all(&self, staging: &Path) {
+        let mut chance = Chance::new(0);
         fs::create_dir_all(&self.links).expect("a directory");
         while !self.stop.load(Ordering::Relaxed) {
-            self.swap_below(staging, 0);
+            self.swap_below(staging, 0, &mut chance);
         }
     }
 
-    fn swap_below(&self, directory: &Path, depth: usize) {
+    fn swap_below(&self, directory: &Path, depth: usize, chance: &mut Chance) {
         let Ok(entries) = fs::read_dir(directory) else {
             return;
         };
         for entry in entries.flatten() {
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
             if depth >= 2 {
-                self.swap(&entry.path());
+                self.swap(&entry.path(), chance);
             }
             if is_directory {
-                self.swap_below(&entry.path(), depth + 1);
+                self.swap_below(&entry.path(), depth + 1, chance);
             }
         }
     }
 
     /// There for a moment, then back.
-    fn swap(&self, path: &Path) {
+    fn swap(&self, path: &Path, chance: &mut Chance) {
         let link = self.links.join("link");
         let _ = fs::remove_file(&link);
         let name = path.file_name().expect("it has a name");
@@ -253,7 +281,8 @@ impl Attacker<'_> {
         };
         if swap().is_ok() {
             self.swaps.fetch_add(1, Ordering::Relaxed);
-            thread::yield_now();
+            let moment = chance.within(Duration::from_micros(600));
+            thread::sleep(moment);
             let _ = swap();
         }
         // What was swapped last may be a tree of the layer.
