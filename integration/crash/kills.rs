@@ -99,7 +99,7 @@ fn a_kill_at_any_moment_leaves_no_half_layer() {
         killed += counted.into_inner().expect("nobody panics with it");
     }
     println!("{killed} of {kills} runs were killed before they ended");
-    assert!(killed * 3 >= kills, "{killed} of {kills}");
+    assert!(killed * 5 >= kills, "{killed} of {kills}");
 }
 
 /// What must hold after a run that did not end.
@@ -108,10 +108,13 @@ fn recovers(scenario: &Scenario, place: &std::path::Path) -> Verdict {
     scenario.next_run_ends_it(place)
 }
 
-/// How long a run takes here; the kills come in that time.
+/// How long a run takes here at least; the kills come in that time.
 fn duration(scenario: &Scenario) -> Duration {
-    let place = scenario.place();
-    let started = Instant::now();
-    output(&mut scenario.command(place.path()));
-    started.elapsed()
+    let measure = |_| {
+        let place = scenario.place();
+        let started = Instant::now();
+        output(&mut scenario.command(place.path()));
+        started.elapsed()
+    };
+    (0..3).map(measure).min().expect("three runs")
 }

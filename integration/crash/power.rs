@@ -45,6 +45,7 @@ fn cuts(kind: &str, size: &str) {
         *outcomes.entry(outcome).or_insert(0) += 1;
         plant = next;
     }
+    assert!(outcomes.len() > 1, "all cuts came {outcomes:?}");
     println!("{kind}: cuts by what the run had come to: {outcomes:?}");
 }
 

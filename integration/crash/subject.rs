@@ -110,7 +110,9 @@ pub fn lowerdir<S: AsRef<str>>(place: &Path, words: &[S]) -> Command {
         .args(words.iter().map(AsRef::as_ref))
         .current_dir(place)
         .stdin(Stdio::null())
-        .env_remove("RUST_BACKTRACE");
+        .env_remove("RUST_BACKTRACE")
+        // With what cargo puts there, the loader makes many more calls.
+        .env_remove("LD_LIBRARY_PATH");
     command
 }
 

@@ -133,7 +133,7 @@ fn wrapped(command: &Command, threads: bool, log: &Path, expressions: &[String])
         .arg(command.get_program())
         .args(command.get_args());
     strace.current_dir(command.get_current_dir().expect("it was chosen"));
-    strace.stdin(Stdio::null());
+    strace.stdin(Stdio::null()).env_remove("LD_LIBRARY_PATH");
     strace
 }
 
