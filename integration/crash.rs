@@ -2,13 +2,14 @@
 //! are at it in the same store: a layer is whole or absent, and status 0 means that it stays.
 //!
 //! [`kills`] and [`errors`] go through the system calls of each verb one by one; [`power`] cuts the
-//! power of a file system, and [`replay`] of the disk below it; [`races`] lets many processes, and an
-//! attacker, at one store. [`sabotage`] takes away what the store relies on, and expects the same
-//! checks to see it.
+//! power of a file system, and [`replay`] of the disk below it; [`races`] lets many processes at one
+//! store, and [`attack`] somebody who means harm. [`sabotage`] takes away what the store relies on,
+//! and expects the same checks to see it.
 //!
 //! Continuous integration runs a part of it. Environment variables choose more: LOWERDIR_KILLS,
 //! LOWERDIR_ERRORS, LOWERDIR_CUTS, LOWERDIR_STATES, LOWERDIR_ROUNDS; LOWERDIR_SEED chooses the moments.
 
+mod attack;
 mod disk;
 mod errors;
 mod kills;

@@ -3,9 +3,9 @@
 //! strace lets a call return 0 that was never made, or changes what it asks for. So the program that
 //! is tested is the one that is shipped: it has no switch for this.
 
+use super::attack::Court;
 use super::errors::after_writeback_fails;
 use super::power::Plant;
-use super::races::Court;
 use super::replay::try_states;
 use super::tracer;
 use crate::scratch::Scratch;
