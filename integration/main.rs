@@ -10,6 +10,7 @@
 //! an in-memory [`model`] that knows nothing of overlayfs.
 
 mod bench;
+mod crash;
 mod generate;
 mod hints;
 mod images;

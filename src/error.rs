@@ -158,15 +158,11 @@ impl Error {
     /// What the user can do about it, where that is known. What a lack of room takes is the same
     /// wherever it shows.
     pub fn hint_text(&self) -> Option<&str> {
-        let hint = self.0.hint.as_deref();
-        match self.0.cause.as_ref().map(|cause| cause.0.kind()) {
-            Some(io::ErrorKind::FileTooLarge) => {
-                Some("a limit on the size of files was reached: `ulimit -f` shows it")
-            }
-            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                hint.or(Some("free some space, or use another file system"))
-            }
-            _ => hint,
+        let cause = self.0.cause.as_ref();
+        let usual = cause.and_then(Cause::usual_hint);
+        match cause.map(|cause| cause.0.kind()) {
+            Some(io::ErrorKind::FileTooLarge) => usual,
+            _ => self.0.hint.as_deref().or(usual),
         }
     }
 
@@ -207,6 +203,33 @@ impl std::error::Error for Error {
     }
 }
 
+/// Numbers of Linux, the same on all its architectures, which [`io::ErrorKind`] has no word for.
+const EIO: i32 = 5;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+impl Cause {
+    /// What helps whatever was being done.
+    fn usual_hint(&self) -> Option<&'static str> {
+        match (self.0.kind(), self.0.raw_os_error()?) {
+            (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => Some(
+                "free some space or inodes (`df` and `df -i` count them), or use another file system",
+            ),
+            (io::ErrorKind::FileTooLarge, _) => {
+                Some("a limit on the size of files was reached: `ulimit -f` shows it")
+            }
+            (io::ErrorKind::OutOfMemory, _) => Some("free some memory, or use fewer jobs: -j 1"),
+            (io::ErrorKind::ReadOnlyFilesystem, _) => {
+                Some("use another file system, or mount this one writable")
+            }
+            (io::ErrorKind::Interrupted, _) => Some("run it again"),
+            (_, EIO) => Some("the disk or its file system has failed: the kernel's log says more"),
+            (_, EMFILE | ENFILE) => Some("allow more open files: `ulimit -n`, or fs.file-max"),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
@@ -216,8 +239,8 @@ impl fmt::Display for Cause {
         };
         let mut rest = text.chars();
         match rest.next() {
-            // An abbreviation stays one.
-            Some(_) if rest.clone().next().is_some_and(char::is_uppercase) => f.write_str(text),
+            // An acronym, as in `EOF while parsing`.
+            Some(_) if text.chars().nth(1).is_some_and(char::is_uppercase) => f.write_str(text),
             Some(first) => write!(f, "{}{}", first.to_lowercase(), rest.as_str()),
             None => f.write_str("unknown error"),
         }

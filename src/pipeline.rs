@@ -231,9 +231,10 @@ pub(crate) fn unpack_missing(
             );
         }
     }
-    // Status 0 promises durability, also of what others wrote.
-    let synced = unpacked.values().all(|layer| layer.record.synced);
-    if unpacked.values().any(|layer| layer.was_there) {
+    // Status 0 promises durability, also of what others wrote. For an image with no layers that is
+    // the store itself.
+    let synced = !unpacked.is_empty() && unpacked.values().all(|layer| layer.record.synced);
+    if missing.is_empty() || unpacked.values().any(|layer| layer.was_there) {
         store.sync(run.sync, synced)?;
     }
     let record = ImageRecord {

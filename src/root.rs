@@ -235,7 +235,7 @@ impl Dir {
     fn open_for_removal(&self, name: &[u8]) -> io::Result<Dir> {
         match rustix::fs::openat(self, name, DIRECTORY, Mode::empty()) {
             Err(Errno::ACCESS) => {
-                rustix::fs::chmodat(self, name, Mode::RWXU, AtFlags::empty())?;
+                self.set_mode(name, 0o700)?;
                 Ok(Dir(rustix::fs::openat(
                     self,
                     name,
@@ -262,10 +262,16 @@ impl Dir {
         Ok(rustix::fs::chownat(self, name, uid, gid, flags)?)
     }
 
-    /// Changes the mode of a name that is no symbolic link.
+    /// Changes the mode of a name. Errors: it is a symbolic link, which has none of its own.
     pub fn set_mode(&self, name: &[u8], mode: u32) -> io::Result<()> {
-        let mode = Mode::from_raw_mode(mode);
-        Ok(rustix::fs::chmodat(self, name, mode, AtFlags::empty())?)
+        // fchmodat(2) would follow a link that somebody puts there; fchmodat2(2) is too young.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inode = rustix::fs::openat(self, name, flags, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&inode)?.st_mode) == FileType::Symlink {
+            return Err(Errno::LOOP.into());
+        }
+        let path = format!("/proc/self/fd/{}", inode.as_raw_fd());
+        Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
     }
 
     /// Sets both times of a name, not of what it points to.

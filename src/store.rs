@@ -81,8 +81,8 @@ pub struct StoredLayer {
 }
 
 impl Store {
-    /// Opens a store, and makes it if it is not there. What dead processes left in its staging
-    /// directory is removed.
+    /// Opens a store, and makes it if it is not there. What dead processes left in it is removed:
+    /// their staging directories, and the files of their locks.
     ///
     /// Errors: a directory that other users may enter, where they could change layers or run
     /// setuid files of images ([`Kind::System`](crate::Kind::System)).
@@ -131,6 +131,7 @@ impl Store {
                 .map_err(|error| fail("setting up", error))?;
         }
         staging::remove_dead(&store.open_dir("staging")?)
+            .and_then(|()| locks::remove_dead(&store.open_dir("locks")?))
             .map_err(|error| fail("cleaning", error))?;
         Ok(store)
     }
@@ -275,7 +276,8 @@ fn write_json(
     }
 }
 
-fn sync_directory(directory: impl AsFd, sync: Sync) -> io::Result<()> {
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(directory: impl AsFd, sync: Sync) -> io::Result<()> {
     match sync {
         Sync::Fs => Ok(rustix::fs::fsync(directory)?),
         Sync::None => Ok(()),

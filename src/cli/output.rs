@@ -4,24 +4,27 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use lowerdir::{Error, Result};
+use rustix::io::Errno;
 use serde::Serialize;
 
 /// Prints lines of any bytes.
-pub fn lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for line in lines {
-        out.write_all(line)?;
-        out.write_all(b"\n")?;
-    }
-    out.flush()
+pub fn lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<()> {
+    print(|out| {
+        for line in lines {
+            out.write_all(line)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })
 }
 
 /// Prints one JSON object on a line.
-pub fn json(value: &impl Serialize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    out.write_all(b"\n")?;
-    out.flush()
+pub fn json(value: &impl Serialize) -> Result<()> {
+    print(|out| {
+        serde_json::to_writer(&mut *out, value)?;
+        out.write_all(b"\n")
+    })
 }
 
 /// A path in JSON: as it is, or with what is not UTF-8 as `\xff`.
@@ -34,13 +37,18 @@ pub fn text(path: &Path) -> String {
 
 /// Whether an error only says that nobody reads our output any more.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let cause = error.downcast_ref::<io::Error>();
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    let number = error.downcast_ref::<Error>().and_then(Error::raw_os_error);
+    number == Some(Errno::PIPE.raw_os_error())
 }
 
 /// Prints a text that has its own line ends.
-pub fn bytes(text: &[u8]) -> io::Result<()> {
+pub fn bytes(text: &[u8]) -> Result<()> {
+    print(|out| out.write_all(text))
+}
+
+fn print(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()
+    write(&mut out)
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::system("writing to standard output", error))
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
+use lowerdir::Error;
 use lowerdir::codec::Expected;
 use lowerdir::digest::Digest;
 use lowerdir::image::Blob;
@@ -67,9 +68,8 @@ pub struct UnpackLayer {
 pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
     let file = match verb.blob == Path::new("-") {
         true => File::from(rustix::io::dup(std::io::stdin())?),
-        false => {
-            File::open(&verb.blob).with_context(|| format!("opening {}", verb.blob.display()))?
-        }
+        false => File::open(&verb.blob)
+            .map_err(|error| Error::system(format!("opening {}", verb.blob.display()), error))?,
     };
     let blob = Blob::of_input(file).with_context(|| verb.blob.display().to_string())?;
     let expected = Expected {

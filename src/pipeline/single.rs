@@ -13,7 +13,7 @@ use crate::image::Blob;
 use crate::lower::LowerView;
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
-use crate::store::Sync;
+use crate::store::{Staging, Sync, sync_directory};
 use crate::unpack::{Options, Report, system};
 
 use super::Run;
@@ -45,17 +45,14 @@ pub fn unpack_layer(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let staging = tempfile::Builder::new()
-        .prefix(".lowerdir-")
-        .tempdir_in(beside)
-        .map_err(|error| {
-            system(
-                &format!("making a directory in {}", beside.display()),
-                error,
-            )
-        })?;
+    let staging = Staging::beside(beside).map_err(|error| {
+        system(
+            &format!("making a directory in {}", beside.display()),
+            error,
+        )
+    })?;
     let opening = |error| system("opening a directory beside the target", error);
-    let outer = Dir::open(staging.path()).map_err(opening)?;
+    let outer = staging.directory();
     outer.make_dir(b"fs").map_err(opening)?;
     let directory = outer
         .open_beneath(&EntryPath::parse(b"fs")?)
@@ -73,21 +70,12 @@ pub fn unpack_layer(
         threads: run.threads(),
         watch,
     };
-    let result = fill(source, &directory, view, options).and_then(|done| {
-        run.progress.syncs();
-        if run.sync == Sync::Fs {
-            rustix::fs::syncfs(&directory)
-                .map_err(|errno| Error::system("writing the layer to disk", errno))?;
-        }
-        watch.check()?;
-        publish(&outer, target, beside, run.sync)?;
-        Ok(done)
-    });
-    if result.is_err() {
-        // tempfile removes by path; this removes what an image may have made, by descriptor.
-        let _ = outer.remove_children();
-    }
-    result
+    let done = fill(source, &directory, view, options)?;
+    run.progress.syncs();
+    staging.sync(run.sync)?;
+    watch.check()?;
+    publish(&staging, target, run.sync)?;
+    Ok(done)
 }
 
 fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView>> {
@@ -142,7 +130,8 @@ fn fill(
 }
 
 /// The rename replaces an empty directory and nothing else.
-fn publish(outer: &Dir, target: &Path, beside: &Path, sync: Sync) -> Result<()> {
+fn publish(staging: &Staging, target: &Path, sync: Sync) -> Result<()> {
+    let outer = staging.directory();
     let renaming = |error: io::Error| {
         let error = Error::system(format!("renaming the layer to {}", target.display()), error);
         error.hint("the directory must be absent or empty, and no mount point")
@@ -150,14 +139,11 @@ fn publish(outer: &Dir, target: &Path, beside: &Path, sync: Sync) -> Result<()> 
     let rename = || rustix::fs::renameat(outer, "fs", rustix::fs::CWD, target);
     match rename() {
         Ok(()) => {}
-        Err(Errno::ACCESS) => rename_read_only(outer, rename).map_err(renaming)?,
+        Err(Errno::ACCESS) => rename_read_only(outer, rename, sync).map_err(renaming)?,
         Err(errno) => return Err(renaming(errno.into())),
     }
-    if sync == Sync::Fs {
-        let parent = Dir::open(beside).map_err(renaming)?;
-        rustix::fs::fsync(&parent).map_err(|errno| renaming(errno.into()))?;
-    }
-    Ok(())
+    sync_directory(staging.parent(), sync)
+        .map_err(|error| Error::system("writing the layer's name to disk", error))
 }
 
 /// Without root, a directory that may not be written cannot be moved either, since its `..`
@@ -165,10 +151,12 @@ fn publish(outer: &Dir, target: &Path, beside: &Path, sync: Sync) -> Result<()> 
 fn rename_read_only(
     outer: &Dir,
     rename: impl FnOnce() -> rustix::io::Result<()>,
+    sync: Sync,
 ) -> io::Result<()> {
     let layer = outer.open_beneath(&EntryPath::parse(b"fs")?)?;
     let mode = layer.stat_self()?.st_mode & 0o7777;
     root::set_mode(&layer, mode | 0o700)?;
     rename()?;
-    root::set_mode(&layer, mode)
+    root::set_mode(&layer, mode)?;
+    sync_directory(&layer, sync)
 }

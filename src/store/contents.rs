@@ -8,6 +8,7 @@ use std::io;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -22,12 +23,12 @@ const PREFIX: usize = 4;
 impl Store {
     /// Remembers an image, once its layers are there. The names that it was known by stay.
     pub fn record_image(&self, mut record: ImageRecord, sync: Sync) -> Result<()> {
-        let images = self.open_dir("images")?;
         let staging = self.stage()?;
+        let images = self.open_dir("images")?;
         let name = file_name(&record.digest);
         let mut write = || -> io::Result<()> {
             // Two processes may have a name to add: until this directory is closed, one at a time.
-            rustix::fs::flock(&images, FlockOperation::LockExclusive)?;
+            retry_on_intr(|| rustix::fs::flock(&images, FlockOperation::LockExclusive))?;
             // A damaged record is written anew.
             if let Ok(known) = self.read_image(&images, &record.digest) {
                 record.names.extend(known.names);
@@ -106,8 +107,8 @@ impl Store {
 
     /// Forgets an image; its layers stay.
     pub fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
+        let images = self.open_dir("images")?;
         let forget = || -> io::Result<()> {
-            let images = self.open_dir("images").map_err(io::Error::from)?;
             images.remove_file(file_name(digest).as_bytes())?;
             sync_directory(&images, sync)
         };
@@ -154,8 +155,8 @@ impl Store {
 
     /// A short name whose layer is gone.
     fn remove_dead_links(&self) -> Result<()> {
+        let links = self.open_dir("l")?;
         let remove = || -> io::Result<()> {
-            let links = self.open_dir("l").map_err(io::Error::from)?;
             for name in links.names()? {
                 let target = match links.read_link(&name) {
                     // What is no link is not ours.

@@ -60,6 +60,34 @@ impl Store {
     }
 }
 
+/// Removes the files of locks whose owners were killed. Who opens one at this moment finds that it
+/// has no name any more, and makes another.
+pub(super) fn remove_dead(locks: &Dir) -> io::Result<()> {
+    for name in locks.names()? {
+        let name = String::from_utf8_lossy(&name);
+        // What has another name is not ours.
+        if Digest::parse(&name.replacen('-', ":", 1)).is_ok() {
+            remove_if_dead(locks, &name)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_dead(locks: &Dir, name: &str) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = match rustix::fs::openat(locks, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) if is_named(locks, name, &file)? => {
+            rustix::fs::unlinkat(locks, name, AtFlags::empty())
+        }
+        Ok(()) | Err(Errno::WOULDBLOCK) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 fn is_named(directory: &Dir, name: &str, file: &OwnedFd) -> rustix::io::Result<bool> {
     let own = rustix::fs::fstat(file)?;
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {

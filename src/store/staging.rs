@@ -1,8 +1,10 @@
 //! `Staging`: layers in the making. The directory is locked as long as its owner lives, so what
-//! nobody locks is rubbish, and goes when the store is opened next.
+//! nobody locks is rubbish, and goes when the store is opened next, or the next layer unpacked beside
+//! the same target.
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, RenameFlags};
 use rustix::io::Errno;
@@ -18,7 +20,12 @@ use super::{
     FS, LAYER_JSON, Record, Store, Sync, TREE_ZST, layer_name, sync_directory, write_json,
 };
 
-/// A locked directory in the store's `staging`; removed when dropped.
+/// Bytes in a name, two digits each.
+const RANDOM: usize = 8;
+/// What the names of staging directories outside a store begin with.
+const BESIDE: &str = ".lowerdir-";
+
+/// A locked directory in the store's `staging`, or beside a target; removed when dropped.
 #[derive(Debug)]
 pub struct Staging {
     parent: Dir,
@@ -36,19 +43,22 @@ pub struct StagedLayer {
 /// Makes a staging directory and locks it.
 pub(super) fn stage(store: &Store) -> Result<Staging> {
     let parent = store.open_dir("staging")?;
-    let making = |error| Error::system("making a staging directory", error);
+    make_in(parent, "").map_err(|error| Error::system("making a staging directory", error))
+}
+
+fn make_in(parent: Dir, prefix: &str) -> io::Result<Staging> {
     loop {
-        let name = random_name().map_err(making)?;
+        let name = format!("{prefix}{}", random_name()?);
         match parent.make_dir(name.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            other => other.map_err(making)?,
+            other => other?,
         }
         let path = EntryPath::parse(name.as_bytes())?;
-        let Some(directory) = parent.find_beneath(&path).map_err(making)? else {
+        let Some(directory) = parent.find_beneath(&path)? else {
             continue;
         };
-        // Who opens the store right now may take it for a dead one: then that one wins.
-        if lock(&directory).map_err(making)? && is_there(&parent, &name).map_err(making)? {
+        // Who cleans up right now may take it for a dead one: then that one wins.
+        if lock(&directory)? && is_there(&parent, &name)? {
             return Ok(Staging {
                 parent,
                 name,
@@ -59,7 +69,7 @@ pub(super) fn stage(store: &Store) -> Result<Staging> {
 }
 
 fn random_name() -> io::Result<String> {
-    let mut bytes = [0u8; 8];
+    let mut bytes = [0u8; RANDOM];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
@@ -79,17 +89,55 @@ fn is_there(parent: &Dir, name: &str) -> io::Result<bool> {
 /// Removes the staging directories that nobody holds a lock on.
 pub(super) fn remove_dead(staging: &Dir) -> io::Result<()> {
     for name in staging.names()? {
-        let path = EntryPath::parse(&name)?;
-        if let Some(directory) = staging.find_beneath(&path)?
-            && lock(&directory)?
-        {
-            staging.remove_tree(&name)?;
+        remove_if_dead(staging, &name)?;
+    }
+    Ok(())
+}
+
+fn remove_if_dead(parent: &Dir, name: &[u8]) -> io::Result<()> {
+    match parent.find_beneath(&EntryPath::parse(name)?)? {
+        Some(directory) if lock(&directory)? => parent.remove_tree(name),
+        _ => Ok(()),
+    }
+}
+
+/// The same in a directory that is not ours: only what has a name as we give it, and our owner.
+fn remove_dead_beside(parent: &Dir) -> io::Result<()> {
+    for name in parent.names()? {
+        let random = name.strip_prefix(BESIDE.as_bytes()).unwrap_or_default();
+        let is_named = random.len() == RANDOM * 2 && random.iter().all(u8::is_ascii_hexdigit);
+        if is_named && is_ours(parent, &name)? {
+            remove_if_dead(parent, &name)?;
         }
     }
     Ok(())
 }
 
+fn is_ours(parent: &Dir, name: &[u8]) -> io::Result<bool> {
+    let own = rustix::process::geteuid().as_raw();
+    Ok(parent.stat(name)?.is_some_and(|stat| stat.st_uid == own))
+}
+
 impl Staging {
+    /// A place in a directory of the caller's, for what will be renamed to a name in it. What dead
+    /// processes left there is removed.
+    pub fn beside(directory: &Path) -> io::Result<Staging> {
+        let parent = Dir::open(directory)?;
+        // What cannot be removed is in nobody's way.
+        let _ = remove_dead_beside(&parent);
+        make_in(parent, BESIDE)
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Dir {
+        &self.directory
+    }
+
+    /// The directory that it is in.
+    pub fn parent(&self) -> &Dir {
+        &self.parent
+    }
+
     /// A new place for a layer.
     pub fn layer(&self, number: usize) -> Result<StagedLayer> {
         let name = number.to_string();
@@ -141,9 +189,10 @@ impl Staging {
             true => rename(RenameFlags::EXCHANGE),
             false => Err(Errno::NOENT),
         };
+        // There may be nothing to replace; any other error must not pass for another's layer.
         let renamed = match exchanged {
             Err(Errno::NOENT) => match rename(RenameFlags::NOREPLACE) {
-                Err(Errno::EXIST) => Ok(()),
+                Err(Errno::EXIST) if !replaces => Ok(()),
                 other => other,
             },
             other => other,

@@ -24,7 +24,7 @@ fn status_1_when_what_was_asked_for_is_not_there() {
         .fails(1, &["opening nowhere", "no such file"]);
     bench
         .run(&["unpack-layer", "nowhere.tar", "d"])
-        .fails(1, &["opening nowhere.tar", "No such file"]);
+        .fails(1, &["opening nowhere.tar", "no such file"]);
     bench
         .run(&["umount", "/"])
         .fails(1, &["not an overlay mount"]);

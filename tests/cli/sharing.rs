@@ -1,5 +1,6 @@
 //! Several processes and one store: each layer is unpacked once, whoever comes first.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
@@ -108,4 +109,21 @@ fn the_work_of_a_killed_process_is_taken_over() {
     // Who opens the store next removes what the dead one left.
     bench.stack("oci:image").lines();
     assert_eq!(bench.layers_in_store(), 2);
+}
+
+#[test]
+fn the_locks_of_dead_processes_are_removed_and_no_others() {
+    let bench = Bench::new();
+    image(&bench, "image", &[layer("a", 1)]);
+    finish(start(&bench, "oci:image"));
+    let name = |digit: &str| format!("sha256-{}", digit.repeat(64));
+    let (dead, alive) = (name("a"), name("b"));
+    let locks = bench.store().join("locks");
+    for name in [&dead, &alive] {
+        fs::write(locks.join(name), "").unwrap();
+    }
+    let held = fs::File::open(locks.join(&alive)).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    bench.stack("oci:image").lines();
+    assert_eq!(bench.names(&locks), [alive]);
 }

@@ -202,3 +202,28 @@ fn the_options_of_the_translation_are_taken() {
     assert!(fs::metadata(bench.path("out/f")).unwrap().is_file());
     assert_eq!(xattr(&bench, "out", "user.overlay.opaque").unwrap(), b"x");
 }
+
+/// A killed run leaves a directory beside its target, which nobody holds a lock on any more.
+#[test]
+fn what_dead_runs_left_beside_the_target_is_removed_and_nothing_else() {
+    let bench = Bench::new();
+    bench.write("blob", tar());
+    let alive = ".lowerdir-aaaaaaaaaaaaaaaa";
+    for directory in [".lowerdir-0123456789abcdef/fs/d", alive, ".lowerdir-mine"] {
+        fs::create_dir_all(bench.path(directory)).unwrap();
+    }
+    bench.write(".lowerdir-fedcba9876543210", "no directory");
+    let held = fs::File::open(bench.path(alive)).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    unpack(&bench, &["blob", "out", "--base"]).lines();
+    assert_eq!(
+        bench.names("".as_ref()),
+        [
+            alive,
+            ".lowerdir-fedcba9876543210",
+            ".lowerdir-mine",
+            "blob",
+            "out"
+        ]
+    );
+}

@@ -239,3 +239,20 @@ fn of_a_refused_image_the_staging_directory_is_empty() {
         Store::open(&store).expect("the store can be used again");
     }
 }
+
+/// Somebody may put a link in the place of a device between two calls.
+#[test]
+fn the_mode_of_a_link_is_not_that_of_what_it_points_to() {
+    let place = Place::new();
+    let canary = canary(&place);
+    std::os::unix::fs::symlink(canary.join("file"), place.path().join("link")).unwrap();
+    let mode = || fs::metadata(canary.join("file")).unwrap().mode();
+    let before = mode();
+    let directory = lowerdir::root::Dir::open(place.path()).unwrap();
+    assert!(directory.set_mode(b"link", 0o4777).is_err());
+    assert_eq!(mode(), before);
+    fs::write(place.path().join("own"), "").unwrap();
+    directory.set_mode(b"own", 0o4711).unwrap();
+    let own = fs::metadata(place.path().join("own")).unwrap();
+    assert_eq!(own.mode() & 0o7777, 0o4711);
+}
