@@ -33,7 +33,7 @@
 //! | floor | modules | may |
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`] | neither read nor write |
-//! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
+//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`] | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
@@ -121,6 +121,7 @@ pub mod store;
 pub mod unpack;
 pub mod verify;
 pub mod whiteout;
+pub mod writer;
 
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};
