@@ -33,8 +33,8 @@
 //! | floor | modules | may |
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`] | neither read nor write |
-//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`] | everything |
+//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`] | read, or make system calls, but decide nothing |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`] | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -104,8 +104,10 @@ pub mod collect;
 pub mod content;
 pub mod dialect;
 pub mod digest;
+pub mod encoder;
 pub mod error;
 pub mod image;
+pub mod layout;
 pub mod limits;
 pub mod listing;
 pub mod lower;
