@@ -17,6 +17,7 @@ mod model;
 mod mounts;
 #[path = "../tests/support/oci.rs"]
 mod oci;
+mod packing;
 mod producers;
 mod property;
 mod readme;

@@ -11,7 +11,9 @@ mod limits;
 mod man;
 mod mount;
 mod options;
+mod outfile;
 mod output;
+mod pack;
 mod progress;
 mod remove;
 mod stack;
@@ -81,6 +83,7 @@ enum Verb {
     Stack(stack::Stack),
     Mount(mount::Mount),
     Umount(umount::Umount),
+    Pack(pack::Pack),
     Images(images::Images),
     Verify(verify::Verify),
     Rm(remove::Rm),
@@ -98,6 +101,7 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Stack(verb) => stack::run(verb, global),
         Verb::Mount(verb) => mount::run(verb, global),
         Verb::Umount(verb) => umount::run(verb, global),
+        Verb::Pack(verb) => pack::run(verb, global),
         Verb::Images(verb) => images::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
         Verb::Rm(verb) => remove::rm(verb, global),

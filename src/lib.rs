@@ -33,8 +33,8 @@
 //! | floor | modules | may |
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`] | neither read nor write |
-//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`] | everything |
+//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack) | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -113,6 +113,8 @@ pub mod listing;
 pub mod lower;
 pub mod meta;
 pub mod mount;
+pub mod newfile;
+pub mod pack;
 pub mod path;
 pub mod pipeline;
 pub mod progress;

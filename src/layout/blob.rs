@@ -1,17 +1,15 @@
 //! Files of a layout, which appear complete and under their final name, or not at all.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
-use serde_json::Value;
-use tempfile::NamedTempFile;
+use std::path::{Path, PathBuf};
 
 use crate::codec::Measured;
 use crate::digest::Digest;
 use crate::encoder::{Compression, LayerWriter};
 use crate::error::{Error, Result};
+use crate::newfile::NewFile;
+use serde_json::Value;
 
 use super::Layout;
 
@@ -31,13 +29,13 @@ pub struct NewLayer {
 pub struct BlobWriter<'a> {
     layout: &'a Layout,
     compression: Compression,
-    out: LayerWriter<BufWriter<NamedTempFile>>,
+    out: LayerWriter<BufWriter<NewFile>>,
 }
 
 impl Layout {
     /// Starts a layer.
     pub fn layer(&self, compression: Compression) -> Result<BlobWriter<'_>> {
-        let file = new_file(&self.blobs()?)?;
+        let file = NewFile::in_directory(&self.blobs()?)?;
         let buffered = BufWriter::with_capacity(BUFFER, file);
         Ok(BlobWriter {
             layout: self,
@@ -46,7 +44,7 @@ impl Layout {
         })
     }
 
-    fn blobs(&self) -> Result<std::path::PathBuf> {
+    fn blobs(&self) -> Result<PathBuf> {
         let path = self.path.join("blobs/sha256");
         fs::create_dir_all(&path)
             .map_err(|error| Error::system(format!("making {}", path.display()), error))?;
@@ -76,7 +74,7 @@ impl BlobWriter<'_> {
         let file = buffered
             .into_inner()
             .map_err(|error| writing(error.into_error()))?;
-        keep(file, &self.layout.blob_path(&measured.blob))?;
+        file.keep(&self.layout.blob_path(&measured.blob))?;
         Ok(NewLayer {
             measured,
             compression: self.compression,
@@ -95,35 +93,9 @@ impl Write for BlobWriter<'_> {
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = new_file(directory_of(path))?;
+    let mut file = NewFile::beside(path)?;
     file.write_all(bytes).map_err(writing)?;
-    keep(file, path)
-}
-
-/// A file that is removed again unless it is [kept](keep); as readable as others make it.
-pub fn new_file(directory: &Path) -> Result<NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(".lowerdir-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)
-        .map_err(|error| Error::system(format!("making a file in {}", directory.display()), error))
-}
-
-/// Makes a file durable under its final name; what had that name is gone then.
-pub fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
-    let naming = |error| Error::system(format!("writing {}", path.display()), error);
-    file.as_file().sync_all().map_err(naming)?;
-    file.persist(path).map_err(|error| naming(error.error))?;
-    let directory = fs::File::open(directory_of(path)).map_err(naming)?;
-    directory.sync_all().map_err(naming)
-}
-
-/// Where a file stands; the working directory, if its path does not say.
-pub fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
+    file.keep(path)
 }
 
 fn writing(error: io::Error) -> Error {
