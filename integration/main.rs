@@ -26,6 +26,7 @@ mod runc;
 mod scratch;
 #[path = "../tests/support/tarball.rs"]
 mod tarball;
+mod translating;
 mod umoci;
 mod walk;
 

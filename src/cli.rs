@@ -18,6 +18,7 @@ mod progress;
 mod remove;
 mod stack;
 mod summary;
+mod translate;
 mod umount;
 mod unpack;
 mod unpack_layer;
@@ -84,6 +85,7 @@ enum Verb {
     Mount(mount::Mount),
     Umount(umount::Umount),
     Pack(pack::Pack),
+    Translate(translate::Translate),
     Images(images::Images),
     Verify(verify::Verify),
     Rm(remove::Rm),
@@ -102,6 +104,7 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Mount(verb) => mount::run(verb, global),
         Verb::Umount(verb) => umount::run(verb, global),
         Verb::Pack(verb) => pack::run(verb, global),
+        Verb::Translate(verb) => translate::run(verb, global),
         Verb::Images(verb) => images::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
         Verb::Rm(verb) => remove::rm(verb, global),

@@ -215,7 +215,8 @@ fn tell(
     Ok(())
 }
 
-fn counts(report: &Report) -> String {
+/// `12 entries, 7.40 MiB, 1 deletion`.
+pub fn counts(report: &Report) -> String {
     let mut parts = vec![
         count(report.entries, "entry", "entries"),
         HumanBytes(report.bytes).to_string(),
