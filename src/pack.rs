@@ -119,9 +119,9 @@ pub fn pack<W: Write>(
     options: &Options,
     out: W,
 ) -> Result<(W, Report)> {
-    let open = |path: &PathBuf| open(path);
+    let open_each = |path: &PathBuf| open(path);
     let lowers = lowers
-        .map(|paths| paths.iter().map(open).collect::<Result<Vec<Dir>>>())
+        .map(|paths| paths.iter().map(open_each).collect::<Result<Vec<Dir>>>())
         .transpose()?;
     // Both forms of deletions are read, whichever there are.
     let dialect = Dialect {
@@ -129,7 +129,7 @@ pub fn pack<W: Write>(
         namespace: options.namespace,
     };
     let packer = Packer {
-        upper: Root::new(open(&upper.to_path_buf())?),
+        upper: Root::new(open(upper)?),
         lowers: lowers.map(|layers| Lowers::new(layers, dialect)),
         dialect,
         options,
@@ -140,6 +140,6 @@ pub fn pack<W: Write>(
     packer.run()
 }
 
-fn open(path: &PathBuf) -> Result<Dir> {
+fn open(path: &Path) -> Result<Dir> {
     Dir::open(path).map_err(|error| Error::system(format!("opening {}", path.display()), error))
 }

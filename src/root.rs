@@ -6,6 +6,7 @@
 //! [`io::Error`]; callers say what they were doing.
 
 mod data;
+mod replace;
 
 use std::fs::File;
 use std::io;

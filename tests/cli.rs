@@ -27,6 +27,8 @@ mod json;
 mod limits;
 #[path = "cli/print.rs"]
 mod print;
+#[path = "cli/reverse.rs"]
+mod reverse;
 #[path = "cli/sharing.rs"]
 mod sharing;
 #[path = "cli/stack.rs"]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module of the library, from the ground up: each may import only those before it.
 /// The floors are those of the tour in `src/lib.rs`.
-const ORDER: [(&str, u8); 29] = [
+const ORDER: [(&str, u8); 30] = [
     ("error", 0),
     ("path", 0),
     ("meta", 0),
@@ -36,6 +36,7 @@ const ORDER: [(&str, u8); 29] = [
     ("layout", 2),
     ("pack", 2),
     ("translate", 2),
+    ("convert", 2),
 ];
 
 fn source() -> PathBuf {

@@ -39,10 +39,15 @@ pub enum Child {
     Below,
 }
 
+/// Names in one directory, sorted.
+pub type Names = Vec<Box<[u8]>>;
+/// What is in one directory, by name.
+pub type Children = BTreeMap<Box<[u8]>, Child>;
+
 /// What a directory is to hold.
 pub struct Plan {
-    pub deletions: Vec<Box<[u8]>>,
-    pub children: BTreeMap<Box<[u8]>, Child>,
+    pub deletions: Names,
+    pub children: Children,
 }
 
 impl Directory {
@@ -204,10 +209,7 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// What the upperdir holds, and which names it deletes, sorted.
-    fn in_upper(
-        &mut self,
-        directory: &Directory,
-    ) -> Result<(BTreeMap<Box<[u8]>, Child>, Vec<Box<[u8]>>)> {
+    fn in_upper(&mut self, directory: &Directory) -> Result<(Children, Names)> {
         let (mut children, mut deleted) = (BTreeMap::new(), Vec::new());
         let Some(marks) = &directory.upper else {
             return Ok((children, deleted));

@@ -95,6 +95,9 @@ fn help() {
         "stack",
         "mount",
         "umount",
+        "pack",
+        "translate",
+        "convert",
         "completions",
         "man",
     ] {
