@@ -30,6 +30,7 @@ mod tarball;
 mod translating;
 mod umoci;
 mod walk;
+mod writing;
 
 /// Says why a test does not run here; an error under `STRICT=1`.
 fn skip(why: &str) {

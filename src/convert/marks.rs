@@ -1,6 +1,7 @@
 //! The marks of a tree, directory by directory, from the top down: what is written is the new form,
 //! and then the old one goes.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use crate::dialect::{self, Dialect, Whiteout};
@@ -47,7 +48,7 @@ impl Converter<'_> {
         let contents = self
             .contents(path, directory)
             .map_err(|error| changing(path, error))?;
-        let mut emptied = Vec::new();
+        let mut emptied = BTreeSet::new();
         let is_hidden = place.alone || contents.opaque;
         for name in &contents.bookkeeping {
             self.drop_name(directory, path, name)?;
@@ -59,7 +60,7 @@ impl Converter<'_> {
             match contents.names.get(name) {
                 Some(stat) if is_directory(stat) => {
                     // Rule W2: what is new stands, alone.
-                    emptied.push(name.clone());
+                    emptied.insert(name);
                     self.empty(directory, name, &target, is_hidden)?;
                     // In an image that is how it is said.
                     if self.options.to != Form::Oci {

@@ -188,7 +188,8 @@ impl<W: Write> Packer<'_, W> {
                     .into_iter()
                     .flatten()
                 {
-                    if !deleted.contains(&name) {
+                    // They are sorted.
+                    if deleted.binary_search(&name).is_err() {
                         children.entry(name).or_insert(Child::Below);
                     }
                 }

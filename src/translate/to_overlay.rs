@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::ops::Bound;
 
 use crate::archive::{Archive, Entry, EntryKind};
 use crate::error::{Error, Result};
@@ -19,9 +20,17 @@ pub struct ToOverlay<'a, W> {
     options: &'a Options,
     out: Output<W>,
     tree: DirTree,
-    /// What is no directory, with its target if it is a symbolic link.
-    leaves: BTreeMap<EntryPath, Option<Box<[u8]>>>,
+    /// All that is there.
+    names: BTreeMap<EntryPath, Name>,
     markers: Markers,
+}
+
+/// What a name is, as far as that decides where others go.
+#[derive(Clone)]
+enum Name {
+    Directory,
+    Symlink(Box<[u8]>),
+    Other,
 }
 
 impl<'a, W: Write> ToOverlay<'a, W> {
@@ -30,7 +39,7 @@ impl<'a, W: Write> ToOverlay<'a, W> {
             options,
             out: Output::new(out),
             tree: DirTree::of_root(),
-            leaves: BTreeMap::new(),
+            names: BTreeMap::new(),
             markers: Markers::default(),
         }
     }
@@ -65,11 +74,13 @@ impl<'a, W: Write> ToOverlay<'a, W> {
             )),
             EntryKind::HardLink(target) => self.hard_link(place, &target, meta),
             kind => {
-                let target = match &kind {
-                    EntryKind::Symlink(target) => Some(target.clone()),
-                    _ => None,
-                };
-                self.leaf(&place, target)?;
+                self.leaf(
+                    &place,
+                    match &kind {
+                        EntryKind::Symlink(target) => Name::Symlink(target.clone()),
+                        _ => Name::Other,
+                    },
+                )?;
                 self.out.entry(place, kind, meta)?;
                 self.out.data(archive)
             }
@@ -95,7 +106,8 @@ impl<'a, W: Write> ToOverlay<'a, W> {
     /// A directory with its entry's attributes. An implied one is written at the end, if it has
     /// none by then, unless something is in its way.
     fn directory(&mut self, place: EntryPath, meta: Option<Meta>) -> Result<()> {
-        let replaces = self.leaves.remove(&place).is_some();
+        let replaced = self.names.insert(place.clone(), Name::Directory);
+        let replaces = replaced.is_some_and(|name| !matches!(name, Name::Directory));
         let is_known = match &meta {
             Some(meta) => self.tree.describe(&place, meta),
             None => self.tree.contains(&place),
@@ -113,10 +125,12 @@ impl<'a, W: Write> ToOverlay<'a, W> {
 
     /// Notes something that is no directory. Rule N3 for tar readers: over a directory it stands
     /// only if that is empty.
-    fn leaf(&mut self, place: &EntryPath, target: Option<Box<[u8]>>) -> Result<()> {
-        if self.tree.contains(place) {
-            let below = |path: &EntryPath| path.is_below(place);
-            if self.tree.iter().any(|(path, _)| below(path)) || self.leaves.keys().any(below) {
+    fn leaf(&mut self, place: &EntryPath, name: Name) -> Result<()> {
+        if let Some(Name::Directory) = self.names.get(place) {
+            // What is in a directory comes right after it.
+            let after = (Bound::Excluded(place), Bound::Unbounded);
+            let next = self.names.range(after).next();
+            if next.is_some_and(|(path, _)| path.is_below(place)) {
                 return Err(Error::refused(
                     "it takes the place of a directory of this layer that has something in it",
                 )
@@ -124,7 +138,7 @@ impl<'a, W: Write> ToOverlay<'a, W> {
             }
             self.tree.remove(place);
         }
-        self.leaves.insert(place.clone(), target);
+        self.names.insert(place.clone(), name);
         Ok(())
     }
 
@@ -134,7 +148,8 @@ impl<'a, W: Write> ToOverlay<'a, W> {
             .split()
             .expect("the archive refuses links to the root");
         let source = self.resolve(&parent, false)?.join(name)?;
-        let Some(link) = self.leaves.get(&source).cloned() else {
+        let known = self.names.get(&source).cloned();
+        let Some(link) = known.filter(|name| !matches!(name, Name::Directory)) else {
             let what = format!("a hard link to {target}, which is not earlier in this layer");
             return Err(Error::refused(what).hint(
                 "a file of a layer below is found by `lowerdir unpack-layer` with --parent",
@@ -164,7 +179,7 @@ impl<'a, W: Write> ToOverlay<'a, W> {
                 continue;
             }
             let next = at.join(&name)?;
-            if let Some(Some(target)) = self.leaves.get(&next) {
+            if let Some(Name::Symlink(target)) = self.names.get(&next) {
                 links += 1;
                 if links > MAX_SYMLINKS {
                     return Err(Error::refused("its parents are a loop of symbolic links"));
@@ -185,7 +200,11 @@ impl<'a, W: Write> ToOverlay<'a, W> {
 
     /// Writes the marks, and ends the archive.
     pub fn finish(mut self) -> Result<(W, Report)> {
-        let is_leaf = |path: &EntryPath| self.leaves.contains_key(path);
+        let names = &self.names;
+        let is_leaf = |path: &EntryPath| {
+            let name = names.get(path);
+            name.is_some_and(|name| !matches!(name, Name::Directory))
+        };
         let marked = marks::of(&mut self.tree, is_leaf, &self.markers)?;
         for directory in marked {
             directory.write(&mut self.out, self.options.dialect)?;
