@@ -27,7 +27,7 @@
 //! let report = convert(place.path(), &options, &mut |_, _| Ok(()))?;
 //! assert_eq!(report.deletions, 1);
 //! assert!(place.path().join("motd").symlink_metadata().is_ok());
-//! # Ok::<(), lowerdir::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod contents;

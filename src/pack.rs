@@ -21,12 +21,16 @@
 //! std::fs::create_dir_all(upper.join("etc"))?;
 //! std::fs::write(upper.join("etc/motd"), "hello\n")?;
 //!
-//! let options = pack::Options { namespace: Namespace::User, ..pack::Options::default() };
+//! let options = pack::Options {
+//!     namespace: Namespace::User,
+//!     clamp: Some(0),
+//!     ..pack::Options::default()
+//! };
 //! let (archive, report) = pack(&upper, None, &options, Vec::new())?;
 //! // The root, `etc/` and `etc/motd`.
 //! assert_eq!((report.entries, report.bytes), (3, 6));
 //! assert!(archive.starts_with(b"./\0"));
-//! # Ok::<(), lowerdir::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod below;
