@@ -10,6 +10,7 @@
 //! an in-memory [`model`] that knows nothing of overlayfs.
 
 mod bench;
+mod converting;
 mod crash;
 mod generate;
 mod hints;
@@ -19,6 +20,7 @@ mod model;
 mod mounts;
 #[path = "../tests/support/oci.rs"]
 mod oci;
+mod packing;
 mod producers;
 mod property;
 mod readme;
@@ -27,8 +29,10 @@ mod runc;
 mod scratch;
 #[path = "../tests/support/tarball.rs"]
 mod tarball;
+mod translating;
 mod umoci;
 mod walk;
+mod writing;
 
 /// Says why a test does not run here; an error under `STRICT=1`.
 fn skip(why: &str) {

@@ -5,17 +5,21 @@
 
 mod completions;
 mod console;
+mod convert;
 mod images;
 mod interrupt;
 mod limits;
 mod man;
 mod mount;
 mod options;
+mod outfile;
 mod output;
+mod pack;
 mod progress;
 mod remove;
 mod stack;
 mod summary;
+mod translate;
 mod umount;
 mod unpack;
 mod unpack_layer;
@@ -41,6 +45,7 @@ Examples:
   lowerdir umount /mnt
   lowerdir stack oci:layout:latest            what follows lowerdir= in a mount
   lowerdir unpack-layer layer.tar.gz dir --parent below
+  lowerdir pack changes -o layer.tar.gz       an upperdir becomes a layer
   lowerdir verify --all                       has anything in the store been changed?
   lowerdir rm alpine:3.20
 
@@ -81,6 +86,9 @@ enum Verb {
     Stack(stack::Stack),
     Mount(mount::Mount),
     Umount(umount::Umount),
+    Pack(pack::Pack),
+    Translate(translate::Translate),
+    Convert(convert::Convert),
     Images(images::Images),
     Verify(verify::Verify),
     Rm(remove::Rm),
@@ -100,6 +108,9 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Stack(verb) => stack::run(verb, global),
         Verb::Mount(verb) => mount::run(verb, global),
         Verb::Umount(verb) => umount::run(verb, global),
+        Verb::Pack(verb) => pack::run(verb, global),
+        Verb::Translate(verb) => translate::run(verb, global),
+        Verb::Convert(verb) => convert::run(verb, global),
         Verb::Images(verb) => images::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
         Verb::Rm(verb) => remove::rm(verb, global),

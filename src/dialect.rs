@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::meta::Xattr;
+
 /// How a deleted name is written into a layer directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,5 +90,33 @@ impl Dialect {
     pub fn escape(self, name: &[u8]) -> Option<Vec<u8>> {
         let rest = name.strip_prefix(self.prefix().as_bytes())?;
         Some([self.prefix().as_bytes(), b"overlay.", rest].concat())
+    }
+
+    /// The name that the mount shows for one on disk, which [`escape`](Dialect::escape) made.
+    /// `None` where it is no escaped one.
+    pub fn unescape(self, name: &[u8]) -> Option<Vec<u8>> {
+        let rest = name.strip_prefix(self.prefix().as_bytes())?;
+        let rest = rest.strip_prefix(b"overlay.")?;
+        Some([self.prefix().as_bytes(), rest].concat())
+    }
+
+    /// The xattrs that the mount shows for those on disk: without orders, unescaped; without the
+    /// label, which belongs to the system that the directory lies on, unless asked for (rule X2).
+    pub fn shown(self, xattrs: Vec<Xattr>, selinux: bool) -> Vec<Xattr> {
+        let is_shown = |xattr: &Xattr| {
+            !self.is_order(&xattr.name) && (selinux || &*xattr.name != b"security.selinux")
+        };
+        let shown = xattrs.into_iter().filter(is_shown);
+        let mut shown: Vec<Xattr> = shown
+            .map(|xattr| match self.unescape(&xattr.name) {
+                Some(name) => Xattr {
+                    name: name.into(),
+                    ..xattr
+                },
+                None => xattr,
+            })
+            .collect();
+        shown.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        shown
     }
 }

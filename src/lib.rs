@@ -36,8 +36,8 @@
 //! | floor | modules | may |
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
-//! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`] | everything |
+//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert) | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -106,15 +106,20 @@ pub mod chunk;
 pub mod codec;
 pub mod collect;
 pub mod content;
+pub mod convert;
 pub mod dialect;
 pub mod digest;
+pub mod encoder;
 pub mod error;
 pub mod image;
+pub mod layout;
 pub mod limits;
 pub mod listing;
 pub mod lower;
 pub mod meta;
 pub mod mount;
+pub mod newfile;
+pub mod pack;
 pub mod path;
 pub mod pipeline;
 pub mod progress;
@@ -122,9 +127,11 @@ pub mod root;
 pub mod settle;
 pub mod stack;
 pub mod store;
+pub mod translate;
 pub mod unpack;
 pub mod verify;
 pub mod whiteout;
+pub mod writer;
 
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};

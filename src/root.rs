@@ -7,6 +7,7 @@
 
 mod data;
 mod layer;
+mod replace;
 mod umask;
 
 use std::fs::File;

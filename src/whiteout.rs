@@ -8,7 +8,8 @@ use crate::path::EntryPath;
 
 /// The prefix that image-spec reserves.
 pub const PREFIX: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
+/// The name that says that its directory is opaque.
+pub const OPAQUE: &[u8] = b".wh..wh..opq";
 const BOOKKEEPING: &[u8] = b".wh..wh.";
 
 /// The meaning of an entry's name.

@@ -31,6 +31,8 @@ mod limits;
 mod print;
 #[path = "cli/remove.rs"]
 mod remove;
+#[path = "cli/reverse.rs"]
+mod reverse;
 #[path = "cli/sharing.rs"]
 mod sharing;
 #[path = "cli/stack.rs"]

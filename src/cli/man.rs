@@ -125,6 +125,18 @@ const SECTIONS: [Section; 4] = [
                 "image (the digest of the one that was removed, or null), layers (chain IDs), bytes (of what their files held), mounted (chain IDs of those that stay for a mount) and dry_run.",
             ),
             (
+                "pack",
+                "digest and size (of the blob), diff_id, manifest (its digest, with --append), entries, bytes, deletions, opaque, and warnings as for unpack. With -o - it goes nowhere: the layer is on standard output.",
+            ),
+            (
+                "translate",
+                "entries, bytes, deletions, opaque, and warnings, which is empty; only if OUT is a file.",
+            ),
+            (
+                "convert",
+                "directory, from, to, dry_run and resumed (true or false), deletions, opaque, needless (marks that hid nothing), and xattrs (inodes with renamed ones).",
+            ),
+            (
                 "Lines on standard error",
                 "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (layer, unless it is for the whole store; for another process), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
             ),

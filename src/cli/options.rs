@@ -58,7 +58,7 @@ pub struct SyncArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum WhiteoutArg {
+pub enum WhiteoutArg {
     Device,
     Xattr,
 }

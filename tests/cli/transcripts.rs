@@ -99,6 +99,9 @@ fn help() {
         "verify",
         "rm",
         "prune",
+        "pack",
+        "translate",
+        "convert",
         "completions",
         "man",
     ] {

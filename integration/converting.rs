@@ -1,0 +1,296 @@
+//! Trees that are converted in place: there and back is the identity, a killed run is taken up, and
+//! what a mount shows stays what it was.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::generate::Flavour;
+use crate::property::{Image, Verdict, for_each_stack, stacks};
+use crate::scratch::{Mounted, Run, Scratch};
+use crate::tarball::{LayerBuilder, Meta};
+use crate::walk::Walk;
+
+const ACCEPTED: Flavour = Flavour {
+    refused: 0,
+    ..Flavour::ALL
+};
+
+/// The layer directories of an image, topmost first, and each with those below it.
+fn layers_of(image: &Image, jobs: usize) -> Result<Vec<PathBuf>, String> {
+    image.unpack("store", jobs, &[]).done()
+}
+
+#[test]
+fn to_the_form_of_images_and_back_is_the_identity() {
+    for_each_stack(stacks() / 4, ACCEPTED, |site, stack| {
+        let image = Image::write(site, stack);
+        if stack.expected().is_err() {
+            return Ok(());
+        }
+        let layers = layers_of(&image, stack.jobs)?;
+        for (number, layer) in layers.iter().enumerate() {
+            let before = walk(layer);
+            if !to_oci(layer)? {
+                // A name too long for `.wh.`: then nothing is changed.
+                same(&before, layer)?;
+                continue;
+            }
+            no_whiteouts(layer)?;
+            convert(layer, &[], &layers[number + 1..]).done()?;
+            same(&before, layer)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn to_another_dialect_and_back_is_the_identity() {
+    for_each_stack(stacks() / 4, ACCEPTED, |site, stack| {
+        let image = Image::write(site, stack);
+        let Ok(tree) = stack.expected() else {
+            return Ok(());
+        };
+        let layers = layers_of(&image, stack.jobs)?;
+        let before: Vec<Walk> = layers.iter().map(|layer| walk(layer)).collect();
+        for (form, userxattr) in [
+            ("user", true),
+            ("trusted-xattr", false),
+            ("user-xattr", true),
+        ] {
+            let there = [format!("--to={form}"), "--from=trusted".into()];
+            let back = [format!("--from={form}"), "--to=trusted".into()];
+            for layer in &layers {
+                run(layer, &there).done()?;
+            }
+            let mounted = Mounted::stack(&layers, userxattr, site);
+            image
+                .shows(&mounted.map_err(|error| error.to_string())?, &tree)
+                .map_err(|what| format!("{form}: {what}"))?;
+            for (layer, before) in layers.iter().zip(&before) {
+                run(layer, &back).done()?;
+                same(before, layer).map_err(|what| format!("{form}: {what}"))?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_killed_run_is_taken_up() {
+    for_each_stack(stacks() / 10, ACCEPTED, |site, stack| {
+        let image = Image::write(site, stack);
+        if stack.expected().is_err() {
+            return Ok(());
+        }
+        let layers = layers_of(&image, stack.jobs)?;
+        for (number, layer) in layers.iter().enumerate() {
+            let (before, below) = (walk(layer), &layers[number + 1..]);
+            if !in_pieces(layer, &["--to=oci"], &[])? {
+                // A name too long for `.wh.`: then nothing is changed.
+                same(&before, layer)?;
+                continue;
+            }
+            no_whiteouts(layer)?;
+            in_pieces(layer, &[], below)?;
+            same(&before, layer)?;
+        }
+        Ok(())
+    });
+}
+
+/// Converts with many interruptions; false if it was refused.
+fn in_pieces(layer: &Path, options: &[&str], below: &[PathBuf]) -> Result<bool, String> {
+    let before = walk(layer);
+    for after in 0..6 {
+        kill_after(layer, options, below, after)?;
+        let journal = xattr::get(layer, "trusted.lowerdir.convert");
+        let is_interrupted = journal.map_err(|error| error.to_string())?.is_some();
+        if !is_interrupted && same(&before, layer).is_err() {
+            // It was done already.
+            return Ok(true);
+        }
+    }
+    let run = convert(layer, options, below);
+    match run.code() {
+        Some(3) => Ok(false),
+        _ => run.done().map(|_| true),
+    }
+}
+
+/// Starts a conversion, and kills it after so many changes, or soon after: it tells of each right
+/// before it makes it.
+fn kill_after(
+    layer: &Path,
+    options: &[&str],
+    below: &[PathBuf],
+    after: usize,
+) -> Result<(), String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    command
+        .arg("convert")
+        .arg(layer)
+        .arg("--verbose")
+        .args(options);
+    command.args(parents(options, below));
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    // Before the first of them it looks at the tree, which changes nothing.
+    for _ in 0..=after {
+        lines.next();
+    }
+    child.kill().map_err(|error| error.to_string())?;
+    child.wait().map(drop).map_err(|error| error.to_string())
+}
+
+fn parents<'a>(options: &[&str], below: &'a [PathBuf]) -> Vec<&'a OsStr> {
+    match below {
+        [] if options.contains(&"--to=oci") => Vec::new(),
+        [] => vec!["--base".as_ref()],
+        below => below
+            .iter()
+            .flat_map(|parent| [OsStr::new("--parent"), parent.as_ref()])
+            .collect(),
+    }
+}
+
+fn convert(layer: &Path, options: &[&str], below: &[PathBuf]) -> Run {
+    let mut arguments = vec![OsStr::new("convert"), layer.as_ref()];
+    arguments.extend(options.iter().map(OsStr::new));
+    arguments.extend(parents(options, below));
+    Run::lowerdir(&arguments, None)
+}
+
+fn run(layer: &Path, options: &[String]) -> Run {
+    let mut arguments = vec![OsStr::new("convert"), layer.as_ref()];
+    arguments.extend(options.iter().map(OsStr::new));
+    Run::lowerdir(&arguments, None)
+}
+
+/// False if it was refused, as a long name is.
+fn to_oci(layer: &Path) -> Result<bool, String> {
+    let run = convert(layer, &["--to=oci"], &[]);
+    match run.code() {
+        Some(3) => Ok(false),
+        _ => run.done().map(|_| true),
+    }
+}
+
+fn walk(layer: &Path) -> Walk {
+    Walk::new(layer, &BTreeSet::new())
+}
+
+fn same(before: &Walk, layer: &Path) -> Verdict {
+    walk(layer).compare("after", "before", &before.listing)
+}
+
+fn no_whiteouts(layer: &Path) -> Verdict {
+    let is_whiteout = |kind: &crate::tarball::Kind| *kind == crate::tarball::Kind::Char(0, 0);
+    let listing = walk(layer).listing;
+    match listing.values().any(|item| is_whiteout(&item.kind)) {
+        true => Err("a whiteout is left".into()),
+        false => Ok(()),
+    }
+}
+
+/// Each call by which a conversion changes something, one after another, in both directions.
+#[test]
+fn a_run_killed_at_any_system_call_is_taken_up() {
+    if Command::new("strace").arg("--version").output().is_err() {
+        return crate::skip("there is no strace: the Debian package has that name");
+    }
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    let (layer, below) = rich_layer(site.path());
+    let trusted = walk(&layer);
+    let mut kills = 0;
+    for call in [
+        "setxattr",
+        "lsetxattr",
+        "lremovexattr",
+        "renameat2",
+        "unlinkat",
+        "utimensat",
+    ] {
+        for number in 1.. {
+            let there = killed_at(&layer, &["--to=oci"], &[], call, number);
+            let back = killed_at(&layer, &[], std::slice::from_ref(&below), call, number);
+            same(&trusted, &layer).unwrap_or_else(|what| panic!("{call} {number}: {what}"));
+            kills += u32::from(there) + u32::from(back);
+            if !there && !back {
+                break;
+            }
+        }
+    }
+    assert!(kills > 30, "only {kills} runs were killed");
+}
+
+/// A layer with every kind of mark, and the one below it.
+fn rich_layer(site: &Path) -> (PathBuf, PathBuf) {
+    let data = |value: &str| Meta::new(0o755).xattr("trusted.overlay.opaque", value);
+    let base = LayerBuilder::new()
+        .file("d/a", 0o644, "a")
+        .file("d/b", 0o644, "b")
+        .file("e/x", 0o644, "x")
+        .file("f/x/y", 0o644, "y");
+    let top = LayerBuilder::new()
+        .dir("d", Meta::new(0o700).time(-5, 7))
+        .whiteout("d/a")
+        .whiteout("d/b")
+        .dir("e", data("y"))
+        .opaque("e")
+        .file("e/new", data("x"), "new")
+        .whiteout("f/x")
+        .dir("f/x", Meta::new(0o711).time(77, 7))
+        .dir("g", data("z"));
+    let [base, top] = [("base", base), ("top", top)].map(|(name, layer)| {
+        let blob = site.join(format!("{name}.tar"));
+        std::fs::write(&blob, layer.finish()).expect("a blob");
+        let directory = site.join(name);
+        let below = site.join("base");
+        let mut arguments = vec![
+            OsStr::new("unpack-layer"),
+            blob.as_ref(),
+            directory.as_ref(),
+        ];
+        match name {
+            "base" => arguments.push("--base".as_ref()),
+            _ => arguments.extend([OsStr::new("--parent"), below.as_ref()]),
+        }
+        Run::lowerdir(&arguments, None)
+            .done()
+            .expect("a good layer");
+        directory
+    });
+    (top, base)
+}
+
+/// Converts, killed at one system call, and then once more; tells whether it came to that.
+fn killed_at(layer: &Path, options: &[&str], below: &[PathBuf], call: &str, number: u32) -> bool {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e"]);
+    strace.arg(format!("inject={call}:signal=KILL:when={number}"));
+    strace
+        .arg(env!("CARGO_BIN_EXE_lowerdir"))
+        .arg("convert")
+        .arg(layer);
+    strace
+        .args(options)
+        .args(parents(options, below))
+        .arg("--quiet");
+    if strace.status().expect("it was there").success() {
+        return false;
+    }
+    let journal = xattr::get(layer, "trusted.lowerdir.convert").expect("a tmpfs has xattrs");
+    let is_started = journal.is_some();
+    let run = convert(layer, options, below);
+    // The last call of all removes the journal: what is killed there is done.
+    let is_done = !is_started && run.code() == Some(3);
+    assert!(is_done || run.code() == Some(0), "{}", run.complaint(call));
+    true
+}

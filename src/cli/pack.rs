@@ -1,0 +1,244 @@
+//! `lowerdir pack UPPERDIR`
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
+
+use lowerdir::Reference;
+use lowerdir::codec::Measured;
+use lowerdir::dialect::Namespace;
+use lowerdir::digest::Digest;
+use lowerdir::encoder::{Compression, LayerWriter};
+use lowerdir::image::{Choice, Transport};
+use lowerdir::layout::{History, Layout};
+use lowerdir::pack::{self, Options, Report};
+
+use super::outfile::{OutFile, Stoppable, is_stdout};
+use super::summary::count;
+use super::{Global, interrupt, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir mount oci:app:1.0 /mnt --upper changes --work work
+  rm /mnt/etc/motd; lowerdir umount /mnt
+  lowerdir unpack oci:app:1.0 | sed 's/^/--lower=/' | xargs -d '\\n' \\
+      lowerdir pack changes --append oci:app:1.0 --tag 1.1
+  lowerdir pack changes -o layer.tar.gz             when nobody knows what is below
+  lowerdir pack changes -o - --compression none | tar tv
+  SOURCE_DATE_EPOCH=0 lowerdir pack changes -o layer.tar.zst --compression zstd
+
+It prints the digest, the diff ID and the size of the blob. The directory must not be mounted as an
+upperdir while it is read. Without --lower, an opaque directory becomes `.wh..wh..opq`, every
+deletion is written, and a directory that was renamed, or a file of which only the attributes were
+changed, is refused where the mount wrote no more of it than that (redirect_dir, metacopy).";
+
+/// Make a layer of an upperdir: of what changed in an overlay mount.
+///
+/// The layer, applied over the layers below, is the tree that the mount showed: deletions become
+/// `.wh.NAME`, hard links, sparse files, xattrs and ACLs are kept, and overlayfs's own xattrs are
+/// not. With each layer directory below given by --lower, opaque directories become deletions of
+/// what is in them, needless deletions are left out, and renamed directories are written in full.
+/// The same directory gives the same bytes, on every run.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["output", "append"]))]
+pub struct Pack {
+    /// The upperdir, or any directory in overlayfs's form
+    #[arg(value_name = "UPPERDIR")]
+    upper: PathBuf,
+    /// A directory below, topmost first; may be given many times
+    #[arg(long, value_name = "DIR", conflicts_with = "base")]
+    lower: Vec<PathBuf>,
+    /// There are no layers below
+    #[arg(long)]
+    base: bool,
+    /// Write the layer into this file; `-` is standard output
+    #[arg(short, long, value_name = "LAYER")]
+    output: Option<PathBuf>,
+    /// Put the layer onto this image, oci:DIR[:TAG]
+    #[arg(long, value_name = "IMAGE")]
+    append: Option<OsString>,
+    /// Give the new image this tag, and leave the old one its own
+    #[arg(long, requires = "append")]
+    tag: Option<String>,
+    /// What the history of the new image says of the layer
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "append",
+        default_value = "lowerdir pack"
+    )]
+    created_by: String,
+    /// How to compress the layer
+    #[arg(long, value_enum, value_name = "HOW", default_value = "gzip")]
+    compression: CompressionArg,
+    /// The directory has user.overlay.* xattrs, from a mount with the option `userxattr`
+    #[arg(long)]
+    userxattr: bool,
+    /// Times after this one become this one; in seconds since 1970
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SOURCE_DATE_EPOCH",
+        hide_env_values = true
+    )]
+    clamp_mtime: Option<u64>,
+    /// Write holes as zeros, for tools that cannot read sparse files
+    #[arg(long)]
+    fill_holes: bool,
+    /// Keep security.selinux xattrs
+    #[arg(long)]
+    selinux: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CompressionArg {
+    Gzip,
+    Zstd,
+    None,
+}
+
+impl From<CompressionArg> for Compression {
+    fn from(argument: CompressionArg) -> Compression {
+        match argument {
+            CompressionArg::Gzip => Compression::Gzip,
+            CompressionArg::Zstd => Compression::Zstd,
+            CompressionArg::None => Compression::None,
+        }
+    }
+}
+
+pub fn run(verb: &Pack, global: &Global) -> anyhow::Result<()> {
+    match (&verb.output, &verb.append) {
+        (Some(path), _) => to_file(verb, path, global),
+        (None, Some(image)) => to_image(verb, image, global),
+        (None, None) => unreachable!("one of them is required"),
+    }
+}
+
+fn to_file(verb: &Pack, path: &Path, global: &Global) -> anyhow::Result<()> {
+    let out = LayerWriter::new(OutFile::open(path)?, verb.compression.into())?;
+    let (out, report) = pack(verb, out)?;
+    let (out, measured) = out.finish()?;
+    out.keep()?;
+    let to_stdout = is_stdout(path);
+    tell(global, &report, &measured, None, to_stdout)
+}
+
+fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()> {
+    interrupt::listen()?;
+    let reference = Reference::parse(image)?;
+    let tag = match (&reference.transport, &reference.choice) {
+        (Transport::Oci | Transport::Any, Some(Choice::Name(name))) => Some(name.as_str()),
+        (Transport::Oci | Transport::Any, None) => None,
+        _ => bail!("--append takes an OCI layout in a directory: oci:DIR[:TAG]"),
+    };
+    let named = || lowerdir::path::display(image.as_encoded_bytes()).to_string();
+    let layout = Layout::open(&reference.path).with_context(named)?;
+    let (out, report) = pack(verb, layout.layer(verb.compression.into())?)?;
+    let layer = out.finish()?;
+    let history = History {
+        created: verb.clamp_mtime.unwrap_or_else(now),
+        created_by: verb.created_by.clone(),
+        comment: String::new(),
+    };
+    let manifest = layout
+        .append(tag, verb.tag.as_deref(), &layer, &history)
+        .with_context(named)?;
+    tell(global, &report, &layer.measured, Some(&manifest), false)
+}
+
+fn pack<W: Write>(verb: &Pack, out: W) -> anyhow::Result<(W, Report)> {
+    let lowers = (verb.base || !verb.lower.is_empty()).then_some(&verb.lower[..]);
+    let options = Options {
+        namespace: match verb.userxattr {
+            true => Namespace::User,
+            false => Namespace::Trusted,
+        },
+        selinux: verb.selinux,
+        clamp: verb.clamp_mtime.map(u64::cast_signed),
+        fill_holes: verb.fill_holes,
+    };
+    let (out, report) = pack::pack(&verb.upper, lowers, &options, Stoppable(out))
+        .with_context(|| verb.upper.display().to_string())?;
+    Ok((out.0, report))
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// The result, on standard output unless the layer itself is there.
+fn tell(
+    global: &Global,
+    report: &Report,
+    measured: &Measured,
+    manifest: Option<&Digest>,
+    to_stdout: bool,
+) -> anyhow::Result<()> {
+    for (warning, occurrences) in &report.warnings {
+        let (times, first) = (HumanCount(occurrences.count), &occurrences.first);
+        let text = format!("{times} x {} (first: {first})", warning.explain());
+        global.console.warning(&text);
+    }
+    let result = Packed {
+        digest: measured.blob.to_string(),
+        diff_id: measured.diff_id.to_string(),
+        size: measured.size,
+        manifest: manifest.map(Digest::to_string),
+        report,
+    };
+    let mut lines = vec![
+        format!("digest   {}", result.digest),
+        format!("diff ID  {}", result.diff_id),
+        format!("size     {}", result.size),
+    ];
+    lines.extend(
+        result
+            .manifest
+            .iter()
+            .map(|digest| format!("image    {digest}")),
+    );
+    match (global.console.json, to_stdout) {
+        (true, false) => output::json(&result)?,
+        (false, false) => output::lines(lines.iter().map(String::as_bytes))?,
+        (_, true) => lines.iter().for_each(|line| global.console.note(line)),
+    }
+    global.console.note(&counts(report));
+    Ok(())
+}
+
+/// `12 entries, 7.40 MiB, 1 deletion`.
+pub fn counts(report: &Report) -> String {
+    let mut parts = vec![
+        count(report.entries, "entry", "entries"),
+        HumanBytes(report.bytes).to_string(),
+    ];
+    if report.deletions > 0 {
+        parts.push(count(report.deletions, "deletion", "deletions"));
+    }
+    if report.opaque > 0 {
+        let (one, many) = ("opaque directory", "opaque directories");
+        parts.push(count(report.opaque, one, many));
+    }
+    parts.join(", ")
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct Packed<'a> {
+    digest: String,
+    diff_id: String,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
+    #[serde(flatten)]
+    report: &'a Report,
+}

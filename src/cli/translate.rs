@@ -1,0 +1,120 @@
+//! `lowerdir translate [IN] [OUT]`
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use lowerdir::codec::Decoder;
+use lowerdir::dialect::{Dialect, Namespace, Whiteout};
+use lowerdir::pack::Report;
+use lowerdir::translate::{Options, to_oci, to_overlay};
+
+use super::limits::LimitsArgs;
+use super::options::WhiteoutArg;
+use super::outfile::{OutFile, Stoppable, is_stdout};
+use super::pack::counts;
+use super::{Global, output};
+
+const BUFFER: usize = 1 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir translate layer.tar.gz | tar x -C dir --xattrs --xattrs-include='*' \\
+      --numeric-owner --delay-directory-restore         GNU tar, as root
+  lowerdir translate layer.tar.gz | bsdtar -xp -C dir
+  lowerdir translate layer.tar.gz layer.tar && mkfs.erofs --tar=f layer.erofs layer.tar
+  tar c --xattrs --xattrs-include='*' -C upper . | lowerdir translate --to oci - layer.tar
+
+What one layer alone cannot tell, `unpack-layer` with --parent can: which deletions are needed, the
+attributes of directories without an entry (they get 0755 0:0), where a parent leads that is a
+symbolic link in a layer below. A hard link to a file below, an opaque root, and a file in the place
+of a directory that has something in it are refused. The other way, the mount's own records of
+renamed directories (redirect) and of files with changed attributes (metacopy) are refused: `pack`
+resolves them.";
+
+/// Translate a layer from tar to tar, so that another tool can unpack it.
+///
+/// Deletions become entries of 0:0 character devices, opaque directories the PAX xattr
+/// trusted.overlay.opaque; --to oci is the way back. Entries pass as they come. Marks may stand
+/// anywhere in a layer, so they are written at the end: a directory that bears any comes once more,
+/// with the deletions in it after it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Translate {
+    /// The archive, plain or compressed by gzip, zstd or xz; `-` is standard input
+    #[arg(value_name = "IN", default_value = "-")]
+    input: PathBuf,
+    /// Where the translated archive goes, uncompressed; `-` is standard output
+    #[arg(value_name = "OUT", default_value = "-")]
+    output: PathBuf,
+    /// What to make of it
+    #[arg(long, value_enum, value_name = "FORM", default_value = "overlay")]
+    to: Form,
+    /// The form of overlayfs has user.overlay.* xattrs
+    #[arg(long)]
+    userxattr: bool,
+    /// How deletions are written; both forms are read
+    #[arg(long, value_enum, default_value = "device")]
+    whiteout: WhiteoutArg,
+    /// Keep security.selinux xattrs
+    #[arg(long)]
+    selinux: bool,
+    #[command(flatten)]
+    limits: LimitsArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    /// The form of overlayfs
+    Overlay,
+    /// A layer of an image
+    Oci,
+}
+
+pub fn run(verb: &Translate, global: &Global) -> anyhow::Result<()> {
+    let named = || verb.input.display().to_string();
+    let file = match verb.input == Path::new("-") {
+        true => File::from(rustix::io::dup(std::io::stdin())?),
+        false => File::open(&verb.input).with_context(|| format!("opening {}", named()))?,
+    };
+    let options = Options {
+        dialect: Dialect {
+            whiteout: match verb.whiteout {
+                WhiteoutArg::Device => Whiteout::Device,
+                WhiteoutArg::Xattr => Whiteout::Xattr,
+            },
+            namespace: match verb.userxattr {
+                true => Namespace::User,
+                false => Namespace::Trusted,
+            },
+        },
+        selinux: verb.selinux,
+        limits: verb.limits.limits(),
+    };
+    let input = Decoder::with_limits(file, &options.limits).with_context(named)?;
+    let input = BufReader::with_capacity(BUFFER, input);
+    let out = Stoppable(OutFile::open(&verb.output)?);
+    let done = match verb.to {
+        Form::Overlay => to_overlay(input, &options, out),
+        Form::Oci => to_oci(input, &options, out),
+    };
+    let (out, report) = done.with_context(named)?;
+    out.0.keep()?;
+    if global.console.json && !is_stdout(&verb.output) {
+        output::json(&Translated { report: &report })?;
+        return Ok(());
+    }
+    global.console.note(&counts(&report));
+    Ok(())
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct Translated<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+}

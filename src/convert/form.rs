@@ -1,0 +1,79 @@
+//! `Form`: how a tree spells deletions and opaque directories. Pure.
+
+use std::fmt;
+
+use crate::dialect::{Dialect, Namespace, Whiteout};
+
+/// The spelling of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As in an image: `.wh.NAME`, `.wh..wh..opq`.
+    Oci,
+    /// As overlayfs mounts it.
+    Overlay(Dialect),
+    /// As fuse-overlayfs writes it where it may make no devices: `.wh.NAME`, and for an opaque
+    /// directory `.wh..wh..opq` and an xattr.
+    FuseOverlayfs,
+}
+
+/// What fuse-overlayfs marks an opaque directory with.
+pub const FUSE_OPAQUE: &[u8] = b"user.fuseoverlayfs.opaque";
+
+impl Form {
+    /// Whether deletions are files `.wh.NAME`.
+    pub fn has_marker_files(self) -> bool {
+        !matches!(self, Form::Overlay(_))
+    }
+
+    /// What overlayfs would obey, if it is overlayfs's form.
+    pub fn dialect(self) -> Option<Dialect> {
+        match self {
+            Form::Overlay(dialect) => Some(dialect),
+            Form::Oci | Form::FuseOverlayfs => None,
+        }
+    }
+
+    /// The name on disk of an xattr that the image has.
+    pub fn on_disk(self, shown: &[u8]) -> Vec<u8> {
+        let escaped = self.dialect().and_then(|dialect| dialect.escape(shown));
+        escaped.unwrap_or_else(|| shown.to_vec())
+    }
+
+    /// The name in the image of an xattr on disk; `None` for what is no data of the image's.
+    pub fn shown(self, on_disk: &[u8]) -> Option<Vec<u8>> {
+        let dialect = match self {
+            Form::Oci => return Some(on_disk.to_vec()),
+            Form::FuseOverlayfs => {
+                return (on_disk != FUSE_OPAQUE).then(|| on_disk.to_vec());
+            }
+            Form::Overlay(dialect) => dialect,
+        };
+        match dialect.is_order(on_disk) {
+            true => None,
+            false => Some(
+                dialect
+                    .unescape(on_disk)
+                    .unwrap_or_else(|| on_disk.to_vec()),
+            ),
+        }
+    }
+}
+
+/// As the command line has it, and the journal.
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Form::Oci => "oci",
+            Form::FuseOverlayfs => "fuse-overlayfs",
+            Form::Overlay(Dialect {
+                whiteout,
+                namespace,
+            }) => match (namespace, whiteout) {
+                (Namespace::Trusted, Whiteout::Device) => "trusted",
+                (Namespace::Trusted, Whiteout::Xattr) => "trusted-xattr",
+                (Namespace::User, Whiteout::Device) => "user",
+                (Namespace::User, Whiteout::Xattr) => "user-xattr",
+            },
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! Files of a layout, which appear complete and under their final name, or not at all.
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::codec::Measured;
+use crate::digest::Digest;
+use crate::encoder::{Compression, LayerWriter};
+use crate::error::{Error, Result};
+use crate::newfile::NewFile;
+use serde_json::Value;
+
+use super::Layout;
+
+const BUFFER: usize = 1 << 20;
+
+/// A layer that is in the layout.
+#[derive(Clone, Debug)]
+pub struct NewLayer {
+    /// Its digests and sizes.
+    pub measured: Measured,
+    /// How it is compressed.
+    pub compression: Compression,
+}
+
+/// A layer on its way into the layout: takes its uncompressed bytes. Dropped before
+/// [`finish`](BlobWriter::finish), it leaves nothing.
+pub struct BlobWriter<'a> {
+    layout: &'a Layout,
+    compression: Compression,
+    out: LayerWriter<BufWriter<NewFile>>,
+}
+
+impl Layout {
+    /// Starts a layer.
+    pub fn layer(&self, compression: Compression) -> Result<BlobWriter<'_>> {
+        let file = NewFile::in_directory(&self.blobs()?)?;
+        let buffered = BufWriter::with_capacity(BUFFER, file);
+        Ok(BlobWriter {
+            layout: self,
+            compression,
+            out: LayerWriter::new(buffered, compression)?,
+        })
+    }
+
+    fn blobs(&self) -> Result<PathBuf> {
+        let path = self.path.join("blobs/sha256");
+        fs::create_dir_all(&path)
+            .map_err(|error| Error::system(format!("making {}", path.display()), error))?;
+        Ok(path)
+    }
+
+    /// Adds a document as a blob, and returns its digest and size.
+    pub(super) fn put_blob(&self, document: &Value) -> Result<(Digest, u64)> {
+        let bytes = serde_json::to_vec(document).expect("it was JSON");
+        let digest = Digest::of(&bytes);
+        self.blobs()?;
+        put(&self.blob_path(&digest), &bytes)?;
+        Ok((digest, bytes.len() as u64))
+    }
+
+    /// Writes a document of the layout itself, over the one that is there.
+    pub(super) fn put(&self, name: &str, document: &Value) -> Result<()> {
+        let bytes = serde_json::to_vec(document).expect("it was JSON");
+        put(&self.path.join(name), &bytes)
+    }
+}
+
+impl BlobWriter<'_> {
+    /// Ends the layer, makes it durable, and gives it its name.
+    pub fn finish(self) -> Result<NewLayer> {
+        let (buffered, measured) = self.out.finish()?;
+        let file = buffered
+            .into_inner()
+            .map_err(|error| writing(error.into_error()))?;
+        file.keep(&self.layout.blob_path(&measured.blob))?;
+        Ok(NewLayer {
+            measured,
+            compression: self.compression,
+        })
+    }
+}
+
+impl Write for BlobWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = NewFile::beside(path)?;
+    file.write_all(bytes).map_err(writing)?;
+    file.keep(path)
+}
+
+fn writing(error: io::Error) -> Error {
+    Error::system("writing the blob", error)
+}

@@ -1,0 +1,149 @@
+//! The way back: the upperdir of an overlay mount becomes a layer.
+//!
+//! A container's changes lie in an upperdir in overlayfs's own spelling: 0:0 devices, opaque
+//! marks, redirects, files that are attributes only. [`pack`] writes them as a layer of an image,
+//! so that the layer, applied over the image, is the tree that the mount showed. With the layers
+//! below at hand it writes only deletions that delete something, spells opaque directories out as
+//! deletions (which more tools get right), and follows redirects; without them it refuses what
+//! cannot be known.
+//!
+//! The order: a directory, the deletions in it, what it holds, sorted by bytes; so the same
+//! upperdir gives the same bytes. The command line calls it. It writes to the archive and nowhere
+//! else, reads through descriptors beneath the directories it was given, and follows no link.
+//! Source: kernel `Documentation/filesystems/overlayfs.rst`; image-spec `layer.md`, "Whiteouts".
+//!
+//! ```
+//! use lowerdir::dialect::Namespace;
+//! use lowerdir::pack::{self, pack};
+//!
+//! let place = tempfile::tempdir()?;
+//! let upper = place.path().join("upper");
+//! std::fs::create_dir_all(upper.join("etc"))?;
+//! std::fs::write(upper.join("etc/motd"), "hello\n")?;
+//!
+//! let options = pack::Options {
+//!     namespace: Namespace::User,
+//!     clamp: Some(0),
+//!     ..pack::Options::default()
+//! };
+//! let (archive, report) = pack(&upper, None, &options, Vec::new())?;
+//! // The root, `etc/` and `etc/motd`.
+//! assert_eq!((report.entries, report.bytes), (3, 6));
+//! assert!(archive.starts_with(b"./\0"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod below;
+mod children;
+mod file;
+mod inode;
+mod links;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::dialect::{Dialect, Namespace, Whiteout};
+use crate::error::{Error, Result};
+use crate::path::EntryPath;
+use crate::root::{Dir, Root};
+use crate::unpack::Occurrences;
+use crate::writer::Writer;
+
+use below::Lowers;
+use walk::Packer;
+
+/// How an upperdir is packed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Whose orders it has: those of `trusted.overlay.*`, or of a mount with `userxattr`.
+    pub namespace: Namespace,
+    /// Whether `security.selinux` is kept (rule X2).
+    pub selinux: bool,
+    /// Times after this one, in seconds since the epoch, become this one (`SOURCE_DATE_EPOCH`).
+    pub clamp: Option<i64>,
+    /// Whether holes are written as zeros: not every tool reads sparse files.
+    pub fill_holes: bool,
+}
+
+/// What went into a layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Entries in the archive, deletions among them.
+    pub entries: u64,
+    /// Bytes of file content, without holes.
+    pub bytes: u64,
+    /// Deletions: `.wh.NAME`.
+    pub deletions: u64,
+    /// Opaque directories: `.wh..wh..opq`.
+    pub opaque: u64,
+    /// What the layer does not have of the upperdir.
+    pub warnings: BTreeMap<Warning, Occurrences>,
+}
+
+/// Something that no archive can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Warning {
+    /// A socket: whoever listens on it makes it anew.
+    SocketSkipped,
+}
+
+impl Warning {
+    /// What it means, for people.
+    pub fn explain(self) -> &'static str {
+        match self {
+            Warning::SocketSkipped => "sockets left out: no archive can hold one",
+        }
+    }
+}
+
+impl Report {
+    fn warn(&mut self, warning: Warning, path: &EntryPath) {
+        let occurrences = self.warnings.entry(warning).or_insert_with(|| Occurrences {
+            count: 0,
+            first: path.to_string(),
+        });
+        occurrences.count += 1;
+    }
+}
+
+/// Writes an upperdir as an uncompressed layer, and returns the writer, flushed. `lowers` are the
+/// directories below it, topmost first; `None` if they are not known.
+///
+/// Errors ([`Kind::Refused`](crate::Kind::Refused)): what needs the directories below (redirects,
+/// files that are attributes only) without them; names that a layer would read as deletions;
+/// xattrs that no archive can hold; a file that changes while it is read. The system's.
+pub fn pack<W: Write>(
+    upper: &Path,
+    lowers: Option<&[PathBuf]>,
+    options: &Options,
+    out: W,
+) -> Result<(W, Report)> {
+    let open_each = |path: &PathBuf| open(path);
+    let lowers = lowers
+        .map(|paths| paths.iter().map(open_each).collect::<Result<Vec<Dir>>>())
+        .transpose()?;
+    // Both forms of deletions are read, whichever there are.
+    let dialect = Dialect {
+        whiteout: Whiteout::Xattr,
+        namespace: options.namespace,
+    };
+    let packer = Packer {
+        upper: Root::new(open(upper)?),
+        lowers: lowers.map(|layers| Lowers::new(layers, dialect)),
+        dialect,
+        options,
+        links: links::Links::default(),
+        out: Writer::new(out),
+        report: Report::default(),
+    };
+    packer.run()
+}
+
+fn open(path: &Path) -> Result<Dir> {
+    Dir::open(path).map_err(|error| Error::system(format!("opening {}", path.display()), error))
+}

@@ -1,0 +1,269 @@
+//! `Packer`: from directory to directory, and from name to name, into the archive. Deep trees cost
+//! memory, not descriptors or stack.
+
+use std::collections::btree_map;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Stat};
+
+use crate::archive::{Entry, EntryKind, FileShape};
+use crate::dialect::Dialect;
+use crate::error::{Error, Result};
+use crate::meta::{Meta, Time};
+use crate::path::EntryPath;
+use crate::root::{Dir, Root};
+use crate::whiteout;
+use crate::writer::Writer;
+
+use super::below::Lowers;
+use super::children::{Child, Directory, reading};
+use super::links::Links;
+use super::{Options, Report, Warning, file, inode};
+
+/// Writes one layer.
+pub struct Packer<'a, W> {
+    pub upper: Root,
+    pub lowers: Option<Lowers>,
+    pub dialect: Dialect,
+    pub options: &'a Options,
+    pub links: Links,
+    pub out: Writer<W>,
+    pub report: Report,
+}
+
+/// A directory whose children are being written.
+struct Open {
+    directory: Directory,
+    children: btree_map::IntoIter<Box<[u8]>, Child>,
+}
+
+/// A name that is no directory, as the archive is to have it.
+struct Leaf {
+    kind: EntryKind,
+    meta: Meta,
+    content: Option<File>,
+}
+
+impl<W: Write> Packer<'_, W> {
+    /// Writes all of it.
+    pub fn run(mut self) -> Result<(W, Report)> {
+        let root = self.root()?;
+        let mut stack = vec![self.enter(root)?];
+        while let Some(open) = stack.last_mut() {
+            let Some((name, child)) = open.children.next() else {
+                stack.pop();
+                continue;
+            };
+            let marks = match child {
+                Child::Directory(marks) => Some(marks),
+                Child::Leaf(stat) => {
+                    self.upper_leaf(&open.directory, &name, &stat)?;
+                    continue;
+                }
+                Child::Below if self.is_leaf_below(&open.directory, &name)? => {
+                    self.lower_leaf(&open.directory, &name)?;
+                    continue;
+                }
+                Child::Below => None,
+            };
+            let directory = self.subdirectory(&open.directory, &name, marks)?;
+            stack.push(self.enter(directory)?);
+        }
+        Ok((self.out.finish()?, self.report))
+    }
+
+    /// Writes a directory and the deletions in it.
+    fn enter(&mut self, directory: Directory) -> Result<Open> {
+        let meta = self.directory_meta(&directory)?;
+        self.entry(directory.path.clone(), EntryKind::Directory, meta)?;
+        if directory.opaque {
+            self.marker(directory.path.join(whiteout::OPAQUE)?)?;
+            self.report.opaque += 1;
+        }
+        let plan = self.plan(&directory)?;
+        for name in &plan.deletions {
+            let name = [whiteout::PREFIX, name].concat();
+            self.marker(directory.path.join(&name)?)?;
+            self.report.deletions += 1;
+        }
+        Ok(Open {
+            directory,
+            children: plan.children.into_iter(),
+        })
+    }
+
+    fn directory_meta(&mut self, directory: &Directory) -> Result<Meta> {
+        match (&directory.upper, &directory.base, &self.lowers) {
+            (None, Some(base), Some(lowers)) => lowers.directory_meta(base),
+            _ => {
+                let read = |dir: &Arc<Dir>| inode::meta(dir, b".", &dir.stat_self()?);
+                let dir = self.upper.dir(&directory.path);
+                dir.and_then(read)
+                    .map_err(|error| reading(&directory.path, error))
+            }
+        }
+    }
+
+    fn is_leaf_below(&self, parent: &Directory, name: &[u8]) -> Result<bool> {
+        match (&parent.base, &self.lowers) {
+            (Some(base), Some(lowers)) => Ok(!lowers.shows_directory(&base.join(name)?)?),
+            _ => unreachable!("only a moved directory has children from below"),
+        }
+    }
+
+    fn upper_leaf(&mut self, parent: &Directory, name: &[u8], stat: &Stat) -> Result<()> {
+        let path = parent.path.join(name)?;
+        let fill_holes = self.options.fill_holes;
+        let read = |dir: &Arc<Dir>| leaf(dir, name, stat, fill_holes);
+        let dir = self.upper.dir(&parent.path);
+        let leaf = dir.and_then(read).map_err(|error| reading(&path, error))?;
+        let Some(mut leaf) = leaf else {
+            self.report.warn(Warning::SocketSkipped, &path);
+            return Ok(());
+        };
+        self.fill_in_content(parent, name, &path, &mut leaf)?;
+        self.leaf(path, stat, leaf)
+    }
+
+    /// A file whose attributes alone were changed (metacopy) has its content below.
+    fn fill_in_content(
+        &self,
+        parent: &Directory,
+        name: &[u8],
+        path: &EntryPath,
+        leaf: &mut Leaf,
+    ) -> Result<()> {
+        let value = |mark: &str| {
+            let mark = [self.dialect.prefix(), mark].concat();
+            let xattr = leaf.meta.xattrs.iter();
+            let mut found = xattr.filter(|xattr| &*xattr.name == mark.as_bytes());
+            found.next().map(|xattr| xattr.value.clone())
+        };
+        if leaf.content.is_none() || value("metacopy").is_none() {
+            return Ok(());
+        }
+        let Some(lowers) = &self.lowers else {
+            return Err(
+                Error::refused("only its attributes are in the upperdir (metacopy)")
+                    .at_entry(path)
+                    .hint("give each directory below with --lower: its content is there"),
+            );
+        };
+        let below = match (value("redirect"), &parent.base) {
+            (Some(target), _) => Some(self.redirected(parent, path, &target)?),
+            (None, Some(base)) => Some(base.join(name)?),
+            (None, None) => None,
+        };
+        let file = below
+            .map(|below| lowers.file(&below))
+            .transpose()?
+            .flatten();
+        let Some(file) = file else {
+            let what = "its content is below (metacopy), and the directories below do not have it";
+            return Err(Error::refused(what)
+                .at_entry(path)
+                .hint("give with --lower each directory that was below when it was mounted"));
+        };
+        let shape = file::shape(&file, self.options.fill_holes);
+        leaf.kind = EntryKind::File(shape.map_err(|error| reading(path, error))?);
+        leaf.content = Some(file);
+        Ok(())
+    }
+
+    fn lower_leaf(&mut self, parent: &Directory, name: &[u8]) -> Result<()> {
+        let (Some(base), Some(lowers)) = (&parent.base, &self.lowers) else {
+            unreachable!("only a moved directory has children from below");
+        };
+        let (path, source) = (parent.path.join(name)?, base.join(name)?);
+        let fill_holes = self.options.fill_holes;
+        let found = lowers.leaf(&source, |dir, name, found| {
+            let leaf = leaf(dir, name, &found.stat, fill_holes);
+            Ok((found.stat, leaf.map_err(|error| reading(&source, error))?))
+        })?;
+        match found {
+            Some((stat, Some(leaf))) => self.leaf(path, &stat, leaf),
+            Some((_, None)) => {
+                self.report.warn(Warning::SocketSkipped, &path);
+                Ok(())
+            }
+            None => Err(Error::in_the_way("it went away while it was read").at_entry(path)),
+        }
+    }
+
+    fn leaf(&mut self, path: EntryPath, stat: &Stat, leaf: Leaf) -> Result<()> {
+        if let Some(earlier) = self.links.earlier(stat, &path) {
+            let mut meta = leaf.meta;
+            // The first name has them, and the inode is the same.
+            meta.xattrs.clear();
+            return self.entry(path, EntryKind::HardLink(earlier), meta);
+        }
+        let shape = match &leaf.kind {
+            EntryKind::File(shape) => Some(shape.clone()),
+            _ => None,
+        };
+        self.entry(path.clone(), leaf.kind, leaf.meta)?;
+        if let (Some(content), Some(shape)) = (leaf.content, shape) {
+            self.content(&content, &shape)
+                .map_err(|error| Error::reading("writing its content", error).at_entry(&path))?;
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, content: &File, shape: &FileShape) -> io::Result<()> {
+        self.report.bytes += file::copy(content, shape, &mut self.out)?;
+        Ok(())
+    }
+
+    /// Deletions are the same on every run (rule W7).
+    fn marker(&mut self, path: EntryPath) -> Result<()> {
+        let empty = FileShape {
+            size: 0,
+            extents: None,
+        };
+        self.entry(path, EntryKind::File(empty), Meta::default())
+    }
+
+    fn entry(&mut self, path: EntryPath, kind: EntryKind, mut meta: Meta) -> Result<()> {
+        meta.xattrs = self.dialect.shown(meta.xattrs, self.options.selinux);
+        meta.mtime = clamped(meta.mtime, self.options.clamp);
+        self.report.entries += 1;
+        self.out.entry(&Entry { path, kind, meta })
+    }
+}
+
+fn clamped(time: Time, clamp: Option<i64>) -> Time {
+    let latest = clamp.map(|seconds| Time {
+        seconds,
+        nanoseconds: 0,
+    });
+    latest.map_or(time, |latest| time.min(latest))
+}
+
+/// What a name is, opened if it is a file; `None` for a socket.
+fn leaf(dir: &Dir, name: &[u8], stat: &Stat, fill_holes: bool) -> io::Result<Option<Leaf>> {
+    let mut content = None;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            let file = dir.open_file(&EntryPath::root().join(name)?)?;
+            let opened = rustix::fs::fstat(&file)?;
+            if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
+                return Err(Error::in_the_way("it was replaced while it was read").into());
+            }
+            let shape = file::shape(&file, fill_holes)?;
+            content = Some(file);
+            EntryKind::File(shape)
+        }
+        FileType::Symlink => EntryKind::Symlink(dir.read_link(name)?.into()),
+        FileType::CharacterDevice => EntryKind::CharDevice(inode::device(stat)),
+        FileType::BlockDevice => EntryKind::BlockDevice(inode::device(stat)),
+        FileType::Fifo => EntryKind::Fifo,
+        _ => return Ok(None),
+    };
+    Ok(Some(Leaf {
+        kind,
+        meta: inode::meta(dir, name, stat)?,
+        content,
+    }))
+}

@@ -1,0 +1,156 @@
+//! From tar to tar: a layer as images have it, into the form of overlayfs, and back.
+//!
+//! Deletions become entries of 0:0 character devices, opaque directories a PAX xattr, so that
+//! whatever unpacks tar archives (GNU tar, bsdtar, `mkfs.erofs --tar`) makes a layer directory; the
+//! result is what `unpack-layer` makes of the same layer without --parent. It streams: files pass
+//! through, and only names and the attributes of directories are remembered.
+//!
+//! Marks may stand anywhere in a layer, and count for all of it (rules W1, O1). So they are written
+//! at the end: a directory that bears marks or holds deletions comes once more, with its
+//! attributes, then what is deleted in it. Names whose parents are symbolic links of the same layer
+//! come under their real path (rule N4), so nothing is written through a link.
+//!
+//! What one layer alone cannot tell: which deletions are needed, what a parent that is a link in a
+//! layer below means, the attributes of directories without an entry (0755 0:0, rule I2), the file
+//! that a hard link into a layer below means (refused), and what an opaque root deletes (refused).
+//!
+//! ```
+//! use lowerdir::archive::Archive;
+//! use lowerdir::dialect::Dialect;
+//! use lowerdir::translate::{Options, to_oci, to_overlay};
+//!
+//! let mut layer = tar::Builder::new(Vec::new());
+//! let mut header = tar::Header::new_gnu();
+//! header.set_size(0);
+//! layer.append_data(&mut header, "etc/.wh.motd", std::io::empty())?;
+//! let layer = layer.into_inner()?;
+//!
+//! let options = Options::default();
+//! let (overlay, report) = to_overlay(&layer[..], &options, Vec::new())?;
+//! assert_eq!(report.deletions, 1);
+//! let (back, report) = to_oci(&overlay[..], &options, Vec::new())?;
+//! assert_eq!(report.deletions, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod dir_tree;
+mod marks;
+mod to_oci;
+mod to_overlay;
+
+use std::io::{Read, Write};
+
+use crate::archive::{Archive, Entry, EntryKind, FileShape};
+use crate::dialect::Dialect;
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::meta::{Meta, Time};
+use crate::pack::Report;
+use crate::path::EntryPath;
+use crate::writer::Writer;
+
+/// How a layer is translated.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The spelling of the form of overlayfs, written or read.
+    pub dialect: Dialect,
+    /// Whether `security.selinux` is kept (rule X2).
+    pub selinux: bool,
+    /// What the layer may cost.
+    pub limits: Limits,
+}
+
+/// Translates an uncompressed layer into the form of overlayfs, and returns the writer, flushed.
+///
+/// Errors: what [`Archive`] and the rules refuse in a layer; an opaque root, a hard link to what
+/// the layer does not have, a file in the place of a directory that has something in it
+/// ([`Kind::Refused`](crate::Kind::Refused)): no tar reader would do the right thing.
+pub fn to_overlay<W: Write>(layer: impl Read, options: &Options, out: W) -> Result<(W, Report)> {
+    let mut translator = to_overlay::ToOverlay::new(options, out);
+    each(layer, options, |archive, entry| {
+        translator.entry(archive, entry)
+    })?;
+    translator.finish()
+}
+
+/// Translates an archive in the form of overlayfs into a layer, and returns the writer, flushed.
+///
+/// Errors: what [`Archive`] refuses; a renamed directory or a file of attributes only
+/// (`overlay.redirect`, `overlay.metacopy`), a name that a layer would read as a deletion
+/// ([`Kind::Refused`](crate::Kind::Refused)).
+pub fn to_oci<W: Write>(archive: impl Read, options: &Options, out: W) -> Result<(W, Report)> {
+    let mut translator = to_oci::ToOci::new(options, out);
+    each(archive, options, |archive, entry| {
+        translator.entry(archive, entry)
+    })?;
+    translator.finish()
+}
+
+/// Calls for each entry of an archive, within the limits.
+fn each<R: Read>(
+    archive: R,
+    options: &Options,
+    mut take: impl FnMut(&mut Archive<R>, Entry) -> Result<()>,
+) -> Result<()> {
+    let mut archive = Archive::with_limits(archive, options.limits);
+    let mut entries = 0;
+    while let Some(entry) = archive.next_entry()? {
+        entries += 1;
+        options.limits.check_entries(entries)?;
+        let depth = entry.path.components().count();
+        let path = entry.path.clone();
+        options
+            .limits
+            .check_depth(depth)
+            .and_then(|()| take(&mut archive, entry))
+            .map_err(|error| error.at_entry(path))?;
+    }
+    Ok(())
+}
+
+/// The archive that is being written, and what went into it.
+struct Output<W> {
+    writer: Writer<W>,
+    report: Report,
+}
+
+impl<W: Write> Output<W> {
+    fn new(out: W) -> Output<W> {
+        Output {
+            writer: Writer::new(out),
+            report: Report::default(),
+        }
+    }
+
+    fn entry(&mut self, path: EntryPath, kind: EntryKind, meta: Meta) -> Result<()> {
+        self.report.entries += 1;
+        self.writer.entry(&Entry { path, kind, meta })
+    }
+
+    /// Copies the stored bytes of an entry after it.
+    fn data<R: Read>(&mut self, archive: &mut Archive<R>) -> Result<()> {
+        let copied = std::io::copy(&mut archive.data(), &mut self.writer);
+        self.report.bytes += copied.map_err(|error| Error::reading("copying its data", error))?;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(W, Report)> {
+        Ok((self.writer.finish()?, self.report))
+    }
+}
+
+/// A file without content.
+fn empty_file() -> EntryKind {
+    EntryKind::File(FileShape {
+        size: 0,
+        extents: None,
+    })
+}
+
+/// What a deletion carries: nothing but its time (rule W7).
+fn marker_meta(mtime: Time) -> Meta {
+    Meta {
+        mtime,
+        ..Meta::default()
+    }
+}
