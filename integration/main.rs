@@ -13,6 +13,7 @@ mod generate;
 mod hints;
 mod images;
 mod kernel;
+mod looking;
 mod model;
 mod mounts;
 #[path = "../tests/support/oci.rs"]

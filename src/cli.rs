@@ -5,15 +5,19 @@
 
 mod completions;
 mod console;
+mod diff;
 mod images;
+mod inspect;
 mod interrupt;
 mod limits;
+mod ls;
 mod man;
 mod mount;
 mod options;
 mod output;
 mod progress;
 mod remove;
+mod row;
 mod stack;
 mod summary;
 mod umount;
@@ -82,6 +86,9 @@ enum Verb {
     Mount(mount::Mount),
     Umount(umount::Umount),
     Images(images::Images),
+    Ls(ls::Ls),
+    Inspect(inspect::Inspect),
+    Diff(diff::Diff),
     Verify(verify::Verify),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -99,6 +106,9 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Mount(verb) => mount::run(verb, global),
         Verb::Umount(verb) => umount::run(verb, global),
         Verb::Images(verb) => images::run(verb, global),
+        Verb::Ls(verb) => ls::run(verb, global),
+        Verb::Inspect(verb) => inspect::run(verb, global),
+        Verb::Diff(verb) => diff::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
         Verb::Rm(verb) => remove::rm(verb, global),
         Verb::Prune(verb) => remove::prune(verb, global),

@@ -41,6 +41,17 @@ pub struct Image {
     pub platform: Option<Platform>,
     /// The lowest first.
     pub layers: Vec<Layer>,
+    /// What it was read from, byte for byte.
+    pub documents: Documents,
+}
+
+/// The documents that make an image of layers.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    /// A Docker archive has none.
+    pub manifest: Option<Vec<u8>>,
+    /// How to run it, and its history.
+    pub config: Vec<u8>,
 }
 
 /// One layer of an image.
@@ -52,6 +63,8 @@ pub struct Layer {
     pub diff_id: Digest,
     /// What its blob must turn out to be.
     pub expected: Expected,
+    /// What the manifest calls its form; a Docker archive does not say.
+    pub media_type: Option<String>,
     /// Its bytes.
     pub blob: LayerBlob,
 }

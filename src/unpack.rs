@@ -45,7 +45,7 @@ use resolve::Missing;
 
 const BUFFER: usize = 256 * 1024;
 /// Names that eStargz adds to a layer's root (stargz-snapshotter, `docs/estargz.md`).
-const ESTARGZ: [&[u8]; 3] = [
+pub(crate) const ESTARGZ: [&[u8]; 3] = [
     b"stargz.index.json",
     b".prefetch.landmark",
     b".no.prefetch.landmark",

@@ -13,6 +13,8 @@ mod layout;
 
 #[path = "cli/choice.rs"]
 mod choice;
+#[path = "cli/differences.rs"]
+mod differences;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/exit_status.rs"]
@@ -25,6 +27,8 @@ mod incomplete;
 mod json;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/looking.rs"]
+mod looking;
 #[path = "cli/print.rs"]
 mod print;
 #[path = "cli/sharing.rs"]

@@ -50,6 +50,39 @@ pub struct TranslationArgs {
     owners: Option<OwnersArg>,
 }
 
+/// How layers are read by the verbs that look at them without unpacking them.
+#[derive(Debug, Args)]
+pub struct ViewArgs {
+    /// What becomes of overlayfs's own xattrs in a layer
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "escape",
+        help_heading = "Reading"
+    )]
+    overlay_xattrs: OverlayXattrsArg,
+    /// What becomes of 0:0 character devices in a layer, which overlayfs reads as deletions
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "refuse",
+        help_heading = "Reading"
+    )]
+    device_zero: DeviceZeroArg,
+    /// Whether a parent directory that is a symbolic link in a lower layer is followed, or masked
+    /// by a directory
+    #[arg(long, value_enum, default_value = "yes", help_heading = "Reading")]
+    keep_dirlinks: YesNo,
+    /// Leave out the bookkeeping files of eStargz
+    #[arg(long, help_heading = "Reading")]
+    drop_estargz: bool,
+    /// Keep security.selinux xattrs
+    #[arg(long, help_heading = "Reading")]
+    selinux: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct SyncArgs {
     /// Whether the result must be on disk before it counts as done
@@ -117,15 +150,8 @@ impl TranslationArgs {
                     false => Namespace::Trusted,
                 },
             },
-            overlay_xattrs: match self.overlay_xattrs {
-                OverlayXattrsArg::Escape => OverlayXattrs::Escape,
-                OverlayXattrsArg::Drop => OverlayXattrs::Drop,
-                OverlayXattrsArg::Refuse => OverlayXattrs::Refuse,
-            },
-            device_zero: match self.device_zero {
-                DeviceZeroArg::Refuse => DeviceZero::Refuse,
-                DeviceZeroArg::Skip => DeviceZero::Skip,
-            },
+            overlay_xattrs: self.overlay_xattrs.into(),
+            device_zero: self.device_zero.into(),
             keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
             drop_estargz: self.drop_estargz,
             selinux: self.selinux,
@@ -133,6 +159,38 @@ impl TranslationArgs {
                 OwnersArg::Image => Owners::Image,
                 OwnersArg::Caller => Owners::Caller,
             },
+        }
+    }
+}
+
+impl ViewArgs {
+    pub fn options(&self) -> Options {
+        Options {
+            overlay_xattrs: self.overlay_xattrs.into(),
+            device_zero: self.device_zero.into(),
+            keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
+            drop_estargz: self.drop_estargz,
+            selinux: self.selinux,
+            ..Options::default()
+        }
+    }
+}
+
+impl From<OverlayXattrsArg> for OverlayXattrs {
+    fn from(argument: OverlayXattrsArg) -> OverlayXattrs {
+        match argument {
+            OverlayXattrsArg::Escape => OverlayXattrs::Escape,
+            OverlayXattrsArg::Drop => OverlayXattrs::Drop,
+            OverlayXattrsArg::Refuse => OverlayXattrs::Refuse,
+        }
+    }
+}
+
+impl From<DeviceZeroArg> for DeviceZero {
+    fn from(argument: DeviceZeroArg) -> DeviceZero {
+        match argument {
+            DeviceZeroArg::Refuse => DeviceZero::Refuse,
+            DeviceZeroArg::Skip => DeviceZero::Skip,
         }
     }
 }
