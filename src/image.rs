@@ -12,7 +12,7 @@ mod compressed;
 mod docker;
 mod json;
 mod layout;
-mod names;
+pub(crate) mod names;
 mod platform;
 mod reference;
 

@@ -33,8 +33,8 @@
 //! | floor | modules | may |
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`] | neither read nor write |
-//! | 1, reading and the kernel | [`archive`], [`codec`], [`image`], [`root`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`view`] | everything |
+//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`] | read, or make system calls, but decide nothing |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`view`], [`flatten`] | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -104,8 +104,11 @@ pub mod collect;
 pub mod content;
 pub mod dialect;
 pub mod digest;
+pub mod encoder;
 pub mod error;
+pub mod flatten;
 pub mod image;
+pub mod layout;
 pub mod limits;
 pub mod listing;
 pub mod lower;
@@ -122,6 +125,7 @@ pub mod unpack;
 pub mod verify;
 pub mod view;
 pub mod whiteout;
+pub mod writer;
 
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};

@@ -36,3 +36,5 @@ mod sparse;
 mod tar_crate;
 #[path = "formats/truncation.rs"]
 mod truncation;
+#[path = "formats/writer.rs"]
+mod writer;

@@ -1,0 +1,235 @@
+//! `Layout`: an OCI image layout that is written to: a blob is there under its digest once it is
+//! complete, and an image has its name once all its blobs are there.
+//!
+//! Packing appends a layer to an image through it, flattening publishes a new image. Everything
+//! appears by rename, and a lock on the directory keeps two writers from losing each other's tags.
+//! Documents are changed as JSON, so that members nobody here knows stay.
+//! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`.
+//!
+//! ```
+//! use lowerdir::encoder::Compression;
+//! use lowerdir::layout::{History, Layout};
+//! use lowerdir::writer::Writer;
+//! use lowerdir::{Image, Reference};
+//!
+//! let place = tempfile::tempdir()?;
+//! let path = place.path().join("layout");
+//! let layout = Layout::open_or_create(&path)?;
+//! let mut archive = Writer::new(layout.layer(Compression::Zstd)?);
+//! // Entries go here.
+//! let layer = archive.finish()?.finish()?;
+//! let history = History { created: 0, created_by: "an example".into(), comment: String::new() };
+//! let config = serde_json::json!({ "os": "linux", "architecture": "amd64" });
+//! let digest = layout.publish("empty", config, &[(layer, history)])?;
+//!
+//! let reference = format!("oci:{}:empty", path.display());
+//! let image = Image::open(&Reference::parse(reference.as_ref())?, None)?;
+//! assert_eq!((image.digest, image.layers.len()), (digest, 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod blob;
+mod document;
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde_json::{Value, json};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::image::names;
+
+pub use blob::{BlobWriter, NewLayer};
+pub use document::History;
+
+use document::{array, is_index, names_of};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An OCI image layout, locked for as long as this lives.
+pub struct Layout {
+    path: PathBuf,
+    /// Holds the lock.
+    directory: File,
+}
+
+impl Layout {
+    /// Opens a layout that is there. Errors: it is not, or is none.
+    pub fn open(path: &Path) -> Result<Layout> {
+        let opening = |error| Error::system(format!("opening {}", path.display()), error);
+        let layout = Layout {
+            path: path.into(),
+            directory: File::open(path).map_err(opening)?,
+        };
+        if !path.join("index.json").is_file() {
+            let what = format!("{} is no OCI layout: it has no index.json", path.display());
+            return Err(Error::refused(what));
+        }
+        layout.lock()
+    }
+
+    /// Opens a layout, or makes an empty one where nothing is, or an empty directory.
+    pub fn open_or_create(path: &Path) -> Result<Layout> {
+        let making = |error| Error::system(format!("making {}", path.display()), error);
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(making(error)),
+            _ => {}
+        }
+        let layout = Layout {
+            path: path.into(),
+            directory: File::open(path).map_err(making)?,
+        };
+        let layout = layout.lock()?;
+        let entries = fs::read_dir(path).map_err(making)?;
+        if entries.count() > 0 {
+            return Layout::open_locked(layout);
+        }
+        layout.put("oci-layout", &json!({ "imageLayoutVersion": "1.0.0" }))?;
+        let empty = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] });
+        layout.put("index.json", &empty)?;
+        Ok(layout)
+    }
+
+    fn open_locked(layout: Layout) -> Result<Layout> {
+        match layout.path.join("index.json").is_file() {
+            true => Ok(layout),
+            false => {
+                let path = layout.path.display();
+                let what = format!("{path} is neither empty nor an OCI layout");
+                Err(Error::refused(what))
+            }
+        }
+    }
+
+    fn lock(self) -> Result<Layout> {
+        rustix::fs::flock(&self.directory, FlockOperation::LockExclusive)
+            .map_err(|errno| Error::system(format!("locking {}", self.path.display()), errno))?;
+        Ok(self)
+    }
+
+    /// Puts a layer onto the image named `tag` (the only one, if `None`): the new image takes that
+    /// name, or `new_tag`, and the old one keeps its own then. Returns the digest of the manifest.
+    ///
+    /// Errors: no such image; one for several platforms; documents that do not fit together
+    /// ([`Kind::Refused`](crate::Kind::Refused)).
+    pub fn append(
+        &self,
+        tag: Option<&str>,
+        new_tag: Option<&str>,
+        layer: &NewLayer,
+        history: &History,
+    ) -> Result<Digest> {
+        let mut index = self.index()?;
+        let at = find(&index, tag)?;
+        let old = array(&mut index, "manifests")?[at].clone();
+        let mut manifest = self.document(&old, "the manifest")?;
+        if is_index(&old) || is_index(&manifest) {
+            let error = Error::refused("the name stands for images of several platforms");
+            return Err(error.hint("copy the one that is meant out first: `skopeo copy`"));
+        }
+        let mut config = self.document(&manifest["config"], "the config")?;
+        document::append(&mut manifest, &mut config, layer, history)?;
+        document::redirect(&mut manifest["config"], &self.put_blob(&config)?);
+        let (digest, size) = self.put_blob(&manifest)?;
+
+        let mut new = old;
+        document::redirect(&mut new, &(digest.clone(), size));
+        match new_tag {
+            None => array(&mut index, "manifests")?[at] = new,
+            Some(tag) => {
+                new["annotations"] = json!({ REF_NAME: tag });
+                replace(&mut index, tag, new)?;
+            }
+        }
+        self.put("index.json", &index)?;
+        Ok(digest)
+    }
+
+    /// Gives an image of new layers, the lowest first with its history each, the name `tag`, and
+    /// takes it from the one that had it. `config` is as image-spec's `config.md` has it; its
+    /// layers, history and time of creation are replaced. Returns the digest of the manifest.
+    pub fn publish(
+        &self,
+        tag: &str,
+        mut config: Value,
+        layers: &[(NewLayer, History)],
+    ) -> Result<Digest> {
+        if !config.is_object() {
+            return Err(Error::refused("the config is no JSON object"));
+        }
+        config["rootfs"] = json!({ "type": "layers", "diff_ids": [] });
+        config["history"] = json!([]);
+        let descriptor = json!({ "mediaType": CONFIG });
+        let mut manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor, "layers": [],
+        });
+        for (layer, history) in layers {
+            document::append(&mut manifest, &mut config, layer, history)?;
+        }
+        document::redirect(&mut manifest["config"], &self.put_blob(&config)?);
+        let (digest, size) = self.put_blob(&manifest)?;
+        let mut descriptor = json!({ "mediaType": MANIFEST, "annotations": { REF_NAME: tag } });
+        document::redirect(&mut descriptor, &(digest.clone(), size));
+        if let (Some(os), Some(architecture)) = (config.get("os"), config.get("architecture")) {
+            descriptor["platform"] = json!({ "os": os, "architecture": architecture });
+        }
+        let mut index = self.index()?;
+        replace(&mut index, tag, descriptor)?;
+        self.put("index.json", &index)?;
+        Ok(digest)
+    }
+
+    fn index(&self) -> Result<Value> {
+        let path = self.path.join("index.json");
+        document::read(&path, None, "index.json")
+    }
+
+    /// The document that a descriptor stands for, checked against its digest.
+    fn document(&self, descriptor: &Value, what: &str) -> Result<Value> {
+        let digest = descriptor["digest"].as_str().unwrap_or_default();
+        let digest = Digest::parse(digest)?;
+        document::read(&self.blob_path(&digest), Some(&digest), what)
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let directory = self.path.join("blobs").join(digest.algorithm().name());
+        directory.join(digest.hex())
+    }
+}
+
+/// The place in the index of the image that a name means.
+fn find(index: &Value, tag: Option<&str>) -> Result<usize> {
+    let none = Vec::new();
+    let manifests = index["manifests"].as_array().unwrap_or(&none);
+    let names: Vec<String> = manifests.iter().flat_map(names_of).collect();
+    let is_meant = |descriptor: &Value| match tag {
+        None => true,
+        Some(tag) => names_of(descriptor).any(|name| names::is_meant(tag, &name)),
+    };
+    let mut meant = (0..manifests.len()).filter(|&at| is_meant(&manifests[at]));
+    match (meant.next(), meant.next(), tag) {
+        (Some(at), None, _) => Ok(at),
+        (Some(_), Some(_), _) => Err(names::ambiguous(&names)),
+        (None, _, Some(tag)) => Err(names::no_such(tag, &names)),
+        (None, _, None) => Err(Error::not_found("there is no image in it")),
+    }
+}
+
+/// Puts a descriptor where the one of this very name is, or at the end.
+fn replace(index: &mut Value, tag: &str, descriptor: Value) -> Result<()> {
+    let manifests = array(index, "manifests")?;
+    let at = manifests
+        .iter()
+        .position(|known| known["annotations"][REF_NAME].as_str() == Some(tag));
+    match at {
+        Some(at) => manifests[at] = descriptor,
+        None => manifests.push(descriptor),
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! The writer of tar archives: [`Entry`] in, blocks out; the counterpart of [`crate::archive`].
+//!
+//! Ustar headers, and a PAX header before each that has something ustar cannot hold: long names,
+//! xattrs of any bytes, large numbers, times before 1970 or with nanoseconds, sparse files (format
+//! 1.0). The same entries give the same bytes, on every machine. It does no IO but `Write`, holds
+//! one header in memory, and decides nothing: names, owners, times and order are the caller's.
+//!
+//! Called by whatever makes a layer. Format:
+//! POSIX.1-2017 `pax`; star(5) for `SCHILY.xattr.*`; the GNU tar manual for sparse files.
+//!
+//! ```
+//! use std::io::Write;
+//!
+//! use lowerdir::archive::{Entry, EntryKind, FileShape};
+//! use lowerdir::meta::Meta;
+//! use lowerdir::path::EntryPath;
+//! use lowerdir::writer::Writer;
+//!
+//! let mut writer = Writer::new(Vec::new());
+//! writer.entry(&Entry {
+//!     path: EntryPath::parse(b"etc/motd")?,
+//!     kind: EntryKind::File(FileShape { size: 6, extents: None }),
+//!     meta: Meta { mode: 0o644, ..Meta::default() },
+//! })?;
+//! writer.write_all(b"hello\n")?;
+//! assert_eq!(writer.finish()?.len(), 4 * 512);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod header;
+mod pax;
+mod sparse;
+
+use std::io::{self, Write};
+
+use crate::archive::{Entry, EntryKind, FileShape};
+use crate::error::{Error, Result};
+use crate::path::EntryPath;
+
+use header::Header;
+
+const BLOCK: usize = 512;
+
+/// A tar archive that is being written: [`entry`](Writer::entry), then the file's stored bytes
+/// through [`Write`], then the next entry; [`finish`](Writer::finish) at the end.
+pub struct Writer<W> {
+    out: W,
+    /// Stored bytes of the current entry that are still to come.
+    missing: u64,
+    /// Zeros that follow them.
+    padding: usize,
+    /// The current entry, for errors.
+    path: EntryPath,
+}
+
+impl<W: Write> Writer<W> {
+    /// Starts an archive. A writer that is dear per call should be buffered.
+    pub fn new(out: W) -> Writer<W> {
+        Writer {
+            out,
+            missing: 0,
+            padding: 0,
+            path: EntryPath::root(),
+        }
+    }
+
+    /// Begins an entry. For a file, [`stored`] bytes must follow: all of it, or what its extents
+    /// list, which end in an empty one where the file ends in a hole (added if it is not there).
+    ///
+    /// Errors ([`Kind::Refused`](crate::Kind::Refused)): what no archive can hold: an xattr whose
+    /// name has a `=`, a device number or an owner that does not fit (rule M3); a sparse map that
+    /// does not fit its file. The system's, and bytes of the entry before that did not come.
+    pub fn entry(&mut self, entry: &Entry) -> Result<()> {
+        self.end_entry()?;
+        self.path = entry.path.clone();
+        self.begin(entry)
+            .map_err(|error| error.at_entry(&entry.path))
+    }
+
+    fn begin(&mut self, entry: &Entry) -> Result<()> {
+        let map = match &entry.kind {
+            EntryKind::File(shape) => sparse::map(shape)?,
+            _ => None,
+        };
+        let stored = match &entry.kind {
+            EntryKind::File(shape) => stored(shape),
+            _ => 0,
+        };
+        let before = map.as_ref().map_or(0, |map| map.len() as u64);
+        let header = Header::of(entry, before + stored)?;
+        let mut bytes = header.into_bytes();
+        bytes.extend(map.unwrap_or_default());
+        self.put(&bytes)?;
+        self.missing = stored;
+        self.padding = (stored.next_multiple_of(BLOCK as u64) - stored) as usize;
+        Ok(())
+    }
+
+    /// Ends the archive, flushes it, and gives the writer back.
+    pub fn finish(mut self) -> Result<W> {
+        self.end_entry()?;
+        self.put(&[0; 2 * BLOCK])?;
+        self.out.flush().map_err(writing)?;
+        Ok(self.out)
+    }
+
+    fn end_entry(&mut self) -> Result<()> {
+        if self.missing > 0 {
+            let what = format!("{} bytes of it are missing", self.missing);
+            return Err(Error::in_the_way(what)
+                .at_entry(&self.path)
+                .hint("it became shorter while it was read: nothing may write to it meanwhile"));
+        }
+        let padding = std::mem::take(&mut self.padding);
+        self.put(&[0; BLOCK][..padding])
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(writing)
+    }
+}
+
+/// How many bytes of a file an archive stores.
+pub fn stored(shape: &FileShape) -> u64 {
+    match &shape.extents {
+        None => shape.size,
+        Some(extents) => extents.iter().map(|extent| extent.length).sum(),
+    }
+}
+
+/// Takes the stored bytes of the current entry, and no more of them than it has.
+impl<W: Write> Write for Writer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.missing).map_or(bytes.len(), |most| most.min(bytes.len()));
+        if most == 0 && !bytes.is_empty() {
+            return Err(Error::in_the_way("it has more bytes than it said")
+                .at_entry(&self.path)
+                .hint("it became longer while it was read: nothing may write to it meanwhile")
+                .into());
+        }
+        let count = self.out.write(&bytes[..most])?;
+        self.missing -= count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn writing(error: io::Error) -> Error {
+    Error::reading("writing the archive", error)
+}
