@@ -6,6 +6,7 @@
 mod completions;
 mod console;
 mod diff;
+mod flatten;
 mod images;
 mod inspect;
 mod interrupt;
@@ -89,6 +90,7 @@ enum Verb {
     Ls(ls::Ls),
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
+    Flatten(flatten::Flatten),
     Verify(verify::Verify),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -109,6 +111,7 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Ls(verb) => ls::run(verb, global),
         Verb::Inspect(verb) => inspect::run(verb, global),
         Verb::Diff(verb) => diff::run(verb, global),
+        Verb::Flatten(verb) => flatten::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
         Verb::Rm(verb) => remove::rm(verb, global),
         Verb::Prune(verb) => remove::prune(verb, global),

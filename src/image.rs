@@ -27,6 +27,8 @@ pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
 
+pub(crate) use archive::{spooling, temporary};
+
 use archive::Members;
 use blob::Source;
 

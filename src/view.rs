@@ -22,6 +22,7 @@ mod apply;
 mod changes;
 mod contents;
 mod course;
+mod edit;
 mod read;
 mod tree;
 mod walk;

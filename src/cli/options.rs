@@ -134,11 +134,6 @@ enum SyncArg {
 
 impl TranslationArgs {
     pub fn options(&self) -> Options {
-        let is_root = rustix::process::geteuid().is_root();
-        let owners = self.owners.unwrap_or(match is_root {
-            true => OwnersArg::Image,
-            false => OwnersArg::Caller,
-        });
         Options {
             dialect: Dialect {
                 whiteout: match self.whiteout {
@@ -155,10 +150,7 @@ impl TranslationArgs {
             keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
             drop_estargz: self.drop_estargz,
             selinux: self.selinux,
-            owners: match owners {
-                OwnersArg::Image => Owners::Image,
-                OwnersArg::Caller => Owners::Caller,
-            },
+            owners: owners(self.owners),
         }
     }
 }
@@ -192,6 +184,29 @@ impl From<DeviceZeroArg> for DeviceZero {
             DeviceZeroArg::Refuse => DeviceZero::Refuse,
             DeviceZeroArg::Skip => DeviceZero::Skip,
         }
+    }
+}
+
+/// Whose the files of a tree are that is written to disk.
+#[derive(Debug, Args)]
+pub struct OwnersArgs {
+    /// Whose the files are: as the image says, or the caller's [default: image for root]
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    owners: Option<OwnersArg>,
+}
+
+impl OwnersArgs {
+    pub fn owners(&self) -> Owners {
+        owners(self.owners)
+    }
+}
+
+fn owners(argument: Option<OwnersArg>) -> Owners {
+    match argument {
+        Some(OwnersArg::Image) => Owners::Image,
+        Some(OwnersArg::Caller) => Owners::Caller,
+        None if rustix::process::geteuid().is_root() => Owners::Image,
+        None => Owners::Caller,
     }
 }
 

@@ -208,6 +208,10 @@ impl Tree {
         links
     }
 
+    pub(super) fn inodes_mut(&mut self) -> impl Iterator<Item = &mut Inode> {
+        self.inodes.iter_mut()
+    }
+
     /// The number that the next inode will have.
     pub(super) fn next_id(&self) -> Id {
         Id(u32::try_from(self.inodes.len()).unwrap_or(u32::MAX))
