@@ -119,7 +119,7 @@ fn same_inode(first: &[u8]) -> String {
     format!(" same inode as {}", first.escape_ascii())
 }
 
-fn path_of(text: &Value) -> Vec<u8> {
+pub fn path_of(text: &Value) -> Vec<u8> {
     match text.as_str().expect("text") {
         "." => Vec::new(),
         _ => bytes(text),

@@ -6,6 +6,7 @@
 mod completions;
 mod console;
 mod diff;
+mod export;
 mod flatten;
 mod images;
 mod inspect;
@@ -91,6 +92,7 @@ enum Verb {
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Flatten(flatten::Flatten),
+    Export(export::Export),
     Verify(verify::Verify),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -112,6 +114,7 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Inspect(verb) => inspect::run(verb, global),
         Verb::Diff(verb) => diff::run(verb, global),
         Verb::Flatten(verb) => flatten::run(verb, global),
+        Verb::Export(verb) => export::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
         Verb::Rm(verb) => remove::rm(verb, global),
         Verb::Prune(verb) => remove::prune(verb, global),

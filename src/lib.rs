@@ -34,7 +34,7 @@
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`view`], [`flatten`] | everything |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`store`], [`progress`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`view`], [`flatten`], [`export`] | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -106,6 +106,7 @@ pub mod dialect;
 pub mod digest;
 pub mod encoder;
 pub mod error;
+pub mod export;
 pub mod flatten;
 pub mod image;
 pub mod layout;

@@ -19,6 +19,8 @@ mod differences;
 mod errors;
 #[path = "cli/exit_status.rs"]
 mod exit_status;
+#[path = "cli/flattening.rs"]
+mod flattening;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/incomplete.rs"]

@@ -18,10 +18,9 @@ use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::root::Root;
 use crate::unpack::{Inode as OnDisk, Options, Owners, Report, Warning, apply, system};
-use crate::view::{Body, Id, Inode, Item, Tree, contents, parts};
+use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, parts};
 
 use super::place::Place;
-use super::spool::with_content;
 
 const BUFFER: usize = 256 * 1024;
 
@@ -171,7 +170,7 @@ impl<'a> Making<'a> {
     }
 
     fn contents(&mut self, image: &Image, run: Run<'_>) -> Result<()> {
-        let wanted = with_content(self.tree);
+        let wanted = file_ids(self.tree);
         contents(image, self.tree, &wanted, run, |id, shape, reader| {
             let path = self.first_names[&id].clone();
             let file = self.create(&path)?;

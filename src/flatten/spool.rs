@@ -1,7 +1,7 @@
 //! `Spool`: the content of files, in a temporary file without a name: an archive has them in the
 //! order of their paths, the blobs in another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use crate::error::{Error, Result};
 use crate::image::{self, Image};
 use crate::pipeline::Run;
-use crate::view::{Body, Id, Tree, contents, parts};
+use crate::view::{Id, Tree, contents, file_ids, parts};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -24,15 +24,11 @@ pub struct Spool {
 impl Spool {
     /// Reads the content of every file of a tree that is not empty.
     pub fn fill(image: &Image, tree: &Tree, run: Run<'_>) -> Result<Spool> {
-        Spool::fill_with(image, tree, &with_content(tree), run)
-    }
-
-    fn fill_with(image: &Image, tree: &Tree, wanted: &BTreeSet<Id>, run: Run<'_>) -> Result<Spool> {
         let file = tempfile::tempfile_in(image::temporary()).map_err(image::spooling)?;
         let mut places = BTreeMap::new();
         let mut end = 0;
         let mut out = BufWriter::with_capacity(BUFFER, &file);
-        contents(image, tree, wanted, run, |id, shape, reader| {
+        contents(image, tree, &file_ids(tree), run, |id, shape, reader| {
             let stored = parts(shape).map(|(_, length)| length).sum();
             let copied = copy(reader, &mut out)?;
             if copied != stored {
@@ -56,15 +52,6 @@ impl Spool {
             left,
         }
     }
-}
-
-/// The files of a tree that hold anything.
-pub(super) fn with_content(tree: &Tree) -> BTreeSet<Id> {
-    let files = tree.walk().filter(|item| match &item.inode.body {
-        Body::File(stored) => stored.shape.size > 0,
-        _ => false,
-    });
-    files.map(|item| item.name.inode).collect()
 }
 
 /// Copies to the end; the error says which side failed.

@@ -71,6 +71,28 @@ pub fn parts(shape: &FileShape) -> impl Iterator<Item = (u64, u64)> + '_ {
         .chain(extents.map(|extent| (extent.offset, extent.length)))
 }
 
+/// The parts of a file one after another, each as the length of the hole before it and its own; the
+/// last one is empty, behind it the file ends.
+pub fn holes_and_parts(shape: &FileShape) -> impl Iterator<Item = (u64, u64)> + '_ {
+    let mut end = 0;
+    parts(shape)
+        .chain([(shape.size, 0)])
+        .map(move |(offset, length)| {
+            let hole = offset - end;
+            end = offset + length;
+            (hole, length)
+        })
+}
+
+/// The files of a tree that hold anything.
+pub fn file_ids(tree: &Tree) -> BTreeSet<Id> {
+    let files = tree.walk().filter(|item| match &item.inode.body {
+        Body::File(stored) => stored.shape.size > 0,
+        _ => false,
+    });
+    files.map(|item| item.name.inode).collect()
+}
+
 fn of_layer(
     layer: &Layer,
     mut files: Wanted<'_>,

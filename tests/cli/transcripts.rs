@@ -96,6 +96,8 @@ fn help() {
         "ls",
         "inspect",
         "diff",
+        "flatten",
+        "export",
         "mount",
         "umount",
         "completions",
