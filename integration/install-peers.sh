@@ -4,7 +4,8 @@ set -eu
 
 missing=
 for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr buildah:buildah \
-    podman:podman skopeo:skopeo runc:runc gzip:gzip xz:xz-utils zstd:zstd; do
+    podman:podman skopeo:skopeo runc:runc gzip:gzip xz:xz-utils zstd:zstd bsdtar:libarchive-tools \
+    mtree:mtree-netbsd fsverity:fsverity; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 # A container with nothing else in it needs a busybox without libraries, which ldd fails for.

@@ -16,7 +16,7 @@ use crate::tarball::Kind;
 use crate::walk::Walk;
 
 /// What is told of each path, in words that `ls` and a walk have in common.
-type Told = BTreeMap<Vec<u8>, String>;
+pub type Told = BTreeMap<Vec<u8>, String>;
 
 #[test]
 fn ls_lists_what_the_mount_shows() {
@@ -29,6 +29,28 @@ fn ls_lists_what_the_mount_shows() {
         let mounted = Mounted::stack(&layers, false, site).map_err(|error| error.to_string())?;
         let walk = Walk::new(&mounted.0, &BTreeSet::new());
         same("ls", &ls(&image, &[])?, "the mount", &told(&walk.listing))
+    });
+}
+
+#[test]
+fn links_that_are_not_followed_are_masked_in_ls_as_in_the_mount() {
+    for_each_stack(stacks() / 8, Flavour::ALL, |site, stack| {
+        let image = Image::write(site, stack);
+        let masks = "--keep-dirlinks=no";
+        let run = image.unpack("store", stack.jobs, &[masks]);
+        if run.code() != Some(0) {
+            let listed = ls(&image, &[masks]);
+            return listed.map_or(Ok(()), |_| Err(run.complaint("ls takes it")));
+        }
+        let layers = run.done()?;
+        let mounted = Mounted::stack(&layers, false, site).map_err(|error| error.to_string())?;
+        let walk = Walk::new(&mounted.0, &BTreeSet::new());
+        same(
+            "ls",
+            &ls(&image, &[masks])?,
+            "the mount",
+            &told(&walk.listing),
+        )
     });
 }
 
@@ -89,7 +111,7 @@ fn refused(image: &Image, layer: usize) -> Verdict {
     }
 }
 
-fn ls(image: &Image, options: &[&str]) -> Result<Told, String> {
+pub fn ls(image: &Image, options: &[&str]) -> Result<Told, String> {
     let reference = image.reference("oci:");
     let fixed = ["ls", &reference, "--json"];
     let arguments: Vec<&OsStr> = fixed.iter().chain(options).map(OsStr::new).collect();

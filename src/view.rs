@@ -34,7 +34,7 @@ use crate::unpack::Options;
 
 pub use apply::Applied;
 pub use changes::{Change, Part, Side, What, compare};
-pub use contents::{contents, file_ids, holes_and_parts, parts};
+pub use contents::{contents, file_ids, parts, read_parts};
 pub use tree::{Body, Id, Inode, Name, Source, Stored, Tree};
 pub use walk::{Item, Walk};
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::Image;
 use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
-use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, holes_and_parts};
+use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
 
 use super::verity::Verity;
 
@@ -51,34 +51,25 @@ fn read(image: &Image, tree: &Tree, run: Run<'_>) -> Result<BTreeMap<Id, Content
     let mut found = BTreeMap::new();
     let mut buffer = vec![0; BUFFER];
     contents(image, tree, &file_ids(tree), run, |id, shape, reader| {
-        let mut inline = Vec::new();
-        let mut verity = Verity::default();
-        let is_small = shape.size <= INLINE;
-        for (hole, mut left) in holes_and_parts(shape) {
-            match is_small {
-                true => inline.resize(inline.len() + hole as usize, 0),
-                false => verity.skip(hole),
+        let content = match shape.size <= INLINE {
+            true => {
+                let mut bytes = vec![0; shape.size as usize];
+                read_parts(shape, reader, &mut buffer, |offset, data| {
+                    bytes[offset as usize..][..data.len()].copy_from_slice(data);
+                    Ok(())
+                })?;
+                Content::Inline(bytes)
             }
-            while left > 0 {
-                let most = buffer
-                    .len()
-                    .min(usize::try_from(left).unwrap_or(usize::MAX));
-                let count = reader
-                    .read(&mut buffer[..most])
-                    .map_err(|error| Error::reading("reading its data", error))?;
-                if count == 0 {
-                    return Err(Error::refused("its data is not of the size that it says"));
-                }
-                match is_small {
-                    true => inline.extend_from_slice(&buffer[..count]),
-                    false => verity.update(&buffer[..count]),
-                }
-                left -= count as u64;
+            false => {
+                let mut verity = Verity::default();
+                read_parts(shape, reader, &mut buffer, |offset, data| {
+                    verity.skip(offset - verity.size());
+                    verity.update(data);
+                    Ok(())
+                })?;
+                verity.skip(shape.size - verity.size());
+                Content::Verity(verity.finish())
             }
-        }
-        let content = match is_small {
-            true => Content::Inline(inline),
-            false => Content::Verity(verity.finish()),
         };
         found.insert(id, content);
         Ok(())

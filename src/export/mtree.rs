@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::digest::{Algorithm, Digest, Hasher};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::Image;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
-use crate::view::{Body, Id, Item, Tree, contents, file_ids, holes_and_parts};
+use crate::view::{Body, Id, Item, Tree, contents, file_ids, read_parts};
 
 const BUFFER: usize = 128 * 1024;
 
@@ -41,33 +41,30 @@ pub fn write(
 fn read(image: &Image, tree: &Tree, run: Run<'_>) -> Result<BTreeMap<Id, Digest>> {
     let mut digests = BTreeMap::new();
     let mut buffer = vec![0; BUFFER];
-    let zeros = vec![0; BUFFER];
     contents(image, tree, &file_ids(tree), run, |id, shape, reader| {
         let mut hasher = Hasher::new(Algorithm::Sha256);
-        for (mut hole, mut left) in holes_and_parts(shape) {
-            while hole > 0 {
-                let count = zeros.len().min(usize::try_from(hole).unwrap_or(usize::MAX));
-                hasher.update(&zeros[..count]);
-                hole -= count as u64;
-            }
-            while left > 0 {
-                let most = buffer
-                    .len()
-                    .min(usize::try_from(left).unwrap_or(usize::MAX));
-                let count = reader
-                    .read(&mut buffer[..most])
-                    .map_err(|error| Error::reading("reading its data", error))?;
-                if count == 0 {
-                    return Err(Error::refused("its data is not of the size that it says"));
-                }
-                hasher.update(&buffer[..count]);
-                left -= count as u64;
-            }
-        }
+        let mut end = 0;
+        read_parts(shape, reader, &mut buffer, |offset, data| {
+            hash_zeros(&mut hasher, offset - end);
+            hasher.update(data);
+            end = offset + data.len() as u64;
+            Ok(())
+        })?;
+        hash_zeros(&mut hasher, shape.size - end);
         digests.insert(id, hasher.finish());
         Ok(())
     })?;
     Ok(digests)
+}
+
+/// A hole.
+fn hash_zeros(hasher: &mut Hasher, mut count: u64) {
+    let zeros = [0; 4096];
+    while count > 0 {
+        let now = count.min(zeros.len() as u64);
+        hasher.update(&zeros[..now as usize]);
+        count -= now;
+    }
 }
 
 fn line(

@@ -32,6 +32,11 @@ impl Default for Verity {
 }
 
 impl Verity {
+    /// How many bytes came so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Takes the next bytes of the file.
     pub fn update(&mut self, mut data: &[u8]) {
         self.size += data.len() as u64;

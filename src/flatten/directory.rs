@@ -18,7 +18,7 @@ use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::root::Root;
 use crate::unpack::{Inode as OnDisk, Options, Owners, Report, Warning, apply, system};
-use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, parts};
+use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
 
 use super::place::Place;
 
@@ -185,24 +185,10 @@ impl<'a> Making<'a> {
         if shape.extents.is_some() {
             file.set_len(shape.size).map_err(writing)?;
         }
-        for (mut offset, mut left) in parts(shape) {
-            while left > 0 {
-                let most = usize::try_from(left).unwrap_or(usize::MAX);
-                let most = most.min(self.buffer.len());
-                let count = reader
-                    .read(&mut self.buffer[..most])
-                    .map_err(|error| Error::reading("reading its data", error))?;
-                if count == 0 {
-                    return Err(Error::refused("its data is not of the size that it says"));
-                }
-                file.write_all_at(&self.buffer[..count], offset)
-                    .map_err(writing)?;
-                offset += count as u64;
-                left -= count as u64;
-                self.report.bytes += count as u64;
-            }
-        }
-        Ok(())
+        read_parts(shape, reader, &mut self.buffer, |offset, data| {
+            self.report.bytes += data.len() as u64;
+            file.write_all_at(data, offset).map_err(writing)
+        })
     }
 
     /// The other names of what has several.

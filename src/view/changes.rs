@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 
 use crate::content::{Content, ContentHasher};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::Image;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
 
-use super::contents::{contents, parts as stored_parts};
+use super::contents::{contents, read_parts};
 use super::tree::{Body, Id, Inode, Name, Source, Stored, Tree};
 use super::walk::Walk;
 
@@ -195,20 +195,10 @@ fn digests(side: Side<'_>, wanted: &BTreeSet<Id>, run: Run<'_>) -> Result<BTreeM
     let mut buffer = vec![0; BUFFER];
     contents(side.0, side.1, wanted, run, |id, shape, reader| {
         let mut hasher = ContentHasher::blocks();
-        for (offset, mut left) in stored_parts(shape) {
-            let mut at = offset;
-            while left > 0 {
-                let most = buffer
-                    .len()
-                    .min(usize::try_from(left).unwrap_or(usize::MAX));
-                let count = reader
-                    .read(&mut buffer[..most])
-                    .map_err(|error| Error::reading("reading its data", error))?;
-                hasher.update(at, &buffer[..count]);
-                at += count as u64;
-                left -= count as u64;
-            }
-        }
+        read_parts(shape, reader, &mut buffer, |offset, data| {
+            hasher.update(offset, data);
+            Ok(())
+        })?;
         digests.insert(id, hasher.finish());
         Ok(())
     })?;

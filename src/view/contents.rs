@@ -71,17 +71,30 @@ pub fn parts(shape: &FileShape) -> impl Iterator<Item = (u64, u64)> + '_ {
         .chain(extents.map(|extent| (extent.offset, extent.length)))
 }
 
-/// The parts of a file one after another, each as the length of the hole before it and its own; the
-/// last one is empty, behind it the file ends.
-pub fn holes_and_parts(shape: &FileShape) -> impl Iterator<Item = (u64, u64)> + '_ {
-    let mut end = 0;
-    parts(shape)
-        .chain([(shape.size, 0)])
-        .map(move |(offset, length)| {
-            let hole = offset - end;
-            end = offset + length;
-            (hole, length)
-        })
+/// Reads the stored parts of a file, and hands their bytes to `take`, each with its offset in the
+/// file, which never goes back.
+pub fn read_parts(
+    shape: &FileShape,
+    reader: &mut dyn Read,
+    buffer: &mut [u8],
+    mut take: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<()> {
+    for (mut offset, mut left) in parts(shape) {
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            let most = most.min(buffer.len());
+            let count = reader
+                .read(&mut buffer[..most])
+                .map_err(|error| Error::reading("reading its data", error))?;
+            if count == 0 {
+                return Err(Error::refused("its data is not of the size that it says"));
+            }
+            take(offset, &buffer[..count])?;
+            offset += count as u64;
+            left -= count as u64;
+        }
+    }
+    Ok(())
 }
 
 /// The files of a tree that hold anything.
