@@ -270,8 +270,11 @@ fn python_finds_in_a_flattened_archive_what_ls_lists() {
         python
             .args(["-c", MEMBERS])
             .stdin(flatten.stdout.take().expect("a pipe"));
-        let members = Run::of(&mut python).text()?;
+        let members = Run::of(&mut python).text();
+        // Its end of the pipe, so that flatten ends too.
+        drop(python);
         let done = flatten.wait().map_err(|error| error.to_string())?;
+        let members = members?;
         if !done.success() {
             return Err(format!("flatten: {done}"));
         }
