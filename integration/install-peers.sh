@@ -5,7 +5,8 @@ set -eu
 missing=
 for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr buildah:buildah \
     podman:podman skopeo:skopeo runc:runc gzip:gzip xz:xz-utils zstd:zstd strace:strace \
-    bsdtar:libarchive-tools mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs \
+    bsdtar:libarchive-tools mtree:mtree-netbsd fsverity:fsverity \
+    mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs \
     qemu-storage-daemon:qemu-system-common; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done

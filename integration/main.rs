@@ -12,10 +12,12 @@
 mod bench;
 mod converting;
 mod crash;
+mod flattening;
 mod generate;
 mod hints;
 mod images;
 mod kernel;
+mod looking;
 mod model;
 mod mounts;
 #[path = "../tests/support/oci.rs"]

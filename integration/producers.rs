@@ -7,6 +7,7 @@
 mod forms;
 mod handmade;
 mod image;
+mod readers;
 mod skopeo;
 mod umoci;
 pub mod workshop;

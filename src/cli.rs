@@ -6,9 +6,14 @@
 mod completions;
 mod console;
 mod convert;
+mod diff;
+mod export;
+mod flatten;
 mod images;
+mod inspect;
 mod interrupt;
 mod limits;
+mod ls;
 mod man;
 mod mount;
 mod options;
@@ -17,6 +22,7 @@ mod output;
 mod pack;
 mod progress;
 mod remove;
+mod row;
 mod stack;
 mod summary;
 mod translate;
@@ -90,6 +96,11 @@ enum Verb {
     Translate(translate::Translate),
     Convert(convert::Convert),
     Images(images::Images),
+    Ls(ls::Ls),
+    Inspect(inspect::Inspect),
+    Diff(diff::Diff),
+    Flatten(flatten::Flatten),
+    Export(export::Export),
     Verify(verify::Verify),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -112,6 +123,11 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Translate(verb) => translate::run(verb, global),
         Verb::Convert(verb) => convert::run(verb, global),
         Verb::Images(verb) => images::run(verb, global),
+        Verb::Ls(verb) => ls::run(verb, global),
+        Verb::Inspect(verb) => inspect::run(verb, global),
+        Verb::Diff(verb) => diff::run(verb, global),
+        Verb::Flatten(verb) => flatten::run(verb, global),
+        Verb::Export(verb) => export::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
         Verb::Rm(verb) => remove::rm(verb, global),
         Verb::Prune(verb) => remove::prune(verb, global),

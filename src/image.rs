@@ -27,6 +27,8 @@ pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
 
+pub(crate) use archive::{spooling, temporary};
+
 use archive::Members;
 use blob::Source;
 
@@ -41,6 +43,17 @@ pub struct Image {
     pub platform: Option<Platform>,
     /// The lowest first.
     pub layers: Vec<Layer>,
+    /// What it was read from, byte for byte.
+    pub documents: Documents,
+}
+
+/// The documents that make an image of layers.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    /// A Docker archive has none.
+    pub manifest: Option<Vec<u8>>,
+    /// How to run it, and its history.
+    pub config: Vec<u8>,
 }
 
 /// One layer of an image.
@@ -52,6 +65,8 @@ pub struct Layer {
     pub diff_id: Digest,
     /// What its blob must turn out to be.
     pub expected: Expected,
+    /// What the manifest calls its form; a Docker archive does not say.
+    pub media_type: Option<String>,
     /// Its bytes.
     pub blob: LayerBlob,
 }

@@ -37,7 +37,7 @@
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert) | everything |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`] | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -111,6 +111,8 @@ pub mod dialect;
 pub mod digest;
 pub mod encoder;
 pub mod error;
+pub mod export;
+pub mod flatten;
 pub mod image;
 pub mod layout;
 pub mod limits;
@@ -130,6 +132,7 @@ pub mod store;
 pub mod translate;
 pub mod unpack;
 pub mod verify;
+pub mod view;
 pub mod whiteout;
 pub mod writer;
 

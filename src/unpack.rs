@@ -51,7 +51,7 @@ use resolve::LastParent;
 /// More writers than this wait for the file system rather than for the processor.
 const WRITERS: usize = 4;
 /// Names that eStargz adds to a layer's root (stargz-snapshotter, `docs/estargz.md`).
-const ESTARGZ: [&[u8]; 3] = [
+pub(crate) const ESTARGZ: [&[u8]; 3] = [
     b"stargz.index.json",
     b".prefetch.landmark",
     b".no.prefetch.landmark",

@@ -13,12 +13,16 @@ mod layout;
 
 #[path = "cli/choice.rs"]
 mod choice;
+#[path = "cli/differences.rs"]
+mod differences;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/exit_status.rs"]
 mod exit_status;
 #[path = "cli/file_limit.rs"]
 mod file_limit;
+#[path = "cli/flattening.rs"]
+mod flattening;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/incomplete.rs"]
@@ -27,6 +31,8 @@ mod incomplete;
 mod json;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/looking.rs"]
+mod looking;
 #[path = "cli/print.rs"]
 mod print;
 #[path = "cli/remove.rs"]

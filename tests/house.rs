@@ -38,6 +38,9 @@ const ORDER: &[(&str, u8)] = &[
     ("pack", 2),
     ("translate", 2),
     ("convert", 2),
+    ("view", 2),
+    ("flatten", 2),
+    ("export", 2),
 ];
 
 fn source() -> PathBuf {

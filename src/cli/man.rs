@@ -137,6 +137,22 @@ const SECTIONS: [Section; 4] = [
                 "directory, from, to, dry_run and resumed (true or false), deletions, opaque, needless (marks that hid nothing), and xattrs (inodes with renamed ones).",
             ),
             (
+                "ls",
+                "One object for each path: path, type (file, directory, symlink, char, block, fifo or deleted), mode (octal), uid, gid, mtime (seconds, a dot, nanoseconds counted forward), size of a file, target of a symbolic link, device (major:minor), link (the first path of the same inode, if this is not it), xattrs, layer (whose entry it is, from 1 at the bottom; absent where no layer has one), and opaque, where it is true.",
+            ),
+            (
+                "diff",
+                "One object for each path that differs: path, change (created, changed or deleted), parts (of a changed one: type, mode, owner, time, size, content, target, device, xattrs, links), before and after, each as ls has it without layer, link and opaque, or null.",
+            ),
+            (
+                "inspect",
+                "digest, name and platform (or null), layers, the lowest first: layer (from 1), digest, diff_id, chain_id, media_type, size, directory (in the store, or null), entries, bytes, deletions and opaque (absent where nothing is known of them); history: layer (or null), created, created_by, author, comment, empty_layer; manifest and config, as they are.",
+            ),
+            (
+                "flatten",
+                "target, entries, bytes, and of a new image digest (of its manifest) and diff_id, else null. Nothing where the archive goes to standard output.",
+            ),
+            (
                 "Lines on standard error",
                 "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (layer, unless it is for the whole store; for another process), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
             ),

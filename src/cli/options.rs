@@ -50,6 +50,39 @@ pub struct TranslationArgs {
     owners: Option<OwnersArg>,
 }
 
+/// How layers are read by the verbs that look at them without unpacking them.
+#[derive(Debug, Args)]
+pub struct ViewArgs {
+    /// What becomes of overlayfs's own xattrs in a layer
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "escape",
+        help_heading = "Reading"
+    )]
+    overlay_xattrs: OverlayXattrsArg,
+    /// What becomes of 0:0 character devices in a layer, which overlayfs reads as deletions
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "refuse",
+        help_heading = "Reading"
+    )]
+    device_zero: DeviceZeroArg,
+    /// Whether a parent directory that is a symbolic link in a lower layer is followed, or masked
+    /// by a directory
+    #[arg(long, value_enum, default_value = "yes", help_heading = "Reading")]
+    keep_dirlinks: YesNo,
+    /// Leave out the bookkeeping files of eStargz
+    #[arg(long, help_heading = "Reading")]
+    drop_estargz: bool,
+    /// Keep security.selinux xattrs
+    #[arg(long, help_heading = "Reading")]
+    selinux: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct SyncArgs {
     /// Whether the result must be on disk before it counts as done
@@ -101,11 +134,6 @@ enum SyncArg {
 
 impl TranslationArgs {
     pub fn options(&self) -> Options {
-        let is_root = rustix::process::geteuid().is_root();
-        let owners = self.owners.unwrap_or(match is_root {
-            true => OwnersArg::Image,
-            false => OwnersArg::Caller,
-        });
         Options {
             dialect: Dialect {
                 whiteout: match self.whiteout {
@@ -117,23 +145,68 @@ impl TranslationArgs {
                     false => Namespace::Trusted,
                 },
             },
-            overlay_xattrs: match self.overlay_xattrs {
-                OverlayXattrsArg::Escape => OverlayXattrs::Escape,
-                OverlayXattrsArg::Drop => OverlayXattrs::Drop,
-                OverlayXattrsArg::Refuse => OverlayXattrs::Refuse,
-            },
-            device_zero: match self.device_zero {
-                DeviceZeroArg::Refuse => DeviceZero::Refuse,
-                DeviceZeroArg::Skip => DeviceZero::Skip,
-            },
+            overlay_xattrs: self.overlay_xattrs.into(),
+            device_zero: self.device_zero.into(),
             keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
             drop_estargz: self.drop_estargz,
             selinux: self.selinux,
-            owners: match owners {
-                OwnersArg::Image => Owners::Image,
-                OwnersArg::Caller => Owners::Caller,
-            },
+            owners: owners(self.owners),
         }
+    }
+}
+
+impl ViewArgs {
+    pub fn options(&self) -> Options {
+        Options {
+            overlay_xattrs: self.overlay_xattrs.into(),
+            device_zero: self.device_zero.into(),
+            keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
+            drop_estargz: self.drop_estargz,
+            selinux: self.selinux,
+            ..Options::default()
+        }
+    }
+}
+
+impl From<OverlayXattrsArg> for OverlayXattrs {
+    fn from(argument: OverlayXattrsArg) -> OverlayXattrs {
+        match argument {
+            OverlayXattrsArg::Escape => OverlayXattrs::Escape,
+            OverlayXattrsArg::Drop => OverlayXattrs::Drop,
+            OverlayXattrsArg::Refuse => OverlayXattrs::Refuse,
+        }
+    }
+}
+
+impl From<DeviceZeroArg> for DeviceZero {
+    fn from(argument: DeviceZeroArg) -> DeviceZero {
+        match argument {
+            DeviceZeroArg::Refuse => DeviceZero::Refuse,
+            DeviceZeroArg::Skip => DeviceZero::Skip,
+        }
+    }
+}
+
+/// Whose the files of a tree are that is written to disk.
+#[derive(Debug, Args)]
+pub struct OwnersArgs {
+    /// Whose the files are: as the image says, or the caller's [default: image for root]
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    owners: Option<OwnersArg>,
+}
+
+impl OwnersArgs {
+    pub fn owners(&self) -> Owners {
+        owners(self.owners)
+    }
+}
+
+fn owners(argument: Option<OwnersArg>) -> Owners {
+    match argument {
+        Some(OwnersArg::Image) => Owners::Image,
+        Some(OwnersArg::Caller) => Owners::Caller,
+        None if rustix::process::geteuid().is_root() => Owners::Image,
+        None => Owners::Caller,
     }
 }
 

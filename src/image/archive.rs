@@ -160,19 +160,25 @@ fn beside(path: &EntryPath, target: &[u8]) -> Option<EntryPath> {
 
 /// Writes a stream to a temporary file that has no name.
 pub(super) fn spool(stream: &mut impl Read) -> Result<File> {
-    let directory = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
-    let writing = |error| {
-        let doing = format!("writing a temporary file in {}", directory.display());
-        Error::system(doing, error).hint("TMPDIR names another directory for it")
-    };
-    let mut file = tempfile::tempfile_in(&directory).map_err(writing)?;
+    let mut file = tempfile::tempfile_in(temporary()).map_err(spooling)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(file),
-            Ok(count) => file.write_all(&buffer[..count]).map_err(writing)?,
+            Ok(count) => file.write_all(&buffer[..count]).map_err(spooling)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::reading("reading the archive", error)),
         }
     }
+}
+
+/// Where temporary files of any size go.
+pub fn temporary() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
+}
+
+/// A temporary file could not be made or written.
+pub fn spooling(error: io::Error) -> Error {
+    let doing = format!("writing a temporary file in {}", temporary().display());
+    Error::system(doing, error).hint("TMPDIR names another directory for it")
 }

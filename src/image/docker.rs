@@ -8,7 +8,7 @@ use super::blob::{LayerBlob, Source};
 use super::json::{self, Config, Saved};
 use super::names;
 use super::reference::Choice;
-use super::{Image, Layer, Wanted};
+use super::{Documents, Image, Layer, Wanted};
 
 /// Opens the image that is wanted, or the only one.
 pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
@@ -22,7 +22,7 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     let bytes = source.get("manifest.json")?.document("manifest.json")?;
     let images: Vec<Saved> = json::parse(&bytes, "manifest.json")?;
     let saved = choose(images, wanted)?;
-    let (digest, config) = config(source, &saved)?;
+    let (digest, document, config) = config(source, &saved)?;
     wanted.check(config.platform.platform().as_ref())?;
     let diff_ids = config.rootfs.diff_ids;
     if diff_ids.len() != saved.layers.len() {
@@ -43,6 +43,10 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
         name: saved.repo_tags.into_iter().next(),
         platform: config.platform.platform(),
         layers,
+        documents: Documents {
+            manifest: None,
+            config: document,
+        },
     })
 }
 
@@ -80,13 +84,13 @@ fn names_of(image: &Saved) -> Vec<String> {
 }
 
 /// The config, checked against the digest in its file name where it has one.
-fn config(source: &Source, saved: &Saved) -> Result<(Digest, Config)> {
+fn config(source: &Source, saved: &Saved) -> Result<(Digest, Vec<u8>, Config)> {
     let bytes = source.get(&saved.config)?.document("the config")?;
     if let Some(digest) = digest_in(&saved.config) {
         json::check(&digest, &bytes, "the config")?;
     }
     let config = json::parse(&bytes, "the config")?;
-    Ok((Digest::of(&bytes), config))
+    Ok((Digest::of(&bytes), bytes, config))
 }
 
 fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<Layer> {
@@ -102,6 +106,7 @@ fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<La
             diff_id: Some(diff_id.clone()),
         },
         diff_id,
+        media_type: None,
     })
 }
 

@@ -10,7 +10,7 @@ use super::json::{self, Config, Descriptor, Document};
 use super::names;
 use super::platform::Platform;
 use super::reference::Choice;
-use super::{Image, Layer, Wanted};
+use super::{Documents, Image, Layer, Wanted};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -33,8 +33,8 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
         None => of_index(source, None, wanted)?,
     };
     let name = names_of(&descriptor).into_iter().next();
-    let (descriptor, manifest) = descend(source, descriptor, wanted)?;
-    let (config, layers) = config_and_layers(source, &manifest)?;
+    let (descriptor, bytes, manifest) = descend(source, descriptor, wanted)?;
+    let (document, config, layers) = config_and_layers(source, &manifest)?;
     // The index says it first, where there is one: it was chosen by that.
     let platform = platform_of(&descriptor).or_else(|| config.platform.platform());
     wanted.check(platform.as_ref())?;
@@ -43,6 +43,10 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
         name,
         platform,
         layers,
+        documents: Documents {
+            manifest: Some(bytes),
+            config: document,
+        },
     })
 }
 
@@ -142,7 +146,7 @@ fn descend(
     source: &Source,
     mut descriptor: Descriptor,
     wanted: &Wanted,
-) -> Result<(Descriptor, Document)> {
+) -> Result<(Descriptor, Vec<u8>, Document)> {
     for _ in 0..MAX_NESTING {
         let bytes = descriptor.fetch(source, "the manifest")?;
         let document: Document = json::parse(&bytes, "the manifest")?;
@@ -153,7 +157,7 @@ fn descend(
             );
         }
         match (&document.config, document.manifests.is_empty()) {
-            (Some(_), true) => return Ok((descriptor, document)),
+            (Some(_), true) => return Ok((descriptor, bytes, document)),
             (None, false) if document.layers.is_empty() => {
                 descriptor = choose(images(document.manifests), wanted)?;
             }
@@ -168,7 +172,10 @@ fn descend(
     Err(Error::refused("indexes nested too deeply"))
 }
 
-fn config_and_layers(source: &Source, manifest: &Document) -> Result<(Config, Vec<Layer>)> {
+fn config_and_layers(
+    source: &Source,
+    manifest: &Document,
+) -> Result<(Vec<u8>, Config, Vec<Layer>)> {
     let config = manifest
         .config
         .as_ref()
@@ -199,7 +206,7 @@ fn config_and_layers(source: &Source, manifest: &Document) -> Result<(Config, Ve
             })
         })
         .collect::<Result<Vec<Layer>>>()?;
-    Ok((config, layers))
+    Ok((bytes, config, layers))
 }
 
 fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str) -> Result<Layer> {
@@ -214,6 +221,7 @@ fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str)
             diff_id: Some(diff_id.clone()),
         },
         diff_id,
+        media_type: Some(descriptor.media_type.clone()).filter(|text| !text.is_empty()),
     })
 }
 

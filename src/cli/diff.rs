@@ -1,0 +1,195 @@
+//! `lowerdir diff A B`
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write};
+
+use clap::Args;
+use serde::Serialize;
+
+use lowerdir::image::Image;
+use lowerdir::path::display;
+use lowerdir::progress::Silent;
+use lowerdir::store::Sync;
+use lowerdir::view::{Body, Change, Inode, Part, Side, View, What, compare};
+use lowerdir::{Error, Run};
+
+use super::limits::LimitsArgs;
+use super::options::ViewArgs;
+use super::row::{self, Row};
+use super::{Global, ImageArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir diff alpine-3.19.tar alpine-3.20.tar     from the first to the second
+  lowerdir diff oci:layout:old oci:layout:new
+  lowerdir diff alpine.tar --layer 2                what layer 2 changes of what is below it
+  lowerdir diff alpine.tar --layer 2 --json | jq -r 'select(.change == \"deleted\") | .path'";
+
+/// Show what differs between two images, or what one layer changes, without unpacking.
+///
+/// A line is `A` (added), `C` (changed) or `D` (deleted) and a path; behind a changed one stands
+/// what differs. Every path that an opaque directory or the deletion of a directory takes away has
+/// a line. Files of the same size are compared byte for byte.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Diff {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// The IMAGE that the first one is compared with
+    #[arg(required_unless_present = "layer", conflicts_with = "layer")]
+    other: Option<OsString>,
+    /// Compare the layers below this one, counted from 1 at the bottom, with those up to it
+    #[arg(long, value_name = "N")]
+    layer: Option<usize>,
+    /// Pass over what differs only in its time
+    #[arg(long)]
+    ignore_times: bool,
+    #[command(flatten)]
+    view: ViewArgs,
+    #[command(flatten)]
+    limits: LimitsArgs,
+}
+
+pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
+    let image = verb.image.open()?;
+    let options = verb.view.options();
+    let how = global.how(Sync::None, verb.limits.limits(), &Silent);
+    let mut lines = Lines {
+        out: BufWriter::new(io::stdout().lock()),
+        json: global.console.json,
+        ignore_times: verb.ignore_times,
+    };
+    match (verb.layer, &verb.other) {
+        (Some(number), _) => {
+            let (before, after) = View::before_and_after(&image, number, &options, how)?;
+            lines.all((&image, &before.tree), (&image, &after.tree), how)?;
+        }
+        (None, other) => {
+            let other: Image = ImageArgs {
+                reference: other.clone().expect("clap sees to it"),
+                platform: verb.image.platform.clone(),
+                blobs: verb.image.blobs.clone(),
+            }
+            .open()?;
+            let before = View::read(&image, &options, how)?;
+            let after = View::read(&other, &options, how)?;
+            lines.all((&image, &before.tree), (&other, &after.tree), how)?;
+        }
+    }
+    lines.out.flush()?;
+    Ok(())
+}
+
+/// A path that differs, as JSON.
+#[derive(Serialize)]
+struct ChangeJson {
+    path: String,
+    change: &'static str,
+    /// What differs, of one that both have.
+    parts: Vec<&'static str>,
+    before: Option<Row>,
+    after: Option<Row>,
+}
+
+/// Where the lines go, and how they look.
+struct Lines<W> {
+    out: W,
+    json: bool,
+    ignore_times: bool,
+}
+
+impl<W: Write> Lines<W> {
+    fn all(&mut self, before: Side<'_>, after: Side<'_>, how: Run<'_>) -> anyhow::Result<()> {
+        let mut failed = None;
+        let told = compare(before, after, how, |change| {
+            self.print(change).map_err(|error| {
+                failed = Some(error);
+                // Nobody sees it: the caller has the reason.
+                Error::cancelled()
+            })
+        });
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(told?),
+        }
+    }
+
+    fn print(&mut self, mut change: Change<'_>) -> io::Result<()> {
+        if let What::Changed(parts) = &mut change.what {
+            parts.retain(|part| !self.ignore_times || *part != Part::Time);
+            if parts.is_empty() {
+                return Ok(());
+            }
+        }
+        match self.json {
+            true => self.object(&change),
+            false => self.text(&change),
+        }
+    }
+
+    fn object(&mut self, change: &Change<'_>) -> io::Result<()> {
+        let (word, parts) = match &change.what {
+            What::Created => ("created", None),
+            What::Deleted => ("deleted", None),
+            What::Changed(parts) => ("changed", Some(parts)),
+        };
+        let side = |inode: Option<&Inode>| inode.map(|inode| Row::of(&change.path, inode));
+        let parts = parts.map(|parts| parts.iter().map(|part| name(*part)).collect::<Vec<_>>());
+        let object = ChangeJson {
+            path: change.path.to_string(),
+            change: word,
+            parts: parts.unwrap_or_default(),
+            before: side(change.before),
+            after: side(change.after),
+        };
+        serde_json::to_writer(&mut self.out, &object)?;
+        self.out.write_all(b"\n")
+    }
+
+    fn text(&mut self, change: &Change<'_>) -> io::Result<()> {
+        let path = &change.path;
+        match (&change.what, change.before, change.after) {
+            (What::Changed(parts), Some(before), Some(after)) => {
+                let told = parts.iter().map(|part| explain(*part, before, after));
+                let told = told.collect::<Vec<_>>().join(", ");
+                writeln!(self.out, "C {path} ({told})")
+            }
+            (What::Deleted, ..) => writeln!(self.out, "D {path}"),
+            _ => writeln!(self.out, "A {path}"),
+        }
+    }
+}
+
+fn name(part: Part) -> &'static str {
+    match part {
+        Part::Type => "type",
+        Part::Mode => "mode",
+        Part::Owner => "owner",
+        Part::Time => "time",
+        Part::Size => "size",
+        Part::Content => "content",
+        Part::Target => "target",
+        Part::Device => "device",
+        Part::Xattrs => "xattrs",
+        Part::Links => "links",
+    }
+}
+
+/// `mode 0644 -> 0755`; just its name where there is no short value to show.
+fn explain(part: Part, before: &Inode, after: &Inode) -> String {
+    let value = |inode: &Inode| match (part, &inode.body) {
+        (Part::Type, body) => Some(row::kind(body).to_string()),
+        (Part::Mode, _) => Some(format!("{:04o}", inode.meta.mode)),
+        (Part::Owner, _) => Some(format!("{}:{}", inode.meta.uid, inode.meta.gid)),
+        (Part::Size, Body::File(stored)) => Some(stored.shape.size.to_string()),
+        (Part::Target, Body::Symlink(target)) => Some(display(target).to_string()),
+        (Part::Device, body) => {
+            row::device(body).map(|device| format!("{},{}", device.major, device.minor))
+        }
+        _ => None,
+    };
+    match (value(before), value(after)) {
+        (Some(before), Some(after)) => format!("{} {before} -> {after}", name(part)),
+        _ => name(part).to_string(),
+    }
+}

@@ -1,0 +1,329 @@
+//! `lowerdir flatten IMAGE TARGET`
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufWriter, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::Value;
+
+use lowerdir::encoder::{Compression, LayerWriter};
+use lowerdir::flatten::{Edits, RootMeta, write_archive, write_directory};
+use lowerdir::image::Image;
+use lowerdir::layout::{History, Layout};
+use lowerdir::meta::Time;
+use lowerdir::path::EntryPath;
+use lowerdir::unpack::{Options, Report};
+use lowerdir::view::{Tree, View};
+use lowerdir::writer::Writer;
+use lowerdir::{Error, Run};
+
+use super::limits::LimitsArgs;
+use super::options::{OwnersArgs, SyncArgs, ViewArgs};
+use super::progress::Shown;
+use super::summary::{counts, warn};
+use super::{Global, ImageArgs, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir flatten alpine.tar rootfs                    one directory
+  lowerdir flatten alpine.tar - | tar -C rootfs -x      the same through a pipe
+  lowerdir flatten alpine.tar oci:layout:flat           an image of one layer
+  lowerdir flatten alpine.tar - --compress zstd > alpine.tar.zst
+  lowerdir flatten alpine.tar rootfs --exclude 'usr/share/man/**' --symlink etc/mtab=/proc/mounts
+  SOURCE_DATE_EPOCH=0 lowerdir flatten alpine.tar - --clamp-mtime --root-meta usr > alpine.tar";
+
+const BUFFER: usize = 1 << 20;
+
+/// Write an image as one tree: a directory, one tar archive, or an image of one layer.
+///
+/// Works from the blobs alone, without the store and without a mount. What a layer hides is never
+/// written, and every file is written once. The same tree gives the same bytes, however it was cut
+/// into layers. A directory is made beside its place and renamed when it is complete.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Flatten {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// A directory that is absent or empty, `-` for a tar archive on standard output, or
+    /// oci:DIR:TAG for an image of one layer in that layout, which is made if it is not there
+    target: OsString,
+    /// How the archive is compressed [default: none on standard output, gzip in a layout]
+    #[arg(long, value_enum, value_name = "HOW")]
+    compress: Option<CompressArg>,
+    #[command(flatten)]
+    edits: EditArgs,
+    #[command(flatten)]
+    owners: OwnersArgs,
+    #[command(flatten)]
+    sync: SyncArgs,
+    #[command(flatten)]
+    view: ViewArgs,
+    #[command(flatten)]
+    limits: LimitsArgs,
+}
+
+/// What is to be otherwise than in the image.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Changes")]
+pub struct EditArgs {
+    /// Leave out what the whole path matches, with all below it: `*` and `?` match no slash, `**`
+    /// does; may be given many times, as all of these
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Give PATH the content of FILE of this machine; it keeps its owner, mode and time
+    #[arg(long, value_name = "PATH=FILE")]
+    replace: Vec<OsString>,
+    /// Put a symbolic link at PATH, in the place of whatever is there
+    #[arg(long, value_name = "PATH=TARGET")]
+    symlink: Vec<OsString>,
+    /// Make a directory, 0755 0:0, if there is none
+    #[arg(long, value_name = "PATH")]
+    ensure_dir: Vec<OsString>,
+    /// Put the whole tree below PATH
+    #[arg(long, value_name = "PATH")]
+    prefix: Option<OsString>,
+    /// Make no time later than this, in seconds since the epoch [default: SOURCE_DATE_EPOCH]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
+    clamp_mtime: Option<Option<u64>>,
+    /// Whose attributes the root gets
+    #[arg(long, value_enum, value_name = "WHOSE", default_value = "image")]
+    root_meta: RootMetaArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CompressArg {
+    None,
+    Gzip,
+    Zstd,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RootMetaArg {
+    /// The image's own
+    Image,
+    /// Those of /usr
+    Usr,
+    /// 0755 0:0, the epoch
+    Default,
+}
+
+/// Where the tree goes.
+enum Target<'a> {
+    Directory(&'a Path),
+    Stdout,
+    Layout(PathBuf, String),
+}
+
+pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
+    let target = Target::parse(&verb.target)?;
+    if matches!(target, Target::Stdout) && io::stdout().is_terminal() {
+        bail!("an archive on a terminal is of no use: redirect it, or name a directory");
+    }
+    if matches!(target, Target::Directory(_)) && verb.compress.is_some() {
+        bail!("--compress is for archives, and DIR is a directory");
+    }
+    let edits = verb.edits.edits()?;
+    let image = verb.image.open()?;
+    let options = Options {
+        owners: verb.owners.owners(),
+        ..verb.view.options()
+    };
+    let (report, told) = {
+        let shown = Shown::start(&global.console, image.layers.len())?;
+        let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
+        let mut tree = View::read(&image, &options, how)?.tree;
+        edits.apply(&mut tree)?;
+        verb.write(&image, &tree, &target, &options, how)?
+    };
+    warn(&global.console, std::iter::once((String::new(), &report)));
+    if matches!(target, Target::Stdout) {
+        return Ok(());
+    }
+    if global.console.json {
+        output::json(&told)?;
+        return Ok(());
+    }
+    let text = match &told.digest {
+        Some(digest) => format!("{}; manifest {digest}", counts(&report)),
+        None => counts(&report),
+    };
+    global.console.note(&text);
+    Ok(())
+}
+
+/// The result as JSON.
+#[derive(Default, Serialize)]
+struct Flattened {
+    target: String,
+    entries: u64,
+    bytes: u64,
+    /// Of the manifest of a new image.
+    digest: Option<String>,
+    diff_id: Option<String>,
+}
+
+impl Flatten {
+    fn write(
+        &self,
+        image: &Image,
+        tree: &Tree,
+        target: &Target<'_>,
+        options: &Options,
+        how: Run<'_>,
+    ) -> anyhow::Result<(Report, Flattened)> {
+        let mut told = Flattened {
+            target: output::text(Path::new(&self.target)),
+            ..Flattened::default()
+        };
+        let report = match target {
+            Target::Directory(directory) => write_directory(image, tree, directory, options, how)?,
+            Target::Stdout => {
+                let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+                let layer = LayerWriter::new(out, self.compression(Compression::None))?;
+                let mut archive = Writer::new(layer);
+                let report = write_archive(image, tree, &mut archive, how)?;
+                archive.finish()?.finish()?;
+                report
+            }
+            Target::Layout(path, tag) => {
+                let layout = Layout::open_or_create(path)?;
+                let layer = layout.layer(self.compression(Compression::Gzip))?;
+                let mut archive = Writer::new(layer);
+                let report = write_archive(image, tree, &mut archive, how)?;
+                let layer = archive.finish()?.finish()?;
+                told.diff_id = Some(layer.measured.diff_id.to_string());
+                let config: Value = serde_json::from_slice(&image.documents.config)?;
+                let history = history(image, &config)?;
+                let digest = layout.publish(tag, config, &[(layer, history)])?;
+                told.digest = Some(digest.to_string());
+                report
+            }
+        };
+        (told.entries, told.bytes) = (report.entries, report.bytes);
+        Ok((report, told))
+    }
+
+    fn compression(&self, usual: Compression) -> Compression {
+        match self.compress {
+            None => usual,
+            Some(CompressArg::None) => Compression::None,
+            Some(CompressArg::Gzip) => Compression::Gzip,
+            Some(CompressArg::Zstd) => Compression::Zstd,
+        }
+    }
+}
+
+impl Target<'_> {
+    fn parse(text: &OsStr) -> anyhow::Result<Target<'_>> {
+        if text == "-" {
+            return Ok(Target::Stdout);
+        }
+        let Some(rest) = text.as_bytes().strip_prefix(b"oci:") else {
+            return Ok(Target::Directory(Path::new(text)));
+        };
+        let colon = rest.iter().rposition(|&byte| byte == b':');
+        let parts = colon.map(|colon| (&rest[..colon], &rest[colon + 1..]));
+        match parts {
+            Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains(&b'/') => {
+                let tag = std::str::from_utf8(tag).context("the tag is no UTF-8")?;
+                Ok(Target::Layout(OsStr::from_bytes(path).into(), tag.into()))
+            }
+            _ => bail!("a new image needs a name: oci:DIR:TAG"),
+        }
+    }
+}
+
+/// One step, at a time that does not depend on when it is done: `SOURCE_DATE_EPOCH`, else that of
+/// the image.
+fn history(image: &Image, config: &Value) -> anyhow::Result<History> {
+    let created = match source_date()? {
+        Some(seconds) => seconds,
+        None => {
+            let text = config["created"].as_str().unwrap_or_default();
+            let moment = humantime::parse_rfc3339(text).ok();
+            let since = moment.and_then(|moment| moment.duration_since(std::time::UNIX_EPOCH).ok());
+            since.map_or(0, |since| since.as_secs())
+        }
+    };
+    Ok(History {
+        created,
+        created_by: "lowerdir flatten".into(),
+        comment: format!("of {} layers of {}", image.layers.len(), image.digest),
+    })
+}
+
+/// Source: <https://reproducible-builds.org/specs/source-date-epoch/>.
+fn source_date() -> anyhow::Result<Option<u64>> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
+        return Ok(None);
+    };
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number
+        .map(Some)
+        .context("SOURCE_DATE_EPOCH is no number of seconds")
+}
+
+impl EditArgs {
+    pub fn edits(&self) -> anyhow::Result<Edits> {
+        let clamp = match self.clamp_mtime {
+            None => None,
+            Some(Some(seconds)) => Some(seconds),
+            Some(None) => Some(source_date()?.context(
+                "--clamp-mtime without SECONDS takes them from SOURCE_DATE_EPOCH, which is not set",
+            )?),
+        };
+        let replace = pairs("--replace PATH=FILE", &self.replace)?;
+        Ok(Edits {
+            exclude: self.exclude.clone(),
+            replace: replace
+                .into_iter()
+                .map(|(path, file)| (path, PathBuf::from(file)))
+                .collect(),
+            symlinks: pairs("--symlink PATH=TARGET", &self.symlink)?
+                .into_iter()
+                .map(|(path, target)| (path, target.as_bytes().to_vec()))
+                .collect(),
+            directories: self
+                .ensure_dir
+                .iter()
+                .map(|text| path(text))
+                .collect::<anyhow::Result<_>>()?,
+            clamp: clamp.map(|seconds| Time {
+                seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+                nanoseconds: 0,
+            }),
+            root: match self.root_meta {
+                RootMetaArg::Image => RootMeta::Image,
+                RootMetaArg::Usr => RootMeta::Usr,
+                RootMetaArg::Default => RootMeta::Default,
+            },
+            prefix: self.prefix.as_deref().map_or(Ok(EntryPath::root()), path)?,
+        })
+    }
+}
+
+fn pairs<'a>(option: &str, texts: &'a [OsString]) -> anyhow::Result<Vec<(EntryPath, &'a OsStr)>> {
+    texts.iter().map(|text| pair(option, text)).collect()
+}
+
+/// What stands before the first `=`, as a path in the image, and what stands behind it.
+fn pair<'a>(option: &str, text: &'a OsStr) -> anyhow::Result<(EntryPath, &'a OsStr)> {
+    let bytes = text.as_bytes();
+    match bytes.iter().position(|&byte| byte == b'=') {
+        Some(at) if at > 0 && at + 1 < bytes.len() => {
+            let (before, after) = (&bytes[..at], &bytes[at + 1..]);
+            Ok((path(OsStr::from_bytes(before))?, OsStr::from_bytes(after)))
+        }
+        _ => bail!("{:?} should look like {option}", text),
+    }
+}
+
+/// A path in the image that the user typed: what is wrong with it is no fault of an image.
+fn path(text: &OsStr) -> anyhow::Result<EntryPath> {
+    let path = EntryPath::parse(text.as_bytes());
+    path.map_err(|error| Error::not_found(error.to_string()).into())
+}

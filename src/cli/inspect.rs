@@ -1,0 +1,272 @@
+//! `lowerdir inspect IMAGE`
+
+use std::fmt::Write;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use lowerdir::image::{Image, Layer, LayerBlob};
+use lowerdir::path::display;
+use lowerdir::pipeline;
+use lowerdir::progress::Silent;
+use lowerdir::store::{Store, StoredLayer, Sync};
+use lowerdir::view::{Applied, View};
+
+use super::limits::LimitsArgs;
+use super::options::ViewArgs;
+use super::{Global, ImageArgs, output, summary};
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir inspect alpine.tar
+  lowerdir inspect oci:layout:latest --no-read       what the documents say, at once
+  lowerdir inspect alpine.tar --json | jq '.layers[] | {chain_id, deletions}'
+  lowerdir inspect alpine.tar --json | jq -r '.history[].created_by'";
+
+/// Tell what an image says of itself, and what its layers hold.
+///
+/// Prints name, digest, platform, config, and for each layer its digest, diff ID, chain ID, media
+/// type and size, where it is in the store, how many entries, deletions and opaque directories it
+/// has, and the step that made it. Layers that are not in the store are read for their counts.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Inspect {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// Read no layer: leave out the counts of those that are not in the store
+    #[arg(long)]
+    no_read: bool,
+    #[command(flatten)]
+    view: ViewArgs,
+    #[command(flatten)]
+    limits: LimitsArgs,
+}
+
+/// An image as JSON.
+#[derive(Serialize)]
+struct ImageJson {
+    digest: String,
+    name: Option<String>,
+    platform: Option<String>,
+    layers: Vec<LayerJson>,
+    history: Vec<StepJson>,
+    manifest: Option<Value>,
+    config: Value,
+}
+
+/// A layer as JSON.
+#[derive(Serialize)]
+struct LayerJson {
+    layer: usize,
+    digest: Option<String>,
+    diff_id: String,
+    chain_id: String,
+    media_type: Option<String>,
+    /// Of the blob; `None` if the image lacks it.
+    size: Option<u64>,
+    /// Where it is in the store, if it is there.
+    directory: Option<String>,
+    #[serde(flatten)]
+    counts: Option<Counts>,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    entries: u64,
+    bytes: u64,
+    deletions: u64,
+    opaque: u64,
+}
+
+/// image-spec `config.md`, "history", with the layer that the step made.
+#[derive(Serialize)]
+struct StepJson {
+    layer: Option<usize>,
+    #[serde(flatten)]
+    step: Step,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Step {
+    created: Option<String>,
+    created_by: Option<String>,
+    author: Option<String>,
+    comment: Option<String>,
+    empty_layer: bool,
+}
+
+pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
+    let image = verb.image.open()?;
+    let stored = stored(&image, global);
+    let lacks = |layer: &Layer| matches!(layer.blob, LayerBlob::Missing { .. });
+    let is_read =
+        !verb.no_read && stored.iter().any(Option::is_none) && !image.layers.iter().any(lacks);
+    let read = match is_read {
+        true => {
+            let how = global.how(Sync::None, verb.limits.limits(), &Silent);
+            View::read(&image, &verb.view.options(), how)?.layers
+        }
+        false => Vec::new(),
+    };
+    let chain = pipeline::chain_ids(&image);
+    let layers = image.layers.iter().zip(&chain).enumerate();
+    let layers = layers.map(|(index, (layer, chain_id))| {
+        let stored = stored[index].as_ref();
+        LayerJson {
+            layer: layer.number,
+            digest: layer.expected.blob.as_ref().map(ToString::to_string),
+            diff_id: layer.diff_id.to_string(),
+            chain_id: chain_id.to_string(),
+            media_type: layer.media_type.clone(),
+            size: layer.blob.get().ok().map(|blob| blob.len()),
+            directory: stored.map(|stored| output::text(&stored.path)),
+            counts: stored
+                .map(Counts::recorded)
+                .or_else(|| read.get(index).map(Counts::read)),
+        }
+    });
+    let layers: Vec<LayerJson> = layers.collect();
+    let config: Value = serde_json::from_slice(&image.documents.config)?;
+    let told = ImageJson {
+        digest: image.digest.to_string(),
+        name: image.name.clone(),
+        platform: image.platform.as_ref().map(ToString::to_string),
+        history: history(&config, layers.len()),
+        layers,
+        manifest: image
+            .documents
+            .manifest
+            .as_deref()
+            .map(serde_json::from_slice)
+            .transpose()?,
+        config,
+    };
+    match global.console.json {
+        true => output::json(&told)?,
+        false => output::bytes(text(&told).as_bytes())?,
+    }
+    Ok(())
+}
+
+/// Each layer as far as it is in the store, which is not made for that.
+fn stored(image: &Image, global: &Global) -> Vec<Option<StoredLayer>> {
+    let is_there = global.store.join("layers").is_dir();
+    let store: Option<Store> = match is_there.then(|| global.open_store()) {
+        Some(Ok(store)) => Some(store),
+        Some(Err(error)) => {
+            global
+                .console
+                .detail(&format!("the store is passed over: {error}"));
+            None
+        }
+        None => None,
+    };
+    let find = |chain_id| store.as_ref()?.layer(&chain_id).ok().flatten();
+    pipeline::chain_ids(image).into_iter().map(find).collect()
+}
+
+impl Counts {
+    fn recorded(stored: &StoredLayer) -> Counts {
+        let report = &stored.record.report;
+        Counts {
+            entries: report.entries,
+            bytes: report.bytes,
+            deletions: report.deletions,
+            opaque: report.opaque,
+        }
+    }
+
+    fn read(applied: &Applied) -> Counts {
+        Counts {
+            entries: applied.entries,
+            bytes: applied.bytes,
+            deletions: applied.deleted.len() as u64,
+            opaque: applied.opaque.len() as u64,
+        }
+    }
+}
+
+/// The steps that made the image, each with its layer, if it made one.
+fn history(config: &Value, layers: usize) -> Vec<StepJson> {
+    let steps = config["history"].as_array().cloned().unwrap_or_default();
+    let mut numbers = 1..=layers;
+    let steps = steps.into_iter().map(|step| {
+        // What is no history is not worth a failure: the config is shown anyway.
+        let step: Step = serde_json::from_value(step).unwrap_or_default();
+        let layer = if step.empty_layer {
+            None
+        } else {
+            numbers.next()
+        };
+        StepJson { layer, step }
+    });
+    steps.collect()
+}
+
+fn text(image: &ImageJson) -> String {
+    let mut text = String::new();
+    let mut line = |term: &str, meaning: &str| {
+        // The documents are the image's: they may hold anything.
+        let meaning = display(meaning.as_bytes());
+        let padded = format!("{term:<11} {meaning}");
+        writeln!(text, "{}", padded.trim_end()).expect("memory takes it");
+    };
+    line("name", image.name.as_deref().unwrap_or("-"));
+    line("digest", &image.digest);
+    line("platform", image.platform.as_deref().unwrap_or("-"));
+    for member in ["created", "author"] {
+        if let Some(value) = image.config[member].as_str() {
+            line(member, value);
+        }
+    }
+    let empty = Map::new();
+    let config = image.config["config"].as_object().unwrap_or(&empty);
+    for (name, value) in config.iter().filter(|(_, value)| !value.is_null()) {
+        line(&format!("  {name}"), &value.to_string());
+    }
+    for layer in &image.layers {
+        line(&format!("layer {}", layer.layer), "");
+        line("  digest", layer.digest.as_deref().unwrap_or("-"));
+        line("  diff ID", &layer.diff_id);
+        line("  chain ID", &layer.chain_id);
+        if let Some(media_type) = &layer.media_type {
+            line("  type", media_type);
+        }
+        let size = layer.size.map(|size| summary::count(size, "byte", "bytes"));
+        line(
+            "  size",
+            size.as_deref().unwrap_or("the image lacks its blob"),
+        );
+        if let Some(counts) = &layer.counts {
+            line("  holds", &counts.text());
+        }
+        let directory = layer.directory.as_deref();
+        line("  store", directory.unwrap_or("not in the store"));
+        let step = image
+            .history
+            .iter()
+            .find(|step| step.layer == Some(layer.layer));
+        if let Some(command) = step.and_then(|step| step.step.created_by.as_deref()) {
+            line("  made by", command);
+        }
+    }
+    for StepJson { step, .. } in image.history.iter().filter(|step| step.layer.is_none()) {
+        line("step", step.created_by.as_deref().unwrap_or("-"));
+    }
+    text
+}
+
+impl Counts {
+    /// As `unpack` tells them.
+    fn text(&self) -> String {
+        summary::counts(&lowerdir::unpack::Report {
+            entries: self.entries,
+            bytes: self.bytes,
+            deletions: self.deletions,
+            opaque: self.opaque,
+            ..Default::default()
+        })
+    }
+}

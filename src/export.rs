@@ -1,0 +1,68 @@
+//! An image as a list: one line for each path, for programs that make or check trees.
+//!
+//! [`Format::ComposefsDump`] is what `mkcomposefs --from-file` makes an EROFS image of, and
+//! [`Format::Mtree`] what `bsdtar` and mtree(8) take. Like [`crate::flatten`] it starts from a
+//! [`Tree`] that was read from blobs, and reads them once more for digests of the content. The same
+//! tree gives the same bytes. `lowerdir export` calls it; it writes to one writer and nowhere else.
+
+mod dump;
+mod mtree;
+mod verity;
+
+use std::io::Write;
+
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::pipeline::Run;
+use crate::view::Tree;
+
+pub use verity::Verity;
+
+/// The forms of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// composefs-dump(5), with the content of small files and fs-verity digests of the others.
+    ComposefsDump,
+    /// mtree(5), with SHA-256 digests. It has no xattrs.
+    Mtree,
+}
+
+/// Lists a tree.
+///
+/// Errors: those of reading the blobs, and the system's.
+///
+/// ```
+/// use lowerdir::export::{Format, export};
+/// use lowerdir::view::View;
+/// use lowerdir::{Image, Options, Reference, Run};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+///
+/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let view = View::read(&image, &Options::default(), Run::default())?;
+/// let mut text = Vec::new();
+/// export(&image, &view.tree, Format::ComposefsDump, Run::default(), &mut text)?;
+///
+/// let text = String::from_utf8(text)?;
+/// assert_eq!(text.lines().last(), Some("/etc 0 40755 2 0 0 0 0.0 - - -"));
+/// # Ok(())
+/// # }
+/// ```
+pub fn export(
+    image: &Image,
+    tree: &Tree,
+    format: Format,
+    run: Run<'_>,
+    out: &mut impl Write,
+) -> Result<()> {
+    let lines = match format {
+        Format::ComposefsDump => dump::write(image, tree, run, out)?,
+        Format::Mtree => mtree::write(image, tree, run, out)?,
+    };
+    lines
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::system("writing the list", error))
+}

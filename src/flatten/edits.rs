@@ -1,0 +1,145 @@
+//! `Edits`: what a user wants to be otherwise than in the image.
+
+use std::fs;
+use std::path::PathBuf;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::archive::FileShape;
+use crate::error::{Error, Result};
+use crate::meta::{Meta, Time};
+use crate::path::EntryPath;
+use crate::view::{Body, Inode, Source, Stored, Tree};
+
+/// Set-user-ID and set-group-ID.
+const SET_ID: u32 = 0o6000;
+
+/// Changes to a tree, in the order in which they are made.
+#[derive(Clone, Debug, Default)]
+pub struct Edits {
+    /// Paths that are left out, with all below them: `*` and `?` match no slash, `**` does.
+    pub exclude: Vec<String>,
+    /// Files whose content is that of a file of this machine.
+    pub replace: Vec<(EntryPath, PathBuf)>,
+    /// Symbolic links, and where they point.
+    pub symlinks: Vec<(EntryPath, Vec<u8>)>,
+    /// Directories that are made if they are not there.
+    pub directories: Vec<EntryPath>,
+    /// No time is later than this one.
+    pub clamp: Option<Time>,
+    /// Whose attributes the root has.
+    pub root: RootMeta,
+    /// The directory that the whole tree is put into.
+    pub prefix: EntryPath,
+}
+
+/// Whose attributes the root of a flattened tree has. Layers often have no entry for it, or one
+/// that tells more of the machine that made the image than of the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RootMeta {
+    /// The image's own.
+    #[default]
+    Image,
+    /// Those of `/usr`.
+    Usr,
+    /// 0755 0:0, the epoch, no xattrs.
+    Default,
+}
+
+impl Edits {
+    /// Makes the changes.
+    ///
+    /// Errors: a pattern that means nothing; a path that leads through something that is no
+    /// directory; a file that is not there; no `/usr` whose attributes could be taken.
+    pub fn apply(&self, tree: &mut Tree) -> Result<()> {
+        if !self.exclude.is_empty() {
+            let patterns = self.patterns()?;
+            tree.remove(|path| patterns.is_match(path.as_os_str()));
+        }
+        for (path, file) in &self.replace {
+            replace(tree, path, file.clone()).map_err(|error| error.at_entry(path))?;
+        }
+        for (path, target) in &self.symlinks {
+            let meta = Meta {
+                mode: 0o777,
+                ..Meta::default()
+            };
+            let body = Body::Symlink(target.as_slice().into());
+            tree.put(path, Inode { meta, body })?;
+        }
+        for path in &self.directories {
+            tree.make_directory(path)?;
+        }
+        self.set_root(tree)?;
+        if let Some(latest) = self.clamp {
+            tree.for_each_meta(|meta| meta.mtime = meta.mtime.min(latest));
+        }
+        tree.move_below(&self.prefix)
+    }
+
+    fn patterns(&self) -> Result<GlobSet> {
+        let mut set = GlobSetBuilder::new();
+        for pattern in &self.exclude {
+            let relative = pattern.trim_start_matches("./").trim_matches('/');
+            let glob = GlobBuilder::new(relative)
+                .literal_separator(true)
+                .build()
+                .map_err(|error| {
+                    Error::not_found(format!("the pattern {pattern:?}: {}", error.kind()))
+                })?;
+            set.add(glob);
+        }
+        set.build()
+            .map_err(|error| Error::not_found(format!("the patterns: {}", error.kind())))
+    }
+
+    fn set_root(&self, tree: &mut Tree) -> Result<()> {
+        let meta = match self.root {
+            RootMeta::Image => return Ok(()),
+            RootMeta::Default => Meta::of_implied_directory(),
+            RootMeta::Usr => {
+                let usr = tree.at(&EntryPath::parse(b"usr")?);
+                let usr = usr.map(|name| tree.inode(name.inode));
+                let usr = usr.filter(|inode| inode.is_directory());
+                let usr = usr.ok_or_else(|| {
+                    Error::not_found(
+                        "the image has no directory usr whose attributes the root could have",
+                    )
+                })?;
+                usr.meta.clone()
+            }
+        };
+        tree.set_root_meta(meta);
+        Ok(())
+    }
+}
+
+/// Owner, mode and time of the file that is there stay, as they would if it were written to; so
+/// set-user-ID bits and capabilities go. Its other names keep the old content.
+fn replace(tree: &mut Tree, path: &EntryPath, file: PathBuf) -> Result<()> {
+    let looking = |error| Error::system(format!("looking at {}", file.display()), error);
+    let metadata = fs::metadata(&file).map_err(looking)?;
+    if !metadata.is_file() {
+        let text = format!("{} is no regular file", file.display());
+        return Err(Error::not_found(text));
+    }
+    let found = tree.find(path)?;
+    let there = found.and_then(|place| tree.at(&place));
+    let mut meta = match there.map(|name| tree.inode(name.inode)) {
+        Some(inode) if matches!(inode.body, Body::File(_)) => inode.meta.clone(),
+        _ => Meta {
+            mode: 0o644,
+            ..Meta::default()
+        },
+    };
+    meta.mode &= !SET_ID;
+    meta.xattrs
+        .retain(|xattr| &*xattr.name != b"security.capability");
+    let shape = FileShape {
+        size: metadata.len(),
+        extents: None,
+    };
+    let source = Source::Host(file);
+    let body = Body::File(Stored { shape, source });
+    tree.put(path, Inode { meta, body })
+}

@@ -1,0 +1,129 @@
+//! `View`: the tree that an image is, computed from its blobs alone. Nothing is unpacked or
+//! mounted, and no privilege is needed.
+//!
+//! `lowerdir ls`, `diff` and `inspect` look at it, and whatever writes an image out as one tree starts
+//! from it. It follows the same translation rules as [`crate::unpack`] and [`crate::settle`], but as the
+//! image specification tells them: one tree, to which the layers are applied one after another. It
+//! reads blobs and never writes.
+//!
+//! A layer is applied in three steps:
+//!
+//! 1. every marker finds its directory in the tree as the layers below left it;
+//! 2. what the markers delete goes, all at once (rules W1, O1);
+//! 3. the other entries are added, in the order of the archive.
+//!
+//! What a layer's own directory would hold is known on the way: each name keeps the number of the
+//! last layer that needed it, and a layer its deletions and opaque directories.
+//!
+//! The tree holds an inode for each path and no content: for that, [`contents`] reads the blobs once
+//! more.
+
+mod apply;
+mod changes;
+mod contents;
+mod course;
+mod edit;
+mod read;
+mod tree;
+mod walk;
+
+use crate::error::{Error, Result};
+use crate::image::{Image, Layer};
+use crate::pipeline::Run;
+use crate::unpack::Options;
+
+pub use apply::Applied;
+pub use changes::{Change, Part, Side, What, compare};
+pub use contents::{contents, file_ids, parts, read_parts};
+pub use tree::{Body, Id, Inode, Name, Source, Stored, Tree};
+pub use walk::{Item, Walk};
+
+/// An image, looked at as one tree.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// What the layers that were read add up to.
+    pub tree: Tree,
+    /// What each of them did, the lowest first.
+    pub layers: Vec<Applied>,
+}
+
+impl View {
+    /// Reads all layers of an image, several at once, each to the last byte of its blob, and
+    /// verifies them.
+    ///
+    /// Errors: everything for which [`unpack_image`](crate::unpack_image) refuses a layer, but for
+    /// what a file system cannot hold.
+    ///
+    /// ```
+    /// use lowerdir::path::EntryPath;
+    /// use lowerdir::view::View;
+    /// use lowerdir::{Image, Options, Reference, Run};
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let place = tempfile::tempdir()?;
+    /// # let archive = place.path().join("image.tar");
+    /// # doc_image(&archive)?;
+    ///
+    /// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+    /// let view = View::read(&image, &Options::default(), Run::default())?;
+    ///
+    /// let names = view.tree.walk().map(|item| item.path.to_string());
+    /// assert_eq!(names.collect::<Vec<_>>(), [".", "etc"]);
+    /// let motd = EntryPath::parse(b"etc/motd")?;
+    /// assert!(view.layers[1].deleted.contains_key(&motd));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read(image: &Image, options: &Options, run: Run<'_>) -> Result<View> {
+        let mut view = View::default();
+        view.add(&image.layers, options, run)?;
+        Ok(view)
+    }
+
+    /// Reads a layer, counted from 1 at the bottom, and those below it. Errors: also, there is no
+    /// such layer ([`Kind::NotFound`](crate::Kind::NotFound)).
+    pub fn of_layer(image: &Image, number: usize, options: &Options, run: Run<'_>) -> Result<View> {
+        check_number(image, number)?;
+        let mut view = View::default();
+        view.add(&image.layers[..number], options, run)?;
+        Ok(view)
+    }
+
+    /// The same twice: without the layer, and with it.
+    pub fn before_and_after(
+        image: &Image,
+        number: usize,
+        options: &Options,
+        run: Run<'_>,
+    ) -> Result<(View, View)> {
+        check_number(image, number)?;
+        let mut before = View::default();
+        before.add(&image.layers[..number - 1], options, run)?;
+        let mut after = before.clone();
+        after.add(&image.layers[number - 1..number], options, run)?;
+        Ok((before, after))
+    }
+
+    /// Applies more layers to what is there.
+    fn add(&mut self, layers: &[Layer], options: &Options, run: Run<'_>) -> Result<()> {
+        read::each_layer(layers, options, run, |layer, said| {
+            let applied = apply::apply(&mut self.tree, layer.number as u32, said, options)
+                .map_err(|error| error.in_layer(layer.label()))?;
+            self.layers.push(applied);
+            Ok(())
+        })
+    }
+}
+
+fn check_number(image: &Image, number: usize) -> Result<()> {
+    let count = image.layers.len();
+    if (1..=count).contains(&number) {
+        return Ok(());
+    }
+    let error = Error::not_found(format!("there is no layer {number}"));
+    Err(error.hint(match count {
+        0 => "the image has no layers".into(),
+        1 => "the image has one layer: --layer 1".into(),
+        _ => format!("the image has layers 1 to {count}, counted from the bottom"),
+    }))
+}

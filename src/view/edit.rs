@@ -1,0 +1,118 @@
+//! Changes that a user makes to a tree before it is written out.
+
+use crate::error::{Error, Result};
+use crate::meta::Meta;
+use crate::path::EntryPath;
+
+use super::course::Course;
+use super::tree::{Body, Id, Inode, Name, Tree, loop_of_links};
+
+impl Tree {
+    /// Takes away every path that `is_meant` says yes to, with all below it; not the root.
+    pub fn remove(&mut self, is_meant: impl Fn(&EntryPath) -> bool) {
+        let mut todo = vec![(EntryPath::root(), self.root.inode)];
+        while let Some((path, directory)) = todo.pop() {
+            let mut below = Vec::new();
+            self.children_mut(directory).retain(|name, child| {
+                // A tree has no path that could not be joined.
+                let Ok(path) = path.join(name) else {
+                    return true;
+                };
+                let stays = !is_meant(&path);
+                if stays {
+                    below.push((path, child.inode));
+                }
+                stays
+            });
+            below.retain(|(_, inode)| self.inode(*inode).is_directory());
+            todo.extend(below);
+        }
+    }
+
+    /// The directory at a path, symbolic links followed inside the root, made where it is missing
+    /// (rule I2). Errors: something that is no directory is in the way.
+    pub fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
+        let mut course = Course::new(path.as_bytes(), self.root.inode);
+        while let Some(name) = course.next_name() {
+            let here = course.here();
+            let Some(child) = self.child(here, &name) else {
+                let id = self.add(Inode::implied_directory())?;
+                self.name(here, &name, no_layers(id));
+                course.enter(&name, id)?;
+                continue;
+            };
+            match &self.inode(child.inode).body {
+                Body::Directory(_) => course.enter(&name, child.inode)?,
+                Body::Symlink(target) => {
+                    if !course.follow(target) {
+                        return Err(loop_of_links().at_entry(path));
+                    }
+                }
+                _ => {
+                    let place = course.path().join(&name)?;
+                    return Err(Error::not_found(format!("{place} is no directory")).at_entry(path));
+                }
+            }
+        }
+        Ok(course.end().0)
+    }
+
+    /// Puts something at a path, in the place of whatever is there. Errors: the path is the root's,
+    /// or something above it is no directory.
+    pub fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
+        let Some((parent, name)) = path.split() else {
+            return Err(Error::not_found("the root cannot be replaced"));
+        };
+        let directory = self.make_directory(&parent)?;
+        let id = self.add(inode)?;
+        self.name(directory, name, no_layers(id));
+        Ok(())
+    }
+
+    /// Changes the attributes of everything.
+    pub fn for_each_meta(&mut self, change: impl FnMut(&mut Meta)) {
+        self.inodes_mut()
+            .map(|inode| &mut inode.meta)
+            .for_each(change);
+    }
+
+    /// Gives the root other attributes.
+    pub fn set_root_meta(&mut self, meta: Meta) {
+        let root = self.root.inode;
+        self.inode_mut(root).meta = meta;
+    }
+
+    /// Moves the whole tree below a path of a new root.
+    pub fn move_below(&mut self, path: &EntryPath) -> Result<()> {
+        let Some((parent, name)) = path.split() else {
+            return Ok(());
+        };
+        let old = self.root;
+        self.root = no_layers(self.add(Inode::implied_directory())?);
+        let directory = self.make_directory(&parent)?;
+        self.name(directory, name, old);
+        self.check_lengths()
+    }
+
+    /// Fails where a path has become too long for a system call.
+    fn check_lengths(&self) -> Result<()> {
+        let mut todo = vec![(EntryPath::root(), self.root.inode)];
+        while let Some((path, id)) = todo.pop() {
+            if let Body::Directory(children) = &self.inode(id).body {
+                for (name, child) in children {
+                    todo.push((path.join(name)?, child.inode));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name that no layer gives.
+fn no_layers(inode: Id) -> Name {
+    Name {
+        inode,
+        layer: 0,
+        needed_by: 0,
+    }
+}

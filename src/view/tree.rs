@@ -1,0 +1,245 @@
+//! `Tree`: directories, names and inodes in memory. It knows no layers but by their numbers, and no
+//! markers: [`super::apply`] does.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::archive::FileShape;
+use crate::error::{Error, Result};
+use crate::meta::{Device, Meta};
+use crate::path::EntryPath;
+
+use super::course::Course;
+use super::walk::Item;
+
+/// Which inode. Those of later layers are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Id(u32);
+
+/// What an image has at a path, whatever its name.
+#[derive(Clone, Debug)]
+pub struct Inode {
+    /// Owner, mode, time, xattrs: as a mount shows them.
+    pub meta: Meta,
+    /// What it is.
+    pub body: Body,
+}
+
+/// What an inode is.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A directory, and what is in it.
+    Directory(BTreeMap<Box<[u8]>, Name>),
+    /// A regular file.
+    File(Stored),
+    /// A symbolic link, its target verbatim (rule S2).
+    Symlink(Box<[u8]>),
+    /// A character device.
+    CharDevice(Device),
+    /// A block device.
+    BlockDevice(Device),
+    /// A named pipe.
+    Fifo,
+}
+
+/// The content of a file: how much, and where it is to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its size, and what of it is stored.
+    pub shape: FileShape,
+    /// Who has it.
+    pub source: Source,
+}
+
+/// Where the content of a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the blob of a layer.
+    Layer {
+        /// Which layer, from 1 at the bottom.
+        layer: u32,
+        /// Which entry of its archive, from 0.
+        entry: u64,
+    },
+    /// In a file of this machine.
+    Host(PathBuf),
+}
+
+/// An entry of a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// What it names.
+    pub inode: Id,
+    /// The layer, from 1 at the bottom, whose entry it is: of a directory, the last that described
+    /// it. 0 where no layer did.
+    pub layer: u32,
+    /// The last layer whose own directory has this name, be it only to lead to another one.
+    pub(super) needed_by: u32,
+}
+
+impl Name {
+    /// Whether the directory of this layer has the name, no later one having it too.
+    pub fn is_last_in(&self, layer: u32) -> bool {
+        self.needed_by == layer
+    }
+}
+
+/// A tree of files.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Also those that no name leads to any more.
+    inodes: Vec<Inode>,
+    pub(super) root: Name,
+}
+
+impl Inode {
+    /// A directory that nothing describes (rule I2).
+    pub fn implied_directory() -> Inode {
+        Inode {
+            meta: Meta::of_implied_directory(),
+            body: Body::Directory(BTreeMap::new()),
+        }
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.body, Body::Directory(_))
+    }
+}
+
+impl Default for Tree {
+    /// A root that nothing describes, and nothing in it.
+    fn default() -> Tree {
+        Tree {
+            inodes: vec![Inode::implied_directory()],
+            root: Name {
+                inode: Id(0),
+                layer: 0,
+                needed_by: 0,
+            },
+        }
+    }
+}
+
+impl Tree {
+    /// The name of the root, which has none.
+    pub fn root(&self) -> Name {
+        self.root
+    }
+
+    /// An inode of this tree.
+    pub fn inode(&self, id: Id) -> &Inode {
+        &self.inodes[id.0 as usize]
+    }
+
+    pub(crate) fn inode_mut(&mut self, id: Id) -> &mut Inode {
+        &mut self.inodes[id.0 as usize]
+    }
+
+    /// What a directory has by a name.
+    pub fn child(&self, directory: Id, name: &[u8]) -> Option<Name> {
+        match &self.inode(directory).body {
+            Body::Directory(children) => children.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    /// What is at a path. Symbolic links on the way are not followed: nothing is behind one.
+    pub fn at(&self, path: &EntryPath) -> Option<Name> {
+        let mut components = path.components();
+        components.try_fold(self.root, |at, name| self.child(at.inode, name))
+    }
+
+    /// The path that a user means: symbolic links among its parents are followed, inside the root;
+    /// the last component is not. `None` if nothing is there.
+    pub fn find(&self, path: &EntryPath) -> Result<Option<EntryPath>> {
+        let Some((parent, name)) = path.split() else {
+            return Ok(Some(path.clone()));
+        };
+        let Some((directory, place)) = self.find_directory(&parent, |_| true)? else {
+            return Ok(None);
+        };
+        let place = place.join(name)?;
+        Ok(self.child(directory, name).map(|_| place))
+    }
+
+    /// The directory that a path means, symbolic links followed where `follows` says so, and its own
+    /// path.
+    pub(super) fn find_directory(
+        &self,
+        path: &EntryPath,
+        follows: impl Fn(Name) -> bool,
+    ) -> Result<Option<(Id, EntryPath)>> {
+        let mut course = Course::new(path.as_bytes(), self.root.inode);
+        while let Some(name) = course.next_name() {
+            let Some(child) = self.child(course.here(), &name) else {
+                return Ok(None);
+            };
+            match &self.inode(child.inode).body {
+                Body::Directory(_) => course.enter(&name, child.inode)?,
+                Body::Symlink(target) if follows(child) => {
+                    if !course.follow(target) {
+                        return Err(loop_of_links());
+                    }
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(course.end()))
+    }
+
+    /// Every name of each inode that has several, in order.
+    pub fn links(&self) -> BTreeMap<Id, Vec<EntryPath>> {
+        let mut seen = vec![false; self.inodes.len()];
+        let mut several = vec![false; self.inodes.len()];
+        let is_leaf = |item: &Item| !item.inode.is_directory();
+        for item in self.walk().filter(is_leaf) {
+            let id = item.name.inode.0 as usize;
+            several[id] = std::mem::replace(&mut seen[id], true);
+        }
+        let mut links: BTreeMap<Id, Vec<EntryPath>> = BTreeMap::new();
+        if several.contains(&true) {
+            for item in self.walk().filter(is_leaf) {
+                if several[item.name.inode.0 as usize] {
+                    links.entry(item.name.inode).or_default().push(item.path);
+                }
+            }
+        }
+        links
+    }
+
+    pub(super) fn inodes_mut(&mut self) -> impl Iterator<Item = &mut Inode> {
+        self.inodes.iter_mut()
+    }
+
+    /// The number that the next inode will have.
+    pub(super) fn next_id(&self) -> Id {
+        Id(u32::try_from(self.inodes.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Adds an inode, which has no name yet.
+    pub(crate) fn add(&mut self, inode: Inode) -> Result<Id> {
+        let id = self.next_id();
+        if id.0 == u32::MAX {
+            return Err(Error::limit("over 4294967294 files"));
+        }
+        self.inodes.push(inode);
+        Ok(id)
+    }
+
+    /// Gives a directory a name, in the place of whatever has it; returns what that was.
+    pub(crate) fn name(&mut self, directory: Id, name: &[u8], new: Name) -> Option<Name> {
+        self.children_mut(directory).insert(name.into(), new)
+    }
+
+    pub(crate) fn children_mut(&mut self, directory: Id) -> &mut BTreeMap<Box<[u8]>, Name> {
+        match &mut self.inode_mut(directory).body {
+            Body::Directory(children) => children,
+            _ => unreachable!("only directories are looked into"),
+        }
+    }
+}
+
+pub(super) fn loop_of_links() -> Error {
+    Error::refused("its parents are a loop of symbolic links")
+}

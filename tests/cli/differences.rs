@@ -1,0 +1,228 @@
+//! `diff` and `inspect`.
+
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, Run};
+use crate::layout::Layout;
+use crate::looking::{crfs, image};
+use crate::oci;
+use crate::tarball::{LayerBuilder, Meta};
+
+fn lines(run: &Run) -> Vec<&str> {
+    assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{run:?}");
+    run.stdout.lines().collect()
+}
+
+#[test]
+fn an_opaque_directory_is_expanded() {
+    let bench = Bench::new();
+    crfs(&bench);
+    let run = bench.run(&["diff", "oci:crfs", "--layer", "2"]);
+    assert_eq!(
+        lines(&run),
+        [
+            "D etc/localtime",
+            "D etc/network/interfaces",
+            "A etc/network/newfile"
+        ]
+    );
+    let run = bench.run(&["diff", "oci:crfs", "--layer", "1"]);
+    assert_eq!(
+        lines(&run),
+        [
+            "A etc",
+            "A etc/localtime",
+            "A etc/network",
+            "A etc/network/interfaces",
+            "A etc/passwd"
+        ]
+    );
+}
+
+#[test]
+fn each_part_that_may_differ_is_told() {
+    let bench = Bench::new();
+    let low = LayerBuilder::new()
+        .file("content", 0o644, "one")
+        .file("device", 0o644, "")
+        .chardev("null", 0o666, (1, 3))
+        .file("mode", 0o644, "")
+        .file("owner", 0o644, "")
+        .file("same", 0o644, "same")
+        .file("size", 0o644, "x")
+        .symlink("target", "here")
+        .file("time", 0o644, "")
+        .file("xattr", Meta::new(0o644).xattr("user.a", "1"), "");
+    let high = LayerBuilder::new()
+        .file("content", 0o644, "two")
+        .fifo("device", 0o644)
+        .chardev("null", 0o666, (1, 5))
+        .file("mode", 0o755, "")
+        .file("owner", Meta::new(0o644).owner(5, 6), "")
+        .file("same", 0o644, "same")
+        .file("size", 0o644, "xy")
+        .symlink("target", "there")
+        .file("time", Meta::new(0o644).time(1, 0), "")
+        .file("xattr", Meta::new(0o644).xattr("user.a", "2"), "");
+    image(&bench, "low", vec![low.clone()]);
+    image(
+        &bench,
+        "both",
+        vec![low, high.clone().hardlink("same2", "same")],
+    );
+    let run = bench.run(&["diff", "oci:low", "oci:both"]);
+    let expected = [
+        "C content (content)",
+        "C device (type file -> fifo)",
+        "C mode (mode 0644 -> 0755)",
+        "C null (device 1,3 -> 1,5)",
+        "C owner (owner 0:0 -> 5:6)",
+        "C same (links)",
+        "A same2",
+        "C size (size 1 -> 2)",
+        "C target (target here -> there)",
+        "C time (time)",
+        "C xattr (xattrs)",
+    ];
+    assert_eq!(lines(&run), expected);
+    let run = bench.run(&["diff", "oci:low", "oci:both", "--ignore-times"]);
+    assert!(!lines(&run).contains(&"C time (time)"), "{run:?}");
+    let run = bench.run(&["diff", "oci:both", "--layer=2"]);
+    assert_eq!(lines(&run), expected);
+    // How an image is cut into layers is no difference.
+    image(&bench, "one", vec![high.hardlink("same2", "same")]);
+    let run = bench.run(&["diff", "oci:both", "oci:one"]);
+    assert_eq!(lines(&run), [""; 0]);
+}
+
+#[test]
+fn a_change_is_a_json_object() {
+    let bench = Bench::new();
+    let low = LayerBuilder::new().file("f", 0o644, "one");
+    let high = LayerBuilder::new().file("f", 0o600, "two").whiteout("g");
+    image(&bench, "it", vec![low, high]);
+    let run = bench.run(&["diff", "oci:it", "--layer=2", "--json"]);
+    let lines = lines(&run);
+    let change: Value = serde_json::from_str(lines[0]).expect("an object");
+    let row = |mode: &str| {
+        json!({ "path": "f", "type": "file", "mode": mode, "uid": 0, "gid": 0, "size": 3,
+                "mtime": "0.000000000" })
+    };
+    let expected = json!({
+        "path": "f", "change": "changed", "parts": ["mode", "content"],
+        "before": row("0644"), "after": row("0600"),
+    });
+    assert_eq!((lines.len(), change), (1, expected));
+}
+
+#[test]
+fn diff_takes_two_images_or_a_layer() {
+    let bench = Bench::new();
+    crfs(&bench);
+    assert_eq!(bench.run(&["diff", "oci:crfs"]).status, 2);
+    assert_eq!(
+        bench
+            .run(&["diff", "oci:crfs", "oci:crfs", "--layer=1"])
+            .status,
+        2
+    );
+    bench
+        .run(&["diff", "oci:crfs", "--layer=9"])
+        .fails(1, &["there is no layer 9"]);
+    bench
+        .run(&["diff", "oci:crfs", "oci:nowhere"])
+        .fails(1, &["nowhere"]);
+}
+
+/// An image with a history of three steps, of which one made no layer.
+fn with_history(bench: &Bench) -> Vec<Vec<u8>> {
+    let layers = vec![
+        LayerBuilder::new()
+            .file("a", 0o644, "a")
+            .file("b", 0o644, "b")
+            .finish(),
+        LayerBuilder::new().whiteout("a").finish(),
+    ];
+    let mut config = oci::config(&oci::diff_ids(&layers));
+    config["created"] = "2020-01-01T00:00:00Z".into();
+    config["config"] = json!({ "Cmd": ["/bin/sh"], "User": "\u{1b}[31m", "Volumes": null });
+    config["history"] = json!([
+        { "created_by": "ADD a b /" },
+        { "created_by": "CMD [\"/bin/sh\"]", "empty_layer": true },
+        { "created_by": "RUN rm a", "created": "2020-01-01T00:00:00Z" },
+    ]);
+    let layout = Layout::new(bench.path("it"));
+    layout.image(&layout.manifest_with_config(&layers, &config));
+    layers
+}
+
+#[test]
+fn inspect_tells_of_layers_and_of_the_steps_that_made_them() {
+    let bench = Bench::new();
+    let layers = with_history(&bench);
+    let store = format!("--store={}", bench.store().display());
+    let inspect = |options: &[&str]| {
+        let run = bench.run(&[&["inspect", "oci:it", &store], options].concat());
+        assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{run:?}");
+        run.stdout
+    };
+    let object = |options: &[&str]| -> Value {
+        let text = inspect(&[options, &["--json"]].concat());
+        serde_json::from_str(&text).expect("an object")
+    };
+    let told = object(&[]);
+    let (diff_ids, bytes) = (oci::diff_ids(&layers), layers[1].len());
+    let expected = json!({
+        "layer": 2, "digest": diff_ids[1], "diff_id": diff_ids[1],
+        "chain_id": oci::chain_ids(&diff_ids)[1],
+        "media_type": "application/vnd.oci.image.layer.v1.tar", "size": bytes,
+        "directory": null, "entries": 1, "bytes": 0, "deletions": 1, "opaque": 0,
+    });
+    assert_eq!(told["layers"][1], expected);
+    assert_eq!(told["history"][1]["layer"], Value::Null);
+    assert_eq!(told["history"][2]["layer"], 2);
+    assert_eq!(told["history"][2]["created_by"], "RUN rm a");
+    assert_eq!(told["manifest"]["schemaVersion"], 2);
+    assert_eq!(told["config"]["config"]["Cmd"][0], "/bin/sh");
+    assert!(!bench.store().exists(), "looking makes no store");
+
+    let unread = object(&["--no-read"]);
+    assert_eq!(unread["layers"][0].get("entries"), None);
+    assert_eq!(bench.unpack("oci:it").status, 0);
+    let stored = object(&["--no-read"]);
+    assert_eq!(stored["layers"][1]["deletions"], 1);
+    let directory = stored["layers"][1]["directory"].as_str().expect("a path");
+    assert!(directory.starts_with(bench.store().to_str().expect("text")));
+
+    let text = inspect(&[]);
+    for line in [
+        "platform    linux/",
+        "created     2020-01-01T00:00:00Z",
+        "  Cmd       [\"/bin/sh\"]",
+        "  holds     2 entries, 2 B",
+        "  made by   RUN rm a",
+        "step        CMD [\"/bin/sh\"]",
+    ] {
+        assert!(text.contains(&format!("\n{line}")), "no {line:?} in {text}");
+    }
+    assert!(
+        !text.contains('\u{1b}') && !text.contains("Volumes"),
+        "{text}"
+    );
+}
+
+#[test]
+fn inspect_does_without_a_blob() {
+    let bench = Bench::new();
+    let layers = with_history(&bench);
+    let blob = format!("it/blobs/sha256/{}", oci::sha256(&layers[0]));
+    std::fs::remove_file(bench.path(&blob)).expect("it was there");
+    let run = bench.run(&["inspect", "oci:it"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    assert!(
+        run.stdout
+            .contains("  size      the image lacks its blob\n"),
+        "{run:?}"
+    );
+    assert!(!run.stdout.contains("holds"), "{run:?}");
+}
