@@ -3,8 +3,12 @@
 //!
 //! As root the layers get their owners and devices; else they are unpacked as anybody may.
 
+#[path = "support/canary.rs"]
+mod canary;
 #[path = "hostile/court.rs"]
 mod court;
+#[path = "hostile/damage.rs"]
+mod damage;
 #[path = "hostile/formats.rs"]
 mod formats;
 #[path = "hostile/links.rs"]

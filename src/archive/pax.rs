@@ -168,7 +168,8 @@ fn xattr(name: &[u8], value: &[u8]) -> Result<Xattr> {
         let shown = crate::path::display(name);
         return Err(Error::limit(format!(
             "xattr {shown}: a name over {XATTR_NAME_MAX} or a value over {XATTR_SIZE_MAX} bytes"
-        )));
+        ))
+        .hint("Linux holds no larger one: the layer cannot be unpacked"));
     }
     Ok(Xattr {
         name: name.into(),
