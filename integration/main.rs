@@ -9,6 +9,8 @@
 //! The strongest test is [`property`]: random images, unpacked, mounted, walked and compared with
 //! an in-memory [`model`] that knows nothing of overlayfs.
 
+#[path = "../tests/support/dice.rs"]
+mod dice;
 mod generate;
 mod hints;
 mod images;
