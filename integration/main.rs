@@ -19,6 +19,7 @@ mod model;
 mod mounts;
 #[path = "../tests/support/oci.rs"]
 mod oci;
+mod overlay_xattrs;
 mod producers;
 mod property;
 mod readme;
