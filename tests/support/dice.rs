@@ -1,12 +1,14 @@
 //! Throws that decide what a generator makes: from a seed, the same everywhere; or from bytes, so
 //! that a fuzzer which changes a byte changes one decision.
 
+use std::collections::VecDeque;
+
 /// Where the throws come from.
 pub enum Dice {
     /// SplitMix64.
     Seed(u64),
     /// Each throw takes a byte, or eight where one is too few; zeros once there are none left.
-    Bytes(std::vec::IntoIter<u8>),
+    Bytes(VecDeque<u8>),
 }
 
 impl Dice {
@@ -15,7 +17,7 @@ impl Dice {
     }
 
     pub fn of_bytes(bytes: &[u8]) -> Dice {
-        Dice::Bytes(bytes.to_vec().into_iter())
+        Dice::Bytes(bytes.iter().copied().collect())
     }
 
     pub fn next(&mut self) -> u64 {
@@ -28,7 +30,7 @@ impl Dice {
                 mixed ^ (mixed >> 31)
             }
             Dice::Bytes(bytes) => {
-                let eight = std::array::from_fn(|_| bytes.next().unwrap_or(0));
+                let eight = std::array::from_fn(|_| bytes.pop_front().unwrap_or(0));
                 u64::from_le_bytes(eight)
             }
         }
@@ -37,7 +39,7 @@ impl Dice {
     pub fn byte(&mut self) -> u8 {
         match self {
             Dice::Seed(_) => self.next() as u8,
-            Dice::Bytes(bytes) => bytes.next().unwrap_or(0),
+            Dice::Bytes(bytes) => bytes.pop_front().unwrap_or(0),
         }
     }
 
@@ -55,13 +57,5 @@ impl Dice {
 
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len() as u64) as usize]
-    }
-
-    /// The bytes that were not thrown yet; none of a seed.
-    pub fn rest(self) -> Vec<u8> {
-        match self {
-            Dice::Seed(_) => Vec::new(),
-            Dice::Bytes(bytes) => bytes.collect(),
-        }
     }
 }
