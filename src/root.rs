@@ -200,7 +200,7 @@ impl Dir {
 
     /// Removes what is no directory, and adds the directories, as children of `path`, to a list.
     fn remove_files(&self, path: &EntryPath, todo: &mut Vec<(EntryPath, bool)>) -> io::Result<()> {
-        for name in self.names()? {
+        for name in self.names_for_removal()? {
             match self.unlink(&name, AtFlags::empty()) {
                 Ok(()) => {}
                 Err(Errno::ISDIR) => todo.push((below(path, &name)?, false)),
@@ -208,6 +208,17 @@ impl Dir {
             }
         }
         Ok(())
+    }
+
+    /// The names, also where the image lets nobody look further and we are not root.
+    fn names_for_removal(&self) -> io::Result<Vec<Box<[u8]>>> {
+        match self.names() {
+            Err(error) if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) => {
+                rustix::fs::fchmod(self, Mode::RWXU)?;
+                self.names()
+            }
+            other => other,
+        }
     }
 
     /// Removes one name, also where the image lets nobody write and we are not root.
