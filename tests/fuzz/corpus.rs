@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::dice::Dice;
 
-/// How many random inputs each target gets.
+/// How many random inputs each target gets; LOWERDIR_INPUTS says another number, LOWERDIR_SEED tries
+/// one again.
 const RANDOM: u64 = 300;
 
 fn each(target: &str, check: fn(&[u8])) {
@@ -24,8 +25,16 @@ fn each(target: &str, check: fn(&[u8])) {
 }
 
 fn random(target: &str, check: fn(&[u8])) {
-    let count = std::env::var("LOWERDIR_INPUTS").map_or(RANDOM, |count| count.parse().unwrap());
-    for seed in 0..count {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse().expect("a number"))
+    };
+    let seeds = match number("LOWERDIR_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LOWERDIR_INPUTS").unwrap_or(RANDOM),
+    };
+    for seed in seeds {
         let mut dice = Dice::new(seed);
         let length = dice.below(400);
         let bytes: Vec<u8> = (0..length).map(|_| dice.byte()).collect();

@@ -18,6 +18,7 @@ use lowerdir::pipeline::{Parents, Run, Unpacked, unpack_image, unpack_layer};
 use lowerdir::store::{Store, Sync};
 use lowerdir::verify::verify_layer;
 use lowerdir::{Error, Kind, Limits, Options, Owners};
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::almost;
@@ -170,15 +171,15 @@ fn alone(work: &Path, number: usize, file: &Path) {
     }
 }
 
-/// The image's fault, or what a file system says of a name or an xattr that it cannot hold.
+/// The image's fault, or what a file system says of a name or an xattr that it cannot hold; and
+/// without privilege, what the image forbids the owner of its root is forbidden to us.
 fn blames_the_image(error: &Error) {
+    let is_forbidden = error.raw_os_error() == Some(Errno::ACCESS.raw_os_error())
+        && !rustix::process::geteuid().is_root();
     let is_intended = match error.kind() {
         Kind::Refused | Kind::Limit => true,
-        _ => error.entry().is_some() && error.raw_os_error().is_some(),
+        _ => is_forbidden || error.entry().is_some() && error.raw_os_error().is_some(),
     };
-    assert!(
-        is_intended,
-        "{error}: {:?}",
-        std::error::Error::source(error)
-    );
+    let cause = std::error::Error::source(error);
+    assert!(is_intended, "{error}: {cause:?}");
 }
