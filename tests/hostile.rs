@@ -13,6 +13,8 @@ mod damage;
 mod formats;
 #[path = "hostile/links.rs"]
 mod links;
+#[path = "hostile/memory.rs"]
+mod memory;
 #[path = "hostile/names.rs"]
 mod names;
 #[path = "support/oci.rs"]
@@ -23,6 +25,8 @@ mod special;
 mod tarball;
 #[path = "hostile/types.rs"]
 mod types;
+#[path = "hostile/watched.rs"]
+mod watched;
 #[path = "hostile/whiteouts.rs"]
 mod whiteouts;
 

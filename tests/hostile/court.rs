@@ -2,20 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
 use crate::canary::{Canary, make_removable, place};
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
+use crate::watched;
 
-/// Seconds of work: a busy machine takes longer for them.
+/// Seconds.
 const WORK: u64 = 10;
-/// Whoever does not even work for so long waits for something that will not come.
-const PATIENCE: Duration = Duration::from_secs(120);
 const MEMORY: u64 = 64 << 20;
 
 /// How a case has to end.
@@ -124,59 +120,22 @@ impl Court {
     }
 
     fn unpack(&self, case: &Case, place: &Path) -> Result<(), String> {
-        let is_root = rustix::process::geteuid().is_root();
-        let started = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
-            .args([
-                "--store",
-                "store",
-                "unpack",
-                "oci:image",
-                "--sync=none",
-                "-q",
-                "-j1",
-            ])
-            .args((!is_root).then_some("--userxattr"))
-            .args(case.option)
-            .current_dir(place)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command is there");
-        let id = rustix::process::Pid::from_child(&child);
-        let work = Rlimit {
-            current: Some(WORK),
-            maximum: Some(WORK),
-        };
-        prlimit(Some(id), Resource::Cpu, work).expect("it is ours");
-        let mut memory = 0;
-        let status = loop {
-            memory = memory.max(memory_of(child.id()));
-            match child.try_wait().expect("it is ours") {
-                Some(status) => break status,
-                None if started.elapsed() > PATIENCE => {
-                    child.kill().expect("it is ours");
-                    child.wait().expect("it is ours");
-                    return Err("it waits for something".into());
-                }
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
-        };
-        if memory > MEMORY {
-            return Err(format!("it took {} MiB of memory", memory >> 20));
+        let run = watched::unpack(place, case.option, WORK)?;
+        if run.memory > MEMORY {
+            return Err(format!("it took {} MiB of memory", run.memory >> 20));
         }
-        let mut stderr = String::new();
-        let pipe = child.stderr.as_mut().expect("a pipe");
-        std::io::Read::read_to_string(pipe, &mut stderr).expect("text");
         let expected = match case.end {
             End::Refused => &[3][..],
             End::Limit => &[4],
             End::Unpacked => &[0],
             End::Either => &[0, 1, 3, 4],
         };
-        match status.code() {
+        match run.status.code() {
             Some(code) if expected.contains(&code) => Ok(()),
-            _ => Err(format!("{status}, not {:?}: {stderr}", case.end)),
+            _ => Err(format!(
+                "{}, not {:?}: {}",
+                run.status, case.end, run.stderr
+            )),
         }
     }
 
@@ -210,13 +169,4 @@ fn holds(place: &Path, expected: &[&str]) -> Result<(), String> {
         found if found == expected => Ok(()),
         found => Err(format!("it holds {found:?}, not {expected:?}")),
     }
-}
-
-/// The most memory that a process has taken so far, in bytes; 0 if it is gone.
-fn memory_of(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let mut lines = status.lines();
-    let most = lines.find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = most.and_then(|most| most.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.unwrap_or(0) << 10
 }
