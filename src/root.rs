@@ -200,7 +200,12 @@ impl Dir {
 
     /// Removes what is no directory, and adds the directories, as children of `path`, to a list.
     fn remove_files(&self, path: &EntryPath, todo: &mut Vec<(EntryPath, bool)>) -> io::Result<()> {
-        for name in self.names_for_removal()? {
+        // To list takes the right to search, too, which who may read may lack, without root.
+        let names = self.names().or_else(|_| {
+            rustix::fs::fchmod(self, Mode::RWXU)?;
+            self.names()
+        });
+        for name in names? {
             match self.unlink(&name, AtFlags::empty()) {
                 Ok(()) => {}
                 Err(Errno::ISDIR) => todo.push((below(path, &name)?, false)),
@@ -208,17 +213,6 @@ impl Dir {
             }
         }
         Ok(())
-    }
-
-    /// The names, also where the image lets nobody look further and we are not root.
-    fn names_for_removal(&self) -> io::Result<Vec<Box<[u8]>>> {
-        match self.names() {
-            Err(error) if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) => {
-                rustix::fs::fchmod(self, Mode::RWXU)?;
-                self.names()
-            }
-            other => other,
-        }
     }
 
     /// Removes one name, also where the image lets nobody write and we are not root.
