@@ -3,13 +3,16 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+# What `make fuzz` runs, and for how long.
+TARGET ?= archive
+SECONDS ?= 60
 
 # What the program makes of itself: manual pages and completions.
 SHARE := target/share
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL := $(subst -gnu,-musl,$(HOST))
 
-.PHONY: build demo share install uninstall static deb test unit integration peers check bench bench-micro \
+.PHONY: build demo share install uninstall static deb test unit integration peers fuzz check bench bench-micro \
 	clean
 
 build:
@@ -74,6 +77,16 @@ integration: peers
 
 peers:
 	integration/install-peers.sh
+
+# make fuzz [TARGET=archive|codec|unpack|stack] [SECONDS=60], by cargo-fuzz on a nightly toolchain:
+# from the kept corpus; what is new goes to target/fuzz. `make unit` tries the kept corpus itself.
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
+		echo "make fuzz: it needs cargo-fuzz (cargo install --locked cargo-fuzz) and a nightly toolchain"; exit 1; }
+	mkdir -p target/fuzz/corpus/$(TARGET) target/fuzz/found
+	$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz $(TARGET) \
+		target/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- \
+		-max_total_time=$(SECONDS) -max_len=4096 -artifact_prefix=target/fuzz/found/$(TARGET)-
 
 check:
 	$(CARGO) fmt --check

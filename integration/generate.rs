@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::dice::Dice;
 use crate::model::{Listing, Model, Refused};
 use crate::oci::Compression;
 use crate::tarball::{Entry, Kind, LayerBuilder, Meta};
@@ -49,15 +50,19 @@ impl Flavour {
 
 impl Stack {
     pub fn generate(seed: u64, flavour: Flavour) -> Stack {
-        let mut dice = Dice::new(seed);
-        let names = alphabet(&mut dice, flavour);
+        Stack::thrown(&mut Dice::new(seed), flavour)
+    }
+
+    /// The stack that the dice say.
+    pub fn thrown(dice: &mut Dice, flavour: Flavour) -> Stack {
+        let names = alphabet(dice, flavour);
         let is_refused = dice.percent(flavour.refused);
         let (count, mut model) = (1 + dice.below(8), Model::new());
         let refusing = dice.below(count);
         let mut layers = Vec::new();
         for number in 0..count {
             let mut generator = Generator {
-                dice: &mut dice,
+                dice: &mut *dice,
                 names: &names,
                 flavour,
                 known: model.listing().into_keys().collect(),
@@ -321,7 +326,7 @@ impl Generator<'_> {
         } else {
             length
         };
-        Kind::File((0..length).map(|_| self.dice.next() as u8).collect())
+        Kind::File((0..length).map(|_| self.dice.byte()).collect())
     }
 
     fn symlink_target(&mut self) -> Vec<u8> {
@@ -544,35 +549,7 @@ fn acl(dice: &mut Dice, mode: u32) -> Vec<u8> {
     value
 }
 
-/// SplitMix64: the same throws for the same seed, everywhere.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0xd134_2543_de82_ef95))
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    pub fn percent(&mut self, chance: u64) -> bool {
-        self.below(100) < chance
-    }
-
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len() as u64) as usize]
-    }
-}
-
+#[cfg(test)]
 mod tests {
     use super::*;
 

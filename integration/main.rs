@@ -12,6 +12,8 @@
 mod bench;
 mod converting;
 mod crash;
+#[path = "../tests/support/dice.rs"]
+mod dice;
 mod flattening;
 mod generate;
 mod hints;
@@ -22,6 +24,7 @@ mod model;
 mod mounts;
 #[path = "../tests/support/oci.rs"]
 mod oci;
+mod overlay_xattrs;
 mod packing;
 mod producers;
 mod property;

@@ -441,6 +441,7 @@ fn classify(name: &[u8]) -> Result<Name, &'static str> {
     }
 }
 
+#[cfg(test)]
 mod tests {
     use super::*;
 

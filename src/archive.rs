@@ -17,6 +17,7 @@ mod pax;
 mod sparse;
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -80,7 +81,7 @@ pub struct Archive<R> {
     unread: u64,
     /// Zeros after them, up to the next block.
     padding: u64,
-    global: Pax,
+    global: Arc<Pax>,
     ended: bool,
 }
 
@@ -98,7 +99,7 @@ impl<R: Read> Archive<R> {
             position: 0,
             unread: 0,
             padding: 0,
-            global: Pax::default(),
+            global: Arc::default(),
             ended: false,
         }
     }
@@ -119,15 +120,15 @@ impl<R: Read> Archive<R> {
             let size = unsigned(&header.as_old().size, "size")?;
             match header.as_old().linkflag[0] {
                 b'x' | b'X' => {
-                    let mut records = self.global.clone();
+                    let mut records = Pax::over(&self.global);
                     let bytes = self.read_extension(size)?;
                     records.merge(&bytes, &self.limits)?;
                     extensions.pax = Some(records);
                 }
                 b'g' => {
                     let records = self.read_extension(size)?;
-                    self.global.merge(&records, &self.limits)?;
-                    // Each entry copies them, so many small headers are one large one.
+                    Arc::make_mut(&mut self.global).merge(&records, &self.limits)?;
+                    // They are kept, so many small headers are one large one.
                     self.limits.check_header(self.global.size())?;
                 }
                 b'L' => extensions.long_name = Some(self.read_long_name(size)?),
@@ -165,8 +166,9 @@ impl<R: Read> Archive<R> {
         self.reader
     }
 
-    fn assemble(&mut self, header: &tar::Header, extensions: Extensions) -> Result<Entry> {
-        let pax = extensions.pax.as_ref().unwrap_or(&self.global).clone();
+    fn assemble(&mut self, header: &tar::Header, mut extensions: Extensions) -> Result<Entry> {
+        let own = extensions.pax.take().map(Arc::new);
+        let pax = own.unwrap_or_else(|| Arc::clone(&self.global));
         let name = match (pax.name(), &extensions.long_name) {
             (Some(name), _) => name.to_vec(),
             (None, Some(name)) => name.clone(),

@@ -54,7 +54,9 @@ impl EntryPath {
     fn within_limit(self) -> Result<EntryPath> {
         if self.0.len() > PATH_MAX {
             let start = display(&self.0[..60]).to_string();
-            return Err(Error::limit("the path is longer than 4095 bytes").at_entry(start + "…"));
+            return Err(Error::limit("the path is longer than 4095 bytes")
+                .at_entry(start + "…")
+                .hint("Linux takes no longer one: the layer cannot be unpacked"));
         }
         Ok(self)
     }

@@ -211,7 +211,12 @@ impl Dir {
 
     /// Removes what is no directory, and adds the directories, as children of `path`, to a list.
     fn remove_files(&self, path: &EntryPath, todo: &mut Vec<(EntryPath, bool)>) -> io::Result<()> {
-        for name in self.names()? {
+        // To list takes the right to search, too, which who may read may lack, without root.
+        let names = self.names().or_else(|_| {
+            rustix::fs::fchmod(self, Mode::RWXU)?;
+            self.names()
+        });
+        for name in names? {
             match self.unlink(&name, AtFlags::empty()) {
                 Ok(()) => {}
                 Err(Errno::ISDIR) => todo.push((below(path, &name)?, false)),

@@ -121,7 +121,10 @@ impl Store {
         for name in EMPTY {
             // Like the root that no layer describes (rules N2, I2).
             let directory = store.open_dir(name)?;
-            if !directory.names().is_ok_and(|names| names.is_empty()) {
+            let names = directory
+                .names()
+                .map_err(|error| fail("looking into", error))?;
+            if !names.is_empty() {
                 let text = format!("{} is not empty", store.path.join(name).display());
                 let hint = "stacks of few layers would show what is in it: remove that";
                 return Err(Error::in_the_way(text).hint(hint));

@@ -28,6 +28,8 @@ mod names;
 mod opaque;
 #[path = "rules/order.rs"]
 mod order;
+#[path = "rules/removal.rs"]
+mod removal;
 #[path = "rules/special.rs"]
 mod special;
 #[path = "rules/times_and_modes.rs"]

@@ -35,9 +35,9 @@ fn contents_that_are_not_synced_are_seen() {
         // The names are in the journal by then, and what the files hold is nowhere.
         let verdict = after_a_cut(kind, "syncfs:retval=0", true);
         let what = verdict
-            .unwrap_or(Err("were changed".into()))
+            .unwrap_or(Err("layers changed".into()))
             .expect_err("it is seen");
-        assert!(what.contains("were changed"), "{what}");
+        assert!(what.contains("layers changed"), "{what}");
     }
 }
 

@@ -170,7 +170,7 @@ pub fn is_recorded(place: &Path, image: &str) -> Verdict {
     let mut verify = lowerdir(place, &["verify", image]);
     let run = output(&mut verify);
     let text = String::from_utf8_lossy(&run.stderr);
-    match run.status.success() && text.contains("as they were unpacked") {
+    match run.status.success() && text.contains("nothing was changed") {
         true => Ok(()),
         false => Err(told(&verify, &run)),
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev, mknodat, utimensat};
 
-use crate::generate::Dice;
+use crate::dice::Dice;
 
 /// Names that are made beside those of the image.
 pub const NAMES: [&[u8]; 6] = [b"a", b"b", b"c", b"new", b"x y", b"\xfe"];

@@ -4,6 +4,7 @@
 //! for `SCHILY.xattr.*`. Pure: bytes in, values out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -18,16 +19,27 @@ const XATTR_NAME_MAX: usize = 255;
 /// The kernel takes no larger value (`XATTR_SIZE_MAX`).
 const XATTR_SIZE_MAX: usize = 1 << 16;
 
-/// The records that hold for one entry: the global ones, then its own over them.
+/// The records that hold for one entry: its own, and the global ones below them.
 #[derive(Clone, Default)]
 pub struct Pax {
-    values: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// Shared, not copied: there may be a megabyte of them before any number of entries.
+    global: Option<Arc<Pax>>,
+    /// `None` where an empty value takes a key back.
+    values: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     /// `GNU.sparse.offset` and `.numbytes` of format 0.0, in order: there, and only there, a
     /// repeated key adds to what came before.
     sparse_pairs: Vec<u64>,
 }
 
 impl Pax {
+    /// Nothing of an entry's own yet.
+    pub fn over(global: &Arc<Pax>) -> Pax {
+        Pax {
+            global: Some(Arc::clone(global)),
+            ..Pax::default()
+        }
+    }
+
     /// Reads the records of one extended header over what is known already; the last of equal
     /// keys wins, and an empty value takes a key back.
     pub fn merge(&mut self, mut bytes: &[u8], limits: &Limits) -> Result<()> {
@@ -53,27 +65,30 @@ impl Pax {
             }
             // An xattr may well be empty; for the standard keys it means "as the header says".
             _ if value.is_empty() && !key.starts_with(XATTR) => {
-                self.values.remove(key);
+                self.values.insert(key.into(), None);
             }
             _ => {
-                self.values.insert(key.into(), value.into());
+                self.values.insert(key.into(), Some(value.into()));
             }
         }
         Ok(())
     }
 
-    /// How many bytes the records take.
+    /// How many bytes its own records take.
     pub fn size(&self) -> u64 {
-        let sizes = self
-            .values
-            .iter()
-            .map(|(key, value)| key.len() + value.len());
+        let length = |value: &Option<Box<[u8]>>| value.as_ref().map_or(0, |value| value.len());
+        let sizes = self.values.iter();
+        let sizes = sizes.map(|(key, value)| key.len() + length(value));
         sizes.sum::<usize>() as u64
     }
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.values.get(key.as_bytes()).map(AsRef::as_ref)
+        match (self.values.get(key.as_bytes()), &self.global) {
+            (Some(value), _) => value.as_deref(),
+            (None, Some(global)) => global.get(key),
+            (None, None) => None,
+        }
     }
 
     /// The name of the entry: GNU tar keeps a sparse file's apart from `path`.
@@ -83,10 +98,16 @@ impl Pax {
 
     /// The xattrs, by name.
     pub fn xattrs(&self) -> Result<Vec<Xattr>> {
-        let first: Box<[u8]> = XATTR.into();
-        self.values
-            .range(first..)
-            .map_while(|(key, value)| Some((key.strip_prefix(XATTR)?, value)))
+        let mut found = BTreeMap::new();
+        for pax in self.global.as_deref().into_iter().chain([self]) {
+            let first: Box<[u8]> = XATTR.into();
+            let from_here = pax.values.range(first..);
+            let xattrs = from_here
+                .map_while(|(key, value)| Some((key.strip_prefix(XATTR)?, value.as_deref()?)));
+            found.extend(xattrs);
+        }
+        found
+            .into_iter()
             .map(|(name, value)| xattr(name, value))
             .collect()
     }
@@ -147,7 +168,8 @@ fn xattr(name: &[u8], value: &[u8]) -> Result<Xattr> {
         let shown = crate::path::display(name);
         return Err(Error::limit(format!(
             "xattr {shown}: a name over {XATTR_NAME_MAX} or a value over {XATTR_SIZE_MAX} bytes"
-        )));
+        ))
+        .hint("Linux holds no larger one: the layer cannot be unpacked"));
     }
     Ok(Xattr {
         name: name.into(),

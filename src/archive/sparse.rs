@@ -66,11 +66,23 @@ pub fn old_gnu(
     mut next_block: impl FnMut() -> Result<[u8; 512]>,
 ) -> Result<(u64, Vec<Extent>)> {
     let bytes = header.as_bytes();
+    if &bytes[257..263] != b"ustar " {
+        // star has the same type, and its map elsewhere.
+        return Err(Error::refused(
+            "a sparse file in a header that is not GNU tar's",
+        ));
+    }
     let mut extents = Vec::new();
-    let mut more = push_pairs(&mut extents, &bytes[386..482], limits)? && bytes[482] != 0;
-    while more {
+    let mut is_full = push_pairs(&mut extents, &bytes[386..482], limits)?;
+    let mut goes_on = bytes[482] != 0;
+    while goes_on {
+        // GNU tar takes the block that follows for data then, and Go for more of the map.
+        if !is_full {
+            return Err(Error::refused("a sparse map that goes on after its end"));
+        }
         let block = next_block()?;
-        more = push_pairs(&mut extents, &block[..504], limits)? && block[504] != 0;
+        is_full = push_pairs(&mut extents, &block[..504], limits)?;
+        goes_on = block[504] != 0;
     }
     let size = number::field(&bytes[483..495], "real size")?;
     let size = u64::try_from(size).map_err(|_| Error::refused("a sparse file of negative size"))?;

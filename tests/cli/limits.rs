@@ -3,7 +3,7 @@
 
 use crate::bench::{Bench, Run};
 use crate::oci::Compression;
-use crate::tarball::{LayerBuilder, Meta};
+use crate::tarball::{LayerBuilder, Meta, padded, pax_header, pax_record};
 
 fn unpack(bench: &Bench, option: Option<&str>) -> Run {
     let arguments = [
@@ -152,5 +152,70 @@ fn sizes_are_read_with_their_units_or_refused() {
     for size in ["", "K", "1Q", "-1", "1.5G", "99999999999T", "1 G"] {
         let run = unpack(&bench, Some(&format!("--max-window={size}")));
         assert_eq!(run.status, 2, "{size}: {run:?}");
+    }
+}
+
+/// A sparse file of some parts, each a byte long, in format 1.0.
+fn sparse(parts: usize) -> Vec<u8> {
+    let pairs: String = (0..parts)
+        .map(|part| format!("{}\n1\n", part * 2))
+        .collect();
+    let map = padded(format!("{parts}\n{pairs}").as_bytes());
+    let size = (parts * 2).to_string();
+    let records = [("major", "1"), ("minor", "0"), ("realsize", &size)];
+    let records: Vec<u8> = records
+        .iter()
+        .flat_map(|(key, value)| pax_record(format!("GNU.sparse.{key}"), value))
+        .collect();
+    LayerBuilder::new()
+        .raw(pax_header(&records))
+        .file("s", 0o644, [map, vec![b'x'; parts]].concat())
+        .finish()
+}
+
+#[test]
+fn extents() {
+    ends_at(
+        &sparse(40),
+        "--max-extents=39",
+        Some("--max-extents=40"),
+        "a sparse map of over 39 parts",
+    );
+}
+
+/// These are the kernel's, and no option raises them: what they let through is unpacked.
+#[test]
+fn limits_of_the_kernel_have_no_option() {
+    let xattr = |name: usize, value: usize| {
+        let name = format!("user.{}", "k".repeat(name - "user.".len()));
+        let meta = Meta::new(0o644).xattr(name, vec![b'v'; value]);
+        LayerBuilder::new().file("f", meta, "").finish()
+    };
+    let path = |length: usize| {
+        let path = ["d".repeat(254), "/".into()]
+            .concat()
+            .repeat(length / 255 + 1);
+        LayerBuilder::new()
+            .file(&path[..length], 0o644, "")
+            .finish()
+    };
+    for (good, bad, words) in [
+        (xattr(255, 1), xattr(256, 1), "a name over 255"),
+        (
+            xattr(6, 1000),
+            xattr(6, (1 << 16) + 1),
+            "a value over 65536 bytes",
+        ),
+        (path(4095), path(4096), "longer than 4095 bytes"),
+    ] {
+        let bench = Bench::new();
+        bench.write("blob", bad);
+        let run = unpack(&bench, None);
+        run.fails(4, &[words]);
+        assert!(run.hint().contains("Linux"), "{run:?}");
+        assert_eq!(bench.names(&bench.path(".")), ["blob"]);
+        bench.write("blob", good);
+        let run = unpack(&bench, None);
+        assert_eq!(run.status, 0, "{run:?}");
     }
 }

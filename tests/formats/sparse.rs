@@ -59,6 +59,34 @@ fn old_gnu_maps_may_go_on_for_blocks() {
     assert_eq!(member.content, expected);
 }
 
+/// Go takes the block that follows for more of the map, GNU tar for data.
+#[test]
+fn an_old_gnu_map_does_not_go_on_after_its_end() {
+    for map in [&[][..], &[(1, 0), (5, 0)], &[(1, 0); 3]] {
+        let mut archive = old_gnu(map, 12, b"");
+        archive[482] = 1;
+        seal((&mut archive[..512]).try_into().unwrap());
+        archive.extend([0; 1024]);
+        assert_eq!(error(&archive), Kind::Refused, "{map:?}");
+    }
+    let pairs: Vec<(u64, u64)> = (0..20).map(|number| (number * 10, 0)).collect();
+    let mut archive = [old_gnu(&pairs, 600, b""), vec![0; 1024]].concat();
+    assert_eq!(one(&archive).content, vec![0; 600]);
+    archive[512 + 504] = 1;
+    assert_eq!(error(&archive), Kind::Refused);
+}
+
+/// star has the same type, and another layout.
+#[test]
+fn an_old_sparse_file_has_the_magic_of_gnu() {
+    for magic in [b"ustar\x0000", &[0; 8]] {
+        let mut archive = old_gnu(&[(0, 5)], 5, b"abcde");
+        archive[257..265].copy_from_slice(magic);
+        seal((&mut archive[..512]).try_into().unwrap());
+        assert_eq!(error(&archive), Kind::Refused);
+    }
+}
+
 #[test]
 fn pax_0_0_repeats_its_keys() {
     let records = [

@@ -23,7 +23,7 @@ pub fn cases(canary: &str) -> Vec<Case> {
             cases.push(Case::new(
                 format!("{kind} named {name}"),
                 End::Refused,
-                vec![layer],
+                vec![layer, LayerBuilder::new().file("after", 0o644, "")],
             ));
         }
         // The root by other names: a directory may have them.

@@ -1,7 +1,7 @@
 //! Owners, modes and devices out of range, and overlayfs's own xattrs on every type.
 
 use crate::court::{Case, End};
-use crate::tarball::{LayerBuilder, Meta, header, seal};
+use crate::tarball::{Entry, Kind, LayerBuilder, Meta, header, seal};
 
 const OVERLAY: [&str; 12] = [
     "opaque",
@@ -62,8 +62,21 @@ pub fn cases() -> Vec<Case> {
                 .dir(".", meta())
                 .dir("d", meta())
                 .file("d/f", meta(), "content")
-                .file("d/empty", meta(), "");
-            let named = format!("{xattr} on directories and files");
+                .file("d/empty", meta(), "")
+                .fifo("d/pipe", meta())
+                .chardev("d/null", meta(), (1, 3))
+                .blockdev("d/loop", meta(), (7, 0))
+                .entry(&Entry {
+                    name: b"d/link".to_vec(),
+                    kind: Kind::Symlink(b"f".to_vec()),
+                    meta: meta(),
+                })
+                .entry(&Entry {
+                    name: b"d/hard".to_vec(),
+                    kind: Kind::Hardlink(b"d/f".to_vec()),
+                    meta: meta(),
+                });
+            let named = format!("{xattr} on every type");
             cases.push(Case::new(
                 named,
                 End::Unpacked,

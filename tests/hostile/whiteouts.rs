@@ -47,6 +47,11 @@ pub fn cases(canary: &str) -> Vec<Case> {
         let opaque = vec![base(), LayerBuilder::new().opaque(name)];
         cases.push(Case::new(format!("an emptying of {name}"), end, opaque));
     }
+    for name in ["pipe/.wh..wh..opq", "pipe/.wh.x", "pipe/deep/.wh..wh..opq"] {
+        let layer = base().file(name, 0o644, "");
+        let name = format!("{name} behind a fifo of its own layer");
+        cases.push(Case::new(name, End::Unpacked, vec![layer]));
+    }
     let mut many = LayerBuilder::new();
     let deep = ["d"; 900].join("/");
     for number in 0..2000 {

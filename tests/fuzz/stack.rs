@@ -1,0 +1,192 @@
+//! `stack`: a stack of layers that the dice throw, unpacked over each other, and what [`LowerView`]
+//! says they show together, beside what the reference model of `integration/` says that the image is.
+//!
+//! Nothing is mounted: the view reads the layer directories as overlayfs would, and the integration
+//! tests try it against the kernel. What the model refuses must be refused, and leave nothing.
+//!
+//! So that it needs no privilege, the stacks have no devices, only `user.*` xattrs, and nothing that
+//! its owner may not read; owners are not compared.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use lowerdir::codec::Expected;
+use lowerdir::image::Blob;
+use lowerdir::lower::{Found, LowerView};
+use lowerdir::meta::Meta;
+use lowerdir::path::EntryPath;
+use lowerdir::pipeline::{Parents, unpack_layer};
+use lowerdir::root::Dir;
+use rustix::fs::FileType;
+use tempfile::TempDir;
+
+use crate::canary::{make_removable, place};
+use crate::dice::Dice;
+use crate::generate::{Flavour, Stack};
+use crate::model::{Item, Listing};
+use crate::tarball::{Entry, Kind};
+use crate::unpack::{options, run};
+
+static SITE: LazyLock<TempDir> = LazyLock::new(place);
+
+/// What an escaped xattr has on disk before the name that the mount shows.
+const ESCAPED: &[u8] = b"user.overlay.overlay.";
+
+pub fn check(data: &[u8]) {
+    let mut stack = Stack::thrown(&mut Dice::of_bytes(data), Flavour::ALL);
+    for entry in stack.layers.iter_mut().flatten() {
+        make_modest(entry);
+    }
+    let work = TempDir::new_in(SITE.path()).expect("a directory");
+    let verdict = std::panic::catch_unwind(|| try_stack(work.path(), &stack));
+    make_removable(work.path());
+    drop(work);
+    if let Err(panic) = verdict {
+        eprintln!("{stack}");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Leaves nothing that takes privilege.
+fn make_modest(entry: &mut Entry) {
+    if matches!(entry.kind, Kind::Char(major, minor) if (major, minor) != (0, 0))
+        || matches!(entry.kind, Kind::Block(..))
+    {
+        entry.kind = Kind::Fifo;
+    }
+    entry
+        .meta
+        .xattrs
+        .retain(|(name, _)| name.starts_with(b"user."));
+    entry.meta.mode |= match entry.kind {
+        Kind::Dir => 0o700,
+        _ => 0o600,
+    };
+}
+
+fn try_stack(work: &Path, stack: &Stack) {
+    let mut layers: Vec<PathBuf> = Vec::new();
+    let expected = stack.expected();
+    let refused = expected.as_ref().err().map(|(layer, _)| *layer);
+    for (number, (tar, compression)) in stack.tars().iter().enumerate() {
+        let target = work.join(format!("layer{number}"));
+        let file = work.join("blob");
+        fs::write(&file, compression.compress(tar)).expect("room for a blob");
+        let blob = File::open(&file).map(Blob::of_file);
+        let blob = blob.expect("just written").expect("it is a file");
+        let parents = Parents::Known(layers.clone());
+        let done = unpack_layer(
+            &blob,
+            &Expected::default(),
+            &target,
+            &parents,
+            &options(),
+            run(1),
+        );
+        if refused == Some(number) {
+            let error = done.map(|_| ()).expect_err("the model refuses it");
+            assert!(matches!(
+                error.kind(),
+                lowerdir::Kind::Refused | lowerdir::Kind::Limit
+            ));
+            assert!(!target.exists(), "a refused layer is there");
+            return;
+        }
+        done.unwrap_or_else(|error| panic!("layer {number}: {error}"));
+        layers.insert(0, target);
+    }
+    let model = without_owners(expected.expect("no layer was refused"));
+    let merged = merged(&layers);
+    let paths: std::collections::BTreeSet<_> = model.keys().chain(merged.keys()).collect();
+    for path in paths {
+        let shown = path.escape_ascii();
+        assert_eq!(
+            merged.get(path),
+            model.get(path),
+            "./{shown}, merged and in the model"
+        );
+    }
+}
+
+fn without_owners(mut listing: Listing) -> Listing {
+    for item in listing.values_mut() {
+        (item.uid, item.gid) = (0, 0);
+    }
+    listing
+}
+
+/// What the view shows, name by name.
+fn merged(layers: &[PathBuf]) -> Listing {
+    let open = |path: &PathBuf| Arc::new(Dir::open(path).expect("a layer directory"));
+    let view = LowerView::new(layers.iter().map(open).collect(), options().dialect);
+    let mut listing = Listing::new();
+    let mut names: BTreeMap<(usize, u64), Vec<Vec<u8>>> = BTreeMap::new();
+    let mut todo = vec![EntryPath::root()];
+    while let Some(path) = todo.pop() {
+        let key = path.as_bytes().to_vec();
+        let (kind, meta) = match &*view.lookup(&path).expect("it is readable") {
+            Found::Absent => panic!("{path}: listed, and not found"),
+            Found::Directory(from) => {
+                for name in view.names(&path).expect("it is readable") {
+                    todo.push(path.join(&name).expect("a name on disk"));
+                }
+                (Kind::Dir, view.directory_meta(&path, from))
+            }
+            Found::Leaf(leaf) => {
+                let inode = names.entry((leaf.layer, leaf.stat.st_ino)).or_default();
+                inode.push(key.clone());
+                let kind = match leaf.file_type() {
+                    FileType::Symlink => {
+                        Kind::Symlink(view.read_link(&path, leaf).expect("a link"))
+                    }
+                    FileType::RegularFile => Kind::File(content(view.layer(leaf.layer), &path)),
+                    FileType::Fifo => Kind::Fifo,
+                    other => panic!("{path}: {other:?}"),
+                };
+                (kind, view.leaf_meta(&path, leaf))
+            }
+        };
+        listing.insert(key, item(kind, meta.expect("it is readable")));
+    }
+    for mut paths in names.into_values().filter(|paths| paths.len() > 1) {
+        paths.sort();
+        for path in &paths {
+            let item = listing.get_mut(path).expect("it was just listed");
+            item.links = Some(paths[0].clone());
+        }
+    }
+    listing
+}
+
+fn content(layer: &Dir, path: &EntryPath) -> Vec<u8> {
+    let mut content = Vec::new();
+    let mut file = layer.open_file(path).expect("a file");
+    file.read_to_end(&mut content).expect("it is readable");
+    content
+}
+
+fn item(kind: Kind, meta: Meta) -> Item {
+    let shown = |name: &[u8]| match name.strip_prefix(ESCAPED) {
+        Some(rest) => [b"user.overlay.", rest].concat(),
+        None => name.to_vec(),
+    };
+    let xattrs = meta.xattrs.iter();
+    let time = (
+        i128::from(meta.mtime.seconds),
+        i128::from(meta.mtime.nanoseconds),
+    );
+    Item {
+        kind,
+        mode: meta.mode,
+        uid: 0,
+        gid: 0,
+        mtime: time.0 * 1_000_000_000 + time.1,
+        xattrs: xattrs
+            .map(|xattr| (shown(&xattr.name), xattr.value.to_vec()))
+            .collect(),
+        links: None,
+    }
+}
