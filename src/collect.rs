@@ -91,6 +91,8 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
             let layers = BTreeSet::from_iter(image.layers);
             look(store, layers.difference(&needed).cloned().collect())?
         }
+        // What the system did not let us read may be whole.
+        Err(error) if error.raw_os_error().is_some() => return Err(error),
         Err(error) => {
             let mut nothing = look(store, BTreeSet::new())?;
             nothing.damage = Some(error.reason());
