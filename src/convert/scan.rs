@@ -10,6 +10,7 @@ use crate::root::Dir;
 use crate::whiteout::{self, Marker};
 
 use super::form::Form;
+use super::journal::Phase;
 use super::walk::{changing, each, is_directory, xattrs};
 use super::xattrs::aside;
 use super::{Converter, Options};
@@ -69,7 +70,9 @@ impl Converter<'_> {
             let is_reference = |mark: &&str| {
                 prefix.is_some_and(|prefix| &*xattr.name == [prefix, mark].concat().as_bytes())
             };
-            if REFERENCES.iter().any(is_reference) && self.leaves_overlay() {
+            // In the last phase it may be the image's own, which has its name back.
+            let may_be_order = self.journal.phase() != Phase::TakeBack;
+            if may_be_order && REFERENCES.iter().any(is_reference) && self.leaves_overlay() {
                 return refuse(
                     "it says that the content is in the layers below",
                     "`lowerdir pack` with --lower makes a layer of such a directory",

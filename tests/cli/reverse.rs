@@ -518,3 +518,23 @@ fn layers_may_be_compressed_each_way() {
     diff_ids.dedup();
     assert_eq!(diff_ids.len(), 1);
 }
+
+/// Found by a kill at a random moment: the xattr that had its name back was taken for an order.
+#[test]
+fn a_conversion_that_was_killed_while_xattrs_get_their_names_back_is_finished() {
+    let bench = Bench::new();
+    let tree = bench.path("tree");
+    fs::create_dir(&tree).unwrap();
+    let file = tree.join("f");
+    fs::write(&file, "").unwrap();
+    xattr::set(&tree, "user.lowerdir.convert", b"user to oci: take back").unwrap();
+    for name in ["user.lowerdir.overlay.metacopy", "user.overlay.metacopy"] {
+        xattr::set(&file, name, b"y").unwrap();
+    }
+    bench
+        .run(&["convert", "tree", "--from=user", "--to=oci"])
+        .lines();
+    let left: Vec<_> = xattr::list(&file).unwrap().collect();
+    assert_eq!(left, ["user.overlay.metacopy"]);
+    assert_eq!(xattr::list(&tree).unwrap().count(), 0);
+}
