@@ -39,7 +39,7 @@ impl Course {
 
     /// The next name to be looked up where it stands.
     pub fn next_name(&mut self) -> Option<Box<[u8]>> {
-        while let Some(name) = self.steps.next() {
+        for name in self.steps.by_ref() {
             if &*name != b".." {
                 return Some(name);
             }
