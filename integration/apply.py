@@ -117,35 +117,47 @@ class Tree:
     def __init__(self):
         self.root = Node()
 
-    def walk(self, path, missing):
+    def walk(self, path, missing, masked=frozenset()):
         """The directory at `path` (components), symlinks followed as in a chroot.
 
+        A symlink at one of the paths in `masked` is not followed but in the way; its own path
+        counts, and the part of `path` that ends there.
         `missing(stack, name, node)` is called for a name that is absent (`node` is None) or no
         directory; it returns the directory to go on with, or raises.
         """
-        stack, todo, followed = [self.root], list(reversed(path)), 0
+        stack, here, todo, followed = [self.root], [], list(reversed(path)), 0
+        to_come = len(path)
         while todo:
             name = todo.pop()
+            spelled = None
+            if len(todo) < to_come:
+                to_come = len(todo)
+                spelled = tuple(path[: len(path) - to_come])
             if name in (b"", b"."):
                 continue
             if name == b"..":
                 del stack[max(1, len(stack) - 1) :]
+                del here[-1:]
                 continue
             node = stack[-1].children.get(name)
             if node is not None and node.kind == "symlink":
+                if spelled in masked or (*here, name) in masked:
+                    raise InTheWay
                 followed += 1
                 if followed > MAX_SYMLINKS:
                     raise Loop
                 if node.goal.startswith(b"/"):
                     del stack[1:]
+                    del here[:]
                 todo += reversed(node.goal.split(b"/"))
                 continue
             if node is None or node.kind != "dir":
                 node = missing(stack[-1], name, node)
             stack.append(node)
+            here.append(name)
         return stack[-1]
 
-    def directory_for_marker(self, path):
+    def directory_for_marker(self, path, masked):
         """The marker's directory, made where it is missing; nothing is made if it cannot be."""
         made = []
 
@@ -157,7 +169,7 @@ class Tree:
             return parent.children[name]
 
         try:
-            return self.walk(path, make)
+            return self.walk(path, make, masked)
         except (Loop, InTheWay):
             for parent, name in reversed(made):
                 del parent.children[name]
@@ -253,7 +265,10 @@ def classify(path):
 
 
 def apply_layer(tree, stream):
-    """The three steps: resolve the markers, delete all at once, add the entries in order."""
+    """The three steps: resolve the markers, delete all at once, add the entries in order.
+
+    A directory entry of the layer masks a symlink of the layers below for its markers.
+    """
     with tarfile.open(
         fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape"
     ) as archive:
@@ -266,7 +281,8 @@ def apply_layer(tree, stream):
             if found is not None:
                 entries.append((found, member))
         markers = [found for found, _ in entries if isinstance(found, Marker)]
-        places = [(tree.directory_for_marker(m.parent), m.name) for m in markers]
+        masked = own_directories(entries)
+        places = [(tree.directory_for_marker(m.parent, masked), m.name) for m in markers]
         for directory, name in places:
             if directory is None:
                 continue
@@ -280,6 +296,19 @@ def apply_layer(tree, stream):
                     add(tree, found, member, archive)
                 except Refused as refusal:
                     raise type(refusal)(f"{member.name!r}: {refusal}") from None
+
+
+def own_directories(entries):
+    """Where the layer has a directory entry that nothing in the layer replaces later."""
+    own = set()
+    for path, member in entries:
+        if isinstance(path, Marker):
+            continue
+        if member.isdir():
+            own.add(tuple(path))
+        else:
+            own = {other for other in own if list(other[: len(path)]) != path}
+    return own
 
 
 def add(tree, path, member, archive):

@@ -65,6 +65,7 @@ impl Stack {
                 dice: &mut *dice,
                 names: &names,
                 flavour,
+                symlinks: symlinks(&model),
                 known: model.listing().into_keys().collect(),
             };
             let mut layer = generator.layer();
@@ -221,6 +222,12 @@ fn leave_out_what_refuses(model: &Model, layer: &mut Vec<Entry>) {
     }
 }
 
+fn symlinks(model: &Model) -> Vec<Vec<u8>> {
+    let listing = model.listing().into_iter();
+    let symlinks = listing.filter(|(_, item)| matches!(item.kind, Kind::Symlink(_)));
+    symlinks.map(|(path, _)| path).collect()
+}
+
 /// The few names of one stack.
 fn alphabet(dice: &mut Dice, flavour: Flavour) -> Vec<Vec<u8>> {
     let mut names: Vec<Vec<u8>> = [b"a", b"b", b"c"].map(|name| name.to_vec()).to_vec();
@@ -248,6 +255,8 @@ struct Generator<'a> {
     names: &'a [Vec<u8>],
     flavour: Flavour,
     known: Vec<Vec<u8>>,
+    /// Those of them that are symlinks.
+    symlinks: Vec<Vec<u8>>,
 }
 
 impl Generator<'_> {
@@ -263,6 +272,12 @@ impl Generator<'_> {
             self.known.push(entry.name.clone());
             layer.push(entry);
         }
+        if !self.symlinks.is_empty() && self.dice.percent(15) {
+            let (directory, marker) = self.masked_symlink();
+            let at = self.dice.below(layer.len() as u64 + 1) as usize;
+            layer.insert(at, directory);
+            markers.push(marker);
+        }
         for entry in &mut layer {
             entry.name = self.spelled(&entry.name, entry.kind == Kind::Dir);
         }
@@ -274,6 +289,25 @@ impl Generator<'_> {
             layer.insert(at, marker);
         }
         layer
+    }
+
+    /// A directory in the place of a symlink of the layers below, and a marker below it, or below
+    /// another symlink that may lead there.
+    fn masked_symlink(&mut self) -> (Entry, Entry) {
+        let kind = Kind::Dir;
+        let (name, meta) = (self.dice.pick(&self.symlinks).clone(), self.meta(&kind));
+        let through = match self.dice.percent(70) {
+            true => name.clone(),
+            false => self.dice.pick(&self.symlinks).clone(),
+        };
+        let directory = Entry { name, kind, meta };
+        let marker = match self.dice.percent(40) {
+            true => b".wh..wh..opq".to_vec(),
+            false => [b".wh.", self.dice.pick::<Vec<u8>>(self.names).as_slice()].concat(),
+        };
+        let (name, kind) = (joined(&through, &marker), Kind::File(Vec::new()));
+        let meta = self.meta(&kind);
+        (directory, Entry { name, kind, meta })
     }
 
     /// A path that exists, something below it, or any other.

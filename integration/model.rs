@@ -4,13 +4,14 @@
 //! There is no overlayfs in here, no layer directory and nothing of the product: inodes in memory,
 //! and real removals. A layer is applied in three steps:
 //!
-//! 1. every marker (whiteout, opaque mark) finds its directory in the tree as it was;
+//! 1. every marker (whiteout, opaque mark) finds its directory in the tree as it was, but not
+//!    through a symlink in whose place the layer has a directory entry;
 //! 2. all that they delete goes at once;
 //! 3. the other entries are added in the order of the archive.
 //!
 //! What the tree is in the end, a [`Listing`] says; walking a mount gives one too.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use crate::tarball::{Entry, Kind, Meta};
@@ -18,6 +19,9 @@ use crate::tarball::{Entry, Kind, Meta};
 const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4095;
 const MAX_SYMLINKS: usize = 40;
+
+/// Paths by their components.
+type Paths = BTreeSet<Vec<Vec<u8>>>;
 
 /// What is at each path; the root is the empty one.
 pub type Listing = BTreeMap<Vec<u8>, Item>;
@@ -129,16 +133,17 @@ impl Model {
         for (entry, found) in layer.iter().enumerate() {
             names.push(classify(&found.name).map_err(|why| Refused { entry, why })?);
         }
+        let own = own_directories(layer, &names);
         // All parents before any deletion; each is None where the marker has no effect.
         let mut deletions = Vec::new();
         for name in &names {
             match name {
                 Name::Whiteout { parent, name } => {
-                    let parent = self.directory_of_marker(parent);
+                    let parent = self.directory_of_marker(parent, &own);
                     deletions.push((parent, Some(name.clone())));
                 }
                 Name::Opaque { directory } => {
-                    deletions.push((self.directory_of_marker(directory), None));
+                    deletions.push((self.directory_of_marker(directory, &own), None));
                 }
                 Name::Path(_) | Name::Reserved => {}
             }
@@ -236,7 +241,7 @@ impl Model {
         let Some((name, parent)) = target.split_last() else {
             return Err("a hard link to the root");
         };
-        let parent = self.resolve(parent, Missing::Fail, &mut Vec::new());
+        let parent = self.resolve(parent, Missing::Fail, &Paths::new(), &mut Vec::new());
         let parent = parent.map_err(|_| "the hard link's target is missing")?;
         match self.inodes[parent].children.get(name) {
             Some(&inode) if !self.inodes[inode].is_directory() => Ok((parent, name, inode)),
@@ -257,9 +262,9 @@ impl Model {
     }
 
     /// A marker's directory; what was made on the way goes again if there is none.
-    fn directory_of_marker(&mut self, path: &[Vec<u8>]) -> Option<Id> {
+    fn directory_of_marker(&mut self, path: &[Vec<u8>], own: &Paths) -> Option<Id> {
         let mut made = Vec::new();
-        let found = self.resolve(path, Missing::Make, &mut made);
+        let found = self.resolve(path, Missing::Make, own, &mut made);
         if found.is_err() {
             for (parent, name) in made {
                 self.inodes[parent].children.remove(&name);
@@ -269,44 +274,56 @@ impl Model {
     }
 
     fn directory_of_entry(&mut self, path: &[Vec<u8>]) -> Result<Id, &'static str> {
-        self.resolve(path, Missing::Replace, &mut Vec::new())
+        self.resolve(path, Missing::Replace, &Paths::new(), &mut Vec::new())
             .map_err(|_| "too many symlinks")
     }
 
-    /// The directory at a path, symlinks followed as if the tree's root were the only one. Adds
-    /// to `made` what it makes.
+    /// The directory at a path, symlinks followed as if the tree's root were the only one; a
+    /// symlink that one of the `masks` will replace blocks the way. Adds to `made` what it makes.
     fn resolve(
         &mut self,
         path: &[Vec<u8>],
         missing: Missing,
+        masks: &Paths,
         made: &mut Vec<(Id, Vec<u8>)>,
     ) -> Result<Id, NoWay> {
-        let mut todo: VecDeque<Vec<u8>> = path.iter().cloned().collect();
+        // Each with how much of the path it ends; nothing, if it comes from a symlink.
+        let mut todo: VecDeque<(Vec<u8>, usize)> = path.iter().cloned().zip(1..).collect();
         let mut above = vec![ROOT];
+        let mut place = Vec::new();
         let mut followed = 0;
-        while let Some(name) = todo.pop_front() {
+        while let Some((name, spelled)) = todo.pop_front() {
             let here = above[above.len() - 1];
             match name.as_slice() {
                 b"" | b"." => continue,
                 b".." => {
                     above.truncate(1.max(above.len() - 1));
+                    place.pop();
                     continue;
                 }
-                _ => {}
+                _ => place.push(name.clone()),
             }
             let found = self.inodes[here].children.get(&name).copied();
             match found.map(|id| (id, &self.inodes[id].kind)) {
                 Some((id, Kind::Dir)) => above.push(id),
+                Some((_, Kind::Symlink(_)))
+                    if masks.contains(&place)
+                        || (spelled > 0 && masks.contains(&path[..spelled])) =>
+                {
+                    return Err(NoWay::Blocked);
+                }
                 Some((_, Kind::Symlink(target))) => {
+                    place.pop();
                     followed += 1;
                     if followed > MAX_SYMLINKS {
                         return Err(NoWay::Loop);
                     }
                     if target.starts_with(b"/") {
                         above.truncate(1);
+                        place.clear();
                     }
                     for component in target.split(|&byte| byte == b'/').rev() {
-                        todo.push_front(component.to_vec());
+                        todo.push_front((component.to_vec(), 0));
                     }
                 }
                 Some(_) if missing != Missing::Replace => return Err(NoWay::Blocked),
@@ -393,6 +410,19 @@ impl Attributes {
 
 fn nanoseconds(meta: &Meta) -> i128 {
     i128::from(meta.mtime.0) * 1_000_000_000 + i128::from(meta.mtime.1)
+}
+
+/// Where a layer has a directory entry, unless something else takes its place later.
+fn own_directories(layer: &[Entry], names: &[Name]) -> Paths {
+    let mut own = Paths::new();
+    for (entry, name) in layer.iter().zip(names) {
+        match name {
+            Name::Path(path) if entry.kind == Kind::Dir => drop(own.insert(path.clone())),
+            Name::Path(path) => own.retain(|directory| !directory.starts_with(path)),
+            _ => {}
+        }
+    }
+    own
 }
 
 /// The components of a name.
@@ -530,6 +560,19 @@ mod tests {
         let below = vec![file("d/f"), file("l/f")];
         let above = vec![entry("l", Kind::Symlink(b"d".into())), file("l/.wh.f")];
         assert_eq!(names(&[below, above]), "d d/f l");
+    }
+
+    #[test]
+    fn model_marker_does_not_reach_through_a_symlink_that_its_layer_replaces() {
+        let below = vec![file("d/f"), symlink("l", "d"), symlink("m", "l")];
+        let tree = |above: Vec<Entry>| names(&[below.clone(), above]);
+        let masked = "d d/f l m";
+        assert_eq!(tree(vec![dir("l"), file("l/.wh.f")]), masked);
+        assert_eq!(tree(vec![file("l/.wh..wh..opq"), dir("l")]), masked);
+        assert_eq!(tree(vec![file("m/.wh.f"), dir("l")]), masked);
+        assert_eq!(tree(vec![file("l/.wh.f")]), "d l m");
+        let replaced = vec![dir("l"), file("l/.wh.f"), symlink("l", "d")];
+        assert_eq!(tree(replaced), "d l m");
     }
 
     #[test]

@@ -8,6 +8,8 @@
 
 mod below;
 mod open_dirs;
+mod own_directories;
+mod steps;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,8 @@ use crate::root::{self, Dir};
 use open_dirs::OpenDirs;
 
 pub use below::{Below, MAX_SYMLINKS, Markers, reversed};
+pub use own_directories::OwnDirectories;
+pub use steps::Steps;
 
 /// The layers below, merged.
 pub struct LowerView {

@@ -176,6 +176,11 @@ impl Unpacker<'_> {
             self.pending.tree.describe(Tree::ROOT, meta);
             return Ok(());
         }
+        let directories = &mut self.pending.markers.directories;
+        match kind {
+            EntryKind::Directory => directories.add(&path),
+            _ => directories.replace(&path),
+        }
         let Some((parent, place)) = self.place(path)? else {
             return Ok(());
         };

@@ -8,7 +8,8 @@
 //!
 //! A layer is applied in three steps:
 //!
-//! 1. every marker finds its directory in the tree as the layers below left it;
+//! 1. every marker finds its directory in the tree as the layers below left it, but not through a
+//!    symbolic link in whose place the layer has a directory entry;
 //! 2. what the markers delete goes, all at once (rules W1, O1);
 //! 3. the other entries are added, in the order of the archive.
 //!

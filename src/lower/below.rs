@@ -13,19 +13,21 @@ use crate::error::Result;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 
-use super::{Found, Leaf, LowerView};
+use super::{Found, Leaf, LowerView, OwnDirectories, Steps};
 
 /// More symbolic links on one path than this are a loop, as for the kernel.
 pub const MAX_SYMLINKS: u32 = 40;
 
 /// The deletions that a layer asks for, by the paths that its archive gives, each with the time
-/// of its entry.
+/// of its entry; and what else in the layer decides where they lead.
 #[derive(Clone, Debug, Default)]
 pub struct Markers {
     /// Names from `.wh.NAME`.
     pub whiteouts: BTreeMap<EntryPath, Time>,
     /// Directories that hold a `.wh..wh..opq`.
     pub opaques: BTreeMap<EntryPath, Time>,
+    /// Where the layer has directory entries of its own.
+    pub directories: OwnDirectories,
 }
 
 /// The layers below, with a layer's markers applied to them.
@@ -42,7 +44,8 @@ pub struct Below {
 
 impl Below {
     /// Applies markers to the layers below. With `follow`, a parent that is a symbolic link is
-    /// followed inside the root (rule N4); without, what it stands for is not looked for.
+    /// followed inside the root (rule N4), unless the layer has a directory entry in its place;
+    /// without, what it stands for is not looked for.
     pub fn new(view: Option<LowerView>, markers: &Markers, follow: bool) -> Result<Below> {
         let mut below = Below {
             view,
@@ -50,6 +53,7 @@ impl Below {
             emptied: BTreeMap::new(),
             made: BTreeSet::new(),
         };
+        let follow = follow.then_some(&markers.directories);
         // Whiteouts come directory by directory.
         let mut last: Option<(EntryPath, Option<EntryPath>)> = None;
         for (path, &time) in &markers.whiteouts {
@@ -77,15 +81,20 @@ impl Below {
     }
 
     /// The directory that a marker stands in, as the layers below have it; `None` where something
-    /// that is no directory is in the way, so that the marker has no effect.
-    fn marker_directory(&mut self, path: &EntryPath, follow: bool) -> Result<Option<EntryPath>> {
+    /// that is no directory is in the way, so that the marker has no effect. Symbolic links are
+    /// followed unless one of these directories takes their place.
+    fn marker_directory(
+        &mut self,
+        path: &EntryPath,
+        follow: Option<&OwnDirectories>,
+    ) -> Result<Option<EntryPath>> {
         let Some(view) = &self.view else {
             return Ok(Some(path.clone()));
         };
-        let mut links = 0;
+        let (mut links, mut made) = (0, Vec::new());
         let mut at = EntryPath::root();
-        let mut todo: Vec<Box<[u8]>> = reversed(path.as_bytes());
-        while let Some(name) = todo.pop() {
+        let mut steps = Steps::new(path.as_bytes());
+        while let Some(name) = steps.next() {
             if &*name == b".." {
                 at = at.parent().unwrap_or_default();
                 continue;
@@ -94,10 +103,13 @@ impl Below {
             match &*view.lookup(&next)? {
                 Found::Directory(_) => at = next,
                 Found::Absent => {
-                    self.made.insert(next.clone());
+                    made.push(next.clone());
                     at = next;
                 }
-                Found::Leaf(leaf) if leaf.file_type() == FileType::Symlink && follow => {
+                Found::Leaf(leaf)
+                    if leaf.file_type() == FileType::Symlink
+                        && follow.is_some_and(|own| !own.replaces(&next, path, steps.left())) =>
+                {
                     links += 1;
                     if links > MAX_SYMLINKS {
                         return Ok(None);
@@ -106,11 +118,12 @@ impl Below {
                     if target.starts_with(b"/") {
                         at = EntryPath::root();
                     }
-                    todo.extend(reversed(&target));
+                    steps.follow(&target);
                 }
                 Found::Leaf(_) => return Ok(None),
             }
         }
+        self.made.extend(made);
         Ok(Some(at))
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::{Entry, EntryKind};
 use crate::error::{Error, Result};
-use crate::lower::Markers;
+use crate::lower::{Markers, OwnDirectories};
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 use crate::unpack::Options;
@@ -96,13 +96,15 @@ impl Applying<'_> {
         let mut opaques = Vec::new();
         let mut whiteouts = Vec::new();
         for (path, &time) in &markers.opaques {
-            if let Some(place) = self.directory_of_marker(path)? {
+            if let Some(place) = self.directory_of_marker(path, &markers.directories)? {
                 opaques.push((place, time));
             }
         }
         for (path, &time) in &markers.whiteouts {
             let (parent, name) = path.split().expect("a whiteout has a name");
-            if let Some((directory, place)) = self.directory_of_marker(&parent)? {
+            if let Some((directory, place)) =
+                self.directory_of_marker(&parent, &markers.directories)?
+            {
                 whiteouts.push((directory, place.join(name)?, time));
             }
         }
@@ -144,8 +146,13 @@ impl Applying<'_> {
     }
 
     /// The directory that a marker stands in, made where it is missing (rule W5); `None` where
-    /// something is in the way, so that the marker has no effect.
-    fn directory_of_marker(&mut self, path: &EntryPath) -> Result<Option<(Id, EntryPath)>> {
+    /// something is in the way, so that the marker has no effect. A symbolic link that one of the
+    /// layer's own directories replaces is in the way too (rule N4).
+    fn directory_of_marker(
+        &mut self,
+        path: &EntryPath,
+        own: &OwnDirectories,
+    ) -> Result<Option<(Id, EntryPath)>> {
         let mut course = Course::new(path.as_bytes(), self.tree.root.inode);
         let mut made = Vec::new();
         while let Some(name) = course.next_name() {
@@ -162,7 +169,10 @@ impl Applying<'_> {
                     course.enter(&name, child.inode)?;
                     true
                 }
-                Body::Symlink(target) if self.follows => course.follow(target),
+                Body::Symlink(target) if self.follows => {
+                    let place = course.path().join(&name)?;
+                    !own.replaces(&place, path, course.left()) && course.follow(target)
+                }
                 _ => false,
             };
             if !goes_on {

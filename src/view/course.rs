@@ -2,15 +2,14 @@
 //! (rule N4). It never leaves the root.
 
 use crate::error::Result;
-use crate::lower::{MAX_SYMLINKS, reversed};
+use crate::lower::{MAX_SYMLINKS, Steps};
 use crate::path::EntryPath;
 
 use super::tree::Id;
 
 /// How far one has come, and what is still to be gone.
 pub struct Course {
-    /// The components still to come, the next one last.
-    todo: Vec<Box<[u8]>>,
+    steps: Steps,
     at: EntryPath,
     /// The directories from the root down to where it stands.
     directories: Vec<Id>,
@@ -21,7 +20,7 @@ impl Course {
     /// Begins at the root.
     pub fn new(path: &[u8], root: Id) -> Course {
         Course {
-            todo: reversed(path),
+            steps: Steps::new(path),
             at: EntryPath::root(),
             directories: vec![root],
             links: 0,
@@ -40,7 +39,7 @@ impl Course {
 
     /// The next name to be looked up where it stands.
     pub fn next_name(&mut self) -> Option<Box<[u8]>> {
-        while let Some(name) = self.todo.pop() {
+        for name in self.steps.by_ref() {
             if &*name != b".." {
                 return Some(name);
             }
@@ -50,6 +49,12 @@ impl Course {
             }
         }
         None
+    }
+
+    /// How many components of the path itself come after the last name; `None` if that was one of
+    /// a symbolic link.
+    pub fn left(&self) -> Option<usize> {
+        self.steps.left()
     }
 
     /// Goes into the directory of that name. Errors: the path gets too long.
@@ -66,7 +71,7 @@ impl Course {
             self.at = EntryPath::root();
             self.directories.truncate(1);
         }
-        self.todo.extend(reversed(target));
+        self.steps.follow(target);
         self.links <= MAX_SYMLINKS
     }
 

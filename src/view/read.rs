@@ -143,6 +143,10 @@ impl Said {
             Marker::None if is_left_out(&entry, options)? => {}
             Marker::None => {
                 as_shown(&entry.kind, &mut entry.meta, options)?;
+                match entry.kind {
+                    EntryKind::Directory => self.markers.directories.add(&entry.path),
+                    _ => self.markers.directories.replace(&entry.path),
+                }
                 self.entries.push((number, entry));
             }
         }

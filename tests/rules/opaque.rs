@@ -69,6 +69,21 @@ fn o1_a_mark_below_a_symlinked_directory_empties_the_real_one() {
 }
 
 #[test]
+fn o1_a_mark_does_not_reach_through_a_symlink_that_its_layer_replaces() {
+    let below = layer().file("usr/lib/x", "").symlink("lib", "usr/lib");
+    for upper in [
+        layer().dir("lib").opaque("lib").file("lib/y", ""),
+        layer().opaque("lib").dir("lib").file("lib/y", ""),
+    ] {
+        let place = Place::new();
+        let top = place.stack([below.clone(), upper]);
+        assert_eq!(top.names("."), ["lib"]);
+        assert_eq!(top.names("lib"), ["y"]);
+        assert_eq!(top.report.opaque, 0);
+    }
+}
+
+#[test]
 fn o1_a_mark_in_a_deleted_directory_leaves_nothing() {
     let place = Place::new();
     let top = place.stack([layer().file("d/f", ""), layer().opaque("d").whiteout("d")]);

@@ -62,9 +62,108 @@ fn w1_a_whiteout_below_a_symlinked_directory_removes_in_the_real_one() {
 fn w1_a_whiteout_is_resolved_before_anything_of_its_layer_is_added() {
     let place = Place::new();
     let below = layer().file("real/f", "").symlink("s", "real");
-    let top = place.stack([below, layer().dir("s").whiteout("s/f")]);
-    assert!(top.is_dir("s") && top.names("s").is_empty());
+    let upper = layer().symlink("s", "other").file("other/f", "");
+    let top = place.stack([below, upper.whiteout("s/f")]);
+    assert_eq!(top.link("s"), b"other");
+    assert!(top.is_whiteout("real/f") && top.has("other/f"));
+}
+
+/// The upper layer is to delete nothing in `usr/lib`, in whichever order its entries come.
+fn w1_leaves_usr_lib_alone(below: &Layer, upper: Layer) {
+    let mut reversed = upper.clone();
+    reversed.entries.reverse();
+    for upper in [upper, reversed] {
+        let place = Place::new();
+        let top = place.stack([below.clone(), upper]);
+        assert_eq!((top.report.deletions, top.report.opaque), (0, 0));
+        assert!(!top.has("usr/lib") && top.is_dir("lib"));
+    }
+}
+
+fn w1_usr_lib() -> Layer {
+    layer().file("usr/lib/f", "").symlink("lib", "usr/lib")
+}
+
+#[test]
+fn w1_no_marker_reaches_through_a_symlink_that_its_layer_replaces_by_a_directory() {
+    let upper = || layer().dir("lib");
+    w1_leaves_usr_lib_alone(&w1_usr_lib(), upper().whiteout("lib/f"));
+    w1_leaves_usr_lib_alone(&w1_usr_lib(), upper().opaque("lib"));
+    w1_leaves_usr_lib_alone(&w1_usr_lib(), upper().whiteout("lib/g/h"));
+    w1_leaves_usr_lib_alone(&w1_usr_lib(), upper().opaque("lib/g"));
+}
+
+#[test]
+fn w1_no_marker_reaches_through_a_replaced_symlink_by_way_of_another() {
+    let below = w1_usr_lib().symlink("lib64", "lib").symlink("root", "/");
+    let upper = || layer().dir("lib");
+    w1_leaves_usr_lib_alone(&below, upper().whiteout("lib64/f"));
+    w1_leaves_usr_lib_alone(&below, upper().opaque("root/lib"));
+}
+
+/// `a` is followed, for it is only implied; what it leads to, is not.
+#[test]
+fn w1_a_replaced_symlink_counts_by_the_path_in_the_archive_too() {
+    let below = layer().file("real/f", "").symlink("usr/lib", "../real");
+    let below = below.symlink("a", "usr");
+    for upper in [
+        layer().dir("a/lib").whiteout("a/lib/f"),
+        layer().opaque("a/lib").dir("a/lib"),
+        layer().whiteout("a/lib/f").dir("usr/lib"),
+    ] {
+        let place = Place::new();
+        let top = place.stack([below.clone(), upper]);
+        assert!(top.is_dir("usr/lib") && top.names("usr/lib").is_empty());
+        assert_eq!(top.names("."), ["usr"]);
+    }
+}
+
+#[test]
+fn w1_an_implied_directory_replaces_no_symlink() {
+    let place = Place::new();
+    let upper = layer().dir("lib/g").whiteout("lib/f").file("lib/h", "");
+    let top = place.stack([w1_usr_lib(), upper]);
+    assert!(top.is_whiteout("usr/lib/f"));
+    assert_eq!(top.names("usr/lib"), ["f", "g", "h"]);
+    assert_eq!(top.names("."), ["usr"]);
+}
+
+#[test]
+fn w1_a_directory_that_its_own_layer_replaces_is_none() {
+    for replaced in [
+        layer().dir("lib").symlink("lib", "x"),
+        layer().dir("lib").file("lib", ""),
+        layer().dir("lib").file("f", "").hard_link("lib", "f"),
+    ] {
+        let place = Place::new();
+        let top = place.stack([w1_usr_lib(), replaced.whiteout("lib/f")]);
+        assert!(top.is_whiteout("usr/lib/f"));
+        assert!(!top.is_dir("lib"));
+    }
+    let place = Place::new();
+    let back = layer().dir("lib").file("lib", "").dir("lib");
+    let top = place.stack([w1_usr_lib(), back.whiteout("lib/f")]);
+    assert_eq!(top.report.deletions, 0);
+}
+
+#[test]
+fn w1_a_replaced_directory_takes_those_below_it_along() {
+    let below = layer().file("real/f", "").symlink("d/lib", "/real");
+    let place = Place::new();
+    let upper = layer().dir("d").dir("d/lib").file("d", "");
+    let top = place.stack([below, upper.whiteout("d/lib/f")]);
     assert!(top.is_whiteout("real/f"));
+}
+
+/// The hard link to the layer below is what takes a second pass.
+#[test]
+fn w1_a_replaced_symlink_is_none_in_the_second_pass_either() {
+    let place = Place::new();
+    let upper = layer().whiteout("lib/f").hard_link("lib/g", "usr/lib/f");
+    let top = place.stack([w1_usr_lib(), upper.dir("lib").file("lib/new", "")]);
+    assert_eq!(top.report.deletions, 0);
+    assert_eq!(top.names("lib"), ["new"]);
+    assert_eq!(top.names("usr/lib"), ["f", "g"]);
 }
 
 #[test]
@@ -255,6 +354,17 @@ fn w5_a_whiteout_makes_the_directories_above_it_and_nothing_else() {
     assert_eq!(top.names("a"), ["b"]);
     assert!(top.names("a/b").is_empty());
     assert_eq!((top.mode("a"), top.mtime("a")), (0o755, (0, 0)));
+}
+
+/// Nothing is made on a way that ends at a file.
+#[test]
+fn w5_a_whiteout_that_a_symlink_leads_to_a_file_makes_nothing() {
+    let below = layer().file("file", "").symlink("link", "new/../file");
+    for upper in [layer().whiteout("link/f"), layer().opaque("link")] {
+        let place = Place::new();
+        let top = place.stack([below.clone(), upper]);
+        assert!(top.names(".").is_empty());
+    }
 }
 
 #[test]
