@@ -77,12 +77,14 @@ pub fn unpack(
         more => more.min(WRITERS),
     };
     std::thread::scope(|scope| {
+        let root = Root::new(directory);
+        let top = root.shared_top();
         let mut unpacker = Unpacker {
             options,
             limits,
             below,
-            root: Root::new(directory),
-            crew: Crew::start(scope, writers, options, created),
+            root,
+            crew: Crew::start(scope, writers, options, created, &top),
             pending: Pending::new(created),
             last_parent: None,
         };
