@@ -70,7 +70,7 @@ pub fn unpack(
     below: Option<&Below>,
     threads: NonZero<usize>,
 ) -> Result<Pending> {
-    let created = Created::find_out(&directory)?;
+    let created = Created::find_out(&directory, options)?;
     // One reads the archive; what it leaves to do is worth two writers even on two cores.
     let writers = match threads.get() {
         1 => 0,
