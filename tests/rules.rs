@@ -30,6 +30,8 @@ mod opaque;
 mod order;
 #[path = "rules/special.rs"]
 mod special;
+#[path = "rules/threads.rs"]
+mod threads;
 #[path = "rules/times_and_modes.rs"]
 mod times_and_modes;
 #[path = "rules/whiteouts.rs"]
