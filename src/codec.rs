@@ -41,7 +41,7 @@ impl<R: Read> Decoder<R> {
 
     /// The same, with limits of the caller's own.
     pub fn with_limits(reader: R, limits: &Limits) -> Result<Decoder<R>> {
-        let mut reader = BufReader::with_capacity(BUFFER, Filling(reader));
+        let mut reader = BufReader::with_capacity(BUFFER, Filling::new(reader));
         let start = reader
             .fill_buf()
             .map_err(|error| Error::reading("reading the first bytes", error))?;
@@ -71,7 +71,7 @@ impl<R: Read> Decoder<R> {
             Decoder::Zstd(decoder) => decoder.get_ref(),
             Decoder::Xz(decoder) => decoder.get_ref(),
         };
-        &buffered.get_ref().0
+        &buffered.get_ref().reader
     }
 
     /// The reader itself, wherever it stands.
@@ -82,27 +82,39 @@ impl<R: Read> Decoder<R> {
             Decoder::Zstd(decoder) => decoder.finish(),
             Decoder::Xz(decoder) => decoder.into_inner(),
         };
-        buffered.into_inner().0
+        buffered.into_inner().reader
     }
 }
 
 /// Reads until the buffer is full or the input ends: a pipe may give less, down to one byte.
-pub struct Filling<R>(R);
+pub struct Filling<R> {
+    reader: R,
+    /// What the reader said after it had given something: it may not say it twice.
+    failed: Option<io::Error>,
+}
+
+impl<R> Filling<R> {
+    fn new(reader: R) -> Filling<R> {
+        let failed = None;
+        Filling { reader, failed }
+    }
+}
 
 impl<R: Read> Read for Filling<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
-        while filled < buffer.len() {
-            match self.0.read(&mut buffer[filled..]) {
+        while filled < buffer.len() && self.failed.is_none() {
+            match self.reader.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The next read meets the error again.
-                Err(_) if filled > 0 => break,
-                Err(error) => return Err(error),
+                Err(error) => self.failed = Some(error),
             }
         }
-        Ok(filled)
+        match self.failed.take_if(|_| filled == 0) {
+            Some(error) => Err(error),
+            None => Ok(filled),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ mod own_directories;
 mod steps;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,7 +41,12 @@ pub struct LowerView {
     seen: RefCell<BTreeMap<EntryPath, Rc<Found>>>,
     /// Some of them, open.
     open: RefCell<OpenDirs>,
+    /// The names of inodes that have several, of layers that were asked for them.
+    linked: RefCell<BTreeMap<usize, Linked>>,
 }
+
+/// Inodes of one layer, by their numbers, with all their names in order.
+type Linked = HashMap<u64, Vec<EntryPath>>;
 
 /// What a path is in the merged layers.
 pub enum Found {
@@ -75,6 +81,7 @@ impl LowerView {
             dialect,
             seen: RefCell::default(),
             open: RefCell::default(),
+            linked: RefCell::default(),
         }
     }
 
@@ -220,36 +227,45 @@ impl LowerView {
             .map_err(|error| looking_below(path, error))
     }
 
-    /// All paths that show the inode of a leaf, its own among them. It walks that layer's whole
-    /// directory, so it is for the rare leaf that has several names.
+    /// All paths that show the inode of a leaf, its own among them. The first call walks that
+    /// layer's whole directory, so it is for the rare leaf that has several names.
     pub fn names_of_inode(&self, leaf: &Leaf) -> Result<Vec<EntryPath>> {
-        let top = &self.layers[leaf.layer];
-        let mut paths = Vec::new();
-        let mut todo = vec![EntryPath::root()];
-        while let Some(path) = todo.pop() {
-            let fail = |error| looking_below(&path, error);
-            let directory = top.open_beneath(&path).map_err(fail)?;
-            for name in directory.names().map_err(fail)? {
-                let stat = directory.stat(&name).map_err(fail)?;
-                let child = path.join(&name)?;
-                match stat {
-                    Some(stat) if is_directory(&stat) => todo.push(child),
-                    Some(stat) if stat.st_ino == leaf.stat.st_ino => paths.push(child),
-                    _ => {}
-                }
-            }
-        }
-        paths.sort_unstable();
+        let mut linked = self.linked.borrow_mut();
+        let names = match linked.entry(leaf.layer) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(linked_names(&self.layers[leaf.layer])?),
+        };
         let mut shown = Vec::new();
-        for path in paths {
-            if let Found::Leaf(found) = &*self.lookup(&path)?
+        for path in names.get(&leaf.stat.st_ino).into_iter().flatten() {
+            if let Found::Leaf(found) = &*self.lookup(path)?
                 && found.layer == leaf.layer
             {
-                shown.push(path);
+                shown.push(path.clone());
             }
         }
         Ok(shown)
     }
+}
+
+fn linked_names(top: &Dir) -> Result<Linked> {
+    let mut linked = Linked::new();
+    let mut todo = vec![EntryPath::root()];
+    while let Some(path) = todo.pop() {
+        let fail = |error| looking_below(&path, error);
+        let directory = top.open_beneath(&path).map_err(fail)?;
+        for name in directory.names().map_err(fail)? {
+            match directory.stat(&name).map_err(fail)? {
+                Some(stat) if is_directory(&stat) => todo.push(path.join(&name)?),
+                Some(stat) if stat.st_nlink > 1 => {
+                    let names = linked.entry(stat.st_ino).or_default();
+                    names.push(path.join(&name)?);
+                }
+                _ => {}
+            }
+        }
+    }
+    linked.values_mut().for_each(|names| names.sort_unstable());
+    Ok(linked)
 }
 
 fn is_directory(stat: &Stat) -> bool {

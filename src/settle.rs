@@ -280,7 +280,10 @@ impl Settler<'_> {
             apply(&inode, &meta, &path, self.options, fresh, report)?;
             let inode = self.tree.inode_of(id);
             let (created, options) = (self.created, self.options);
-            created.complete(self.tree.inode_mut(inode), &meta, options);
+            let inode = self.tree.inode_mut(inode);
+            created.complete(inode, &meta, options);
+            // With --owners=caller it has those that the directory around it gave to it.
+            inode.must_be_read |= path.is_root();
         }
         Ok(())
     }

@@ -70,19 +70,21 @@ pub fn unpack(
     below: Option<&Below>,
     threads: NonZero<usize>,
 ) -> Result<Pending> {
-    let created = Created::find_out(&directory)?;
+    let created = Created::find_out(&directory, options)?;
     // One reads the archive; what it leaves to do is worth two writers even on two cores.
     let writers = match threads.get() {
         1 => 0,
         more => more.min(WRITERS),
     };
     std::thread::scope(|scope| {
+        let root = Root::new(directory);
+        let top = root.shared_top();
         let mut unpacker = Unpacker {
             options,
             limits,
             below,
-            root: Root::new(directory),
-            crew: Crew::start(scope, writers, options, created),
+            root,
+            crew: Crew::start(scope, writers, options, created, &top),
             pending: Pending::new(created),
             last_parent: None,
         };

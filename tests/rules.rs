@@ -32,6 +32,8 @@ mod order;
 mod removal;
 #[path = "rules/special.rs"]
 mod special;
+#[path = "rules/threads.rs"]
+mod threads;
 #[path = "rules/times_and_modes.rs"]
 mod times_and_modes;
 #[path = "rules/whiteouts.rs"]

@@ -4,7 +4,6 @@
 use std::collections::btree_map;
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 
@@ -98,7 +97,7 @@ impl<W: Write> Packer<'_, W> {
         match (&directory.upper, &directory.base, &self.lowers) {
             (None, Some(base), Some(lowers)) => lowers.directory_meta(base),
             _ => {
-                let read = |dir: &Arc<Dir>| inode::meta(dir, b".", &dir.stat_self()?);
+                let read = |dir: &Dir| inode::meta(dir, b".", &dir.stat_self()?);
                 let dir = self.upper.dir(&directory.path);
                 dir.and_then(read)
                     .map_err(|error| reading(&directory.path, error))
@@ -116,7 +115,7 @@ impl<W: Write> Packer<'_, W> {
     fn upper_leaf(&mut self, parent: &Directory, name: &[u8], stat: &Stat) -> Result<()> {
         let path = parent.path.join(name)?;
         let fill_holes = self.options.fill_holes;
-        let read = |dir: &Arc<Dir>| leaf(dir, name, stat, fill_holes);
+        let read = |dir: &Dir| leaf(dir, name, stat, fill_holes);
         let dir = self.upper.dir(&parent.path);
         let leaf = dir.and_then(read).map_err(|error| reading(&path, error))?;
         let Some(mut leaf) = leaf else {

@@ -12,7 +12,7 @@ use super::Dir;
 #[derive(Debug)]
 pub struct Root {
     top: Arc<Dir>,
-    last: Option<(EntryPath, Arc<Dir>)>,
+    last: Option<(EntryPath, Dir)>,
 }
 
 impl Root {
@@ -27,14 +27,19 @@ impl Root {
         &self.top
     }
 
+    /// The same, for other threads.
+    pub fn shared_top(&self) -> Arc<Dir> {
+        Arc::clone(&self.top)
+    }
+
     /// A directory of the layer, which may be kept open.
-    pub fn dir(&mut self, path: &EntryPath) -> io::Result<&Arc<Dir>> {
+    pub fn dir(&mut self, path: &EntryPath) -> io::Result<&Dir> {
         if path.is_root() {
             return Ok(&self.top);
         }
         let is_last = matches!(&self.last, Some((last, _)) if last == path);
         if !is_last {
-            let directory = Arc::new(self.top.open_beneath(path)?);
+            let directory = self.top.open_beneath(path)?;
             self.last = Some((path.clone(), directory));
         }
         Ok(&self.last.as_ref().expect("just filled").1)

@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::error::Result;
-use crate::meta::{Meta, Time};
+use crate::meta::{Meta, Time, Xattr};
 use crate::root::{self, Dir};
 
 use super::tree::Inode;
@@ -26,14 +26,16 @@ pub struct Created {
     pub owner: (u32, u32),
     /// Whether the file system keeps times to the nanosecond.
     pub keeps_nanoseconds: bool,
+    /// Whether the system gives it xattrs that a listing has: a label, say, where labels count.
+    pub has_xattrs: bool,
 }
 
 impl Created {
     /// Tries it in a layer's directory, which is empty. What the directory has of the one around
     /// it is not the layer's, and would go on to all that is made in it: that is taken away first.
-    pub fn find_out(directory: &Dir) -> Result<Created> {
+    pub fn find_out(directory: &Dir, options: &Options) -> Result<Created> {
         remove_inherited_acls(directory)?;
-        probe(directory).map_err(|error| system("trying to make a file", error))
+        probe(directory, options.selinux).map_err(|error| system("trying to make a file", error))
     }
 
     /// What the disk says of an inode that gets these attributes.
@@ -46,6 +48,7 @@ impl Created {
     pub fn complete(self, inode: &mut Inode, meta: &Meta, options: &Options) {
         inode.describe(meta);
         inode.must_be_read |= !self.keeps_nanoseconds && meta.mtime.nanoseconds != 0;
+        inode.must_be_read |= self.has_xattrs;
         if options.owners == Owners::Caller {
             (inode.uid, inode.gid) = self.owner;
         }
@@ -62,15 +65,28 @@ fn remove_inherited_acls(directory: &Dir) -> Result<()> {
     Ok(())
 }
 
-fn probe(directory: &Dir) -> io::Result<Created> {
+fn probe(directory: &Dir, selinux: bool) -> io::Result<Created> {
     // A setgid directory gives its group away.
     root::set_mode(directory, 0o700)?;
     let file = directory.make_file(PROBE)?;
     root::set_times(&file, TIME)?;
     let stat = rustix::fs::fstat(&file)?;
+    // Some come when it is closed.
+    drop(file);
+    let has_xattrs = match directory.xattrs(PROBE) {
+        Ok(xattrs) => xattrs.iter().any(|xattr| counts(xattr, selinux)),
+        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => false,
+        Err(error) => return Err(error),
+    };
     directory.remove_file(PROBE)?;
     Ok(Created {
         owner: (stat.st_uid, stat.st_gid),
         keeps_nanoseconds: root::mtime(&stat) == TIME,
+        has_xattrs,
     })
+}
+
+/// A label belongs to this system, unless it was asked for (rule X2).
+fn counts(xattr: &Xattr, selinux: bool) -> bool {
+    selinux || &*xattr.name != b"security.selinux"
 }

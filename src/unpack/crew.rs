@@ -15,7 +15,7 @@ use crate::chunk::{CHUNK, Piece};
 use crate::error::{Error, Result};
 use crate::root::{Dir, clear_umask};
 
-use super::tree::{InodeId, Tree};
+use super::tree::{DirId, InodeId, Tree};
 use super::writer::{NewFile, Order, Outcome, Writer};
 use super::{Created, Options, Pending};
 
@@ -23,6 +23,8 @@ use super::{Created, Options, Pending};
 const QUEUE: usize = 8;
 /// What making a file costs, in bytes that could be written meanwhile.
 const FILE: usize = 8 * 1024;
+/// What writing a piece costs besides: a hostile layer has pieces of one byte.
+const PIECE: usize = 512;
 
 /// The writers of one layer.
 pub struct Crew<'a> {
@@ -34,7 +36,7 @@ pub struct Crew<'a> {
     batch: Batch,
     /// Who got the last batch, and the directory of its last file: two writers in one directory
     /// would wait for each other.
-    last: Option<(usize, Arc<Dir>)>,
+    last: Option<(usize, DirId)>,
     /// All inodes with smaller numbers are on disk.
     complete: InodeId,
     failed: Option<(InodeId, Error)>,
@@ -66,6 +68,7 @@ impl<'a> Crew<'a> {
         writers: usize,
         options: &'a Options,
         created: Created,
+        top: &Arc<Dir>,
     ) -> Crew<'a>
     where
         'a: 'scope,
@@ -75,8 +78,9 @@ impl<'a> Crew<'a> {
             let (outcomes, done) = channel();
             let load = Arc::new(AtomicUsize::new(0));
             let shared = Arc::clone(&load);
+            let top = Arc::clone(top);
             scope.spawn(move || {
-                let writer = Writer::new(options, created, clear_umask());
+                let writer = Writer::new(options, created, top, clear_umask());
                 work(writer, &orders, &outcomes, &shared);
             });
             let unanswered = 0;
@@ -88,7 +92,7 @@ impl<'a> Crew<'a> {
             }
         };
         Crew {
-            own: Writer::new(options, created, false),
+            own: Writer::new(options, created, Arc::clone(top), false),
             is_own: true,
             hands: (0..writers).map(hire).collect(),
             batch: Batch::default(),
@@ -106,13 +110,21 @@ impl<'a> Crew<'a> {
 
     /// Writes into it.
     pub fn write(&mut self, offset: u64, piece: Piece, pending: &mut Pending) -> Result<()> {
-        let cost = piece.len();
+        // A batch ends where a file does, unless the file is larger.
+        if self.batch.cost >= CHUNK {
+            self.hand_out(&mut pending.tree)?;
+        }
+        let cost = PIECE + piece.len();
         self.give(Order::Write(offset, piece), cost, pending)
     }
 
     /// Ends it.
     pub fn close(&mut self, pending: &mut Pending) -> Result<()> {
-        self.give(Order::Close, 0, pending)
+        self.give(Order::Close, 0, pending)?;
+        match self.batch.is_continued || self.batch.cost >= CHUNK {
+            true => self.hand_out(&mut pending.tree),
+            false => Ok(()),
+        }
     }
 
     /// Waits until an inode is on disk.
@@ -148,9 +160,6 @@ impl<'a> Crew<'a> {
         } else {
             self.batch.orders.push(order);
             self.batch.cost += cost;
-            if self.batch.cost >= CHUNK {
-                self.hand_out(&mut pending.tree)?;
-            }
         }
         match self.failed {
             Some(_) => self.wait(pending),
@@ -167,7 +176,7 @@ impl<'a> Crew<'a> {
         let batch = std::mem::take(&mut self.batch);
         self.batch.is_continued = !matches!(batch.orders.last(), Some(Order::Close));
         if let Some(directory) = batch.orders.iter().rev().find_map(directory_of) {
-            self.last = Some((index, Arc::clone(directory)));
+            self.last = Some((index, directory));
         }
         let hand = &mut self.hands[index];
         hand.load.fetch_add(batch.cost, Ordering::Relaxed);
@@ -183,11 +192,10 @@ impl<'a> Crew<'a> {
 
     /// Who goes on where the last batch ended, else who has least to do.
     fn choose(&self) -> usize {
-        if let Some((last, directory)) = &self.last {
+        if let Some((last, directory)) = self.last {
             let next = self.batch.orders.first().and_then(directory_of);
-            let is_same = next.is_some_and(|next| Arc::ptr_eq(next, directory));
-            if self.batch.is_continued || is_same {
-                return *last;
+            if self.batch.is_continued || next == Some(directory) {
+                return last;
             }
         }
         let load = |index: &usize| self.hands[*index].load.load(Ordering::Relaxed);
@@ -213,9 +221,9 @@ impl<'a> Crew<'a> {
     }
 }
 
-fn directory_of(order: &Order) -> Option<&Arc<Dir>> {
+fn directory_of(order: &Order) -> Option<DirId> {
     match order {
-        Order::Open(file) => Some(&file.directory),
+        Order::Open(file) => Some(file.directory),
         Order::Write(..) | Order::Close => None,
     }
 }

@@ -1,17 +1,15 @@
 //! A regular file of the archive: its data to whoever makes files, where the extents of a sparse
 //! one say.
 
-use std::sync::Arc;
-
 use crate::archive::{Archive, Extent, FileShape};
 use crate::chunk::Chunks;
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::path::EntryPath;
 
+use super::Unpacker;
 use super::tree::{DirId, Inode, Kind};
 use super::writer::NewFile;
-use super::{Unpacker, system};
 
 impl Unpacker<'_> {
     pub(super) fn file(
@@ -23,9 +21,6 @@ impl Unpacker<'_> {
         meta: Meta,
     ) -> Result<()> {
         self.make_room(parent, &place)?;
-        let directory = self.root.dir(&self.pending.tree.directory(parent).path);
-        let directory = directory.map_err(|error| system("opening its directory", error))?;
-        let directory = Arc::clone(directory);
         let kind = Kind::File {
             size: shape.size,
             content: None,
@@ -35,7 +30,7 @@ impl Unpacker<'_> {
         let file = NewFile {
             inode,
             place,
-            directory,
+            directory: parent,
             meta,
             size_with_holes: shape.extents.as_ref().map(|_| shape.size),
         };

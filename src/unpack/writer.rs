@@ -2,6 +2,7 @@
 //! the files of one layer ([`super::crew`]). It knows neither the archive nor the tree.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::path::EntryPath;
 use crate::root::Dir;
 
 use super::attributes::{Fresh, apply};
-use super::tree::InodeId;
+use super::tree::{DirId, InodeId};
 use super::{Created, Inode, Options, Report, system};
 
 /// A regular file that is to be made.
@@ -24,8 +25,8 @@ pub struct NewFile {
     pub inode: InodeId,
     /// Where, as a path of the layer.
     pub place: EntryPath,
-    /// The directory of that path.
-    pub directory: Arc<Dir>,
+    /// The directory of that path, of which the tree gives no number twice.
+    pub directory: DirId,
     /// Its attributes.
     pub meta: Meta,
     /// Its size, if it has holes.
@@ -58,6 +59,10 @@ pub struct Outcome {
 pub struct Writer<'a> {
     options: &'a Options,
     created: Created,
+    /// The layer's directory.
+    top: Arc<Dir>,
+    /// The directory of the last file: what waits for a writer holds none open.
+    last: Option<(DirId, Dir)>,
     /// Whether files get their whole mode when they are made.
     umask_is_clear: bool,
     open: Option<(NewFile, File)>,
@@ -68,10 +73,17 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// One that has nothing to do yet. `umask_is_clear` is about the thread that it works on.
-    pub fn new(options: &'a Options, created: Created, umask_is_clear: bool) -> Writer<'a> {
+    pub fn new(
+        options: &'a Options,
+        created: Created,
+        top: Arc<Dir>,
+        umask_is_clear: bool,
+    ) -> Writer<'a> {
         Writer {
             options,
             created,
+            top,
+            last: None,
             umask_is_clear,
             open: None,
             whole: ContentHasher::whole(),
@@ -117,15 +129,26 @@ impl<'a> Writer<'a> {
         self.outcome.failed.get_or_insert(failed);
     }
 
-    fn make(&self, file: &NewFile) -> Result<File> {
-        let name = file.place.name();
-        let made = file.directory.make_file_with(name, self.first_mode(file));
+    fn make(&mut self, file: &NewFile) -> Result<File> {
+        let mode = self.first_mode(file);
+        let directory = self.directory(file);
+        let directory = directory.map_err(|error| system("opening its directory", error))?;
+        let made = directory.make_file_with(file.place.name(), mode);
         let made = made.map_err(|error| system("creating it", error))?;
         if let Some(size) = file.size_with_holes {
             made.set_len(size)
                 .map_err(|error| system("setting the size of a sparse file", error))?;
         }
         Ok(made)
+    }
+
+    fn directory(&mut self, file: &NewFile) -> io::Result<&Dir> {
+        let is_last = |(last, _): &(DirId, Dir)| *last == file.directory;
+        if !self.last.as_ref().is_some_and(is_last) {
+            let parent = file.place.parent().unwrap_or_default();
+            self.last = Some((file.directory, self.top.open_beneath(&parent)?));
+        }
+        Ok(&self.last.as_ref().expect("just filled").1)
     }
 
     /// Writing would clear the bits above the permissions, so those come later.

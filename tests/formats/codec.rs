@@ -1,9 +1,9 @@
 //! Compression: recognised by its first bytes, read to its last one, and verified on the way.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 use lowerdir::Kind;
-use lowerdir::codec::Expected;
+use lowerdir::codec::{Decoder, Expected};
 use lowerdir::digest::{Algorithm, Digest, Hasher};
 
 use crate::blobs::{decode, gzip, promise, refusal, skippable, xz, zstd};
@@ -180,5 +180,34 @@ fn an_xz_dictionary_ends_at_128_mib() {
     for size in [31, 40] {
         let kind = refusal(&with_dictionary(size), Expected::default());
         assert_eq!(kind, Kind::Limit);
+    }
+}
+
+/// Gives some bytes, then an error, and after that it ends: as a thread does that has died of it.
+struct FailsOnce<'a>(&'a [u8], Option<io::Error>);
+
+impl Read for FailsOnce<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match (self.0.is_empty(), self.1.take()) {
+            (true, Some(error)) => Err(error),
+            (_, error) => {
+                self.1 = error;
+                self.0.read(buffer)
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_of_the_reader_is_no_end() {
+    let bytes = b"content".repeat(100);
+    for blob in [bytes.clone(), gzip(&bytes), zstd(&bytes), xz(&bytes)] {
+        for length in [1, blob.len() - 1, blob.len()] {
+            let failure = Some(io::Error::other("the disk is gone"));
+            let decoder = Decoder::open(FailsOnce(&blob[..length], failure));
+            let mut decoder = decoder.unwrap_or_else(|error| panic!("{length}: {error}"));
+            let error = decoder.read_to_end(&mut Vec::new()).unwrap_err();
+            assert_eq!(error.to_string(), "the disk is gone", "{length}");
+        }
     }
 }

@@ -33,7 +33,8 @@ pub struct Inode {
     pub mode: u16,
     /// It got another name: links are rare, and those that are gone still count.
     pub has_links: bool,
-    /// The disk may not say exactly this: it has xattrs, or a time that not every file system keeps.
+    /// The disk may not say exactly this: it has xattrs, or a time or
+    /// bits of its mode that are not kept everywhere.
     pub must_be_read: bool,
     /// Its owner.
     pub uid: u32,
@@ -105,9 +106,11 @@ impl Inode {
         };
         (self.uid, self.gid) = (meta.uid, meta.gid);
         (self.seconds, self.nanoseconds) = (meta.mtime.seconds, meta.mtime.nanoseconds);
-        // 32 bits of seconds are kept by every file system.
-        let is_kept_everywhere = i32::try_from(meta.mtime.seconds).is_ok();
-        self.must_be_read |= !meta.xattrs.is_empty() || !is_kept_everywhere;
+        // Some file systems have nothing before 1970, some nothing behind 2038.
+        let is_kept_everywhere = (0..=i64::from(i32::MAX)).contains(&meta.mtime.seconds);
+        // A group that is not the caller's may cost it its setgid bit.
+        let is_special = meta.mode & 0o7000 != 0;
+        self.must_be_read |= !meta.xattrs.is_empty() || !is_kept_everywhere || is_special;
     }
 
     /// It is a file, and this is what was written.
