@@ -261,7 +261,7 @@ impl Settler<'_> {
         for id in self.tree.directories().into_iter().rev() {
             let path = self.tree.directory(id).path.clone();
             let mut meta = match self.tree.take_meta(id) {
-                Some(meta) => *meta,
+                Some(meta) => meta,
                 None => self.implied_meta(&path)?,
             };
             // Rule X3: last, so that nothing which the entry brings can stand for them.

@@ -219,7 +219,7 @@ impl Unpacker<'_> {
             self.pending.tree.describe(directory, meta);
             return Ok(());
         }
-        self.make_directory(parent, place, Some(Box::new(meta)))?;
+        self.make_directory(parent, place, Some(meta))?;
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl Unpacker<'_> {
         &mut self,
         parent: DirId,
         place: EntryPath,
-        meta: Option<Box<Meta>>,
+        meta: Option<Meta>,
     ) -> Result<DirId> {
         let replaces = self.create(parent, &place, |dir, name| dir.make_dir(name))?;
         Ok(self

@@ -9,7 +9,7 @@ mod names;
 
 use std::cell::RefCell;
 
-use crate::meta::Meta;
+use crate::meta::{Meta, Xattr};
 use crate::path::EntryPath;
 
 pub use inode::{Inode, InodeId, Kind};
@@ -36,8 +36,11 @@ pub struct DirId(u32);
 pub struct Directory {
     /// Where it is.
     pub path: EntryPath,
-    /// What its entry says; `None` while it is only implied by something below it.
-    pub meta: Option<Box<Meta>>,
+    /// It has an entry, whose attributes its inode has until the layer is settled; else it is only
+    /// implied by something below it.
+    is_described: bool,
+    /// The xattrs of that entry.
+    xattrs: Box<[Xattr]>,
     /// It took the place of something that this layer had put there before, and that had hidden
     /// what is below.
     pub replaces: bool,
@@ -56,7 +59,7 @@ impl Tree {
             names: Names::default(),
             last: RefCell::new((Box::default(), Tree::ROOT)),
         };
-        tree.new_directory(EntryPath::root(), None, false, false);
+        tree.new_directory(EntryPath::root(), false, false);
         tree
     }
 
@@ -153,12 +156,23 @@ impl Tree {
 
     /// Gives a directory its entry's attributes.
     pub fn describe(&mut self, directory: DirId, meta: Meta) {
-        self.directories[directory.0 as usize].meta = Some(Box::new(meta));
+        let node = &mut self.directories[directory.0 as usize];
+        self.inodes[node.inode.index()].describe(&meta);
+        (node.is_described, node.xattrs) = (true, meta.xattrs.into());
     }
 
-    /// What the entry of a directory said, which is not needed any more.
-    pub fn take_meta(&mut self, directory: DirId) -> Option<Box<Meta>> {
-        self.directories[directory.0 as usize].meta.take()
+    /// What the entry of a directory said, if it has one.
+    pub fn take_meta(&mut self, directory: DirId) -> Option<Meta> {
+        let node = &mut self.directories[directory.0 as usize];
+        let inode = &mut self.inodes[node.inode.index()];
+        inode.must_be_read = false;
+        node.is_described.then(|| Meta {
+            mode: inode.mode.into(),
+            uid: inode.uid,
+            gid: inode.gid,
+            mtime: inode.mtime(),
+            xattrs: std::mem::take(&mut node.xattrs).into(),
+        })
     }
 
     /// Adds a directory under a name that is free.
@@ -166,30 +180,28 @@ impl Tree {
         &mut self,
         parent: DirId,
         path: EntryPath,
-        meta: Option<Box<Meta>>,
+        meta: Option<Meta>,
         replaces: bool,
     ) -> DirId {
         let is_in_replaced = replaces || self.directory(parent).is_in_replaced;
-        let id = self.new_directory(path, meta, replaces, is_in_replaced);
+        let id = self.new_directory(path, replaces, is_in_replaced);
         let Directory { path, inode, .. } = &self.directories[id.0 as usize];
         self.names.add(parent, path.name(), *inode);
+        if let Some(meta) = meta {
+            self.describe(id, meta);
+        }
         id
     }
 
-    fn new_directory(
-        &mut self,
-        path: EntryPath,
-        meta: Option<Box<Meta>>,
-        replaces: bool,
-        is_in_replaced: bool,
-    ) -> DirId {
+    fn new_directory(&mut self, path: EntryPath, replaces: bool, is_in_replaced: bool) -> DirId {
         let id = DirId(u32::try_from(self.directories.len()).expect("memory ends before"));
         let inode = self.next_inode();
         self.inodes.push(Inode::new(Kind::Directory(id)));
         self.names.add_directory();
         self.directories.push(Directory {
             path,
-            meta,
+            is_described: false,
+            xattrs: Box::default(),
             replaces,
             is_in_replaced,
             inode,
