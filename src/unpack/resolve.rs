@@ -26,12 +26,10 @@ enum Step {
     InTheWay,
 }
 
-/// Neighbours in an archive mostly have one parent.
+/// Neighbours in an archive mostly have one parent. Only one that no symbolic link leads to is
+/// kept: what a link means may change with every entry.
 pub(super) struct LastParent {
-    /// As the archive has it.
-    raw: EntryPath,
-    /// What that means.
-    real: EntryPath,
+    path: EntryPath,
     directory: DirId,
 }
 
@@ -39,25 +37,26 @@ impl Unpacker<'_> {
     /// Where an entry goes: the directory, made where it is missing, and the real path; `None` if
     /// that is left to the second pass.
     pub(super) fn place(&mut self, path: EntryPath) -> Result<Option<(DirId, EntryPath)>> {
-        let is_last = |last: &LastParent| last.raw.as_bytes() == path.parent_bytes();
-        if !self.last_parent.as_ref().is_some_and(is_last) {
-            let raw = path.parent().unwrap_or_default();
-            let Some(real) = self.resolve(&raw, Missing::Make)? else {
-                return Ok(None);
-            };
-            let directory = self.pending.tree.find_directory(&real);
-            self.last_parent = Some(LastParent {
-                raw,
-                real,
-                directory: directory.expect("it was found or made"),
-            });
+        if let Some(last) = &self.last_parent
+            && last.path.as_bytes() == path.parent_bytes()
+        {
+            return Ok(Some((last.directory, path)));
         }
-        let last = self.last_parent.as_ref().expect("just filled");
-        let directory = last.directory;
-        Ok(Some(match last.raw == last.real {
-            true => (directory, path),
-            false => (directory, last.real.join(path.name())?),
-        }))
+        let parent = path.parent().unwrap_or_default();
+        let Some(real) = self.resolve(&parent, Missing::Make)? else {
+            return Ok(None);
+        };
+        let directory = self.pending.tree.find_directory(&real);
+        let directory = directory.expect("it was found or made");
+        if real != parent {
+            return Ok(Some((directory, real.join(path.name())?)));
+        }
+        let last = LastParent {
+            path: parent,
+            directory,
+        };
+        self.last_parent = Some(last);
+        Ok(Some((directory, path)))
     }
 
     /// The real directory that a path means, made where it is missing; `None` if that is left to

@@ -298,6 +298,15 @@ fn n4_a_parent_that_is_a_symlink_below_is_followed() {
 }
 
 #[test]
+fn n4_a_symlink_that_an_entry_behind_it_replaces_is_not_followed_again() {
+    let place = Place::new();
+    let below = layer().symlink("b", "..");
+    let top = place.stack([below, layer().file("b/b", "").add(Entry::dir("b/a"))]);
+    assert_eq!(top.names("."), ["b"]);
+    assert!(top.is_dir("b/a"));
+}
+
+#[test]
 fn n4_a_chain_of_symlinks_through_several_layers_is_followed() {
     let place = Place::new();
     let top = place.stack([
