@@ -78,7 +78,7 @@ struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "LOWERDIR_STORE")]
     #[arg(default_value = "/var/lib/lowerdir", hide_env_values = true)]
     store: PathBuf,
-    /// How many layers to unpack at once [default: one for each core]
+    /// How many cores to use: so many layers at once, and 1 for a single thread [default: all]
     #[arg(short, long, global = true, value_name = "N")]
     jobs: Option<std::num::NonZero<usize>>,
     #[command(flatten)]

@@ -11,7 +11,7 @@
 //! ```text
 //!   image      an OCI layout or a Docker archive: which layers, what digests, where the bytes are
 //!     │
-//!     │ one thread for each layer, in any order                        pipeline
+//!     │ several threads for each layer, layers in any order            pipeline
 //!     ▼
 //!   codec      gzip, zstd, xz or plain; both digests on the way
 //!   archive    tar blocks -> entries

@@ -1,9 +1,10 @@
 //! Which layer is unpacked by whom, and when it is settled.
 //!
 //! [`unpack_image`] unpacks the missing layers of an image side by side, the largest first, and
-//! settles them bottom to top as they become ready: a layer is settled when all below it are. The
-//! result is the same for every number of threads. [`unpack_layer`] does one layer into one
-//! directory. Both are called by the command line; neither knows tar or overlayfs.
+//! settles them bottom to top as they become ready: a layer is settled when all below it are. One
+//! layer is spread over several threads too (`stages`). The result is the same for every number of
+//! threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
+//! neither knows tar or overlayfs.
 
 mod single;
 mod stages;
@@ -73,7 +74,8 @@ pub fn stored_layers(image: &Image, store: &Store) -> Result<Vec<StoredLayer>> {
 /// How [`unpack_image`] goes about it; the result does not depend on it.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
-    /// The most layers that are unpacked at once, at least 1.
+    /// Cores to use, at least 1: so many layers are unpacked at once, each of them on several threads
+    /// unless this is 1.
     pub jobs: usize,
     /// When a layer counts as written.
     pub sync: Sync,
@@ -90,7 +92,7 @@ impl Run<'_> {
 }
 
 impl Default for Run<'_> {
-    /// A layer for each core, durable, in silence.
+    /// All cores, durable, in silence.
     fn default() -> Self {
         Run {
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
