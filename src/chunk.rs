@@ -41,9 +41,11 @@ pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Pool {
     /// The next chunk of a reader, or `None` at its end.
-    pub fn next<R: Read>(&self, filler: &mut Filler<R>) -> io::Result<Option<Chunk>> {
+    pub fn next<R: Read>(&self, reader: &mut Filling<R>) -> io::Result<Option<Chunk>> {
         let mut bytes = self.free().pop().unwrap_or_default();
-        filler.fill(&mut bytes)?;
+        bytes.resize(CHUNK, 0);
+        let count = reader.read(&mut bytes)?;
+        bytes.truncate(count);
         let pool = self.clone();
         Ok((!bytes.is_empty()).then(|| Arc::new(Buffer { bytes, pool })))
     }
@@ -113,8 +115,8 @@ impl<'a> Chunks<'a> {
 
     /// Reads what a reader gives, on the thread that wants it.
     pub fn of_reader(reader: impl Read + 'a) -> Chunks<'a> {
-        let (pool, mut filler) = (Pool::default(), Filler::new(reader));
-        Chunks::new(Box::new(move || pool.next(&mut filler)))
+        let (pool, mut reader) = (Pool::default(), Filling::new(reader));
+        Chunks::new(Box::new(move || pool.next(&mut reader)))
     }
 
     /// The next bytes, at most so many; none at the end.
@@ -152,41 +154,45 @@ impl Read for Chunks<'_> {
     }
 }
 
-/// Fills chunks from a reader.
-pub struct Filler<R> {
+/// Reads until the buffer is full or the input ends: a pipe may give less, down to one byte.
+pub struct Filling<R> {
     reader: R,
-    /// What the reader said after it had given something.
+    /// What the reader said after it had given something: it may not say it twice.
     failed: Option<io::Error>,
 }
 
-impl<R: Read> Filler<R> {
+impl<R> Filling<R> {
     /// Takes a reader.
-    pub fn new(reader: R) -> Filler<R> {
+    pub fn new(reader: R) -> Filling<R> {
         let failed = None;
-        Filler { reader, failed }
+        Filling { reader, failed }
     }
 
-    /// Fills a chunk: to its end, unless the reader ends or fails.
-    pub fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
-        bytes.resize(CHUNK, 0);
+    /// The reader, to ask it something.
+    pub fn get_ref(&self) -> &R {
+        &self.reader
+    }
+
+    /// The reader itself, wherever it stands.
+    pub fn into_inner(self) -> R {
+        self.reader
+    }
+}
+
+impl<R: Read> Read for Filling<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
-        while filled < CHUNK && self.failed.is_none() {
-            match self.reader.read(&mut bytes[filled..]) {
+        while filled < buffer.len() && self.failed.is_none() {
+            match self.reader.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.failed = Some(error),
             }
         }
-        bytes.truncate(filled);
         match self.failed.take_if(|_| filled == 0) {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => Ok(filled),
         }
-    }
-
-    /// The reader, to ask it something.
-    pub fn get_ref(&self) -> &R {
-        &self.reader
     }
 }

@@ -8,6 +8,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use crate::chunk::Filling;
 use crate::digest::{Algorithm, Digest, Hasher, HashingReader};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -71,7 +72,7 @@ impl<R: Read> Decoder<R> {
             Decoder::Zstd(decoder) => decoder.get_ref(),
             Decoder::Xz(decoder) => decoder.get_ref(),
         };
-        &buffered.get_ref().reader
+        buffered.get_ref().get_ref()
     }
 
     /// The reader itself, wherever it stands.
@@ -82,39 +83,7 @@ impl<R: Read> Decoder<R> {
             Decoder::Zstd(decoder) => decoder.finish(),
             Decoder::Xz(decoder) => decoder.into_inner(),
         };
-        buffered.into_inner().reader
-    }
-}
-
-/// Reads until the buffer is full or the input ends: a pipe may give less, down to one byte.
-pub struct Filling<R> {
-    reader: R,
-    /// What the reader said after it had given something: it may not say it twice.
-    failed: Option<io::Error>,
-}
-
-impl<R> Filling<R> {
-    fn new(reader: R) -> Filling<R> {
-        let failed = None;
-        Filling { reader, failed }
-    }
-}
-
-impl<R: Read> Read for Filling<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() && self.failed.is_none() {
-            match self.reader.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.failed = Some(error),
-            }
-        }
-        match self.failed.take_if(|_| filled == 0) {
-            Some(error) => Err(error),
-            None => Ok(filled),
-        }
+        buffered.into_inner().into_inner()
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::chunk::{Chunk, Chunks, Filler, Pool};
+use crate::chunk::{Chunk, Chunks, Filling, Pool};
 use crate::codec::{Expected, Measured, Opened};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
@@ -67,9 +67,9 @@ pub fn staged<O>(
 
 /// Reads a blob to its end, passes it on, and hashes it.
 fn read_blob(blob: impl Read, algorithm: Algorithm, to: &SyncSender<Passed>) -> (Digest, u64) {
-    let (pool, mut filler) = (Pool::default(), Filler::new(blob));
+    let (pool, mut blob) = (Pool::default(), Filling::new(blob));
     let (mut hasher, mut size) = (Hasher::new(algorithm), 0);
-    while let Some(passed) = pool.next(&mut filler).transpose() {
+    while let Some(passed) = pool.next(&mut blob).transpose() {
         let chunk = passed.as_ref().ok().map(Arc::clone);
         // If nobody takes it, nobody asks for the digest either.
         let (Ok(()), Some(chunk)) = (to.send(passed), chunk) else {
@@ -98,8 +98,8 @@ fn inflate(
         }
     };
     let is_own_diff = is_enough && opened.is_plain();
-    let (pool, mut filler) = (Pool::default(), Filler::new(opened));
-    while let Some(passed) = pool.next(&mut filler).transpose() {
+    let (pool, mut opened) = (Pool::default(), Filling::new(opened));
+    while let Some(passed) = pool.next(&mut opened).transpose() {
         let is_good = match &passed {
             Ok(chunk) => is_own_diff || also_to.send(Arc::clone(chunk)).is_ok(),
             Err(_) => false,
@@ -108,7 +108,7 @@ fn inflate(
             break;
         }
     }
-    (filler.get_ref().uncompressed(), is_own_diff)
+    (opened.get_ref().uncompressed(), is_own_diff)
 }
 
 fn hash(algorithm: Algorithm, chunks: &Receiver<Chunk>) -> Digest {
