@@ -12,7 +12,6 @@
 mod archive;
 mod directory;
 mod edits;
-mod place;
 mod spool;
 
 pub use archive::write_archive;

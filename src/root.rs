@@ -5,6 +5,7 @@
 //! knows system calls and no rule: it never decides what to create. Its calls return the plain
 //! [`io::Error`]; callers say what they were doing.
 
+mod acls;
 mod data;
 mod layer;
 mod replace;

@@ -17,6 +17,7 @@
 //!   staging/<random>/<number>/           the same as a layer's directory, in the making
 //! ```
 
+mod beside;
 mod contents;
 mod hold;
 mod links;
@@ -39,6 +40,7 @@ use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 
+pub use beside::Beside;
 pub use hold::Hold;
 pub use links::ShortNames;
 pub use locks::LayerLock;

@@ -17,10 +17,9 @@ use crate::meta::Device;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::root::Root;
+use crate::store::Beside;
 use crate::unpack::{Fresh, Inode as OnDisk, Options, Owners, Report, Warning, apply, system};
 use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
-
-use super::place::Place;
 
 const BUFFER: usize = 256 * 1024;
 
@@ -57,10 +56,14 @@ pub fn write_directory(
     options: &Options,
     run: Run<'_>,
 ) -> Result<Report> {
-    let place = Place::new(target)?;
+    let beside = Beside::new(target, "tree")?;
+    let directory = beside.directory()?;
+    directory
+        .remove_acls()
+        .map_err(|error| system("removing an inherited ACL", error))?;
     let mut making = Making {
         tree,
-        root: Root::new(place.directory()?),
+        root: Root::new(directory),
         options,
         report: Report::default(),
         buffer: vec![0; BUFFER],
@@ -75,7 +78,8 @@ pub fn write_directory(
     if run.progress.is_cancelled() {
         return Err(Error::cancelled());
     }
-    place.publish(run.sync)?;
+    beside.sync(run.sync)?;
+    beside.publish(run.sync)?;
     Ok(report)
 }
 

@@ -34,7 +34,9 @@ impl Created {
     /// Tries it in a layer's directory, which is empty. What the directory has of the one around
     /// it is not the layer's, and would go on to all that is made in it: that is taken away first.
     pub fn find_out(directory: &Dir, options: &Options) -> Result<Created> {
-        remove_inherited_acls(directory)?;
+        directory
+            .remove_acls()
+            .map_err(|error| system("removing an inherited ACL", error))?;
         probe(directory, options.selinux).map_err(|error| system("trying to make a file", error))
     }
 
@@ -53,16 +55,6 @@ impl Created {
             (inode.uid, inode.gid) = self.owner;
         }
     }
-}
-
-fn remove_inherited_acls(directory: &Dir) -> Result<()> {
-    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
-        match rustix::fs::fremovexattr(directory, acl) {
-            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(system("removing an inherited ACL", errno.into())),
-        }
-    }
-    Ok(())
 }
 
 fn probe(directory: &Dir, selinux: bool) -> io::Result<Created> {
