@@ -9,7 +9,7 @@
 mod below;
 mod open_dirs;
 mod own_directories;
-mod steps;
+mod way;
 
 use std::cell::RefCell;
 use std::collections::btree_map::Entry;
@@ -28,9 +28,9 @@ use crate::root::{self, Dir};
 
 use open_dirs::OpenDirs;
 
-pub use below::{Below, MAX_SYMLINKS, Markers, reversed};
+pub use below::{Below, Markers};
 pub use own_directories::OwnDirectories;
-pub use steps::Steps;
+pub use way::Way;
 
 /// The layers below, merged.
 pub struct LowerView {

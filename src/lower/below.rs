@@ -13,10 +13,7 @@ use crate::error::Result;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 
-use super::{Found, Leaf, LowerView, OwnDirectories, Steps};
-
-/// More symbolic links on one path than this are a loop, as for the kernel.
-pub const MAX_SYMLINKS: u32 = 40;
+use super::{Found, Leaf, LowerView, OwnDirectories, Way};
 
 /// The deletions that a layer asks for, by the paths that its archive gives, each with the time
 /// of its entry; and what else in the layer decides where they lead.
@@ -91,40 +88,29 @@ impl Below {
         let Some(view) = &self.view else {
             return Ok(Some(path.clone()));
         };
-        let (mut links, mut made) = (0, Vec::new());
-        let mut at = EntryPath::root();
-        let mut steps = Steps::new(path.as_bytes());
-        while let Some(name) = steps.next() {
-            if &*name == b".." {
-                at = at.parent().unwrap_or_default();
-                continue;
-            }
-            let next = at.join(&name)?;
+        let mut made = Vec::new();
+        let mut way = Way::new(path);
+        while let Some(name) = way.next_name() {
+            let next = way.at().join(&name)?;
             match &*view.lookup(&next)? {
-                Found::Directory(_) => at = next,
+                Found::Directory(_) => way.enter(next),
                 Found::Absent => {
                     made.push(next.clone());
-                    at = next;
+                    way.enter(next);
                 }
                 Found::Leaf(leaf)
                     if leaf.file_type() == FileType::Symlink
-                        && follow.is_some_and(|own| !own.replaces(&next, path, steps.left())) =>
+                        && follow.is_some_and(|own| !own.replaces(&next, path, way.left())) =>
                 {
-                    links += 1;
-                    if links > MAX_SYMLINKS {
+                    if !way.follow(&view.read_link(&next, leaf)?) {
                         return Ok(None);
                     }
-                    let target = view.read_link(&next, leaf)?;
-                    if target.starts_with(b"/") {
-                        at = EntryPath::root();
-                    }
-                    steps.follow(&target);
                 }
                 Found::Leaf(_) => return Ok(None),
             }
         }
         self.made.extend(made);
-        Ok(Some(at))
+        Ok(Some(way.end()))
     }
 
     /// The deleted names and the times of their whiteouts, in order.
@@ -223,13 +209,4 @@ impl Below {
         names.retain(|name| !self.is_gone(name));
         Ok(names)
     }
-}
-
-/// The components of a path, the first one last, to be popped; without empty ones and `.`.
-pub fn reversed(path: &[u8]) -> Vec<Box<[u8]>> {
-    path.split(|&byte| byte == b'/')
-        .rev()
-        .filter(|name| !matches!(*name, b"" | b"."))
-        .map(Box::from)
-        .collect()
 }

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use super::dir_tree::{DirNode, DirTree};
 use crate::archive::{Archive, Entry, EntryKind};
 use crate::error::{Error, Result};
-use crate::lower::{MAX_SYMLINKS, Markers, reversed};
+use crate::lower::{Markers, Way};
 use crate::meta::{Device, Meta, Xattr};
 use crate::pack::Report;
 use crate::path::EntryPath;
@@ -170,32 +170,21 @@ impl<'a, W: Write> ToOverlay<'a, W> {
         if self.tree.contains(path) {
             return Ok(path.clone());
         }
-        let mut links = 0;
-        let mut at = EntryPath::root();
-        let mut todo = reversed(path.as_bytes());
-        while let Some(name) = todo.pop() {
-            if &*name == b".." {
-                at = at.parent().unwrap_or_default();
-                continue;
-            }
-            let next = at.join(&name)?;
+        let mut way = Way::new(path);
+        while let Some(name) = way.next_name() {
+            let next = way.at().join(&name)?;
             if let Some(Name::Symlink(target)) = self.names.get(&next) {
-                links += 1;
-                if links > MAX_SYMLINKS {
+                if !way.follow(target) {
                     return Err(Error::refused("its parents are a loop of symbolic links"));
                 }
-                if target.starts_with(b"/") {
-                    at = EntryPath::root();
-                }
-                todo.extend(reversed(target));
                 continue;
             }
             if make && !self.tree.contains(&next) {
                 self.directory(next.clone(), None)?;
             }
-            at = next;
+            way.enter(next);
         }
-        Ok(at)
+        Ok(way.end())
     }
 
     /// Writes the marks, and ends the archive.

@@ -2,7 +2,7 @@
 //! the layer's root, never by the kernel (rule N4).
 
 use crate::error::{Error, Result};
-use crate::lower::{MAX_SYMLINKS, reversed};
+use crate::lower::Way;
 use crate::path::EntryPath;
 
 use super::tree::{DirId, Kind};
@@ -70,39 +70,28 @@ impl Unpacker<'_> {
         if self.pending.tree.has_directory(path) {
             return Ok(Some(path.clone()));
         }
-        let mut links = 0;
-        let mut at = EntryPath::root();
-        let mut todo = reversed(path.as_bytes());
-        while let Some(name) = todo.pop() {
-            if &*name == b".." {
-                at = at.parent().unwrap_or_default();
-                continue;
-            }
-            let next = at.join(&name)?;
+        let mut way = Way::new(path);
+        while let Some(name) = way.next_name() {
+            let next = way.at().join(&name)?;
             match self.step(&next)? {
                 Step::Symlink(target) => {
-                    links += 1;
-                    if links > MAX_SYMLINKS {
+                    if !way.follow(&target) {
                         let error = || Error::refused("its parents are a loop of symbolic links");
                         self.postpone(error)?;
                         return Ok(None);
                     }
-                    if target.starts_with(b"/") {
-                        at = EntryPath::root();
-                    }
-                    todo.extend(reversed(&target));
                     continue;
                 }
                 Step::Nothing | Step::InTheWay if missing == Missing::Make => {
-                    let parent = self.pending.tree.find_directory(&at);
+                    let parent = self.pending.tree.find_directory(way.at());
                     let parent = parent.expect("each step was found or made");
                     self.make_directory(parent, next.clone(), None)?;
                 }
                 Step::Directory | Step::Nothing | Step::InTheWay => {}
             }
-            at = next;
+            way.enter(next);
         }
-        Ok(Some(at))
+        Ok(Some(way.end()))
     }
 
     /// The path that a hard link's target means: its parents are followed, itself is not.

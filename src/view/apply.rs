@@ -153,7 +153,7 @@ impl Applying<'_> {
         path: &EntryPath,
         own: &OwnDirectories,
     ) -> Result<Option<(Id, EntryPath)>> {
-        let mut course = Course::new(path.as_bytes(), self.tree.root.inode);
+        let mut course = Course::new(path, self.tree.root.inode);
         let mut made = Vec::new();
         while let Some(name) = course.next_name() {
             let here = course.here();
@@ -253,7 +253,7 @@ impl Applying<'_> {
     /// The directory that an entry stands in, made where it is missing, and in the place of whatever
     /// is in the way.
     fn directory_of_entry(&mut self, path: &EntryPath) -> Result<(Id, EntryPath)> {
-        let mut course = Course::new(path.as_bytes(), self.tree.root.inode);
+        let mut course = Course::new(path, self.tree.root.inode);
         while let Some(name) = course.next_name() {
             let here = course.here();
             if let Some(child) = self.tree.child(here, &name) {

@@ -1,29 +1,24 @@
-//! `Course`: the way that a path takes through a tree, symbolic links and `..` among its components
-//! (rule N4). It never leaves the root.
+//! `Course`: a [`Way`] through a tree, with the directories from the root down to where it stands.
 
 use crate::error::Result;
-use crate::lower::{MAX_SYMLINKS, Steps};
+use crate::lower::Way;
 use crate::path::EntryPath;
 
 use super::tree::Id;
 
 /// How far one has come, and what is still to be gone.
 pub struct Course {
-    steps: Steps,
-    at: EntryPath,
-    /// The directories from the root down to where it stands.
+    way: Way,
+    /// One more than the path to where it stands has components.
     directories: Vec<Id>,
-    links: u32,
 }
 
 impl Course {
     /// Begins at the root.
-    pub fn new(path: &[u8], root: Id) -> Course {
+    pub fn new(path: &EntryPath, root: Id) -> Course {
         Course {
-            steps: Steps::new(path),
-            at: EntryPath::root(),
+            way: Way::new(path),
             directories: vec![root],
-            links: 0,
         }
     }
 
@@ -34,49 +29,44 @@ impl Course {
 
     /// The path of that directory.
     pub fn path(&self) -> &EntryPath {
-        &self.at
+        self.way.at()
     }
 
     /// The next name to be looked up where it stands.
     pub fn next_name(&mut self) -> Option<Box<[u8]>> {
-        for name in self.steps.by_ref() {
-            if &*name != b".." {
-                return Some(name);
-            }
-            if let Some(parent) = self.at.parent() {
-                self.at = parent;
-                self.directories.pop();
-            }
-        }
-        None
+        let name = self.way.next_name();
+        self.go_up();
+        name
     }
 
     /// How many components of the path itself come after the last name; `None` if that was one of
     /// a symbolic link.
     pub fn left(&self) -> Option<usize> {
-        self.steps.left()
+        self.way.left()
     }
 
     /// Goes into the directory of that name. Errors: the path gets too long.
     pub fn enter(&mut self, name: &[u8], directory: Id) -> Result<()> {
-        self.at = self.at.join(name)?;
+        self.way.enter(self.way.at().join(name)?);
         self.directories.push(directory);
         Ok(())
     }
 
     /// Goes where a symbolic link leads; false if it was one too many.
+    #[must_use]
     pub fn follow(&mut self, target: &[u8]) -> bool {
-        self.links += 1;
-        if target.starts_with(b"/") {
-            self.at = EntryPath::root();
-            self.directories.truncate(1);
-        }
-        self.steps.follow(target);
-        self.links <= MAX_SYMLINKS
+        let is_fine = self.way.follow(target);
+        self.go_up();
+        is_fine
+    }
+
+    /// The way itself goes back to the root, and up.
+    fn go_up(&mut self) {
+        self.directories.truncate(self.way.depth() + 1);
     }
 
     /// Where it has come to.
     pub fn end(self) -> (Id, EntryPath) {
-        (self.here(), self.at)
+        (self.here(), self.way.end())
     }
 }

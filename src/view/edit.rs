@@ -32,7 +32,7 @@ impl Tree {
     /// The directory at a path, symbolic links followed inside the root, made where it is missing
     /// (rule I2). Errors: something that is no directory is in the way.
     pub fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
-        let mut course = Course::new(path.as_bytes(), self.root.inode);
+        let mut course = Course::new(path, self.root.inode);
         while let Some(name) = course.next_name() {
             let here = course.here();
             let Some(child) = self.child(here, &name) else {

@@ -170,7 +170,7 @@ impl Tree {
         path: &EntryPath,
         follows: impl Fn(Name) -> bool,
     ) -> Result<Option<(Id, EntryPath)>> {
-        let mut course = Course::new(path.as_bytes(), self.root.inode);
+        let mut course = Course::new(path, self.root.inode);
         while let Some(name) = course.next_name() {
             let Some(child) = self.child(course.here(), &name) else {
                 return Ok(None);
