@@ -210,13 +210,7 @@ impl LowerView {
         xattrs.retain(|xattr| {
             !self.dialect.is_order(&xattr.name) && &*xattr.name != b"security.selinux"
         });
-        Ok(Meta {
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mtime: root::mtime(stat),
-            xattrs,
-        })
+        Ok(root::attributes(stat, xattrs))
     }
 
     /// The target of a symbolic link that [`lookup`](LowerView::lookup) found.

@@ -40,17 +40,13 @@ mod inode;
 mod links;
 mod walk;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
-use crate::path::EntryPath;
 use crate::root::{Dir, Root};
-use crate::unpack::Occurrences;
+use crate::unpack::Report;
 use crate::writer::Writer;
 
 use below::Lowers;
@@ -67,48 +63,6 @@ pub struct Options {
     pub clamp: Option<i64>,
     /// Whether holes are written as zeros: not every tool reads sparse files.
     pub fill_holes: bool,
-}
-
-/// What went into a layer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Entries in the archive, deletions among them.
-    pub entries: u64,
-    /// Bytes of file content, without holes.
-    pub bytes: u64,
-    /// Deletions: `.wh.NAME`.
-    pub deletions: u64,
-    /// Opaque directories: `.wh..wh..opq`.
-    pub opaque: u64,
-    /// What the layer does not have of the upperdir.
-    pub warnings: BTreeMap<Warning, Occurrences>,
-}
-
-/// Something that no archive can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Warning {
-    /// A socket: whoever listens on it makes it anew.
-    SocketSkipped,
-}
-
-impl Warning {
-    /// What it means, for people.
-    pub fn explain(self) -> &'static str {
-        match self {
-            Warning::SocketSkipped => "sockets left out: no archive can hold one",
-        }
-    }
-}
-
-impl Report {
-    fn warn(&mut self, warning: Warning, path: &EntryPath) {
-        let occurrences = self.warnings.entry(warning).or_insert_with(|| Occurrences {
-            count: 0,
-            first: path.to_string(),
-        });
-        occurrences.count += 1;
-    }
 }
 
 /// Writes an upperdir as an uncompressed layer, and returns the writer, flushed. `lowers` are the

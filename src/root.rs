@@ -22,7 +22,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::meta::{Device, Time, Xattr};
+use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
 pub use data::{Take, read_all, read_data};
@@ -349,6 +349,25 @@ pub fn mtime(stat: &Stat) -> Time {
     Time {
         seconds: stat.st_mtime,
         nanoseconds: stat.st_mtime_nsec as u32,
+    }
+}
+
+/// The device number in a stat.
+pub fn device(stat: &Stat) -> Device {
+    Device {
+        major: rustix::fs::major(stat.st_rdev),
+        minor: rustix::fs::minor(stat.st_rdev),
+    }
+}
+
+/// The attributes in a stat, with xattrs.
+pub fn attributes(stat: &Stat, xattrs: Vec<Xattr>) -> Meta {
+    Meta {
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: mtime(stat),
+        xattrs,
     }
 }
 

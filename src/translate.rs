@@ -45,8 +45,8 @@ use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
-use crate::pack::Report;
 use crate::path::EntryPath;
+use crate::unpack::Report;
 use crate::writer::Writer;
 
 /// How a layer is translated.

@@ -7,7 +7,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use lowerdir::Reference;
@@ -17,10 +16,11 @@ use lowerdir::digest::Digest;
 use lowerdir::encoder::{Compression, LayerWriter};
 use lowerdir::image::{Choice, Transport};
 use lowerdir::layout::{History, Layout};
-use lowerdir::pack::{self, Options, Report};
+use lowerdir::pack::{self, Options};
+use lowerdir::unpack::Report;
 
 use super::outfile::{OutFile, Stoppable, is_stdout};
-use super::summary::count;
+use super::summary::{counts, warn};
 use super::{Global, interrupt, output};
 
 const EXAMPLES: &str = "\
@@ -183,11 +183,7 @@ fn tell(
     manifest: Option<&Digest>,
     to_stdout: bool,
 ) -> anyhow::Result<()> {
-    for (warning, occurrences) in &report.warnings {
-        let (times, first) = (HumanCount(occurrences.count), &occurrences.first);
-        let text = format!("{times} x {} (first: {first})", warning.explain());
-        global.console.warning(&text);
-    }
+    warn(&global.console, std::iter::once((String::new(), report)));
     let result = Packed {
         digest: measured.blob.to_string(),
         diff_id: measured.diff_id.to_string(),
@@ -213,22 +209,6 @@ fn tell(
     }
     global.console.note(&counts(report));
     Ok(())
-}
-
-/// `12 entries, 7.40 MiB, 1 deletion`.
-pub fn counts(report: &Report) -> String {
-    let mut parts = vec![
-        count(report.entries, "entry", "entries"),
-        HumanBytes(report.bytes).to_string(),
-    ];
-    if report.deletions > 0 {
-        parts.push(count(report.deletions, "deletion", "deletions"));
-    }
-    if report.opaque > 0 {
-        let (one, many) = ("opaque directory", "opaque directories");
-        parts.push(count(report.opaque, one, many));
-    }
-    parts.join(", ")
 }
 
 /// The result as JSON.

@@ -10,13 +10,13 @@ use serde::Serialize;
 
 use lowerdir::codec::Decoder;
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
-use lowerdir::pack::Report;
 use lowerdir::translate::{Options, to_oci, to_overlay};
+use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
 use super::options::WhiteoutArg;
 use super::outfile::{OutFile, Stoppable, is_stdout};
-use super::pack::counts;
+use super::summary::counts;
 use super::{Global, output};
 
 const BUFFER: usize = 1 << 20;

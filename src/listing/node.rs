@@ -115,12 +115,7 @@ impl Node {
             size: (kind == NodeKind::File).then_some(stat.st_size as u64),
             content: None,
             target: None,
-            device: is_device.then(|| {
-                device_text(Device {
-                    major: rustix::fs::major(stat.st_rdev),
-                    minor: rustix::fs::minor(stat.st_rdev),
-                })
-            }),
+            device: is_device.then(|| device_text(root::device(stat))),
             link: None,
             xattrs: xattrs
                 .map(|xattr| (text(&xattr.name), text(&xattr.value)))

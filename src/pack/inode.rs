@@ -74,19 +74,5 @@ pub fn meta(directory: &Dir, name: &[u8], stat: &Stat) -> io::Result<Meta> {
         Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Vec::new(),
         other => other?,
     };
-    Ok(Meta {
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        mtime: root::mtime(stat),
-        xattrs,
-    })
-}
-
-/// The number of a device node.
-pub fn device(stat: &Stat) -> Device {
-    Device {
-        major: rustix::fs::major(stat.st_rdev),
-        minor: rustix::fs::minor(stat.st_rdev),
-    }
+    Ok(root::attributes(stat, xattrs))
 }

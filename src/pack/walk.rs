@@ -12,14 +12,15 @@ use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
-use crate::root::{Dir, Root};
+use crate::root::{self, Dir, Root};
+use crate::unpack::{Report, Warning};
 use crate::whiteout;
 use crate::writer::Writer;
 
 use super::below::Lowers;
 use super::children::{Child, Directory, reading};
 use super::links::Links;
-use super::{Options, Report, Warning, file, inode};
+use super::{Options, file, inode};
 
 /// Writes one layer.
 pub struct Packer<'a, W> {
@@ -255,8 +256,8 @@ fn leaf(dir: &Dir, name: &[u8], stat: &Stat, fill_holes: bool) -> io::Result<Opt
             EntryKind::File(shape)
         }
         FileType::Symlink => EntryKind::Symlink(dir.read_link(name)?.into()),
-        FileType::CharacterDevice => EntryKind::CharDevice(inode::device(stat)),
-        FileType::BlockDevice => EntryKind::BlockDevice(inode::device(stat)),
+        FileType::CharacterDevice => EntryKind::CharDevice(root::device(stat)),
+        FileType::BlockDevice => EntryKind::BlockDevice(root::device(stat)),
         FileType::Fifo => EntryKind::Fifo,
         _ => return Ok(None),
     };

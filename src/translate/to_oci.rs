@@ -7,8 +7,8 @@ use crate::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::dialect;
 use crate::error::{Error, Result};
 use crate::meta::{Device, Meta};
-use crate::pack::Report;
 use crate::path::EntryPath;
+use crate::unpack::Report;
 use crate::whiteout;
 
 use super::{Options, Output, empty_file, marker_meta};

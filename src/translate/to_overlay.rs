@@ -9,8 +9,8 @@ use crate::archive::{Archive, Entry, EntryKind};
 use crate::error::{Error, Result};
 use crate::lower::{Markers, Way};
 use crate::meta::{Device, Meta, Xattr};
-use crate::pack::Report;
 use crate::path::EntryPath;
+use crate::unpack::Report;
 use crate::whiteout::Marker;
 
 use super::{Options, Output, marks};

@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 use crate::content::{Content, ContentHasher};
 use crate::error::{Error, Result};
 use crate::lower::{Below, Found, Leaf, LowerView};
-use crate::meta::{Device, Meta};
+use crate::meta::Meta;
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 
@@ -51,10 +51,7 @@ impl Unpacker<'_> {
     ) -> Result<()> {
         let parent = self.directory_of(path);
         let file_type = leaf.file_type();
-        let device = Device {
-            major: rustix::fs::major(leaf.stat.st_rdev),
-            minor: rustix::fs::minor(leaf.stat.st_rdev),
-        };
+        let device = root::device(&leaf.stat);
         let kind = match file_type {
             FileType::RegularFile => {
                 return self.copy_file(view.layer(leaf.layer), parent, path, meta);

@@ -1,4 +1,5 @@
-//! What was done to a layer: counts, and warnings that are counted rather than repeated.
+//! What was done to a layer: counts, and warnings that are counted rather than repeated. Those who
+//! write layers ([`crate::pack`], [`crate::translate`]) report in the same words.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::path::EntryPath;
 
-/// Counts of one layer.
+/// Counts of one layer, as it became a directory or an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Entries in the archive, markers among them.
@@ -17,7 +18,7 @@ pub struct Report {
     pub deletions: u64,
     /// Directories that were marked opaque.
     pub opaque: u64,
-    /// What the directory does not have of the layer.
+    /// What was left out.
     pub warnings: BTreeMap<Warning, Occurrences>,
 }
 
@@ -30,7 +31,7 @@ pub struct Occurrences {
     pub first: String,
 }
 
-/// Something that the layer has and its directory has not.
+/// Something that the layer has and its directory has not, or the other way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Warning {
@@ -44,6 +45,8 @@ pub enum Warning {
     DeviceNotMade,
     /// An implied directory whose attributes the unknown layers below would tell.
     ParentNotKnown,
+    /// A socket, which no archive can hold: whoever listens on it makes it anew.
+    SocketSkipped,
 }
 
 impl Warning {
@@ -59,6 +62,7 @@ impl Warning {
             Warning::ParentNotKnown => {
                 "directories without an entry got 0755 0:0: --parent would tell their attributes"
             }
+            Warning::SocketSkipped => "sockets left out: no archive can hold one",
         }
     }
 }
