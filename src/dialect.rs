@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::meta::Xattr;
+use crate::meta::{Meta, Time, Xattr};
 
 /// How a deleted name is written into a layer directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,17 @@ pub const OPAQUE: &[u8] = b"y";
 /// The value of the opaque xattr on a directory that holds xattr whiteouts.
 pub const HOLDS_XATTR_WHITEOUTS: &[u8] = b"x";
 
+/// What overlayfs is to know of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// It hides what is below it.
+    pub is_opaque: bool,
+    /// There are whiteouts in it.
+    pub holds_whiteouts: bool,
+    /// The layers below it are not known.
+    pub is_over_unknown: bool,
+}
+
 impl Dialect {
     /// `trusted.overlay.` or `user.overlay.`.
     pub fn prefix(self) -> &'static str {
@@ -75,6 +86,44 @@ impl Dialect {
         match self.namespace {
             Namespace::Trusted => "trusted.overlay.whiteout",
             Namespace::User => "user.overlay.whiteout",
+        }
+    }
+
+    /// The xattrs of a directory that overlayfs is to obey.
+    pub fn marks(self, marks: Marks) -> Vec<Xattr> {
+        let mark = |name: &str, value: &[u8]| Xattr {
+            name: name.as_bytes().into(),
+            value: value.into(),
+        };
+        let mut xattrs = Vec::new();
+        if marks.is_opaque {
+            xattrs.push(mark(self.opaque_xattr(), OPAQUE));
+        } else if marks.holds_whiteouts && self.whiteout == Whiteout::Xattr {
+            xattrs.push(mark(self.opaque_xattr(), HOLDS_XATTR_WHITEOUTS));
+        }
+        // Rule W3: nobody knows whether the names are visible below.
+        if marks.holds_whiteouts && marks.is_over_unknown {
+            xattrs.push(mark(self.origin_xattr(), b""));
+        }
+        xattrs
+    }
+
+    /// The attributes of a whiteout (rule W7): the same on every run.
+    pub fn whiteout_meta(self, mtime: Time) -> Meta {
+        let mark = Xattr {
+            name: self.whiteout_xattr().as_bytes().into(),
+            value: Box::default(),
+        };
+        // Without root, a `user.*` xattr can be read only where the file can.
+        let (mode, xattrs) = match self.whiteout {
+            Whiteout::Device => (0, Vec::new()),
+            Whiteout::Xattr => (0o400, vec![mark]),
+        };
+        Meta {
+            mode,
+            mtime,
+            xattrs,
+            ..Meta::default()
         }
     }
 

@@ -33,7 +33,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod dir_tree;
 mod marks;
 mod to_oci;
 mod to_overlay;

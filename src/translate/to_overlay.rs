@@ -1,16 +1,14 @@
 //! From a layer of an image to the form of overlayfs: entries pass, marks are kept for the end.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::ops::Bound;
 
-use super::dir_tree::{DirNode, DirTree};
 use crate::archive::{Archive, Entry, EntryKind};
 use crate::error::{Error, Result};
 use crate::lower::{Markers, Way};
 use crate::meta::{Device, Meta, Xattr};
 use crate::path::EntryPath;
-use crate::unpack::Report;
+use crate::unpack::{DirId, InodeId, Kind, NewInode, Report, Tree};
 use crate::whiteout::Marker;
 
 use super::{Options, Output, marks};
@@ -19,18 +17,11 @@ use super::{Options, Output, marks};
 pub struct ToOverlay<'a, W> {
     options: &'a Options,
     out: Output<W>,
-    tree: DirTree,
     /// All that is there.
-    names: BTreeMap<EntryPath, Name>,
+    tree: Tree,
+    /// Where the symbolic links in it lead.
+    targets: HashMap<InodeId, Box<[u8]>>,
     markers: Markers,
-}
-
-/// What a name is, as far as that decides where others go.
-#[derive(Clone)]
-enum Name {
-    Directory,
-    Symlink(Box<[u8]>),
-    Other,
 }
 
 impl<'a, W: Write> ToOverlay<'a, W> {
@@ -38,8 +29,8 @@ impl<'a, W: Write> ToOverlay<'a, W> {
         ToOverlay {
             options,
             out: Output::new(out),
-            tree: DirTree::of_root(),
-            names: BTreeMap::new(),
+            tree: Tree::of_root(),
+            targets: HashMap::new(),
             markers: Markers::default(),
         }
     }
@@ -63,7 +54,7 @@ impl<'a, W: Write> ToOverlay<'a, W> {
         } = entry;
         self.escape_xattrs(&mut meta);
         let Some((parent, name)) = path.split() else {
-            self.tree.describe(&path, &meta);
+            self.tree.describe(Tree::ROOT, meta.clone());
             return self.out.entry(path, EntryKind::Directory, meta);
         };
         let place = self.resolve(&parent, true)?.join(name)?;
@@ -74,13 +65,10 @@ impl<'a, W: Write> ToOverlay<'a, W> {
             )),
             EntryKind::HardLink(target) => self.hard_link(place, &target, meta),
             kind => {
-                self.leaf(
-                    &place,
-                    match &kind {
-                        EntryKind::Symlink(target) => Name::Symlink(target.clone()),
-                        _ => Name::Other,
-                    },
-                )?;
+                let inode = self.leaf(&place, &kind)?;
+                if let EntryKind::Symlink(target) = &kind {
+                    self.targets.insert(inode, target.clone());
+                }
                 self.out.entry(place, kind, meta)?;
                 self.out.data(archive)
             }
@@ -106,15 +94,17 @@ impl<'a, W: Write> ToOverlay<'a, W> {
     /// A directory with its entry's attributes. An implied one is written at the end, if it has
     /// none by then, unless something is in its way.
     fn directory(&mut self, place: EntryPath, meta: Option<Meta>) -> Result<()> {
-        let replaced = self.names.insert(place.clone(), Name::Directory);
-        let replaces = replaced.is_some_and(|name| !matches!(name, Name::Directory));
-        let is_known = match &meta {
-            Some(meta) => self.tree.describe(&place, meta),
-            None => self.tree.contains(&place),
-        };
-        if !is_known {
-            let node = DirNode::new(meta.clone().map(Box::new), replaces);
-            self.tree.insert(place.clone(), node);
+        let found = self.tree.find(&place);
+        let known = found.and_then(|inode| self.tree.as_directory(inode));
+        let replaces = found.is_some() && known.is_none();
+        match (known, &meta) {
+            (Some(directory), Some(meta)) => self.tree.describe(directory, meta.clone()),
+            (Some(_), None) => {}
+            (None, meta) => {
+                let parent = self.make_room(&place);
+                let (place, meta) = (place.clone(), meta.clone());
+                self.tree.add_directory(parent, place, meta, replaces);
+            }
         }
         if meta.is_none() && !replaces {
             return Ok(());
@@ -123,23 +113,44 @@ impl<'a, W: Write> ToOverlay<'a, W> {
         self.out.entry(place, EntryKind::Directory, meta)
     }
 
-    /// Notes something that is no directory. Rule N3 for tar readers: over a directory it stands
-    /// only if that is empty.
-    fn leaf(&mut self, place: &EntryPath, name: Name) -> Result<()> {
-        if let Some(Name::Directory) = self.names.get(place) {
-            // What is in a directory comes right after it.
-            let after = (Bound::Excluded(place), Bound::Unbounded);
-            let next = self.names.range(after).next();
-            if next.is_some_and(|(path, _)| path.is_below(place)) {
-                return Err(Error::refused(
-                    "it takes the place of a directory of this layer that has something in it",
-                )
-                .hint("readers of tar archives refuse that; `lowerdir unpack-layer` does it"));
-            }
-            self.tree.remove(place);
+    /// Notes something that is no directory.
+    fn leaf(&mut self, place: &EntryPath, kind: &EntryKind) -> Result<InodeId> {
+        self.check_replaced(place)?;
+        let parent = self.make_room(place);
+        let inode = NewInode::new(match kind {
+            EntryKind::Symlink(_) => Kind::Symlink,
+            EntryKind::CharDevice(device) => Kind::CharDevice(*device),
+            EntryKind::BlockDevice(device) => Kind::BlockDevice(*device),
+            EntryKind::Fifo => Kind::Fifo,
+            _ => Kind::File {
+                size: 0,
+                content: None,
+            },
+        });
+        Ok(self.tree.add(parent, place.name(), inode))
+    }
+
+    /// Rule N3 for tar readers: over a directory something else stands only if that is empty.
+    fn check_replaced(&self, place: &EntryPath) -> Result<()> {
+        let Some(directory) = self.tree.find_directory(place) else {
+            return Ok(());
+        };
+        match self.tree.children(directory).next() {
+            None => Ok(()),
+            Some(_) => Err(Error::refused(
+                "it takes the place of a directory of this layer that has something in it",
+            )
+            .hint("readers of tar archives refuse that; `lowerdir unpack-layer` does it")),
         }
-        self.names.insert(place.clone(), name);
-        Ok(())
+    }
+
+    /// Forgets what is at a place, and returns the directory above it, which is there.
+    fn make_room(&mut self, place: &EntryPath) -> DirId {
+        let parent = place.parent().expect("the root is never replaced");
+        let parent = self.tree.find_directory(&parent);
+        let parent = parent.expect("each step of its path was found or implied");
+        self.tree.remove(parent, place.name());
+        parent
     }
 
     /// Rules H1 and H3.
@@ -148,8 +159,8 @@ impl<'a, W: Write> ToOverlay<'a, W> {
             .split()
             .expect("the archive refuses links to the root");
         let source = self.resolve(&parent, false)?.join(name)?;
-        let known = self.names.get(&source).cloned();
-        let Some(link) = known.filter(|name| !matches!(name, Name::Directory)) else {
+        let found = self.tree.find(&source);
+        let Some(inode) = found.filter(|&inode| self.tree.as_directory(inode).is_none()) else {
             let what = format!("a hard link to {target}, which is not earlier in this layer");
             return Err(Error::refused(what).hint(
                 "a file of a layer below is found by `lowerdir unpack-layer` with --parent",
@@ -158,7 +169,9 @@ impl<'a, W: Write> ToOverlay<'a, W> {
         if source == place {
             return Ok(());
         }
-        self.leaf(&place, link)?;
+        self.check_replaced(&place)?;
+        let parent = self.make_room(&place);
+        self.tree.link(parent, place.name(), inode);
         // They are those of the inode, which has them already.
         meta.xattrs.clear();
         self.out.entry(place, EntryKind::HardLink(source), meta)
@@ -167,19 +180,20 @@ impl<'a, W: Write> ToOverlay<'a, W> {
     /// The real directory that a path means: symbolic links of this layer are followed inside the
     /// root (rule N4). With `make`, what is missing is implied.
     fn resolve(&mut self, path: &EntryPath, make: bool) -> Result<EntryPath> {
-        if self.tree.contains(path) {
+        if self.tree.has_directory(path) {
             return Ok(path.clone());
         }
         let mut way = Way::new(path);
         while let Some(name) = way.next_name() {
             let next = way.at().join(&name)?;
-            if let Some(Name::Symlink(target)) = self.names.get(&next) {
+            let found = self.tree.find(&next);
+            if let Some(target) = found.and_then(|inode| self.targets.get(&inode)) {
                 if !way.follow(target) {
                     return Err(Error::refused("its parents are a loop of symbolic links"));
                 }
                 continue;
             }
-            if make && !self.tree.contains(&next) {
+            if make && !self.tree.has_directory(&next) {
                 self.directory(next.clone(), None)?;
             }
             way.enter(next);
@@ -189,12 +203,7 @@ impl<'a, W: Write> ToOverlay<'a, W> {
 
     /// Writes the marks, and ends the archive.
     pub fn finish(mut self) -> Result<(W, Report)> {
-        let names = &self.names;
-        let is_leaf = |path: &EntryPath| {
-            let name = names.get(path);
-            name.is_some_and(|name| !matches!(name, Name::Directory))
-        };
-        let marked = marks::of(&mut self.tree, is_leaf, &self.markers)?;
+        let marked = marks::of(&mut self.tree, &self.markers)?;
         for directory in marked {
             directory.write(&mut self.out, self.options.dialect)?;
         }

@@ -38,7 +38,7 @@ pub struct Directory {
     pub path: EntryPath,
     /// It has an entry, whose attributes its inode has until the layer is settled; else it is only
     /// implied by something below it.
-    is_described: bool,
+    pub is_described: bool,
     /// The xattrs of that entry.
     xattrs: Box<[Xattr]>,
     /// It took the place of something that this layer had put there before, and that had hidden
