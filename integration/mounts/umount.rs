@@ -1,6 +1,7 @@
 //! `umount` takes down what `mount` made, and nothing else.
 
-use std::fs::{self, File};
+use std::fs;
+use std::process::Command;
 
 use super::seccomp::Kernel;
 use super::{Unpacked, mounts_on, os, stderr};
@@ -85,10 +86,17 @@ fn a_mount_in_use_stays_and_the_error_says_so() {
     };
     let image = Unpacked::new(&scratch, os("store"), 2);
     let target = image.mounted(Kernel::AsItIs, &[]);
-    let used = File::open(target.0.join("f0")).unwrap();
+    // Not a file that is open here: whatever another test starts holds it until its exec.
+    let mut user = Command::new("sleep")
+        .arg("60")
+        .current_dir(&target.0)
+        .spawn()
+        .unwrap();
     let output = umount(&image, &target.0);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).contains("hint: something in it is still in use"));
-    drop(used);
-    assert!(umount(&image, &target.0).status.success());
+    user.kill().unwrap();
+    user.wait().unwrap();
+    let output = umount(&image, &target.0);
+    assert!(output.status.success(), "{output:?}");
 }

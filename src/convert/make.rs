@@ -27,17 +27,17 @@ pub fn node(directory: &Dir, name: &[u8], dialect: Dialect, time: Time) -> io::R
     directory.remove_tree(UNFINISHED)?;
     match dialect.whiteout {
         Whiteout::Device => {
-            let kind = FileType::CharacterDevice;
-            directory.make_node(UNFINISHED, kind, Device::WHITEOUT)?;
-            finish(directory, 0, time)?;
+            directory.make_node(UNFINISHED, FileType::CharacterDevice, Device::WHITEOUT)?;
         }
         Whiteout::Xattr => {
             directory.make_file(UNFINISHED)?;
-            directory.set_xattr(UNFINISHED, dialect.whiteout_xattr().as_bytes(), b"")?;
-            // Without root, a `user.*` xattr can be read only where the file can.
-            finish(directory, 0o400, time)?;
         }
     }
+    let meta = dialect.whiteout_meta(time);
+    for xattr in &meta.xattrs {
+        directory.set_xattr(UNFINISHED, &xattr.name, &xattr.value)?;
+    }
+    finish(directory, meta.mode, meta.mtime)?;
     directory.rename(UNFINISHED, name, true)
 }
 

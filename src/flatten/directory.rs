@@ -135,14 +135,8 @@ impl<'a> Making<'a> {
 
     fn describe(&mut self, file: &File, path: &EntryPath, inode: &Inode) -> Result<()> {
         let on_disk = OnDisk::Open(file.as_fd());
-        apply(
-            &on_disk,
-            &inode.meta,
-            path,
-            self.options,
-            Fresh::default(),
-            &mut self.report,
-        )
+        let (meta, fresh, report) = (&inode.meta, Fresh::default(), &mut self.report);
+        apply(&on_disk, meta, path, self.options, fresh, report)
     }
 
     /// A symbolic link, a device or a pipe.
@@ -177,14 +171,8 @@ impl<'a> Making<'a> {
             Err(error) => return Err(doing(error)),
         }
         let on_disk = OnDisk::Named(directory, name, kind);
-        apply(
-            &on_disk,
-            &inode.meta,
-            path,
-            self.options,
-            Fresh::default(),
-            &mut self.report,
-        )
+        let (meta, fresh, report) = (&inode.meta, Fresh::default(), &mut self.report);
+        apply(&on_disk, meta, path, self.options, fresh, report)
     }
 
     fn contents(&mut self, image: &Image, run: Run<'_>) -> Result<()> {
