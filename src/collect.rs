@@ -1,8 +1,8 @@
 //! Removing: an image with the layers that only it needs, or all layers that nothing needs.
 //!
-//! The command line's `rm` and `prune` call it. It never removes a layer that an image of the store
-//! or an overlay mount, in whatever mount namespace, still needs; it decides while nobody else uses
-//! the store, so that no layer becomes needed meanwhile.
+//! The command line's `rm` and `prune` call it. It never removes a layer that an image of the store,
+//! a pin, or an overlay mount, in whatever mount namespace, still needs; it decides while nobody else
+//! uses the store, so that no layer becomes needed meanwhile.
 
 mod in_use;
 
@@ -111,7 +111,7 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     remove(store, removal, hold, how)
 }
 
-/// Removes the layers that neither an image nor a mount needs. Errors: the record of an image is
+/// Removes the layers that no image, pin or mount needs. Errors: the record of an image or a pin is
 /// damaged, so that nobody knows what it needs.
 pub fn prune(store: &Store, how: Removing<'_>) -> Result<Removal> {
     let hold = store.hold_alone(how.progress)?;
@@ -128,13 +128,16 @@ fn remove(store: &Store, removal: Removal, hold: Hold, how: Removing<'_>) -> Res
     Ok(removal)
 }
 
-/// The layers that the images of the store need, but for one image.
+/// The layers that pins and the images of the store need, but for one image.
 fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
     let mut needed = BTreeSet::new();
     for digest in store.image_digests()? {
         if but != Some(&digest) {
             needed.extend(store.image(&digest)?.layers);
         }
+    }
+    for pin in store.pin_names()? {
+        needed.extend(store.pinned(&pin)?.layers);
     }
     Ok(needed)
 }

@@ -127,6 +127,8 @@ pub mod pipeline;
 pub mod progress;
 pub mod root;
 pub mod settle;
+#[cfg(feature = "containerd")]
+pub mod snapshotter;
 pub mod stack;
 pub mod store;
 pub mod translate;

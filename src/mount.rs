@@ -21,6 +21,9 @@ use crate::store::Store;
 
 use upper::Directories;
 
+#[cfg(feature = "containerd")]
+pub(crate) use upper::copy_attributes;
+
 /// The source of our mounts in the mount table.
 pub const SOURCE: &str = "lowerdir";
 /// The source of the tmpfs that takes the changes of [`Upper::Tmpfs`].

@@ -96,7 +96,7 @@ fn make(directory: &Path) -> Result<()> {
 }
 
 /// Overlayfs shows the attributes of the topmost directory: an empty upperdir gets the image's.
-fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect) -> Result<()> {
+pub fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect) -> Result<()> {
     let copy = || -> io::Result<()> {
         let (from, to) = (Dir::open(from)?, Dir::open(upperdir)?);
         if !to.names()?.is_empty() {

@@ -1,0 +1,135 @@
+//! The program `lowerdir-snapshotter`: a proxy plugin of containerd, until it is told to stop.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use lowerdir::Options;
+use lowerdir::dialect::{Dialect, Namespace};
+use lowerdir::snapshotter::server::{Socket, serve};
+use lowerdir::snapshotter::{Config, Snapshotter};
+use lowerdir::store::Sync;
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir-snapshotter
+  lowerdir-snapshotter --content-root /var/lib/containerd/io.containerd.content.v1.content
+  lowerdir unpack alpine.tar && ctr images import --snapshotter lowerdir alpine.tar
+
+In containerd's config.toml:
+  [proxy_plugins.lowerdir]
+    type = \"snapshot\"
+    address = \"/run/lowerdir-snapshotter/snapshotter.sock\"";
+
+/// Serve containerd snapshots of layers in a store of `lowerdir`.
+///
+/// What the store has, containerd neither fetches nor unpacks. What it has not becomes a snapshot
+/// as containerd's own overlayfs snapshotter would make it. On SIGTERM, requests are answered before
+/// the program ends; a second one has what is being unpacked given up.
+#[derive(Debug, Parser)]
+#[command(name = "lowerdir-snapshotter", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    /// Where to listen; only this user may connect
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/run/lowerdir-snapshotter/snapshotter.sock"
+    )]
+    socket: PathBuf,
+    /// Where snapshots live that are not in the store, and the database of all
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/lowerdir-snapshotter"
+    )]
+    root: PathBuf,
+    /// Where unpacked layers live
+    #[arg(long, value_name = "DIR", env = "LOWERDIR_STORE")]
+    #[arg(default_value = "/var/lib/lowerdir", hide_env_values = true)]
+    store: PathBuf,
+    /// containerd's content store, which has `blobs`: what it holds is unpacked into the store,
+    /// where containerd says which blob a layer is
+    #[arg(long, value_name = "DIR")]
+    content_root: Option<PathBuf>,
+    /// Write `user.overlay.*` xattrs, for mounts with the option `userxattr`
+    #[arg(long)]
+    userxattr: bool,
+    /// When something counts as written: on disk, or at once
+    #[arg(long, value_enum, default_value_t = SyncArg::Fs)]
+    sync: SyncArg,
+    /// How many cores to use for one layer [default: all]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<std::num::NonZero<usize>>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum SyncArg {
+    /// It survives a power cut
+    Fs,
+    /// It need not survive one
+    None,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Each layer of a stack is held open: where that is denied, an image of few layers works.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&format!("{error:#}"));
+            let known = error.downcast_ref::<lowerdir::Error>();
+            if let Some(hint) = known.and_then(lowerdir::Error::hint_text) {
+                anstream::eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(what: &str) {
+    anstream::eprintln!("lowerdir-snapshotter: {what}");
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let snapshotter = Snapshotter::open(&cli.config(), Box::new(tell))
+        .with_context(|| format!("opening {}", cli.root.display()))?;
+    let socket = Socket::bind(&cli.socket)?;
+    tell(&format!("listening on {}", cli.socket.display()));
+    serve(snapshotter, &socket)?;
+    Ok(())
+}
+
+impl Cli {
+    fn config(&self) -> Config {
+        let namespace = match self.userxattr {
+            true => Namespace::User,
+            false => Namespace::Trusted,
+        };
+        let dialect = Dialect {
+            namespace,
+            ..Dialect::default()
+        };
+        Config {
+            root: self.root.clone(),
+            store: self.store.clone(),
+            content_root: self.content_root.clone(),
+            options: Options {
+                dialect,
+                ..Options::default()
+            },
+            sync: match self.sync {
+                SyncArg::Fs => Sync::Fs,
+                SyncArg::None => Sync::None,
+            },
+            jobs: self.jobs.map(usize::from),
+        }
+    }
+}

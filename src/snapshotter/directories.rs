@@ -1,0 +1,137 @@
+//! `Directories`: what snapshots that have a directory keep in it. Named by a number that only one
+//! snapshot ever has: what the database does not know of is rubbish.
+//!
+//! ```text
+//! ROOT/                      0700
+//!   metadata.redb            see Database
+//!   snapshots/<id>/fs        what was written to the snapshot
+//!   snapshots/<id>/work      overlayfs's own, of an active one
+//! ```
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::path::EntryPath;
+use crate::root::{self, Dir};
+use crate::store::{Sync, sync_directory};
+
+use super::layers::check_spelling;
+use super::snapshot::Usage;
+use super::usage;
+
+const SNAPSHOTS: &str = "snapshots";
+const FS: &str = "fs";
+const WORK: &str = "work";
+
+/// The directories of snapshots.
+#[derive(Debug)]
+pub struct Directories {
+    path: PathBuf,
+    directory: Dir,
+    sync: Sync,
+}
+
+impl Directories {
+    /// Opens them beneath a root that only this user may enter, and makes what is not there.
+    pub fn open(root: &Path, sync: Sync) -> Result<Directories> {
+        let open = || -> io::Result<Directories> {
+            let path = root.join(SNAPSHOTS);
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)?;
+            let top = Dir::open(root)?;
+            root::set_mode(&top, 0o700)?;
+            let path = path.canonicalize()?;
+            check_spelling(&path, "--root")?;
+            let directory = Dir::open(&path)?;
+            Ok(Directories {
+                path,
+                directory,
+                sync,
+            })
+        };
+        open().map_err(|error| {
+            let error = Error::system(format!("opening the root {}", root.display()), error);
+            error.hint("--root DIR names another directory")
+        })
+    }
+
+    /// The directory that takes what is written to a snapshot.
+    pub fn fs(&self, id: u64) -> PathBuf {
+        self.path.join(id.to_string()).join(FS)
+    }
+
+    /// Its workdir.
+    pub fn work(&self, id: u64) -> PathBuf {
+        self.path.join(id.to_string()).join(WORK)
+    }
+
+    /// Makes the directory of a snapshot, on disk before this returns. One of a change that was
+    /// not committed may be in its place.
+    pub fn make(&self, id: u64, with_work: bool) -> Result<()> {
+        let name = id.to_string();
+        let make = || -> io::Result<()> {
+            self.directory.remove_tree(name.as_bytes())?;
+            self.directory.make_dir(name.as_bytes())?;
+            let own = self.own(id)?;
+            own.make_dir(FS.as_bytes())?;
+            let fs = own.open_beneath(&EntryPath::parse(FS.as_bytes())?)?;
+            root::set_mode(&fs, 0o755)?;
+            if with_work {
+                own.make_dir(WORK.as_bytes())?;
+            }
+            sync_directory(&own, self.sync)?;
+            sync_directory(&self.directory, self.sync)
+        };
+        make().map_err(|error| Error::system(format!("making directory {name}"), error))
+    }
+
+    /// Makes what was written to a snapshot durable.
+    pub fn sync(&self, id: u64) -> Result<()> {
+        let sync = || -> io::Result<()> {
+            match self.sync {
+                Sync::Fs => Ok(rustix::fs::syncfs(self.own(id)?)?),
+                Sync::None => Ok(()),
+            }
+        };
+        sync().map_err(|error| Error::system("writing the snapshot to disk", error))
+    }
+
+    /// What a snapshot takes of the disk.
+    pub fn usage(&self, id: u64) -> Result<Usage> {
+        let fs = EntryPath::parse(FS.as_bytes())?;
+        let usage = || -> io::Result<Usage> { usage::of(&self.own(id)?.open_beneath(&fs)?) };
+        usage().map_err(|error| Error::system(format!("counting what is in {id}"), error))
+    }
+
+    /// Removes the directory of a snapshot. Absent is fine.
+    pub fn remove(&self, id: u64) -> Result<()> {
+        self.remove_name(id.to_string().as_bytes())
+    }
+
+    /// The numbers of the directories that are there.
+    pub fn ids(&self) -> Result<BTreeSet<u64>> {
+        let names = self.directory.names();
+        let names = names.map_err(|error| Error::system("listing the snapshots", error))?;
+        // What is no number is not ours.
+        let number = |name: &[u8]| std::str::from_utf8(name).ok()?.parse().ok();
+        Ok(names.iter().filter_map(|name| number(name)).collect())
+    }
+
+    fn own(&self, id: u64) -> io::Result<Dir> {
+        let name = id.to_string();
+        self.directory
+            .open_beneath(&EntryPath::parse(name.as_bytes())?)
+    }
+
+    fn remove_name(&self, name: &[u8]) -> Result<()> {
+        self.directory.remove_tree(name).map_err(|error| {
+            let name = crate::path::display(name);
+            Error::system(format!("removing directory {name}"), error)
+        })
+    }
+}
