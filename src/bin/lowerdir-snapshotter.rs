@@ -102,8 +102,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let snapshotter = Snapshotter::open(&cli.config(), Box::new(tell))
         .with_context(|| format!("opening {}", cli.root.display()))?;
     let socket = Socket::bind(&cli.socket)?;
-    tell(&format!("listening on {}", cli.socket.display()));
-    serve(snapshotter, &socket)?;
+    serve(snapshotter, &socket, || {
+        tell(&format!("listening on {}", cli.socket.display()));
+    })?;
     Ok(())
 }
 

@@ -91,21 +91,26 @@ impl Drop for Socket {
 }
 
 /// Serves until SIGTERM or SIGINT comes; then takes no new request, and answers those that it has. A
-/// second signal has what is being unpacked given up.
-pub fn serve(snapshotter: Snapshotter, socket: &Socket) -> Result<()> {
+/// second signal has what is being unpacked given up. `ready` is called once a signal would be heard.
+pub fn serve(snapshotter: Snapshotter, socket: &Socket, ready: impl FnOnce()) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| Error::system("starting the server", error))?;
     runtime
-        .block_on(run(Arc::new(snapshotter), socket))
+        .block_on(run(Arc::new(snapshotter), socket, ready))
         .map_err(|error| Error::system(format!("serving {}", socket.path.display()), error))
 }
 
-async fn run(snapshotter: Arc<Snapshotter>, socket: &Socket) -> io::Result<()> {
+async fn run(
+    snapshotter: Arc<Snapshotter>,
+    socket: &Socket,
+    ready: impl FnOnce(),
+) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(socket.listener.try_clone()?)?;
     let service = SnapshotsServer::new(Service::new(Arc::clone(&snapshotter)));
     let mut signals = Signals::new()?;
+    ready();
     let (asked_to_stop, stopping) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         signals.next().await;
