@@ -1,0 +1,158 @@
+//! Images that CRI pulls from a registry: what the store has, nobody fetches.
+
+use std::fs;
+
+use crate::image::{Archive, LISTING, archive, changes};
+use crate::node::{NAME, Node, done};
+use crate::{cri, runs};
+
+/// Pushes an image; returns its name there, and the digests of its layers as they are there.
+fn push(node: &Node, image: &Archive, name: &str) -> (String, Vec<String>) {
+    let there = format!("127.0.0.1:{}/{name}:1", node.port);
+    let (from, to) = (
+        format!("docker-archive:{}", image.path),
+        format!("docker://{there}"),
+    );
+    done(node.inside("skopeo").args([
+        "copy",
+        "--insecure-policy",
+        "--quiet",
+        "--dest-tls-verify=false",
+        &from,
+        &to,
+    ]));
+    let inspect = ["inspect", "--raw", "--tls-verify=false", &to];
+    let manifest = done(node.inside("skopeo").args(inspect));
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    let layers = manifest["layers"].as_array().expect("layers");
+    let digests = layers
+        .iter()
+        .map(|layer| layer["digest"].as_str().expect("a digest").to_string());
+    (there, digests.collect())
+}
+
+/// How many of these blobs were asked for since the registry was started.
+fn fetched(node: &Node, blobs: &[String]) -> usize {
+    let log = fs::read(node.path("registry.log")).expect("a log");
+    let log = String::from_utf8_lossy(&log);
+    let is_fetched = |blob: &&String| {
+        let blob = format!("/blobs/{blob} ");
+        log.lines()
+            .any(|line| line.contains("\"GET /v2/") && line.contains(&blob))
+    };
+    blobs.iter().filter(is_fetched).count()
+}
+
+#[test]
+fn a_pull_fetches_no_layer_that_the_store_has() {
+    let Some((node, _snapshotter, _containerd)) = Node::started() else {
+        return;
+    };
+    let _registry = node.registry();
+    let known = archive(&node, "known", &changes());
+    let unknown = archive(&node, "unknown", &changes());
+    let (known_there, known_blobs) = push(&node, &known, "known");
+    let (unknown_there, unknown_blobs) = push(&node, &unknown, "unknown");
+    node.lowerdir(&["unpack", &known.path]);
+
+    cri::pull(&node, &known_there).unwrap_or_else(|error| panic!("{error}{}", node.logs()));
+    assert_eq!(fetched(&node, &known_blobs), 0);
+    assert_eq!((node.directories(), node.pins()), (0, 3));
+    let blobs = node.path("containerd/io.containerd.content.v1.content/blobs/sha256");
+    for blob in &known_blobs {
+        assert!(
+            !fs::exists(blobs.join(&blob[7..])).unwrap(),
+            "{blob} was fetched"
+        );
+    }
+    let run = |image: &str| {
+        let id = format!("lowerdir-{}-pull", std::process::id());
+        let run = [
+            "--namespace",
+            "k8s.io",
+            "run",
+            "--rm",
+            "--snapshotter",
+            NAME,
+            image,
+            &id,
+        ];
+        node.ctr(&[&run[..], &["/bin/busybox", "sh", "-c", LISTING]].concat())
+    };
+    let listing = run(&known_there);
+    // The log tells of blobs that are fetched.
+    cri::pull(&node, &unknown_there).unwrap_or_else(|error| panic!("{error}{}", node.logs()));
+    assert_eq!(fetched(&node, &unknown_blobs), unknown_blobs.len());
+    assert_eq!(run(&unknown_there).replace("unknown", "known"), listing);
+
+    // Another namespace has the same snapshots.
+    node.ctr(&["images", "import", "--snapshotter", NAME, &known.path]);
+    assert_eq!(runs::run(&node, NAME, &known.name, LISTING), listing);
+
+    // Nobody removes what the snapshots show; once they are gone, anybody may.
+    let digest = node.lowerdir(&["images", "--json"]);
+    assert!(digest.contains(&known.name), "{digest}");
+    node.lowerdir(&["rm", &known.name]);
+    assert_eq!(run(&known_there), listing);
+    node.lowerdir(&["prune"]);
+    assert_eq!(run(&known_there), listing);
+    cri::remove(&node, &known_there);
+    node.ctr(&["images", "remove", "--sync", &known.name]);
+    node.collect();
+    assert_eq!(node.pins(), 0);
+    node.lowerdir(&["prune"]);
+    let layers = fs::read_dir(node.path("store/layers/sha256")).expect("layers");
+    assert_eq!(layers.count(), 0);
+}
+
+#[test]
+fn what_containerd_has_fetched_is_unpacked_by_our_engine() {
+    let Some(node) = Node::new() else {
+        return;
+    };
+    let content = node.path("containerd/io.containerd.content.v1.content");
+    let _snapshotter = node.snapshotter(&["--content-root", crate::node::text(&content)]);
+    let (_containerd, _registry) = (node.containerd(), node.registry());
+    let image = archive(&node, "content", &changes());
+    let (there, blobs) = push(&node, &image, "content");
+    node.ctr(&[
+        "--namespace",
+        "k8s.io",
+        "content",
+        "fetch",
+        "--plain-http",
+        &there,
+    ]);
+    assert_eq!(fetched(&node, &blobs), blobs.len());
+    assert_eq!(node.pins(), 0);
+
+    cri::pull(&node, &there).unwrap_or_else(|error| panic!("{error}{}", node.logs()));
+    assert_eq!(
+        (node.directories(), node.pins()),
+        (0, blobs.len()),
+        "{}",
+        node.logs()
+    );
+    node.lowerdir(&["verify", "--all"]);
+    for (chain_id, blob) in image.chain.iter().zip(&blobs) {
+        let record = format!("store/layers/sha256/{}/layer.json", &chain_id[7..]);
+        let record = fs::read_to_string(node.path(&record)).expect("a layer");
+        assert!(record.contains(blob), "{record}");
+    }
+    let id = format!("lowerdir-{}-content", std::process::id());
+    let run = [
+        "--namespace",
+        "k8s.io",
+        "run",
+        "--rm",
+        "--snapshotter",
+        NAME,
+        &there,
+        &id,
+    ];
+    let listing = node.ctr(&[&run[..], &["/bin/busybox", "sh", "-c", LISTING]].concat());
+    assert!(
+        listing.contains("srv/opaque/above") && !listing.contains("etc/old"),
+        "{listing}"
+    );
+}
