@@ -191,11 +191,15 @@ state = "/run/containerd-state"
         command
     }
 
-    /// Kills a program, by a signal.
+    /// Ends a program, by a signal.
     pub fn kill(&self, mut service: Service, signal: &str) {
+        self.signal(&service, signal);
+        service.child.wait().expect("it ends");
+    }
+
+    pub fn signal(&self, service: &Service, signal: &str) {
         let kill = format!("kill -{signal} {}", service.number);
         done(self.inside("sh").args(["-c", &kill]));
-        service.child.wait().expect("it ends");
     }
 
     /// What `ctr` prints; it must work.
@@ -261,6 +265,19 @@ state = "/run/containerd-state"
     /// How many snapshots keep layers in the store.
     pub fn pins(&self) -> usize {
         count(&self.path("store/pins"))
+    }
+
+    /// Waits until containerd has found a snapshotter that was started again.
+    pub fn wait_for_snapshots(&self) {
+        let probe = ["snapshots", "--snapshotter", NAME, "prepare", "probe"];
+        let is_there = || {
+            let ctr = ["--address", "/run/containerd.sock"];
+            let output = self.inside("ctr").args(ctr).args(probe).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        self.wait(&is_there, "containerd to connect again");
+        self.ctr(&["snapshots", "--snapshotter", NAME, "remove", "probe"]);
+        self.collect();
     }
 
     fn wait_for(&self, socket: &str) {

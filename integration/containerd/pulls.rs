@@ -3,11 +3,11 @@
 use std::fs;
 
 use crate::image::{Archive, LISTING, archive, changes};
-use crate::node::{NAME, Node, done};
+use crate::node::{NAME, Node, Service, done, text};
 use crate::{cri, runs};
 
 /// Pushes an image; returns its name there, and the digests of its layers as they are there.
-fn push(node: &Node, image: &Archive, name: &str) -> (String, Vec<String>) {
+pub fn push(node: &Node, image: &Archive, name: &str) -> (String, Vec<String>) {
     let there = format!("127.0.0.1:{}/{name}:1", node.port);
     let (from, to) = (
         format!("docker-archive:{}", image.path),
@@ -29,6 +29,14 @@ fn push(node: &Node, image: &Archive, name: &str) -> (String, Vec<String>) {
         .iter()
         .map(|layer| layer["digest"].as_str().expect("a digest").to_string());
     (there, digests.collect())
+}
+
+/// Starts a snapshotter that looks into containerd's content store, and says where that is.
+pub fn content(node: &Node) -> (String, Service) {
+    let content = node.path("containerd/io.containerd.content.v1.content");
+    let content = text(&content).to_string();
+    let snapshotter = node.snapshotter(&["--content-root", &content]);
+    (content, snapshotter)
 }
 
 /// How many of these blobs were asked for since the registry was started.
@@ -110,8 +118,7 @@ fn what_containerd_has_fetched_is_unpacked_by_our_engine() {
     let Some(node) = Node::new() else {
         return;
     };
-    let content = node.path("containerd/io.containerd.content.v1.content");
-    let _snapshotter = node.snapshotter(&["--content-root", crate::node::text(&content)]);
+    let (_content, _snapshotter) = content(&node);
     let (_containerd, _registry) = (node.containerd(), node.registry());
     let image = archive(&node, "content", &changes());
     let (there, blobs) = push(&node, &image, "content");
