@@ -2,11 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use roff::{Roff, bold, roman};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use lowerdir::Options;
@@ -19,7 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   lowerdir-snapshotter
   lowerdir-snapshotter --content-root /var/lib/containerd/io.containerd.content.v1.content
-  lowerdir unpack alpine.tar && ctr images import --snapshotter lowerdir alpine.tar
+  lowerdir-snapshotter --socket /run/snapshots.sock --root /srv/snapshots --store /srv/layers
 
 In containerd's config.toml:
   [proxy_plugins.lowerdir]
@@ -65,6 +67,9 @@ struct Cli {
     /// How many cores to use for one layer [default: all]
     #[arg(short, long, value_name = "N")]
     jobs: Option<std::num::NonZero<usize>>,
+    /// Print the manual page, and do nothing else
+    #[arg(long, exclusive = true)]
+    man: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -77,21 +82,27 @@ enum SyncArg {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.man {
+        return ended(print_manual());
+    }
     // Each layer of a stack is held open: where that is denied, an image of few layers works.
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tell(&format!("{error:#}"));
-            let known = error.downcast_ref::<lowerdir::Error>();
-            if let Some(hint) = known.and_then(lowerdir::Error::hint_text) {
-                anstream::eprintln!("hint: {hint}");
-            }
-            ExitCode::FAILURE
-        }
+    ended(run(&cli))
+}
+
+/// Says what went wrong, if something did.
+fn ended(done: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = done else {
+        return ExitCode::SUCCESS;
+    };
+    tell(&format!("{error:#}"));
+    let known = error.downcast_ref::<lowerdir::Error>();
+    if let Some(hint) = known.and_then(lowerdir::Error::hint_text) {
+        anstream::eprintln!("hint: {hint}");
     }
+    ExitCode::FAILURE
 }
 
 fn tell(what: &str) {
@@ -133,4 +144,35 @@ impl Cli {
             jobs: self.jobs.map(usize::from),
         }
     }
+}
+
+/// lowerdir-snapshotter(8), of what clap knows; the examples get a section of their own.
+fn print_manual() -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    let version = concat!("lowerdir ", env!("CARGO_PKG_VERSION"));
+    let page = clap_mangen::Man::new(Cli::command())
+        .section("8")
+        .source(version);
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXAMPLES"]);
+    roff.control("nf", []);
+    for line in EXAMPLES.lines().skip(1) {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([
+        bold("lowerdir"),
+        roman("(1), "),
+        bold("containerd"),
+        roman("(8)"),
+    ]);
+    roff.to_writer(&mut text)?;
+    std::io::stdout().write_all(&text)?;
+    Ok(())
 }

@@ -81,6 +81,10 @@ const SECTIONS: [Section; 4] = [
                 "STORE/images/sha256-DIGITS.json",
                 "An image that was unpacked, and its layers.",
             ),
+            (
+                "STORE/pins/",
+                "What the snapshots of lowerdir-snapshotter need: layers that rm and prune leave.",
+            ),
             ("STORE/l/", "Short names of layers, for mount(2)."),
             (
                 "STORE/locks/",

@@ -1,5 +1,5 @@
 //! One layer into the store, on a chain that is there: for those who are given layers one at a time,
-//! by chain ID, and no image. [`crate::snapshotter`] calls it.
+//! by chain ID, and no image: the module `snapshotter` calls it.
 
 use std::sync::Arc;
 

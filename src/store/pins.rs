@@ -1,5 +1,5 @@
 //! Pins: what somebody other than an image of the store needs, so that [`crate::collect`] leaves it
-//! alone: the snapshots of a snapshotter. A pin lasts until it is taken out.
+//! alone: the snapshots of the module `snapshotter`. A pin lasts until it is taken out.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -107,21 +107,28 @@ fn only_a_socket_that_nobody_listens_on_is_replaced() {
 }
 
 #[test]
-fn the_help_names_each_option() {
-    let help = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"))
-        .arg("--help")
-        .output()
-        .unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    for option in [
-        "--socket",
-        "--root",
-        "--store",
-        "--content-root",
-        "--userxattr",
-        "--sync",
-        "--jobs",
-    ] {
-        assert!(help.contains(option), "{option}");
+fn help_and_manual_name_each_option() {
+    let say = |option: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"));
+        let output = program.arg(option).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .replace("\\-", "-")
+    };
+    for text in [say("--help"), say("--man")] {
+        for option in [
+            "socket",
+            "root",
+            "store",
+            "content-root",
+            "userxattr",
+            "sync",
+            "jobs",
+            "man",
+        ] {
+            assert!(text.contains(&format!("--{option}")), "{option}: {text}");
+        }
+        assert!(text.contains("[proxy_plugins.lowerdir]"), "{text}");
     }
 }
