@@ -10,13 +10,15 @@ use crate::image::Blob;
 use crate::lower::LowerView;
 use crate::progress::waiting;
 use crate::root::Dir;
-use crate::stack::MAX_LAYERS;
 use crate::store::{Hold, Record, StagedLayer, Store, StoredLayer, Sync};
 use crate::unpack::{Options, Report};
 
 use super::watch::{LowestFailure, Watch};
 use super::work::{Source, finish};
 use super::{Run, check_options};
+
+/// Layers of a chain, at most: far above what a mount takes. A damaged store could go in a circle.
+const DEPTH_MAX: usize = 4096;
 
 /// A layer, by what its owner says of it.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +45,8 @@ pub fn stored_chain(store: &Store, top: &Digest) -> Result<Option<Vec<StoredLaye
         let parent = layer.record.parent.as_deref();
         next = parent.map(Digest::parse).transpose()?;
         layers.push(layer);
-        if layers.len() > MAX_LAYERS {
-            return Err(Error::limit(format!("a chain of over {MAX_LAYERS} layers")));
+        if layers.len() > DEPTH_MAX {
+            return Err(Error::limit(format!("a chain of over {DEPTH_MAX} layers")));
         }
     }
     Ok(Some(layers))
