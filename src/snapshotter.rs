@@ -30,6 +30,7 @@ mod filter;
 mod layers;
 mod making;
 mod mounts;
+mod removal;
 mod snapshot;
 mod usage;
 
@@ -37,7 +38,6 @@ pub mod api;
 pub mod server;
 pub mod service;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -218,13 +218,12 @@ impl Snapshotter {
     /// Removes directories that no snapshot has.
     pub fn cleanup(&self) -> Result<()> {
         // While this is looked at, none is being made; numbers are never given twice.
-        let orphans: BTreeSet<u64> = self.database.change(|change| {
-            let known: BTreeSet<u64> = change.all()?.iter().map(|one| one.id).collect();
-            let there = self.directories.ids()?;
-            Ok(there.difference(&known).copied().collect())
+        let orphans = self.database.change(|change| {
+            let known = change.all()?.iter().map(|one| one.id).collect();
+            Ok(self.directories.orphans(&known)?)
         })?;
-        for id in orphans {
-            self.directories.remove(id)?;
+        for name in orphans {
+            self.directories.remove_name(&name)?;
         }
         Ok(())
     }

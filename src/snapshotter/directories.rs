@@ -8,7 +8,7 @@
 //!   snapshots/<id>/work      overlayfs's own, of an active one
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::store::{Sync, sync_directory};
 
 use super::layers::check_spelling;
 use super::snapshot::Usage;
-use super::usage;
+use super::{removal, usage};
 
 const SNAPSHOTS: &str = "snapshots";
 const FS: &str = "fs";
@@ -75,7 +75,7 @@ impl Directories {
     pub fn make(&self, id: u64, with_work: bool) -> Result<()> {
         let name = id.to_string();
         let make = || -> io::Result<()> {
-            self.directory.remove_tree(name.as_bytes())?;
+            removal::remove(&self.directory, &name)?;
             self.directory.make_dir(name.as_bytes())?;
             let own = self.own(id)?;
             own.make_dir(FS.as_bytes())?;
@@ -110,28 +110,41 @@ impl Directories {
 
     /// Removes the directory of a snapshot. Absent is fine.
     pub fn remove(&self, id: u64) -> Result<()> {
-        self.remove_name(id.to_string().as_bytes())
+        self.remove_name(&id.to_string())
     }
 
     /// The numbers of the directories that are there.
     pub fn ids(&self) -> Result<BTreeSet<u64>> {
+        Ok(self.names()?.into_values().collect())
+    }
+
+    /// The names that belong to other snapshots than these.
+    pub fn orphans(&self, known: &BTreeSet<u64>) -> Result<Vec<String>> {
+        let names = self.names()?.into_iter();
+        let orphans = names.filter(|(name, id)| !known.contains(id) || name.contains('.'));
+        Ok(orphans.map(|(name, _)| name).collect())
+    }
+
+    /// Removes something by its name.
+    pub fn remove_name(&self, name: &str) -> Result<()> {
+        removal::remove(&self.directory, name)
+            .map_err(|error| Error::system(format!("removing directory {name}"), error))
+    }
+
+    fn names(&self) -> Result<BTreeMap<String, u64>> {
         let names = self.directory.names();
         let names = names.map_err(|error| Error::system("listing the snapshots", error))?;
-        // What is no number is not ours.
-        let number = |name: &[u8]| std::str::from_utf8(name).ok()?.parse().ok();
-        Ok(names.iter().filter_map(|name| number(name)).collect())
+        // What has another name is not ours.
+        let ours = |name: &[u8]| {
+            let id = removal::id_of(name)?;
+            Some((String::from_utf8_lossy(name).into_owned(), id))
+        };
+        Ok(names.iter().filter_map(|name| ours(name)).collect())
     }
 
     fn own(&self, id: u64) -> io::Result<Dir> {
         let name = id.to_string();
         self.directory
             .open_beneath(&EntryPath::parse(name.as_bytes())?)
-    }
-
-    fn remove_name(&self, name: &[u8]) -> Result<()> {
-        self.directory.remove_tree(name).map_err(|error| {
-            let name = crate::path::display(name);
-            Error::system(format!("removing directory {name}"), error)
-        })
     }
 }

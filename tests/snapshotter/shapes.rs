@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use lowerdir::snapshotter::{Kind, Mount};
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use tonic::Code;
 
 use crate::place::{Place, labels};
@@ -171,6 +172,38 @@ fn a_removed_snapshot_leaves_nothing() {
     assert_eq!(place.directories().len(), 2);
     snapshotter.remove("look").unwrap();
     snapshotter.remove("base").unwrap();
+    assert!(place.directories().is_empty());
+}
+
+/// A container may make a directory in a directory for as long as it likes; no path leads there.
+#[test]
+fn a_tree_that_is_too_deep_for_any_path_can_be_removed() {
+    let (place, none) = (Place::new(), labels([]));
+    let snapshotter = place.open();
+    let source = snapshotter
+        .prepare("key", None, none)
+        .unwrap()
+        .remove(0)
+        .source;
+    let mut inside = fs::File::open(&source).unwrap();
+    let (name, flags) = ("d".repeat(250), OFlags::RDONLY | OFlags::DIRECTORY);
+    for depth in 0..60 {
+        mkdirat(&inside, &*name, Mode::RWXU).unwrap();
+        mkdirat(&inside, format!("other {depth}"), Mode::RWXU).unwrap();
+        inside = openat(&inside, &*name, flags, Mode::empty())
+            .unwrap()
+            .into();
+    }
+    // It is counted as far as a path leads.
+    let usage = snapshotter.usage("key").unwrap();
+    assert!((20..122).contains(&usage.inodes), "{usage:?}");
+    // Such a removal was killed once.
+    let left = place.config.root.join("snapshots/1.1/left");
+    fs::create_dir_all(&left).unwrap();
+    snapshotter.remove("key").unwrap();
+    assert_eq!(place.told.lock().unwrap().as_slice(), [""; 0]);
+    assert_eq!(place.directories().len(), 1);
+    snapshotter.cleanup().unwrap();
     assert!(place.directories().is_empty());
 }
 
