@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::image::{Archive, LISTING, archive, changes};
 use crate::node::{NAME, Node, Service, done, text};
+use crate::tarball::LayerBuilder;
 use crate::{cri, runs};
 
 /// Pushes an image; returns its name there, and the digests of its layers as they are there.
@@ -73,20 +74,7 @@ fn a_pull_fetches_no_layer_that_the_store_has() {
             "{blob} was fetched"
         );
     }
-    let run = |image: &str| {
-        let id = format!("lowerdir-{}-pull", std::process::id());
-        let run = [
-            "--namespace",
-            "k8s.io",
-            "run",
-            "--rm",
-            "--snapshotter",
-            NAME,
-            image,
-            &id,
-        ];
-        node.ctr(&[&run[..], &["/bin/busybox", "sh", "-c", LISTING]].concat())
-    };
+    let run = |image: &str| run(&node, image, LISTING);
     let listing = run(&known_there);
     // The log tells of blobs that are fetched.
     cri::pull(&node, &unknown_there).unwrap_or_else(|error| panic!("{error}{}", node.logs()));
@@ -146,7 +134,46 @@ fn what_containerd_has_fetched_is_unpacked_by_our_engine() {
         let record = fs::read_to_string(node.path(&record)).expect("a layer");
         assert!(record.contains(blob), "{record}");
     }
-    let id = format!("lowerdir-{}-content", std::process::id());
+    let listing = run(&node, &there, LISTING);
+    assert!(
+        listing.contains("srv/opaque/above") && !listing.contains("etc/old"),
+        "{listing}"
+    );
+}
+
+#[test]
+fn containers_stand_on_over_a_hundred_layers() {
+    let Some(node) = Node::new() else {
+        return;
+    };
+    let _snapshotter = node.snapshotter(&["--sync=none"]);
+    let (_containerd, _registry) = (node.containerd(), node.registry());
+    let layer = |number: usize| {
+        let layer = LayerBuilder::new().file(format!("srv/file-{number}"), 0o644, "");
+        match number {
+            0 => layer,
+            _ => layer.whiteout(format!("srv/file-{}", number - 1)),
+        }
+    };
+    let layers: Vec<_> = (0..120).map(layer).collect();
+    let image = archive(&node, "many", &layers);
+    let script = "busybox ls /srv && echo > /srv/new && busybox ls /srv | busybox wc -l";
+    let expected = "file-119\nopaque\nwhose\n4\n";
+    // In directories of their own, in containerd's way and ours.
+    node.ctr(&["images", "import", "--snapshotter", NAME, &image.path]);
+    assert_eq!(runs::run(&node, NAME, &image.name, script), expected);
+    assert_eq!(node.pins(), 0);
+    // In the store.
+    let (there, blobs) = push(&node, &image, "many");
+    node.lowerdir(&["unpack", "--sync=none", &image.path]);
+    cri::pull(&node, &there).unwrap_or_else(|error| panic!("{error}{}", node.logs()));
+    assert_eq!((node.pins(), fetched(&node, &blobs)), (121, 0));
+    assert_eq!(run(&node, &there, script), expected);
+}
+
+/// Runs a shell in a container of Kubernetes's namespace, and gives what it prints.
+fn run(node: &Node, image: &str, script: &str) -> String {
+    let id = format!("lowerdir-{}-pull", std::process::id());
     let run = [
         "--namespace",
         "k8s.io",
@@ -154,12 +181,8 @@ fn what_containerd_has_fetched_is_unpacked_by_our_engine() {
         "--rm",
         "--snapshotter",
         NAME,
-        &there,
+        image,
         &id,
     ];
-    let listing = node.ctr(&[&run[..], &["/bin/busybox", "sh", "-c", LISTING]].concat());
-    assert!(
-        listing.contains("srv/opaque/above") && !listing.contains("etc/old"),
-        "{listing}"
-    );
+    node.ctr(&[&run[..], &["/bin/busybox", "sh", "-c", script]].concat())
 }
