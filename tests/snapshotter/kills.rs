@@ -34,6 +34,7 @@ fn driver() {
         snapshotter.commit(&name, &key, labels([])).unwrap();
         println!("there {name}");
         let asked = labels([(TARGET, chain[0].as_str())]);
+        println!("going {}", chain[0]);
         snapshotter.prepare("extract", None, asked).unwrap_err();
         println!("there {}", chain[0]);
         snapshotter
@@ -72,7 +73,7 @@ fn a_kill_at_any_moment_loses_nothing_that_was_done() {
         child.kill().unwrap();
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
-            // What is being removed when it is killed may be there or not.
+            // What is being made or removed when it is killed may be there or not.
             match line.split_once(' ') {
                 Some(("there", name)) => done.insert(name.to_string(), true),
                 Some(("gone", name)) => done.insert(name.to_string(), false),
