@@ -87,6 +87,7 @@ test: unit
 unit:
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features containerd --test snapshotter
+	$(CARGO) test --locked --features containerd --doc snapshotter
 
 integration: peers
 	STRICT=1 $(CARGO) test --release --locked --test integration

@@ -78,6 +78,50 @@ pub struct Config {
 }
 
 /// Keeps snapshots. All calls block.
+///
+/// ```
+/// use lowerdir::snapshotter::{Config, Kind, Labels, Snapshotter};
+/// # use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let store = Store::open(&place.path().join("store"))?;
+/// # unpack_image(&image, &store, &options, Run::default())?;
+/// # let chain = lowerdir::pipeline::chain_ids(&image);
+///
+/// let config = Config {
+///     root: place.path().join("snapshots"),
+///     store: place.path().join("store"),
+///     content_root: None,
+///     options,
+///     sync: Default::default(),
+///     jobs: None,
+/// };
+/// let snapshotter = Snapshotter::open(&config, Box::new(|what| eprintln!("{what}")))?;
+///
+/// // What containerd asks before it would fetch a layer; `chain[0]` is in the store.
+/// let name = chain[0].to_string();
+/// let label = ("containerd.io/snapshot.ref".to_string(), name.clone());
+/// let there = snapshotter.prepare("extract", None, Labels::from([label])).unwrap_err();
+/// assert_eq!(there.code, tonic::Code::AlreadyExists);
+/// assert_eq!(snapshotter.stat(&name)?.kind, Kind::Committed);
+///
+/// let mounts = snapshotter.prepare("container", Some(&name), Labels::new())?;
+/// assert_eq!(mounts[0].kind, "overlay");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Snapshotter {
     database: Database,
     directories: Directories,

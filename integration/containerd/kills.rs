@@ -108,7 +108,11 @@ fn a_snapshotter_that_is_killed_while_it_unpacks_leaves_nothing_half() {
     };
     let (content, mut snapshotter) = content(&node);
     let (_containerd, _registry) = (node.containerd(), node.registry());
-    let image = archive(&node, "unpacked", &[many_files("a"), many_files("b")]);
+    let image = archive(
+        &node,
+        "unpacked",
+        &[many_files("a", 6_000), many_files("b", 6_000)],
+    );
     let (there, blobs) = push(&node, &image, "unpacked");
     node.ctr(&[
         "--namespace",
@@ -147,7 +151,7 @@ fn a_request_is_answered_before_the_program_ends() {
     let Some(node) = Node::new() else {
         return;
     };
-    let layer = many_files("a").finish();
+    let layer = many_files("a", 20_000).finish();
     let chain_id = format!("sha256:{}", oci::sha256(&layer));
     let (content, _) = (
         node.path("content"),
@@ -201,9 +205,9 @@ fn a_request_is_answered_before_the_program_ends() {
 }
 
 /// A layer that takes a moment.
-fn many_files(name: &str) -> LayerBuilder {
+fn many_files(name: &str, count: usize) -> LayerBuilder {
     let add = |layer: LayerBuilder, number: usize| {
         layer.file(format!("{name}/{}/{number}", number % 50), 0o644, name)
     };
-    (0..12_000).fold(LayerBuilder::new(), add)
+    (0..count).fold(LayerBuilder::new(), add)
 }

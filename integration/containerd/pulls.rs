@@ -76,6 +76,18 @@ fn a_pull_fetches_no_layer_that_the_store_has() {
     }
     let run = |image: &str| run(&node, image, LISTING);
     let listing = run(&known_there);
+    // ctr tells no chain ID: it fetches and unpacks what the store has.
+    let pull = [
+        "images",
+        "pull",
+        "--plain-http",
+        "--snapshotter",
+        NAME,
+        &known_there,
+    ];
+    node.ctr(&[&["--namespace", "hand"][..], &pull].concat());
+    node.collect();
+    assert_eq!((node.directories(), fetched(&node, &known_blobs)), (3, 3));
     // The log tells of blobs that are fetched.
     cri::pull(&node, &unknown_there).unwrap_or_else(|error| panic!("{error}{}", node.logs()));
     assert_eq!(fetched(&node, &unknown_blobs), unknown_blobs.len());
