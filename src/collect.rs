@@ -26,6 +26,8 @@ pub struct Removal {
     pub bytes: u64,
     /// Layers that no image needs but a mount does, with where it is mounted.
     pub mounted: BTreeMap<Digest, String>,
+    /// Layers that no image needs but a pin does, with who needs them.
+    pub pinned: BTreeMap<Digest, String>,
     /// Why nobody knows which layers the image needs: its record is damaged. [`prune`] removes
     /// them once no other record is.
     pub damage: Option<String>,
@@ -128,7 +130,7 @@ fn remove(store: &Store, removal: Removal, hold: Hold, how: Removing<'_>) -> Res
     Ok(removal)
 }
 
-/// The layers that pins and the images of the store need, but for one image.
+/// The layers that the images of the store need, but for one image.
 fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
     let mut needed = BTreeSet::new();
     for digest in store.image_digests()? {
@@ -136,24 +138,38 @@ fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
             needed.extend(store.image(&digest)?.layers);
         }
     }
-    for pin in store.pin_names()? {
-        needed.extend(store.pinned(&pin)?.layers);
-    }
     Ok(needed)
 }
 
-/// Divides layers that no image needs into those that a mount needs, and the rest.
+/// The layers that pins need, each with one of those who need it.
+fn pinned(store: &Store) -> Result<BTreeMap<Digest, String>> {
+    let mut pinned = BTreeMap::new();
+    for name in store.pin_names()? {
+        let pin = store.pinned(&name)?;
+        for layer in pin.layers {
+            pinned.entry(layer).or_insert_with(|| pin.owner.clone());
+        }
+    }
+    Ok(pinned)
+}
+
+/// Divides layers that no image needs into those that a pin or a mount needs, and the rest.
 fn look(store: &Store, layers: BTreeSet<Digest>) -> Result<Removal> {
-    let in_use = InUse::now(store)?;
+    let (in_use, pinned) = (InUse::now(store)?, pinned(store)?);
     let mut removal = Removal {
         image: None,
         layers: BTreeSet::new(),
         bytes: 0,
         mounted: BTreeMap::new(),
+        pinned: BTreeMap::new(),
         damage: None,
     };
     let there = store.layers()?;
     for layer in layers.intersection(&there).cloned() {
+        if let Some(owner) = pinned.get(&layer) {
+            removal.pinned.insert(layer, owner.clone());
+            continue;
+        }
         if let Some(mount) = in_use.of(&layer) {
             removal.mounted.insert(layer, mount.into());
             continue;

@@ -126,7 +126,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "rm, prune",
-                "image (the digest of the one that was removed, or null), layers (chain IDs), bytes (of what their files held), mounted (chain IDs of those that stay for a mount) and dry_run.",
+                "image (the digest of the one that was removed, or null), layers (chain IDs), bytes (of what their files held), mounted and pinned (chain IDs of those that stay for a mount, or for a snapshot of lowerdir-snapshotter) and dry_run.",
             ),
             (
                 "pack",

@@ -93,6 +93,12 @@ fn tell(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()>
             .console
             .note(&format!("{layer} stays: it is in use by {mount}"));
     }
+    for (layer, owner) in &removal.pinned {
+        let layer = layer.short();
+        global
+            .console
+            .note(&format!("{layer} stays: {owner} needs it"));
+    }
     if let Some(damage) = &removal.damage {
         global.console.warning(&format!(
             "its layers stay, because its record is damaged ({damage}): see `lowerdir prune`"
@@ -103,6 +109,7 @@ fn tell(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()>
             "image": removal.image,
             "layers": layers,
             "bytes": removal.bytes,
+            "pinned": removal.pinned.keys().map(ToString::to_string).collect::<Vec<_>>(),
             "mounted": removal.mounted.keys().map(ToString::to_string).collect::<Vec<_>>(),
             "dry_run": dry_run,
         }))?;

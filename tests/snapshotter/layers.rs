@@ -115,7 +115,11 @@ fn snapshots_keep_layers_from_rm_and_prune() {
     let (snapshotter, store) = (place.open(), place.store());
     prepare(&snapshotter, &chain[0], None);
     prepare(&snapshotter, &chain[1], Some(&chain[0]));
-    assert!(remove_image(&store, &image, NOW).unwrap().layers.is_empty());
+    let removal = remove_image(&store, &image, NOW).unwrap();
+    assert!(removal.layers.is_empty());
+    let owners: Vec<_> = removal.pinned.values().collect();
+    assert_eq!(owners.len(), 2);
+    assert!(owners[0].starts_with("snapshot sha256:"), "{owners:?}");
     assert!(prune(&store, NOW).unwrap().layers.is_empty());
     assert_eq!(store.layers().unwrap().len(), 2);
 
