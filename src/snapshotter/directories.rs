@@ -70,11 +70,17 @@ impl Directories {
         self.path.join(id.to_string()).join(WORK)
     }
 
-    /// Makes the directory of a snapshot, on disk before this returns. One of a change that was
-    /// not committed may be in its place.
-    pub fn make(&self, id: u64, with_work: bool) -> Result<()> {
+    /// Makes the directory of a snapshot, and has the part for what is written to it set up. All of
+    /// it is on disk before this returns. One of a change that was not committed may be in its place.
+    pub fn make(
+        &self,
+        id: u64,
+        with_work: bool,
+        set_up: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
         let name = id.to_string();
-        let make = || -> io::Result<()> {
+        let failed = |error| Error::system(format!("making directory {name}"), error);
+        let make = || -> io::Result<(Dir, Dir)> {
             removal::remove(&self.directory, &name)?;
             self.directory.make_dir(name.as_bytes())?;
             let own = self.own(id)?;
@@ -84,10 +90,14 @@ impl Directories {
             if with_work {
                 own.make_dir(WORK.as_bytes())?;
             }
-            sync_directory(&own, self.sync)?;
-            sync_directory(&self.directory, self.sync)
+            Ok((own, fs))
         };
-        make().map_err(|error| Error::system(format!("making directory {name}"), error))
+        let (own, fs) = make().map_err(failed)?;
+        set_up(&self.fs(id))?;
+        for directory in [&fs, &own, &self.directory] {
+            sync_directory(directory, self.sync).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Makes what was written to a snapshot durable.

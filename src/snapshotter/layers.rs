@@ -178,7 +178,7 @@ impl Layers {
         }
     }
 
-    /// Keeps the layers of a snapshot in the store.
+    /// Keeps the layers of a snapshot in the store, on disk before this returns.
     pub fn pin(
         &self,
         pin: &str,
@@ -193,6 +193,9 @@ impl Layers {
             layers: ids.collect::<Result<_>>()?,
             owner: format!("snapshot {snapshot}"),
         };
+        // Another process may have put them there a moment ago, and without waiting for the disk.
+        let synced = layers.iter().all(|layer| layer.record.synced);
+        self.store.sync(self.sync, synced)?;
         self.store.pin(pin, &pinned, self.sync, hold)
     }
 

@@ -1,7 +1,10 @@
 //! How a snapshot comes to be: with a directory of its own, or of layers in the store.
 
+use std::path::Path;
+
 use crate::digest::Digest;
 use crate::error::{Error, Kind as ErrorKind};
+use crate::mount::copy_attributes;
 use crate::store::{Hold, StoredLayer};
 
 use super::database::{Change, Wanted};
@@ -28,11 +31,13 @@ impl Snapshotter {
             let snapshot = change.create(wanted)?;
             let line = change.line(key)?;
             let place = self.place(&snapshot, &line[1..])?;
-            self.directories.make(snapshot.id, kind == Kind::Active)?;
-            if let Some(top) = place.lower.first() {
-                // What overlayfs shows of the root is what the upperdir has.
-                crate::mount::copy_attributes(top, &place.fs, self.dialect)?;
-            }
+            // What overlayfs shows of the root is what the upperdir has.
+            let set_up = |upperdir: &Path| match place.lower.first() {
+                Some(top) => copy_attributes(top, upperdir, self.dialect),
+                None => Ok(()),
+            };
+            let is_active = kind == Kind::Active;
+            self.directories.make(snapshot.id, is_active, set_up)?;
             Ok(mounts(kind, &place, &self.mount_options))
         })
     }
