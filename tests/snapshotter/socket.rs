@@ -10,8 +10,18 @@ use lowerdir::snapshotter::server::Socket;
 
 use crate::place::Place;
 
-fn start(place: &Place) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"))
+/// Outlives no test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(place: &Place) -> Running {
+    let child = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"))
         .arg("--socket")
         .arg(place.path().join("run/sock"))
         .arg("--root")
@@ -22,18 +32,19 @@ fn start(place: &Place) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut running = Running(child);
     let mut line = String::new();
-    BufReader::new(child.stderr.as_mut().unwrap())
+    BufReader::new(running.0.stderr.as_mut().unwrap())
         .read_line(&mut line)
         .unwrap();
     assert!(
         line.starts_with("lowerdir-snapshotter: listening on /"),
         "{line}"
     );
-    child
+    running
 }
 
-fn signal(child: &Child, signal: rustix::process::Signal) {
+fn signal(Running(child): &Running, signal: rustix::process::Signal) {
     let id = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(id, signal).unwrap();
 }
@@ -54,7 +65,7 @@ fn the_program_listens_until_it_is_told_to_stop() {
         assert_eq!(fs::read_dir(place.path().join("run")).unwrap().count(), 1);
         assert!(UnixStream::connect(&socket).is_ok());
         signal(&child, kind);
-        assert!(child.wait().unwrap().success());
+        assert!(child.0.wait().unwrap().success());
         assert!(!fs::exists(&socket).unwrap());
     }
 }
@@ -63,8 +74,8 @@ fn the_program_listens_until_it_is_told_to_stop() {
 fn a_killed_program_is_followed_by_the_next() {
     let place = Place::new();
     let mut child = start(&place);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
     assert!(fs::exists(place.path().join("run/sock")).unwrap());
     let mut child = start(&place);
     // A second one finds the first.
@@ -81,7 +92,7 @@ fn a_killed_program_is_followed_by_the_next() {
     assert_eq!(second.status.code(), Some(1));
     assert!(said.contains("somebody listens there"), "{said}");
     signal(&child, rustix::process::Signal::TERM);
-    assert!(child.wait().unwrap().success());
+    assert!(child.0.wait().unwrap().success());
 }
 
 #[test]
