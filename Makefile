@@ -13,8 +13,8 @@ SNAPSHOTTER := target/snapshotter
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL := $(subst -gnu,-musl,$(HOST))
 
-.PHONY: build snapshotter demo share install install-snapshotter uninstall static deb test unit integration peers fuzz proto check \
-	bench bench-micro clean
+.PHONY: build snapshotter demo share install install-snapshotter uninstall static deb test unit \
+	integration peers fuzz proto check bench bench-micro clean
 
 build:
 	$(CARGO) build --release --locked
