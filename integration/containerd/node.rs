@@ -211,16 +211,15 @@ state = "/run/containerd-state"
         )
     }
 
-    /// What `ctr` says when it does not work.
-    pub fn ctr_fails(&self, line: &[&str]) -> String {
-        let output = self
-            .inside("ctr")
-            .args(["--address", "/run/containerd.sock"])
-            .args(line)
-            .output();
-        let output = output.expect("running nsenter");
-        assert!(!output.status.success(), "{line:?}: {output:?}");
-        String::from_utf8_lossy(&output.stderr).into_owned()
+    /// What `ctr` says if it does not work.
+    pub fn try_ctr(&self, line: &[&str]) -> Result<(), String> {
+        let mut ctr = self.inside("ctr");
+        ctr.args(["--address", "/run/containerd.sock"]).args(line);
+        let output = ctr.output().expect("running nsenter");
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
     }
 
     /// What the product prints; it must work.
@@ -270,11 +269,7 @@ state = "/run/containerd-state"
     /// Waits until containerd has found a snapshotter that was started again.
     pub fn wait_for_snapshots(&self) {
         let probe = ["snapshots", "--snapshotter", NAME, "prepare", "probe"];
-        let is_there = || {
-            let ctr = ["--address", "/run/containerd.sock"];
-            let output = self.inside("ctr").args(ctr).args(probe).output();
-            output.is_ok_and(|output| output.status.success())
-        };
+        let is_there = || self.try_ctr(&probe).is_ok();
         self.wait(&is_there, "containerd to connect again");
         self.ctr(&["snapshots", "--snapshotter", NAME, "remove", "probe"]);
         self.collect();
