@@ -14,6 +14,7 @@ mod converting;
 mod crash;
 #[path = "../tests/support/dice.rs"]
 mod dice;
+mod exporting;
 mod flattening;
 mod generate;
 mod hints;

@@ -42,7 +42,7 @@ use crate::root::{self, Dir};
 
 pub use beside::Beside;
 pub use hold::Hold;
-pub use links::ShortNames;
+pub use links::{NAME_ELSEWHERE, ShortNames};
 pub use locks::LayerLock;
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};

@@ -19,6 +19,8 @@ mod differences;
 mod errors;
 #[path = "cli/exit_status.rs"]
 mod exit_status;
+#[path = "cli/exporting.rs"]
+mod exporting;
 #[path = "cli/file_limit.rs"]
 mod file_limit;
 #[path = "cli/flattening.rs"]

@@ -153,6 +153,10 @@ const SECTIONS: [Section; 4] = [
                 "target, entries, bytes, and of a new image digest (of its manifest) and diff_id, else null. Nothing where the archive goes to standard output.",
             ),
             (
+                "export",
+                "With --format=containers-storage directory, id (of the image there), digest (of its manifest), names, layers (their IDs there, the lowest first) and new_layers (a number). With --format=mstack directory and layers (directories, the lowest first). A list is a list.",
+            ),
+            (
                 "Lines on standard error",
                 "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (layer, unless it is for the whole store; for another process), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
             ),

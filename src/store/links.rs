@@ -19,6 +19,10 @@ use super::Store;
 /// How long a name is, unless it is taken.
 const SHORT: usize = 5;
 
+/// How many digits of its chain ID a layer is named by where other programs name it, as in an
+/// additional image store: a mount that shows such a name is made of that layer.
+pub const NAME_ELSEWHERE: usize = 26;
+
 /// Names of some layer directories, in their order.
 #[derive(Clone, Debug)]
 pub struct ShortNames {

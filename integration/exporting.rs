@@ -1,0 +1,247 @@
+//! What Podman and Buildah make of an image that `export` put into an additional image store, which
+//! they have on a read-only mount.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::mount::{MountFlags, mount_bind, mount_remount};
+
+use crate::oci::{Compression, sha256, write_layout};
+use crate::producers::workshop::{Input, Workshop, lowerdir, worked};
+use crate::scratch::{Mounted, Run};
+use crate::tarball::LayerBuilder;
+
+const PODMAN_RUN: &str = "podman run --rm --runtime runc --ulimit nofile=20000:20000 \
+    --ulimit nproc=1000:1000 --network none";
+
+/// A workshop whose Podman has an additional image store: `images`, mounted read-only on `media`.
+struct Site {
+    shop: Workshop,
+    media: Mounted,
+}
+
+impl Site {
+    fn open(programs: &[&str]) -> Option<Site> {
+        let shop = Workshop::open(programs)?;
+        let root = shop.path("");
+        let media = Mounted::nothing(&root);
+        let (root, shown) = (root.display(), media.0.display());
+        let storage = format!(
+            "[storage]\ndriver = 'overlay'\ngraphroot = '{root}graph'\nrunroot = '{root}run'\n\
+             [storage.options]\nadditionalimagestores = ['{shown}']\n"
+        );
+        fs::write(shop.path("storage.conf"), storage).expect("a configuration");
+        Some(Site { shop, media })
+    }
+
+    /// Mounts what was exported.
+    fn mount(&self) {
+        mount_bind(self.shop.path("images"), &self.media.0).expect("a bind mount");
+        let flags = MountFlags::BIND | MountFlags::RDONLY;
+        mount_remount(&self.media.0, flags, "").expect("a read-only mount");
+        let written = fs::write(self.media.0.join("written"), "");
+        assert!(written.is_err(), "the mount must be read-only");
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.shop.path(name).display().to_string()
+    }
+
+    /// Runs the product on the store of the site.
+    fn lowerdir(&self, arguments: &[&str]) -> Vec<PathBuf> {
+        let store = self.text("store");
+        let arguments = [&["--store", &store][..], arguments].concat();
+        worked(lowerdir(&arguments, Input::None))
+    }
+
+    /// An image of two layers with busybox in it, unpacked and exported.
+    fn image(&self, compression: Compression, options: &[&str]) {
+        let layers = layers().map(|layer| (layer, compression));
+        write_layout(&self.shop.path("layout"), "busy:1", &layers);
+        let image = format!("oci:{}:busy:1", self.text("layout"));
+        self.lowerdir(&["unpack", "--sync=none", &image]);
+        self.export(&image, options);
+    }
+
+    fn export(&self, image: &str, options: &[&str]) {
+        let target = self.text("images");
+        let fixed = ["export", "--format=containers-storage", image, &target];
+        self.lowerdir(&[&fixed, options].concat());
+    }
+
+    fn sh(&self, script: &str) -> String {
+        self.shop.run(&["sh", "-e", "-c", script])
+    }
+}
+
+fn layers() -> [Vec<u8>; 2] {
+    let busybox = Command::new("sh")
+        .args(["-c", "command -v busybox"])
+        .output()
+        .expect("a shell");
+    let path = String::from_utf8(busybox.stdout).expect("a path");
+    let busybox = fs::read(path.trim()).expect("it was looked for");
+    let low = LayerBuilder::new()
+        .dir("bin", 0o755)
+        .file("bin/busybox", 0o755, busybox)
+        .symlink("bin/sh", "busybox")
+        .symlink("bin/ls", "busybox")
+        .symlink("bin/cat", "busybox")
+        .file("etc/passwd", 0o644, "root:x:0:0::/:/bin/sh\n")
+        .file("srv/gone", 0o644, "gone")
+        .file("srv/opaque/old", 0o644, "old");
+    let high = LayerBuilder::new()
+        .whiteout("srv/gone")
+        .opaque("srv/opaque")
+        .file("srv/opaque/new", 0o644, "new\n");
+    [low.finish(), high.finish()]
+}
+
+/// The same by symbolic links, whose image has its manifest, and by hard links.
+#[test]
+fn podman_runs_an_exported_image_from_a_read_only_mount() {
+    for (compression, options) in [
+        (Compression::Gzip, &[][..]),
+        (Compression::Plain, &["--link=hardlink"]),
+    ] {
+        let Some(site) = Site::open(&["podman", "runc", "busybox"]) else {
+            return;
+        };
+        site.image(compression, options);
+        site.mount();
+        let listed = site.sh("podman images --format '{{.Repository}}:{{.Tag}} {{.ReadOnly}}'");
+        assert_eq!(listed, "localhost/busy:1 true");
+        let listing = site.sh(&format!("{PODMAN_RUN} busy:1 ls -R /srv"));
+        assert_eq!(listing, "/srv:\nopaque\n/srv/opaque:\nnew");
+        let script = "echo written >> /srv/opaque/new; cat /srv/opaque/new";
+        let text = site.sh(&format!("{PODMAN_RUN} localhost/busy:1 sh -c '{script}'"));
+        assert_eq!(text, "new\nwritten");
+    }
+}
+
+#[test]
+fn podman_tells_what_an_exported_image_is() {
+    let Some(site) = Site::open(&["podman", "busybox"]) else {
+        return;
+    };
+    site.image(Compression::Gzip, &["--name=example.com/it:2"]);
+    site.mount();
+    // The top layer, against the one below.
+    let changes = site.sh("podman image diff example.com/it:2 | sort");
+    assert_eq!(
+        changes,
+        "A /srv/opaque/new\nC /srv\nD /srv/gone\nD /srv/opaque"
+    );
+    let format = "'{{.Digest}} {{.Id}} {{len .RootFS.Layers}}'";
+    let told = site.sh(&format!("podman image inspect --format {format} it:2"));
+    let (digest, rest) = told.split_once(' ').expect("three words");
+    let blobs = site.shop.path("layout/blobs/sha256");
+    let manifest = fs::read(blobs.join(digest.trim_start_matches("sha256:"))).expect("a blob");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("a manifest");
+    let config = manifest["config"]["digest"].as_str().expect("a digest");
+    assert_eq!(rest, format!("{} 2", config.trim_start_matches("sha256:")));
+    let by_digest = format!("podman image exists example.com/it@{digest}");
+    site.sh(&by_digest);
+}
+
+#[test]
+fn buildah_builds_on_an_exported_image_which_rm_then_leaves() {
+    let Some(site) = Site::open(&["buildah", "busybox"]) else {
+        return;
+    };
+    site.image(Compression::Gzip, &[]);
+    site.mount();
+    let lowerdir = env!("CARGO_BIN_EXE_lowerdir");
+    let script = format!(
+        "container=$(buildah from --quiet --pull-never busy:1)\n\
+         root=$(buildah mount $container)\n\
+         ls $root/srv $root/srv/opaque\n\
+         echo more > $root/more\n\
+         if {lowerdir} --store {store} rm busy:1 2>&1; then exit 1; fi\n\
+         buildah commit --quiet --rm $container localhost/more >/dev/null\n\
+         podman image tree localhost/more",
+        store = site.text("store"),
+    );
+    let text = site.sh(&script);
+    let (listing, rest) = text.split_once("lowerdir: layer ").expect("an error");
+    assert!(
+        listing.contains("new") && !listing.contains("gone"),
+        "{text}"
+    );
+    assert!(rest.contains("is in use by the mount on"), "{text}");
+    // What buildah computes of the same layers is what was exported: they are used again.
+    let [low, high] = layers().map(sha256);
+    let above = sha256(format!("{low}+{high}"));
+    for id in [low, above] {
+        assert!(text.contains(&id[..12]), "{id} is not in {text}");
+    }
+    // With the container gone, so is the mount.
+    site.lowerdir(&["rm", "busy:1"]);
+}
+
+/// All names below a directory, with what files hold and where links lead.
+fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let kind = path.symlink_metadata().expect("it is there").file_type();
+        let bytes = match kind {
+            kind if kind.is_symlink() => {
+                let target = fs::read_link(&path).expect("a link");
+                target.into_os_string().into_encoded_bytes()
+            }
+            kind if kind.is_dir() => {
+                all.extend(contents(&path));
+                Vec::new()
+            }
+            _ => fs::read(&path).expect("a file"),
+        };
+        all.insert(path, bytes);
+    }
+    all
+}
+
+#[test]
+fn an_export_that_fails_at_any_rename_leaves_the_directory_as_it_was() {
+    let Some(site) = Site::open(&["busybox"]) else {
+        return;
+    };
+    if Command::new("strace").arg("--version").output().is_err() {
+        return crate::skip("there is no strace: see install-peers.sh");
+    }
+    site.image(Compression::Gzip, &[]);
+    let top = LayerBuilder::new().file("other", 0o644, "other").finish();
+    let [low, _] = layers();
+    let other = [low, top].map(|layer| (layer, Compression::Plain));
+    write_layout(&site.shop.path("other"), "other", &other);
+    let image = format!("oci:{}:other", site.text("other"));
+    site.lowerdir(&["unpack", "--sync=none", &image]);
+    // One into a directory that is there, one into a new one.
+    for target in ["images", "new"] {
+        let before = (target == "images").then(|| contents(&site.shop.path(target)));
+        let mut failures = 0;
+        loop {
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-o", "/dev/null", "-e"]);
+            strace.arg(format!("inject=renameat2:error=EIO:when={}", failures + 1));
+            strace.arg(env!("CARGO_BIN_EXE_lowerdir"));
+            strace.args(["--store", &site.text("store"), "export", "--quiet"]);
+            strace.args(["--format=containers-storage", &image, &site.text(target)]);
+            let run = Run::of(&mut strace);
+            if run.code() == Some(0) {
+                break;
+            }
+            assert_eq!(run.code(), Some(1), "{}", run.complaint("an error"));
+            failures += 1;
+            let path = site.shop.path(target);
+            match &before {
+                Some(before) => assert_eq!(contents(&path), *before, "after {failures}"),
+                None => assert!(!path.exists(), "after {failures}"),
+            }
+        }
+        assert!(failures > 5, "{target}: {failures} renames");
+        assert_ne!(Some(contents(&site.shop.path(target))), before);
+    }
+}
