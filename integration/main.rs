@@ -21,6 +21,7 @@ mod hints;
 mod images;
 mod kernel;
 mod looking;
+mod media;
 mod model;
 mod mounts;
 #[path = "../tests/support/oci.rs"]

@@ -47,6 +47,8 @@ mod sharing;
 mod stack;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/stores.rs"]
+mod stores;
 #[path = "cli/streams.rs"]
 mod streams;
 #[path = "cli/terminal.rs"]
