@@ -203,13 +203,12 @@ fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
-#[test]
-fn an_export_that_fails_at_any_rename_leaves_the_directory_as_it_was() {
-    let Some(site) = Site::open(&["busybox"]) else {
-        return;
-    };
+/// Two images with one lowest layer in the store: `busy:1`, exported to `images`, and `other`, whose
+/// reference this is.
+fn two_images(site: &Site) -> Option<String> {
     if Command::new("strace").arg("--version").output().is_err() {
-        return crate::skip("there is no strace: see install-peers.sh");
+        crate::skip("there is no strace: see install-peers.sh");
+        return None;
     }
     site.image(Compression::Gzip, &[]);
     let top = LayerBuilder::new().file("other", 0o644, "other").finish();
@@ -218,30 +217,90 @@ fn an_export_that_fails_at_any_rename_leaves_the_directory_as_it_was() {
     write_layout(&site.shop.path("other"), "other", &other);
     let image = format!("oci:{}:other", site.text("other"));
     site.lowerdir(&["unpack", "--sync=none", &image]);
+    Some(image)
+}
+
+/// An export of which one call of a kind meets with something.
+fn traced(site: &Site, image: &str, target: &str, inject: &str) -> Run {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e"]);
+    strace.arg(format!("inject={inject}"));
+    strace.arg(env!("CARGO_BIN_EXE_lowerdir"));
+    strace.args(["--store", &site.text("store"), "export", "--quiet"]);
+    strace.args(["--format=containers-storage", image, &site.text(target)]);
+    Run::of(&mut strace)
+}
+
+#[test]
+fn an_export_that_fails_at_any_rename_leaves_the_directory_as_it_was() {
+    let Some(site) = Site::open(&["busybox"]) else {
+        return;
+    };
+    let Some(image) = two_images(&site) else {
+        return;
+    };
     // One into a directory that is there, one into a new one.
     for target in ["images", "new"] {
-        let before = (target == "images").then(|| contents(&site.shop.path(target)));
+        let path = site.shop.path(target);
+        let before = (target == "images").then(|| contents(&path));
         let mut failures = 0;
         loop {
-            let mut strace = Command::new("strace");
-            strace.args(["-f", "-o", "/dev/null", "-e"]);
-            strace.arg(format!("inject=renameat2:error=EIO:when={}", failures + 1));
-            strace.arg(env!("CARGO_BIN_EXE_lowerdir"));
-            strace.args(["--store", &site.text("store"), "export", "--quiet"]);
-            strace.args(["--format=containers-storage", &image, &site.text(target)]);
-            let run = Run::of(&mut strace);
+            let inject = format!("renameat2:error=EIO:when={}", failures + 1);
+            let run = traced(&site, &image, target, &inject);
             if run.code() == Some(0) {
                 break;
             }
             assert_eq!(run.code(), Some(1), "{}", run.complaint("an error"));
             failures += 1;
-            let path = site.shop.path(target);
             match &before {
                 Some(before) => assert_eq!(contents(&path), *before, "after {failures}"),
                 None => assert!(!path.exists(), "after {failures}"),
             }
         }
         assert!(failures > 5, "{target}: {failures} renames");
-        assert_ne!(Some(contents(&site.shop.path(target))), before);
+        assert_ne!(Some(contents(&path)), before);
     }
+}
+
+#[test]
+fn an_export_that_was_killed_at_any_rename_is_done_by_the_next_one() {
+    let Some(site) = Site::open(&["busybox"]) else {
+        return;
+    };
+    let Some(image) = two_images(&site) else {
+        return;
+    };
+    let target = |name: &str| site.text(name);
+    let whole = |name: &str| {
+        let root = site.shop.path(name);
+        let is_lock = |path: &Path| path.extension().is_some_and(|end| end == "lock");
+        let all = contents(&root).into_iter();
+        let all = all.filter(|(path, _)| !is_lock(path));
+        let inside = |path: PathBuf| path.strip_prefix(&root).expect("it is inside").to_owned();
+        all.map(|(path, bytes)| (inside(path), bytes)).collect()
+    };
+    site.lowerdir(&[
+        "export",
+        "--format=containers-storage",
+        &image,
+        &target("whole"),
+    ]);
+    let expected: BTreeMap<PathBuf, Vec<u8>> = whole("whole");
+    let mut kills = 0;
+    loop {
+        let name = format!("killed-{kills}");
+        let inject = format!("renameat2:signal=KILL:when={}", kills + 1);
+        if traced(&site, &image, &name, &inject).code() == Some(0) {
+            break;
+        }
+        kills += 1;
+        site.lowerdir(&[
+            "export",
+            "--format=containers-storage",
+            &image,
+            &target(&name),
+        ]);
+        assert_eq!(whole(&name), expected, "after {kills}");
+    }
+    assert!(kills > 5, "{kills} renames");
 }

@@ -76,9 +76,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Where unpacked layers live; of several, in the order in which they are looked into, the first
-    /// that can be written to is, and the others are only read
-    /// [env: LOWERDIR_STORE=DIR[:DIR]...] [default: /var/lib/lowerdir]
+    /// Where unpacked layers live [env: LOWERDIR_STORE] [default: /var/lib/lowerdir]
+    ///
+    /// It may be given many times: layers are looked for in each store, in this order. The first one
+    /// that can be written to is; the others are only read. LOWERDIR_STORE has colons between them.
     #[arg(long, global = true, value_name = "DIR")]
     store: Vec<PathBuf>,
     /// How many cores to use: so many layers at once, and 1 for a single thread [default: all]

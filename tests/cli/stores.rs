@@ -238,6 +238,37 @@ fn the_environment_names_stores_like_a_path() {
     assert_eq!(images("top:low", &["--store", "low"]), 2);
 }
 
+#[test]
+fn what_would_mount_names_layers_of_every_store() {
+    let bench = bench();
+    // With a comma, its layers have to be named by short names.
+    let both = ["to,p", "low"];
+    unpack(&bench, &both, "two").lines();
+    let mount = ["mount", "oci:images:two", "nowhere", "--print=cmd"];
+    let run = on(&bench, &both, &mount);
+    assert!(run.lines()[0].contains("cd "), "{run:?}");
+    let files = || {
+        let names = bench.names(Path::new("to,p/l"));
+        let files = names
+            .iter()
+            .map(|name| bench.names(&Path::new("to,p/l").join(name)));
+        let mut files: Vec<Vec<String>> = files.collect();
+        files.sort();
+        files
+    };
+    assert_eq!(files(), [["base"], ["two"]]);
+    on(&bench, &both, &["prune"]).lines();
+    assert_eq!(files(), [["base"], ["two"]]);
+
+    unpack(&bench, &["top", "low"], "two").lines();
+    let mount = ["mount", "oci:images:two", "/mnt", "--print=systemd"];
+    let run = on(&bench, &["top", "low"], &mount);
+    let [top, low] = ["top", "low"].map(|name| bench.path(name).canonicalize().expect("there"));
+    let (top, low) = (top.display(), low.display());
+    let line = format!("RequiresMountsFor=\"{top}\" \"{low}\"");
+    assert!(run.lines().contains(&&*line), "{run:?}");
+}
+
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
 }

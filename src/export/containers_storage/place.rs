@@ -26,7 +26,8 @@ use super::{Added, Adding, Link, records};
 /// The gzipped empty archive, which stands in old manifests for a step that changed no file. It is
 /// no layer there.
 const NO_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
-const SKELETON: [&str; 4] = ["overlay", "overlay/l", "overlay-layers", "overlay-images"];
+/// The first of them tells what the directory is, also after a kill.
+const SKELETON: [&str; 4] = ["overlay-images", "overlay-layers", "overlay", "overlay/l"];
 const LAYERS: [&str; 2] = ["overlay-layers/layers.json", "overlay-layers/layers.lock"];
 const IMAGES: [&str; 2] = ["overlay-images/images.json", "overlay-images/images.lock"];
 /// Of the value that tells a reader that something has changed.
@@ -81,7 +82,7 @@ impl Place<'_> {
         let is_ours = |name: &[u8]| name.starts_with(b".lowerdir-");
         match names.iter().all(|name| is_ours(name)) {
             true => Ok(()),
-            false if !has("overlay-images") => refuse("is no image store, and not empty"),
+            false if !has(SKELETON[0]) => refuse("is no image store, and not empty"),
             false if has("overlay-containers") || has("libpod") => {
                 refuse("is a storage that containers run from")
             }
