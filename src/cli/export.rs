@@ -107,10 +107,10 @@ pub fn run(verb: &Export, global: &Global) -> anyhow::Result<()> {
     match verb.format {
         FormatArg::ComposefsDump => list(verb, Format::ComposefsDump, global),
         FormatArg::Mtree => list(verb, Format::Mtree, global),
-        FormatArg::ContainersStorage => verb.layers(global, |verb, image, layers, target| {
+        FormatArg::ContainersStorage => verb.layers(global, |image, layers, target| {
             containers_storage(verb, image, layers, target, global)
         }),
-        FormatArg::Mstack => verb.layers(global, |verb, _, layers, target| {
+        FormatArg::Mstack => verb.layers(global, |_, layers, target| {
             mstack(verb, layers, target, global)
         }),
     }
@@ -135,7 +135,7 @@ impl Export {
     fn layers(
         &self,
         global: &Global,
-        write: impl FnOnce(&Export, &Image, &[StoredLayer], &Path) -> anyhow::Result<()>,
+        write: impl FnOnce(&Image, &[StoredLayer], &Path) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let target = self.directory.as_deref();
         let target = target.context("this format goes into a directory: name DIR after IMAGE")?;
@@ -145,7 +145,7 @@ impl Export {
         let image = self.image.open()?;
         let store = global.open_store()?;
         let _hold = store.share(&Shown::start(&global.console, 0)?)?;
-        write(self, &image, &stored_layers(&image, &store)?, target)
+        write(&image, &stored_layers(&image, &store)?, target)
     }
 
     /// Those that were asked for, or else the image's own, if it is of any use there.

@@ -128,7 +128,7 @@ pub fn add(
     adding: &Adding<'_>,
     run: Run<'_>,
 ) -> Result<Added> {
-    let place = Place::open(adding.directory)?;
+    let place = Place::open(adding.directory, run.progress)?;
     let added = place.add(image, layers, adding, run);
     if added.is_err() {
         place.abandon();

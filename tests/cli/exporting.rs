@@ -172,6 +172,25 @@ fn several_images_share_a_directory_and_their_layers() {
     );
 }
 
+#[test]
+fn exports_at_once_into_a_new_directory_all_count() {
+    let bench = Bench::new();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    images(&bench, &names);
+    // One more fails where there are no reflinks, and takes nothing away from the others.
+    std::thread::scope(|scope| {
+        scope.spawn(|| export(&bench, "a", &["--link=reflink"]));
+        for name in names {
+            let bench = &bench;
+            scope.spawn(move || export(bench, name, &[]).lines().len());
+        }
+    });
+    let images = list(&bench, "overlay-images/images.json");
+    assert_eq!(images.as_array().map(Vec::len), Some(names.len()));
+    let layers = list(&bench, "overlay-layers/layers.json");
+    assert_eq!(layers.as_array().map(Vec::len), Some(names.len() + 1));
+}
+
 /// Readers refuse a list in which two images have one name.
 #[test]
 fn a_name_goes_from_one_image_to_the_next() {

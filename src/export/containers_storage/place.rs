@@ -3,18 +3,19 @@
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
-use rustix::io::retry_on_intr;
+use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, Layer};
 use crate::path::EntryPath;
 use crate::pipeline::Run;
+use crate::progress::{Progress, waiting};
 use crate::root::Dir;
 use crate::store::{NAME_ELSEWHERE, Staging, StoredLayer, Sync, sync_directory};
 
@@ -42,29 +43,61 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Opens or makes it, and waits for its lock. Errors: it is something else.
-    pub fn open(path: &Path) -> Result<Place<'_>> {
-        let opening = |error| Error::system(format!("opening {}", path.display()), error);
-        let made = std::fs::DirBuilder::new().mode(0o700).create(path);
-        let is_new = match made {
+    /// Opens or makes it, and waits for its lock. Errors: it is something else; cancelled.
+    pub fn open<'a>(path: &'a Path, progress: &dyn Progress) -> Result<Place<'a>> {
+        loop {
+            let place = Place::open_or_make(path)?;
+            place.lock(progress)?;
+            // Whoever had the lock may have taken away what it made for nothing.
+            if place.is_named()? {
+                place.check().inspect_err(|_| place.abandon())?;
+                return Ok(place);
+            }
+        }
+    }
+
+    fn open_or_make(path: &Path) -> Result<Place<'_>> {
+        let failed = |doing: &str, error| {
+            let text = format!("{doing} {}", path.display());
+            Error::system(text, error)
+        };
+        let is_new = match std::fs::DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => {
-                let text = format!("making {}", path.display());
-                return Err(Error::system(text, error));
-            }
+            Err(error) => return Err(failed("making", error)),
         };
-        let directory = Dir::open(path).map_err(opening)?;
-        // Another export adds another image before or after this one.
-        retry_on_intr(|| rustix::fs::flock(&directory, FlockOperation::LockExclusive))
-            .map_err(|errno| opening(errno.into()))?;
-        let place = Place {
+        let directory = Dir::open(path).map_err(|error| failed("opening", error))?;
+        Ok(Place {
             path,
             directory,
             is_new,
-        };
-        place.check().inspect_err(|_| place.abandon())?;
-        Ok(place)
+        })
+    }
+
+    /// Another export adds another image before or after this one.
+    fn lock(&self, progress: &dyn Progress) -> Result<()> {
+        let mut wait = waiting(progress, || ());
+        loop {
+            match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(Errno::WOULDBLOCK) => wait()?,
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    let text = format!("locking {}", self.path.display());
+                    return Err(Error::system(text, errno));
+                }
+            }
+        }
+    }
+
+    fn is_named(&self) -> Result<bool> {
+        let looking = |error| Error::system(format!("looking at {}", self.path.display()), error);
+        let own = self.directory.stat_self().map_err(looking)?;
+        match std::fs::metadata(self.path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (own.st_dev, own.st_ino)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(looking(error)),
+        }
     }
 
     /// Nothing is added to the storage of a running Podman, nor to a directory of something else.
@@ -112,6 +145,8 @@ impl Place<'_> {
         for name in SKELETON {
             placing.directory(name)?;
         }
+        let labels = image.layers.iter().map(Layer::label);
+        let layers = labels.zip(layers);
         let (list, chain) = self.layers(layers, adding.link, &documents, &mut placing, run)?;
         let mut added = Added {
             id: documents.id.clone(),
@@ -137,9 +172,9 @@ impl Place<'_> {
     }
 
     /// Stages the layers that are not there yet, and lists all.
-    fn layers(
+    fn layers<'b>(
         &self,
-        layers: &[StoredLayer],
+        layers: impl Iterator<Item = (String, &'b StoredLayer)>,
         link: Link,
         documents: &Documents,
         placing: &mut Placing<'_>,
@@ -147,7 +182,7 @@ impl Place<'_> {
     ) -> Result<(Vec<Value>, Chain)> {
         let mut list = self.list(LAYERS[0])?;
         let mut chain = Chain::default();
-        for (index, layer) in layers.iter().enumerate() {
+        for (label, layer) in layers {
             let record = &layer.record;
             if record.blob == NO_LAYER {
                 continue;
@@ -155,11 +190,6 @@ impl Place<'_> {
             if run.progress.is_cancelled() {
                 return Err(Error::cancelled());
             }
-            let in_layer = |error: Error| {
-                let diff_id = Digest::parse(&record.diff_id);
-                let short = diff_id.map_or_else(|_| record.diff_id.clone(), |id| id.short());
-                error.in_layer(format!("{} ({short})", index + 1))
-            };
             let parent = chain.layers.last();
             let id = records::layer_id(parent, &Digest::parse(&record.diff_id)?);
             let short = match self.short_name(&id, &list) {
@@ -168,7 +198,7 @@ impl Place<'_> {
                     let short =
                         Digest::parse(&record.chain_id)?.hex()[..NAME_ELSEWHERE].to_string();
                     stage_layer(placing, layer, &id, &short, &chain.lower, link, run)
-                        .map_err(in_layer)?;
+                        .map_err(|error| error.in_layer(label))?;
                     records::add_layer(&mut list, &id, parent, record, &documents.created);
                     chain.new += 1;
                     short
