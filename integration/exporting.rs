@@ -181,6 +181,70 @@ fn buildah_builds_on_an_exported_image_which_rm_then_leaves() {
     site.lowerdir(&["rm", "busy:1"]);
 }
 
+/// The layers have what makes a tar-split hard: a file that comes twice, one that is sparse, one
+/// behind a symbolic link, a name that is no UTF-8, a deletion with content, and bytes at the end.
+#[test]
+fn podman_saves_and_pushes_an_exported_image_with_the_archives_that_it_was_made_from() {
+    let Some(site) = Site::open(&["podman", "busybox"]) else {
+        return;
+    };
+    let big = |byte: u8| {
+        let mut content = vec![b'-'; 200_000];
+        content[150_000] = byte;
+        content
+    };
+    let low = LayerBuilder::new()
+        .dir("usr", 0o755)
+        .file("usr/plain", 0o644, big(b'a'))
+        .file("usr/twice", 0o644, big(b'b'))
+        .file("usr/twice", 0o644, big(b'c'))
+        .file("usr/same", 0o644, "the same")
+        .file("usr/same", 0o644, "the same")
+        .file("usr/shrunk", 0o644, "first, and longer")
+        .file("usr/shrunk", 0o644, "second")
+        .hardlink("usr/link", "usr/plain")
+        .symlink("lib", "usr")
+        .file("lib/behind", 0o644, "behind a link")
+        .file(b"usr/\xff", 0o644, "no text")
+        .file("usr/gone", 0o644, "gone")
+        .file("usr/empty", 0o644, "");
+    let high = LayerBuilder::new()
+        .file("usr/.wh.gone", 0o644, "a deletion is empty, as a rule")
+        .file("usr/new", 0o644, "new");
+    let mut low = low.finish();
+    low.extend_from_slice(&[0; 10_240]);
+    let layers = [low, high.finish()];
+    let compressed = layers.clone().map(|layer| (layer, Compression::Gzip));
+    write_layout(&site.shop.path("layout"), "it", &compressed);
+    let image = format!("oci:{}:it", site.text("layout"));
+    site.lowerdir(&["unpack", "--sync=none", &image]);
+    // Added to layers that are there.
+    site.export(&image, &[]);
+    site.export(&image, &["--tar-split"]);
+    site.mount();
+    let (saved, pushed) = (site.text("saved"), site.text("pushed"));
+    site.sh(&format!(
+        "podman save --quiet --format oci-dir -o {saved} localhost/it\n\
+         podman push --quiet localhost/it oci:{pushed}:it"
+    ));
+    let digests = layers.map(|layer| format!("sha256:{}", sha256(layer)));
+    for copy in [format!("oci:{saved}"), format!("oci:{pushed}:it")] {
+        let told = site.lowerdir(&["inspect", "--no-read", "--json", &copy]);
+        let told = told[0].as_os_str().as_encoded_bytes();
+        let told: serde_json::Value = serde_json::from_slice(told).expect("JSON");
+        let diff_ids = told["layers"].as_array().expect("a list").iter();
+        let diff_ids: Vec<&str> = diff_ids
+            .filter_map(|layer| layer["diff_id"].as_str())
+            .collect();
+        assert_eq!(diff_ids, digests);
+        // Every archive is read to its end, and compared with these.
+        let store = tempfile::tempdir_in(site.shop.path("")).expect("a store");
+        let store = store.path().to_str().expect("UTF-8");
+        let unpack = ["--store", store, "unpack", "--sync=none", &copy];
+        assert_eq!(worked(lowerdir(&unpack, Input::None)).len(), 2);
+    }
+}
+
 /// All names below a directory, with what files hold and where links lead.
 fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();

@@ -44,8 +44,8 @@ Podman, Buildah and CRI-O find /srv/images by this in /etc/containers/storage.co
 ///
 /// containers-storage and mstack go into DIR, and lead to the layers in the store, which must have
 /// the image: no data is copied. containers-storage adds the image to an additional image store,
-/// which is made if it is not there; Podman, Buildah and CRI-O run it from there, read-only, and
-/// cannot push it. mstack makes a mount stack of systemd 260.
+/// which is made if it is not there; Podman, Buildah and CRI-O run it from there, read-only; they
+/// can push it with --tar-split. mstack makes a mount stack of systemd 260.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Export {
@@ -77,6 +77,10 @@ struct StorageArgs {
     /// What the layers of containers-storage are
     #[arg(long, value_enum, value_name = "HOW", default_value = "symlink")]
     link: LinkArg,
+    /// Write down what the archive of each layer was, so that the image can be pushed from
+    /// containers-storage: this reads the blobs once more
+    #[arg(long)]
+    tar_split: bool,
     #[command(flatten)]
     sync: SyncArgs,
 }
@@ -185,6 +189,7 @@ fn containers_storage(
             LinkArg::Reflink => Link::Reflink,
         },
         names: &verb.names(image, global)?,
+        tar_split: verb.storage.tar_split,
     };
     let added = {
         let shown = Shown::start(&global.console, 0)?;
@@ -223,8 +228,8 @@ fn mstack(
     target: &Path,
     global: &Global,
 ) -> anyhow::Result<()> {
-    if !verb.storage.name.is_empty() {
-        bail!("a mount stack has no names: --name is for containers-storage");
+    if !verb.storage.name.is_empty() || verb.storage.tar_split {
+        bail!("a mount stack has links alone: --name and --tar-split are for containers-storage");
     }
     write_mstack(layers, target, verb.storage.sync.sync())?;
     if global.console.json {

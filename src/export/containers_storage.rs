@@ -2,15 +2,17 @@
 //! read-only, when `additionalimagestores` of storage.conf(5) names it.
 //!
 //! `lowerdir export` calls [`add`]. The layers are those of our store: by symbolic link, by hard link
-//! or by reflink; no data is copied. There is no tar-split, which would give the archive of a layer
-//! back byte for byte, so these programs run such an image and do not push it.
+//! or by reflink; no data is copied. With a tar-split, which tells what the archive of a layer was, the
+//! image can also be pushed.
 //!
 //! ```text
 //! DIR/overlay/<layer>/diff             the layer directory: see Link
 //! DIR/overlay/<layer>/link             its short name: the first digits of its chain ID
-//! DIR/overlay/<layer>/lower            the short names of those below, topmost first
+//! DIR/overlay/<layer>/lower            the short names of those below, if any, topmost first
 //! DIR/overlay/l/<short>                a symlink to ../<layer>/diff
 //! DIR/overlay-layers/layers.json       who is whose parent
+//! DIR/overlay-layers/<layer>.tar-split.gz
+//!                                      what its archive was; it need not be there
 //! DIR/overlay-layers/layers.lock       changed with it, which is how a reader sees that it was
 //! DIR/overlay-images/images.json       names, digests, top layers
 //! DIR/overlay-images/images.lock       the same
@@ -29,6 +31,7 @@ mod names;
 mod place;
 mod placing;
 mod records;
+mod tar_split;
 
 use std::path::Path;
 
@@ -63,6 +66,9 @@ pub struct Adding<'a> {
     pub link: Link,
     /// What the image is called there. An image that had such a name loses it.
     pub names: &'a [ImageName],
+    /// Whether the layers get a tar-split, so that they can be made archives again: then their blobs
+    /// are read.
+    pub tar_split: bool,
 }
 
 /// What was added.
@@ -113,7 +119,12 @@ pub struct Added {
 /// let hold = store.share(&Silent)?;
 /// let layers = stored_layers(&image, &store)?;
 /// let names = [ImageName::parse("example")?];
-/// let adding = Adding { directory: &target, link: Link::Symlink, names: &names };
+/// let adding = Adding {
+///     directory: &target,
+///     link: Link::Symlink,
+///     names: &names,
+///     tar_split: false,
+/// };
 /// let added = add(&image, &layers, &adding, Run::default())?;
 ///
 /// assert_eq!(added.names, ["localhost/example:latest"]);

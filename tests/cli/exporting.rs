@@ -1,10 +1,16 @@
 //! `export` into a directory: an additional image store, and a mount stack.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Run};
@@ -94,7 +100,7 @@ fn layers_have_the_ids_links_and_lowers_that_storage_gives_them() {
         read(format!("{above}/link")),
     );
     assert_eq!((low.len(), high.len()), (26, 26));
-    assert_eq!(read(format!("{}/lower", hex[0])), "");
+    assert!(!overlay.join(hex[0]).join("lower").exists());
     assert_eq!(read(format!("{above}/lower")), format!("l/{low}"));
     let target = fs::read_link(overlay.join("l").join(&high)).expect("a link");
     assert_eq!(target, Path::new(&format!("../{above}/diff")));
@@ -263,6 +269,85 @@ fn hard_links_make_layers_of_their_own_without_data_of_their_own() {
     assert_eq!(run.status, 0, "{run:?}");
 }
 
+/// What a reader makes of a tar-split and the layer directory: checksums are left to those who have
+/// them, see integration/exporting.rs. Returns the archive, and the files that it is made of.
+fn assembled(layer: &Path, tar_split: &Path) -> (Vec<u8>, Vec<String>) {
+    let file = fs::File::open(tar_split).expect("a tar-split");
+    let (mut archive, mut names) = (Vec::new(), Vec::new());
+    let lines = BufReader::new(GzDecoder::new(file)).lines();
+    for (position, line) in lines.enumerate() {
+        let part: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
+        assert_eq!(part["position"], json!(position));
+        let bytes = |member: &str| {
+            let text = part[member].as_str().expect("text");
+            STANDARD.decode(text).expect("base 64")
+        };
+        if part["type"] == json!(2) {
+            archive.extend(bytes("payload"));
+            continue;
+        }
+        let name = match part["name"].as_str() {
+            Some(name) => name.as_bytes().to_vec(),
+            None => bytes("name_raw"),
+        };
+        let content = fs::read(layer.join(OsStr::from_bytes(&name))).expect("a file");
+        assert_eq!(part["size"], json!(content.len()));
+        assert_eq!(bytes("payload").len(), 8);
+        archive.extend(content);
+        names.push(String::from_utf8_lossy(&name).into_owned());
+    }
+    (archive, names)
+}
+
+#[test]
+fn a_tar_split_gives_the_archive_back_and_holds_what_the_disk_does_not() {
+    let bench = Bench::new();
+    let big = |byte: u8| [vec![b'-'; 150_000], vec![byte; 50_000]].concat();
+    let low = LayerBuilder::new()
+        .file("usr/plain", 0o644, big(b'a'))
+        .file("usr/twice", 0o644, big(b'b'))
+        .file("usr/twice", 0o644, big(b'c'))
+        .file("usr/same", 0o644, "same")
+        .file("usr/same", 0o644, "same")
+        .symlink("lib", "usr")
+        .file("lib/behind", 0o644, "behind a link")
+        .file(b"usr/\xff", 0o644, "no text")
+        .file("usr/gone", 0o644, "gone")
+        .file("usr/empty", 0o644, "");
+    let high = LayerBuilder::new().file("usr/.wh.gone", 0o644, "no deletion has that");
+    // Whatever comes behind the end belongs to the archive, too.
+    let layers = [low.finish(), [high.finish(), vec![0; 5000]].concat()];
+    let layout = Layout::new(bench.path("images"));
+    let manifest = layout.document(MANIFEST, &layout.manifest(&layers));
+    layout.index(&[named(manifest, "it")]);
+    let unpack = ["unpack", "oci:images:it", "--owners=caller", "--sync=none"];
+    bench.on_store(&unpack).lines();
+    let run = export(&bench, "it", &["--tar-split", "--json"]);
+    let told: Value = serde_json::from_str(run.lines()[0]).expect("JSON");
+    let known = list(&bench, "overlay-layers/layers.json");
+    let named = [
+        &[
+            "usr/plain",
+            "usr/twice",
+            "usr/same",
+            "usr/\u{fffd}",
+            "usr/gone",
+        ][..],
+        &[],
+    ];
+    for (number, layer) in layers.iter().enumerate() {
+        let id = told["layers"][number].as_str().expect("an ID");
+        let diff = bench.path("target/overlay").join(id).join("diff");
+        let tar_split = bench
+            .path("target/overlay-layers")
+            .join(format!("{id}.tar-split.gz"));
+        let (archive, names) = assembled(&diff, &tar_split);
+        assert!(archive == *layer, "layer {number}");
+        assert_eq!(names, named[number]);
+        assert_eq!(known[number]["diff-size"], json!(layer.len()));
+    }
+}
+
 #[test]
 fn what_cannot_be_cloned_is_an_error_and_leaves_nothing() {
     let bench = Bench::new();
@@ -401,7 +486,7 @@ fn options_of_one_format_are_no_options_of_another() {
     ];
     bench
         .on_store(&named)
-        .fails(1, &["--name is for containers-storage"]);
+        .fails(1, &["--name and --tar-split are for"]);
     symlink("nowhere", bench.path("target")).expect("a link");
     export(&bench, "it", &[]).fails(1, &["opening target"]);
 }

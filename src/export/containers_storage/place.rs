@@ -22,7 +22,7 @@ use crate::store::{NAME_ELSEWHERE, Staging, StoredLayer, Sync, sync_directory};
 use super::super::duplicate::{Means, duplicate};
 use super::documents::Documents;
 use super::placing::Placing;
-use super::{Added, Adding, Link, records};
+use super::{Added, Adding, Link, records, tar_split};
 
 /// The gzipped empty archive, which stands in old manifests for a step that changed no file. It is
 /// no layer there.
@@ -145,9 +145,8 @@ impl Place<'_> {
         for name in SKELETON {
             placing.directory(name)?;
         }
-        let labels = image.layers.iter().map(Layer::label);
-        let layers = labels.zip(layers);
-        let (list, chain) = self.layers(layers, adding.link, &documents, &mut placing, run)?;
+        let layers = image.layers.iter().zip(layers);
+        let (list, chain) = self.layers(layers, adding, &documents, &mut placing, run)?;
         let mut added = Added {
             id: documents.id.clone(),
             digest: documents.digest.clone(),
@@ -174,15 +173,16 @@ impl Place<'_> {
     /// Stages the layers that are not there yet, and lists all.
     fn layers<'b>(
         &self,
-        layers: impl Iterator<Item = (String, &'b StoredLayer)>,
-        link: Link,
+        layers: impl Iterator<Item = (&'b Layer, &'b StoredLayer)>,
+        adding: &Adding<'_>,
         documents: &Documents,
         placing: &mut Placing<'_>,
         run: Run<'_>,
     ) -> Result<(Vec<Value>, Chain)> {
         let mut list = self.list(LAYERS[0])?;
         let mut chain = Chain::default();
-        for (label, layer) in layers {
+        for (of_image, layer) in layers {
+            let in_layer = |error: Error| error.in_layer(of_image.label());
             let record = &layer.record;
             if record.blob == NO_LAYER {
                 continue;
@@ -192,33 +192,61 @@ impl Place<'_> {
             }
             let parent = chain.layers.last();
             let id = records::layer_id(parent, &Digest::parse(&record.diff_id)?);
-            let short = match self.short_name(&id, &list) {
-                Some(short) => short,
+            let known = self.short_name(&id, &chain.lower, &list);
+            let (is_new, short) = match known {
+                Some(short) => (false, short),
                 None => {
-                    let short =
-                        Digest::parse(&record.chain_id)?.hex()[..NAME_ELSEWHERE].to_string();
-                    stage_layer(placing, layer, &id, &short, &chain.lower, link, run)
-                        .map_err(|error| error.in_layer(label))?;
-                    records::add_layer(&mut list, &id, parent, record, &documents.created);
-                    chain.new += 1;
-                    short
+                    let chain_id = Digest::parse(&record.chain_id)?;
+                    (true, chain_id.hex()[..NAME_ELSEWHERE].to_string())
                 }
             };
+            if is_new {
+                stage_layer(placing, layer, &id, &short, &chain.lower, adding.link, run)
+                    .map_err(in_layer)?;
+                chain.new += 1;
+            }
+            let size = match adding.tar_split {
+                true => self.tar_split(placing, of_image, layer, &id, run),
+                false => Ok(None),
+            };
+            let size = size.map_err(in_layer)?;
+            if is_new || size.is_some() {
+                records::add_layer(&mut list, &id, parent, record, size, &documents.created);
+            }
             chain.lower.insert(0, format!("l/{short}"));
             chain.layers.push(id);
         }
         Ok((list, chain))
     }
 
-    /// The short name of a layer that is there, and in the list.
-    fn short_name(&self, id: &str, list: &[Value]) -> Option<String> {
+    /// The short name of a layer that is there, above these others, and in the list.
+    fn short_name(&self, id: &str, lower: &[String], list: &[Value]) -> Option<String> {
         let layer = self.path.join("overlay").join(id);
+        let read = |name: &str| std::fs::read_to_string(layer.join(name)).ok();
+        let short = read("link")?;
         let is_listed = list.iter().any(|layer| layer["id"] == id);
-        // The link may lead to a layer that our store has no more.
-        let is_whole = is_listed && layer.join("diff").is_dir() && layer.join("lower").exists();
-        let short = std::fs::read_to_string(layer.join("link")).ok()?;
-        let leads = self.path.join("overlay/l").join(&short).is_dir();
-        (is_whole && leads).then_some(short)
+        // The links may lead to a layer that our store has no more.
+        let leads =
+            layer.join("diff").is_dir() && self.path.join("overlay/l").join(&short).is_dir();
+        let is_above = read("lower").unwrap_or_default() == lower.join(":");
+        (is_listed && leads && is_above).then_some(short)
+    }
+
+    /// Stages the tar-split of a layer, unless it is there. Returns the size of the archive.
+    fn tar_split(
+        &self,
+        placing: &mut Placing<'_>,
+        of_image: &Layer,
+        layer: &StoredLayer,
+        id: &str,
+        run: Run<'_>,
+    ) -> Result<Option<u64>> {
+        let name = format!("overlay-layers/{id}.tar-split.gz");
+        if self.path.join(&name).exists() {
+            return Ok(None);
+        }
+        let file = placing.stage_open_file(&name)?;
+        tar_split::write(of_image, &layer.directory, file, run).map(Some)
     }
 
     fn put_image(&self, placing: &mut Placing<'_>, documents: &Documents) -> Result<()> {
@@ -286,9 +314,11 @@ fn stage_layer(
         let file = directory.make_file(name.as_bytes());
         file.and_then(|mut file| file.write_all(text.as_bytes()))
     };
-    write("link", short)
-        .and_then(|()| write("lower", &lower.join(":")))
-        .map_err(making)?;
+    write("link", short).map_err(making)?;
+    // A lowest layer has no such file, or readers take its one empty line for a name.
+    if !lower.is_empty() {
+        write("lower", &lower.join(":")).map_err(making)?;
+    }
     let means = match link {
         Link::Symlink => {
             let target = layer.path.as_os_str().as_bytes();

@@ -1,6 +1,7 @@
 //! `Placing`: what is staged for a directory, and put into it all together: each thing by a rename,
 //! which is taken back if a later one fails.
 
+use std::fs::File;
 use std::io::{self, Write};
 
 use rustix::fs::RenameFlags;
@@ -61,11 +62,17 @@ impl<'a> Placing<'a> {
         made.map_err(|error| Error::system(format!("making {path}"), error))
     }
 
-    /// A file. What is at its place then goes.
-    pub fn stage_file(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
+    /// A file to write. What is at its place then goes.
+    pub fn stage_open_file(&mut self, path: &str) -> Result<File> {
         let staged = self.mean(path)?;
         let file = self.staging.directory().make_file(staged.as_bytes());
-        file.and_then(|mut file| file.write_all(bytes))
+        file.map_err(|error| Error::system(format!("making {path}"), error))
+    }
+
+    /// A file with these bytes. What is at its place then goes.
+    pub fn stage_file(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.stage_open_file(path)?
+            .write_all(bytes)
             .map_err(|error| Error::system(format!("writing {path}"), error))
     }
 

@@ -26,12 +26,13 @@ pub fn plain_size(record: &Record) -> u64 {
     }
 }
 
-/// Lists a layer, in the place of one of that ID.
+/// Lists a layer, in the place of one of that ID. `size` is that of its archive, if it was read.
 pub fn add_layer(
     list: &mut Vec<Value>,
     id: &str,
     parent: Option<&String>,
     record: &Record,
+    size: Option<u64>,
     created: &str,
 ) {
     let mut layer = json!({
@@ -40,7 +41,7 @@ pub fn add_layer(
         "compressed-diff-digest": record.blob,
         "compressed-size": record.size,
         "diff-digest": record.diff_id,
-        "diff-size": plain_size(record),
+        "diff-size": size.unwrap_or_else(|| plain_size(record)),
     });
     if let Some(parent) = parent {
         layer["parent"] = json!(parent);
