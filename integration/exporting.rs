@@ -1,17 +1,19 @@
 //! What Podman and Buildah make of an image that `export` put into an additional image store, which
 //! they have on a read-only mount.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::mount::{MountFlags, mount_bind, mount_remount};
 
+use crate::crash::disk::{Disk, Mount};
 use crate::oci::{Compression, sha256, write_layout};
 use crate::producers::workshop::{Input, Workshop, lowerdir, worked};
 use crate::scratch::{Mounted, Run};
-use crate::tarball::LayerBuilder;
+use crate::tarball::{LayerBuilder, Meta};
+use crate::walk::Walk;
 
 const PODMAN_RUN: &str = "podman run --rm --runtime runc --ulimit nofile=20000:20000 \
     --ulimit nproc=1000:1000 --network none";
@@ -243,6 +245,81 @@ fn podman_saves_and_pushes_an_exported_image_with_the_archives_that_it_was_made_
         let unpack = ["--store", store, "unpack", "--sync=none", &copy];
         assert_eq!(worked(lowerdir(&unpack, Input::None)).len(), 2);
     }
+}
+
+/// On an XFS of its own, with all that a layer directory may hold.
+#[test]
+fn reflinks_make_layers_of_their_own_that_mount_as_the_same_tree() {
+    let Some(site) = Site::open(&[]) else {
+        return;
+    };
+    let disk = Disk::make(&site.shop.path(""), "xfs", "400M", &["-m", "reflink=1"]);
+    let Some(disk) = Mount::of(&disk.file, &site.shop.path("xfs")) else {
+        return;
+    };
+    let place = disk.place();
+    let capability =
+        b"\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    let time = |mode: u32| Meta::new(mode).owner(7, 8).time(1_600_000_000, 123_456_789);
+    let low = LayerBuilder::new()
+        .dir("d", time(0o2750).xattr("user.color", b"blue"))
+        .file("d/big", time(0o640), vec![b'x'; 1 << 20])
+        .hardlink("d/link", "d/big")
+        .file(
+            "d/ping",
+            time(0o4755).xattr("security.capability", capability),
+            "ping",
+        )
+        .file("d/gone", 0o644, "")
+        .file("opaque/old", 0o644, "old")
+        .symlink("d/nowhere", "nowhere")
+        .fifo("d/pipe", 0o622)
+        .chardev("d/null", 0o666, (1, 3));
+    let high = LayerBuilder::new()
+        .whiteout("d/gone")
+        .opaque("opaque")
+        .file("opaque/new", 0o644, "new");
+    let layers = [low, high].map(|layer| (layer.finish(), Compression::Gzip));
+    write_layout(&site.shop.path("layout"), "it", &layers);
+    let image = format!("oci:{}:it", site.text("layout"));
+    let (store, target) = (place.join("store"), place.join("images"));
+    let (store, shown) = (store.display().to_string(), target.display().to_string());
+    let run = |arguments: &[&str]| {
+        let arguments = [&["--store", &store][..], arguments].concat();
+        worked(lowerdir(&arguments, Input::None))
+    };
+    let stored = run(&["unpack", "--sync=none", &image]);
+    run(&[
+        "export",
+        "--format=containers-storage",
+        "--link=reflink",
+        &image,
+        &shown,
+    ]);
+    let list = fs::read(target.join("overlay-layers/layers.json")).expect("a list");
+    let list: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
+    let diff = |number: usize| {
+        let id = list[number]["id"].as_str().expect("an ID");
+        target.join("overlay").join(id).join("diff")
+    };
+    let extents = Run::of(
+        Command::new("filefrag")
+            .arg("-v")
+            .arg(diff(0).join("d/big")),
+    );
+    let extents = extents.text().expect("extents");
+    assert!(extents.contains("shared"), "{extents}");
+    // The layers of the store may go then.
+    let tree = {
+        let mounted = Mounted::stack(&stored, false, place).expect("an overlay mount");
+        Walk::new(&mounted.0, &BTreeSet::new()).listing
+    };
+    assert!(tree.len() > 8);
+    run(&["rm", "it"]);
+    let mounted = Mounted::stack(&[diff(1), diff(0)], false, place).expect("an overlay mount");
+    let walk = Walk::new(&mounted.0, &BTreeSet::new());
+    let verdict = walk.compare("the exported layers", "those of the store", &tree);
+    verdict.unwrap_or_else(|difference| panic!("{difference}"));
 }
 
 /// All names below a directory, with what files hold and where links lead.

@@ -87,11 +87,13 @@ impl Site {
         fs::create_dir(&media).expect("a mount point");
         let mut mount = Command::new("mount");
         mount.args(["-t", kind, "-o", "loop,ro"]);
-        if let Err(complaint) = Run::of(mount.arg(&image).arg(&media)).done() {
-            crate::skip(&format!("{kind} cannot be mounted: {complaint}"));
-            return None;
+        match Run::of(mount.arg(&image).arg(&media)).done() {
+            Ok(_) => Some(Mounted(media)),
+            Err(complaint) => {
+                crate::skip(&format!("{kind} cannot be mounted: {complaint}"));
+                None
+            }
         }
-        Some(Mounted(media))
     }
 
     /// Everything that reads the store on `media`.
