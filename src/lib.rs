@@ -35,7 +35,7 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
+//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`] | everything |
 //!
@@ -129,6 +129,7 @@ pub mod root;
 pub mod settle;
 pub mod stack;
 pub mod store;
+pub mod threads;
 pub mod translate;
 pub mod unpack;
 pub mod verify;

@@ -84,7 +84,7 @@ pub fn unpack(
             limits,
             below,
             root,
-            crew: Crew::start(scope, writers, options, created, &top),
+            crew: Crew::start(scope, writers, options, created, &top)?,
             pending: Pending::new(created),
             last_parent: None,
         };

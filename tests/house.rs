@@ -16,6 +16,7 @@ const ORDER: &[(&str, u8)] = &[
     ("content", 0),
     ("limits", 0),
     ("chunk", 0),
+    ("threads", 0),
     ("archive", 1),
     ("writer", 1),
     ("codec", 1),
