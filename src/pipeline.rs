@@ -1,6 +1,6 @@
 //! Which layer is unpacked by whom, and when it is settled.
 //!
-//! [`unpack_image`] unpacks the missing layers of an image side by side, the largest first, and
+//! [`unpack_image`] unpacks the missing layers of an image side by side, the large ones first, and
 //! settles them bottom to top as they become ready: a layer is settled when all below it are. One
 //! layer is spread over several threads too (`stages`). The result is the same for every number of
 //! threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;

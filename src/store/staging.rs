@@ -3,6 +3,7 @@
 //! the same target.
 
 use std::io;
+use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -212,13 +213,13 @@ impl StagedLayer {
             .map_err(|error| Error::system("opening the layer's directory", error))
     }
 
-    /// Writes its listing beside it, and returns the tree digest.
-    pub fn list(&self, tree: &Tree, selinux: bool) -> Result<Digest> {
+    /// Writes its listing beside it, on so many threads, and returns the tree digest.
+    pub fn list(&self, tree: &Tree, selinux: bool, threads: NonZero<usize>) -> Result<Digest> {
         let file = self
             .directory
             .make_file(TREE_ZST.as_bytes())
             .map_err(|error| Error::system("making its listing", error))?;
-        listing::write(self.fs()?, tree, selinux, file)
+        listing::write(self.fs()?, tree, selinux, file, threads)
     }
 
     /// Writes down what it is; [`Staging::sync`] makes it durable with the rest.
