@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, mpsc};
 
 use crate::error::Result;
+use crate::root::clear_umask;
 use crate::threads::start;
 
 use super::watch::LowestFailure;
@@ -33,6 +34,7 @@ pub fn run<T: Send, O>(
         for _ in 0..threads {
             let (sender, next, work) = (sender.clone(), &next, &work);
             let started = start(scope, "unpack", move || {
+                clear_umask();
                 while let Some(index) = next() {
                     if failure.is_below(index) {
                         continue;

@@ -96,7 +96,7 @@ impl<'a> Crew<'a> {
             })
         };
         Ok(Crew {
-            own: Writer::new(options, created, Arc::clone(top), false),
+            own: Writer::new(options, created, Arc::clone(top), created.umask_is_clear),
             is_own: true,
             hands: (0..writers).map(hire).collect::<Result<_>>()?,
             batch: Batch::default(),
