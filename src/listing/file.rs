@@ -7,7 +7,6 @@ use std::sync::mpsc::sync_channel;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::path::{self, EntryPath};
 use crate::root::Dir;
 use crate::threads::start;
 use crate::unpack::Tree;
@@ -58,8 +57,8 @@ pub fn write(
 /// Gives the lines of a walk, many at once.
 fn each_block(mut walk: Walk<'_>, mut give: impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
     let mut block = Vec::with_capacity(BLOCK);
-    while let Some(found) = walk.next_name()? {
-        serde_json::to_writer(&mut block, &found.node).map_err(|error| writing(error.into()))?;
+    while let Some(node) = walk.next_name()? {
+        serde_json::to_writer(&mut block, &node).map_err(|error| writing(error.into()))?;
         block.push(b'\n');
         if block.len() >= BLOCK {
             let next = Vec::with_capacity(block.capacity());
@@ -115,19 +114,13 @@ impl Reader {
     }
 
     /// The next name. Errors: the file is damaged.
-    pub fn next_node(&mut self) -> io::Result<Option<(EntryPath, Node)>> {
+    pub fn next_node(&mut self) -> io::Result<Option<Node>> {
         self.line.clear();
         if self.lines.read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);
         }
         self.hasher.update(&self.line);
-        let node: Node = serde_json::from_slice(&self.line)?;
-        let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-        let path = match node.path.as_str() {
-            "." => EntryPath::root(),
-            text => EntryPath::parse(&path::from_display(text).ok_or_else(damaged)?)?,
-        };
-        Ok(Some((path, node)))
+        Ok(Some(serde_json::from_slice(&self.line)?))
     }
 
     /// The digest of the lines that were read.

@@ -66,18 +66,22 @@ pub fn compare(
             (None, None) => break,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some((path, _)), Some(is)) => path.cmp(&is.path),
+            (Some(was), Some(is)) => was.path.cmp(&is.path),
         };
         match (&listed, is) {
-            (Some((path, _)), _) if order == Ordering::Less => {
-                changes.push(Change::at(path, "is missing"));
+            (Some(was), _) if order == Ordering::Less => {
+                changes.push(Change::at(&was.path, "is missing"));
             }
             (_, Some(is)) if order == Ordering::Greater => {
                 changes.push(Change::at(&is.path, "was added"));
             }
-            (Some((path, was)), Some(is)) => {
+            (Some(was), Some(is)) => {
                 let differences = differences(was, is, &mut walk, how);
-                changes.extend(differences.into_iter().map(|what| Change::at(path, what)));
+                changes.extend(
+                    differences
+                        .into_iter()
+                        .map(|what| Change::at(&is.path, what)),
+                );
             }
             _ => {}
         }
