@@ -10,6 +10,7 @@
 //! an in-memory [`model`] that knows nothing of overlayfs.
 
 mod bench;
+mod bundles;
 mod converting;
 mod crash;
 #[path = "../tests/support/dice.rs"]
@@ -19,6 +20,9 @@ mod generate;
 mod hints;
 mod images;
 mod kernel;
+#[allow(dead_code)]
+#[path = "../tests/cli/layout.rs"]
+mod layout;
 mod looking;
 mod model;
 mod mounts;

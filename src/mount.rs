@@ -1,6 +1,6 @@
 //! Mounting a [`Stack`], and taking the mount down again.
 //!
-//! The command line calls it. There are two ways: the mount API of Linux 5.2 with the option
+//! The command line and [`crate::bundle`] call it. There are two ways: the mount API of Linux 5.2 with the option
 //! `lowerdir+` of 6.7, where each layer is an option of its own (`configured`); and, where the
 //! kernel or a seccomp filter denies it, `mount(2)` with one string for all (`classic`).
 //! Source: `fsopen(2)`, `fsconfig(2)`, `mount(2)`; kernel
@@ -10,6 +10,7 @@ mod classic;
 mod configured;
 mod table;
 mod upper;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,9 @@ use crate::stack::Stack;
 use crate::store::Store;
 
 use upper::Directories;
+
+pub(crate) use upper::Made;
+pub use words::Words;
 
 /// The source of our mounts in the mount table.
 pub const SOURCE: &str = "lowerdir";
@@ -99,6 +103,16 @@ pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>)
             Ok(Method::Classic)
         }
     }
+}
+
+/// Makes the directories for changes, as [`mount`] does; they go again when this is dropped before it
+/// is kept.
+pub(crate) fn make_upper(upper: &Upper, stack: &Stack) -> Result<Made> {
+    let mut made = Made::default();
+    if let Upper::Directories { upperdir, workdir } = upper {
+        upper::make_directories(upperdir, workdir, stack, &mut made)?;
+    }
+    Ok(made)
 }
 
 /// Takes down a mount that [`mount`] made, or one whose source is [`SOURCE`]. Errors: the target

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::dialect::{Dialect, Namespace};
 use crate::error::{Error, Result};
+use crate::store::{Store, StoredLayer};
 
 /// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
 pub const MAX_LAYERS: usize = 500;
@@ -79,6 +80,21 @@ impl Stack {
             directories,
             dialect,
         })
+    }
+
+    /// Takes the layers of an image, the lowest first, as
+    /// [`stored_layers`](crate::pipeline::stored_layers) finds them. Errors: as of [`Stack::new`].
+    pub fn of_layers(layers: &[StoredLayer], store: &Store) -> Result<Stack> {
+        let top = layers.last();
+        let dialect = top.map_or_else(Dialect::default, |layer| layer.record.options.dialect);
+        let directories = layers.iter().rev().map(|layer| layer.path.clone());
+        Stack::new(directories.collect(), store.empty_directories(), dialect)
+    }
+
+    /// The same with one more directory above the others. Errors: as of [`Stack::new`].
+    pub fn with_top(&self, directory: PathBuf) -> Result<Stack> {
+        let directories = [directory].into_iter().chain(self.directories.clone());
+        Stack::new(directories.collect(), Default::default(), self.dialect)
     }
 
     /// The directories, topmost first.

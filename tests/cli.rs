@@ -11,6 +11,8 @@ mod bench;
 #[path = "cli/layout.rs"]
 mod layout;
 
+#[path = "cli/bundle.rs"]
+mod bundle;
 #[path = "cli/choice.rs"]
 mod choice;
 #[path = "cli/differences.rs"]

@@ -41,6 +41,7 @@ const ORDER: &[(&str, u8)] = &[
     ("view", 2),
     ("flatten", 2),
     ("export", 2),
+    ("bundle", 2),
 ];
 
 fn source() -> PathBuf {

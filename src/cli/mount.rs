@@ -1,13 +1,11 @@
 //! `lowerdir mount IMAGE TARGET`
 
-mod print;
-
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lowerdir::mount::{self, Method, Upper};
+use lowerdir::mount::{self, Method, Upper, Words};
 
 use super::progress::Shown;
 use super::{Global, ImageArgs, output, stack};
@@ -33,17 +31,8 @@ pub struct Mount {
     image: ImageArgs,
     /// An existing directory to mount on
     target: PathBuf,
-    /// Take changes in this directory, which is made if it is absent; an empty one gets the owner,
-    /// mode and time of the image's root
-    #[arg(long, value_name = "DIR", requires = "work")]
-    upper: Option<PathBuf>,
-    /// An empty or absent directory on the file system of --upper
-    #[arg(long, value_name = "DIR", requires = "upper")]
-    work: Option<PathBuf>,
-    /// Take changes in memory, at most SIZE (such as 512m or 10%) [default: half of the memory]
-    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true)]
-    #[arg(conflicts_with_all = ["upper", "work"])]
-    tmpfs: Option<Option<String>>,
+    #[command(flatten)]
+    upper: UpperArgs,
     /// Mount nothing: print what would do the same
     #[arg(long, value_enum, value_name = "FORM")]
     print: Option<Form>,
@@ -61,8 +50,24 @@ enum Form {
     Systemd,
 }
 
-impl Mount {
-    fn upper(&self) -> Upper {
+/// Where changes go.
+#[derive(Debug, Args)]
+pub struct UpperArgs {
+    /// Take changes in this directory, which is made if it is absent; an empty one gets the owner,
+    /// mode and time of the image's root
+    #[arg(long, value_name = "DIR", requires = "work")]
+    upper: Option<PathBuf>,
+    /// An empty or absent directory on the file system of --upper
+    #[arg(long, value_name = "DIR", requires = "upper")]
+    work: Option<PathBuf>,
+    /// Take changes in memory, at most SIZE (such as 512m or 10%) [default: half of the memory]
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true)]
+    #[arg(conflicts_with_all = ["upper", "work"])]
+    tmpfs: Option<Option<String>>,
+}
+
+impl UpperArgs {
+    pub fn upper(&self) -> Upper {
         match (&self.upper, &self.work, &self.tmpfs) {
             (Some(upperdir), Some(workdir), _) => Upper::Directories {
                 upperdir: upperdir.clone(),
@@ -79,19 +84,19 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     // Until the mount is up, nobody removes what it is made of.
     let _hold = store.share(&Shown::start(&global.console, 0)?)?;
     let stack = stack::of_image(&verb.image, &store)?;
-    let upper = verb.upper();
+    let upper = verb.upper.upper();
     if let Some(form) = verb.print {
-        let mount = print::Mount {
+        let words = Words {
             stack: &stack,
             target: std::path::absolute(&verb.target)?,
             upper: &upper,
             store: &store,
         };
         output::bytes(&match form {
-            Form::Cmd => mount.command()?,
-            Form::Json => mount.json()?,
-            Form::Fstab => mount.fstab()?,
-            Form::Systemd => mount.systemd()?,
+            Form::Cmd => words.command()?,
+            Form::Json => format!("{}\n", words.entry()?).into_bytes(),
+            Form::Fstab => words.fstab()?,
+            Form::Systemd => words.systemd()?,
         })?;
         return Ok(());
     }

@@ -64,13 +64,49 @@ pub fn prepare(upper: &Upper, stack: &Stack, target: &Path) -> Result<Prepared> 
     };
     let prepared = Prepared { directories, tmpfs };
     if let Some(directories) = prepared.directories() {
-        make(directories.workdir)?;
-        make(directories.upperdir)?;
-        if let Some(top) = stack.directories().first() {
-            copy_attributes(top, directories.upperdir, stack.dialect())?;
-        }
+        let mut made = Made::default();
+        make_directories(directories.upperdir, directories.workdir, stack, &mut made)?;
+        made.keep();
     }
     Ok(prepared)
+}
+
+/// Directories that were not there before. Those that are still empty go when this is dropped.
+#[derive(Default)]
+pub struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Leaves them where they are.
+    pub fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // Whoever put something there needs it.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
+
+/// Makes both where they are absent; an empty upperdir gets the attributes of the stack's root.
+pub fn make_directories(
+    upperdir: &Path,
+    workdir: &Path,
+    stack: &Stack,
+    made: &mut Made,
+) -> Result<()> {
+    for directory in [workdir, upperdir] {
+        if make(directory)? {
+            made.0.push(directory.into());
+        }
+    }
+    match stack.directories().first() {
+        Some(top) => copy_attributes(top, upperdir, stack.dialect()),
+        None => Ok(()),
+    }
 }
 
 fn mount_tmpfs(size: Option<&str>, target: &Path) -> Result<()> {
@@ -85,13 +121,15 @@ fn mount_tmpfs(size: Option<&str>, target: &Path) -> Result<()> {
     })
 }
 
-fn make(directory: &Path) -> Result<()> {
+/// False if it was there.
+fn make(directory: &Path) -> Result<bool> {
     match std::fs::create_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::system(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::system(
             format!("making {}", directory.display()),
             error,
         )),
-        _ => Ok(()),
     }
 }
 
