@@ -18,6 +18,7 @@ mod dice;
 mod flattening;
 mod generate;
 mod hints;
+mod id_maps;
 mod images;
 mod kernel;
 #[allow(dead_code)]
@@ -26,6 +27,7 @@ mod layout;
 mod looking;
 mod model;
 mod mounts;
+mod namespace;
 #[path = "../tests/support/oci.rs"]
 mod oci;
 mod overlay_xattrs;

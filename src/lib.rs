@@ -36,7 +36,7 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
+//! | 0, pure | [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`] | everything |
 //!
@@ -115,6 +115,7 @@ pub mod encoder;
 pub mod error;
 pub mod export;
 pub mod flatten;
+pub mod ids;
 pub mod image;
 pub mod layout;
 pub mod limits;

@@ -105,8 +105,10 @@ impl Inside {
     /// Gives a directory the attributes that the image has at a path (rule I2 where it has none).
     pub fn describe(&self, place: &EntryPath, directory: &Dir, options: &Options) -> Result<()> {
         use std::os::fd::AsFd;
-        let meta = self.attributes(place)?;
-        let meta = meta.unwrap_or_else(Meta::of_implied_directory);
+        let meta = match self.attributes(place)? {
+            Some(meta) => meta,
+            None => options.implied_meta()?,
+        };
         let inode = Inode::Open(directory.as_fd());
         let (fresh, mut report) = (Fresh::default(), Report::default());
         apply(&inode, &meta, place, options, fresh, &mut report)

@@ -3,11 +3,17 @@
 use clap::{Args, ValueEnum};
 
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
-use lowerdir::store::Sync;
+use lowerdir::ids::{IdMap, IdMaps, Range};
+use lowerdir::store::{Staging, Sync};
 use lowerdir::unpack::{DeviceZero, Options, OverlayXattrs, Owners};
+use lowerdir::{Error, Result};
 
 #[derive(Debug, Args)]
 pub struct TranslationArgs {
+    /// Without root, or as root of a user namespace: --userxattr, and deletions as devices where the
+    /// kernel allows that here, else as xattrs
+    #[arg(long, help_heading = "Translation", conflicts_with_all = ["userxattr", "whiteout"])]
+    rootless: bool,
     /// Write user.overlay.* xattrs, for mounts with the option `userxattr`: needs no privilege
     #[arg(long, help_heading = "Translation")]
     userxattr: bool,
@@ -48,6 +54,29 @@ pub struct TranslationArgs {
     /// Whose the files are: as the image says, or the caller's [default: image for root]
     #[arg(long, value_enum, help_heading = "Translation")]
     owners: Option<OwnersArg>,
+    #[command(flatten)]
+    ids: IdArgs,
+}
+
+/// Which ids of the host stand for those of the image.
+#[derive(Debug, Args)]
+pub struct IdArgs {
+    /// Users from CONTAINER on become users from HOST on, SIZE of them; others are refused. May be
+    /// given many times [default: they stay]
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", help_heading = "Translation")]
+    uid_map: Vec<Range>,
+    /// The same for groups
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", help_heading = "Translation")]
+    gid_map: Vec<Range>,
+}
+
+impl IdArgs {
+    pub fn maps(&self) -> lowerdir::Result<IdMaps> {
+        Ok(IdMaps {
+            uids: IdMap::new(self.uid_map.clone())?,
+            gids: IdMap::new(self.gid_map.clone())?,
+        })
+    }
 }
 
 /// How layers are read by the verbs that look at them without unpacking them.
@@ -133,9 +162,11 @@ enum SyncArg {
 }
 
 impl TranslationArgs {
-    pub fn options(&self) -> Options {
-        Options {
-            dialect: Dialect {
+    /// With --rootless, it is tried in a staging directory what the kernel allows.
+    pub fn options(&self, staging: impl FnOnce() -> Result<Staging>) -> Result<Options> {
+        let dialect = match self.rootless {
+            true => Options::rootless(staging()?.directory())?.dialect,
+            false => Dialect {
                 whiteout: match self.whiteout {
                     WhiteoutArg::Device => Whiteout::Device,
                     WhiteoutArg::Xattr => Whiteout::Xattr,
@@ -145,13 +176,26 @@ impl TranslationArgs {
                     false => Namespace::Trusted,
                 },
             },
+        };
+        let ids = self.ids.maps()?;
+        let owners = match self.owners {
+            Some(OwnersArg::Caller) if !ids.is_empty() => {
+                let text = "--owners=caller takes no id maps: the files are the caller's";
+                return Err(Error::in_the_way(text));
+            }
+            None if !ids.is_empty() => Owners::Image,
+            other => owners(other),
+        };
+        Ok(Options {
+            dialect,
             overlay_xattrs: self.overlay_xattrs.into(),
             device_zero: self.device_zero.into(),
             keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
             drop_estargz: self.drop_estargz,
             selinux: self.selinux,
-            owners: owners(self.owners),
-        }
+            owners,
+            ids,
+        })
     }
 }
 
