@@ -307,3 +307,105 @@ fn inside_the_namespace_the_image_is_as_it_is_outside() {
         Err(why) => crate::skip(&format!("no user namespace with these maps: {why}")),
     }
 }
+
+/// One unpacked copy serves two namespaces and the host at once, and stays as it is.
+#[test]
+fn an_idmapped_mount_shows_one_copy_to_each_namespace_as_the_image() {
+    let Some(shop) = Shop::open(layers()) else {
+        return;
+    };
+    let layers = shop.unpack("store", &[]);
+    let before: Vec<Owners> = layers.iter().map(|layer| owners(layer)).collect();
+    let plain = shop.mounted("store", &[]);
+    let outside = Run::of(Command::new("sh").args(["-c", LOOK]).arg(&plain.0));
+    let outside = outside.text().expect("find and getfattr");
+    drop(plain);
+    for first in [100_000, 700_000] {
+        let (uids, gids) = (format!("0:{first}:65536"), format!("0:{}:65536", first + 9));
+        let maps = ["--idmap", "--uid-map", &uids, "--gid-map", &gids];
+        let mapped = shop.mounted("store", &maps);
+        assert_eq!(mounts_on(&mapped.0), 1, "the mount of the store is gone");
+        let removing = shop.try_lowerdir("store", &["rm", "--dry-run", "latest"]);
+        let complaint = removing.complaint("a mount needs it");
+        assert!(complaint.contains("in use"), "{complaint}");
+        let root = Root {
+            uid: first,
+            gid: first + 9,
+        };
+        match namespace::run(&root, LOOK, &mapped.0) {
+            Ok(inside) => assert_eq!(inside, outside),
+            Err(why) => return crate::skip(&format!("no user namespace with these maps: {why}")),
+        }
+        shop.lowerdir("store", &["umount", mapped.0.to_str().unwrap()]);
+        assert_eq!(mounts_on(&mapped.0), 0);
+    }
+    assert_eq!(
+        layers.iter().map(|layer| owners(layer)).collect::<Vec<_>>(),
+        before
+    );
+}
+
+fn mounts_on(target: &Path) -> usize {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
+    let on = |line: &&str| line.split(' ').nth(4) == target.to_str();
+    table.lines().filter(on).count()
+}
+
+#[test]
+fn changes_in_an_idmapped_mount_have_the_ids_that_are_shown() {
+    let Some(shop) = Shop::open(layers()) else {
+        return;
+    };
+    shop.unpack("store", &[]);
+    let [upper, work] = ["upper", "work"].map(|name| shop.path(name));
+    let (u, w) = (upper.to_str().unwrap(), work.to_str().unwrap());
+    let maps = [
+        "--idmap",
+        "--uid-map=0:100000:65536",
+        "--gid-map=0:300000:65536",
+    ];
+    for options in [&["--upper", u, "--work", w][..], &["--tmpfs"]] {
+        let mapped = shop.mounted("store", &[&maps[..], options].concat());
+        let script = "cd \"$0\" && touch new && chown 5:6 etc/linked && rm etc/../acl && stat -c %u:%g . new etc/linked";
+        match namespace::run(&NAMESPACE, script, &mapped.0) {
+            Ok(text) => assert_eq!(text, "0:0\n0:0\n5:6\n"),
+            Err(why) => return crate::skip(&format!("no user namespace with these maps: {why}")),
+        }
+        assert_eq!(mounts_on(&mapped.0), 1);
+        shop.lowerdir("store", &["umount", mapped.0.to_str().unwrap()]);
+    }
+    let changed = owners(&upper);
+    for (path, owner) in [
+        ("", (100_000, 300_000)),
+        ("new", (100_000, 300_000)),
+        ("etc/linked", (100_005, 300_006)),
+    ] {
+        assert_eq!(changed[Path::new(path)], owner, "{path}");
+    }
+    shop.lowerdir("store", &["verify", "--all"]);
+}
+
+#[test]
+fn an_idmapped_mount_that_cannot_be_leaves_no_mount() {
+    let Some(shop) = Shop::open(layers()) else {
+        return;
+    };
+    shop.unpack("mapped", &[UIDS, GIDS]);
+    shop.unpack("plain", &[]);
+    let target = Mounted::nothing(shop.site.path());
+    let on = target.0.to_str().unwrap();
+    let no_work = shop.path("no/work").display().to_string();
+    let upper = shop.path("u").display().to_string();
+    let maps = ["--idmap", "--uid-map=0:100000:65536"];
+    for (store, options, words) in [
+        ("mapped", &[][..], "map them twice"),
+        ("plain", &["--upper", &upper, "--work", &no_work], "no/work"),
+    ] {
+        let fixed = ["mount", &*shop.image, on];
+        let run = shop.try_lowerdir(store, &[&fixed[..], &maps, options].concat());
+        let complaint = run.complaint("it cannot be");
+        assert_eq!(run.code(), Some(1), "{complaint}");
+        assert!(complaint.contains(words), "{complaint}");
+        assert_eq!(mounts_on(&target.0), 0, "{words}");
+    }
+}

@@ -10,6 +10,7 @@ mod convert;
 mod diff;
 mod export;
 mod flatten;
+pub mod hold_user_namespace;
 mod images;
 mod inspect;
 mod interrupt;

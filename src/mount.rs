@@ -8,6 +8,7 @@
 
 mod classic;
 mod configured;
+mod idmap;
 mod table;
 mod upper;
 mod words;
@@ -17,11 +18,14 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, umount2};
 
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::stack::Stack;
 use crate::store::Store;
 
+use idmap::MappedStore;
 use upper::Directories;
 
+pub use idmap::{UserNamespace, hold_user_namespace};
 pub(crate) use upper::Made;
 pub use words::Words;
 
@@ -84,11 +88,8 @@ pub enum Method {
 /// # Ok::<(), lowerdir::Error>(())
 /// ```
 pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>) -> Result<Method> {
-    let target = target.canonicalize().map_err(|error| {
-        let error = Error::system(format!("opening {}", target.display()), error);
-        error.hint("make the directory first")
-    })?;
-    let prepared = upper::prepare(upper, stack, &target)?;
+    let target = place(target)?;
+    let prepared = upper::prepare(upper, stack, &IdMaps::default(), &target)?;
     let directories = prepared.directories();
     match configured::mount(stack, directories)? {
         Some(mounted) => {
@@ -105,12 +106,69 @@ pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>)
     }
 }
 
+/// The same with the ids of a user namespace: what an image says is user 0 is shown as the user of the
+/// host that is 0 there. The layers are those of one store, and stay as they are, so that one copy
+/// serves every user namespace. Changes are written with the ids that are shown.
+///
+/// Errors: also, the store's file system or the kernel cannot do that, or the caller is not root of the
+/// whole system ([`Kind::System`](crate::Kind::System)).
+///
+/// ```no_run
+/// use std::path::Path;
+/// use std::process::Command;
+///
+/// use lowerdir::ids::{IdMap, IdMaps};
+/// use lowerdir::mount::{Upper, UserNamespace, mount_idmapped};
+/// use lowerdir::{Image, Reference, Stack, Store, pipeline::stored_layers};
+///
+/// let image = Image::open(&Reference::parse("alpine.tar".as_ref())?, None)?;
+/// let store = Store::open(Path::new("/var/lib/lowerdir"))?;
+/// let stack = Stack::of_layers(&stored_layers(&image, &store)?, &store)?;
+///
+/// let map = IdMap::new(vec!["0:100000:65536".parse()?])?;
+/// let ids = IdMaps { uids: map.clone(), gids: map };
+/// // A program that calls `hold_user_namespace`.
+/// let mut holder = Command::new("/usr/bin/lowerdir");
+/// holder.arg("hold-user-namespace");
+/// let namespace = UserNamespace::new(&ids, holder)?;
+/// mount_idmapped(&stack, Path::new("/mnt"), &Upper::None, &store, &namespace)?;
+/// # Ok::<(), lowerdir::Error>(())
+/// ```
+pub fn mount_idmapped(
+    stack: &Stack,
+    target: &Path,
+    upper: &Upper,
+    store: &Store,
+    namespace: &UserNamespace,
+) -> Result<()> {
+    let target = place(target)?;
+    let mapped = MappedStore::mount(store.path(), &target, namespace)?;
+    let stack_there = mapped.stack(stack)?;
+    let prepared = upper::prepare(upper, stack, namespace.ids(), &target)?;
+    let Some(mounted) = configured::mount(&stack_there, prepared.directories())? else {
+        let text = "the kernel, or a seccomp filter, has no `lowerdir+`, which --idmap takes";
+        return Err(Error::in_the_way(text).hint("Linux 6.7 has it"));
+    };
+    // The overlay keeps what it needs of both, and would go with what it is mounted on.
+    drop(prepared);
+    drop(mapped);
+    configured::attach(mounted, &target)
+}
+
+fn place(target: &Path) -> Result<PathBuf> {
+    target.canonicalize().map_err(|error| {
+        let error = Error::system(format!("opening {}", target.display()), error);
+        error.hint("make the directory first")
+    })
+}
+
 /// Makes the directories for changes, as [`mount`] does; they go again when this is dropped before it
 /// is kept.
 pub(crate) fn make_upper(upper: &Upper, stack: &Stack) -> Result<Made> {
     let mut made = Made::default();
     if let Upper::Directories { upperdir, workdir } = upper {
-        upper::make_directories(upperdir, workdir, stack, &mut made)?;
+        let ids = IdMaps::default();
+        upper::make_directories(upperdir, workdir, stack, &ids, &mut made)?;
     }
     Ok(made)
 }

@@ -109,7 +109,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "mount",
-                "target, lowerdirs (their number), read_only, and method: fsopen or mount.",
+                "target, lowerdirs (their number), read_only, idmapped, and method: fsopen or mount.",
             ),
             ("umount", "target."),
             (

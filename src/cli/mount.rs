@@ -1,20 +1,24 @@
 //! `lowerdir mount IMAGE TARGET`
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lowerdir::mount::{self, Method, Upper, Words};
+use lowerdir::ids::{IdMap, IdMaps, Range};
+use lowerdir::mount::{self, Method, Upper, UserNamespace, Words};
+use lowerdir::{Error, Stack};
 
 use super::progress::Shown;
-use super::{Global, ImageArgs, output, stack};
+use super::{Global, ImageArgs, hold_user_namespace, output, stack};
 
 const EXAMPLES: &str = "\
 Examples:
   lowerdir mount alpine.tar /mnt                             read-only
   lowerdir mount alpine.tar /mnt --upper changes --work work
   lowerdir mount alpine.tar /mnt --tmpfs=512m                changes are kept in memory
+  lowerdir mount alpine.tar /mnt --idmap --uid-map 0:100000:65536 --gid-map 0:100000:65536
   lowerdir mount alpine.tar /mnt --print=cmd                 what mount(8) would be told
   lowerdir mount alpine.tar /mnt --print=fstab >> /etc/fstab
   lowerdir mount alpine.tar /mnt --print=systemd > /etc/systemd/system/mnt.mount
@@ -33,6 +37,17 @@ pub struct Mount {
     target: PathBuf,
     #[command(flatten)]
     upper: UpperArgs,
+    /// Show the files with the ids of --uid-map and --gid-map, as a user namespace has them, and leave
+    /// the layers as they are: one copy serves all
+    #[arg(long, requires = "uid_map", conflicts_with = "print")]
+    idmap: bool,
+    /// With --idmap: users from CONTAINER on are shown as users from HOST on, SIZE of them; others as
+    /// nobody. May be given many times
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
+    uid_map: Vec<Range>,
+    /// The same for groups [default: they stay]
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
+    gid_map: Vec<Range>,
     /// Mount nothing: print what would do the same
     #[arg(long, value_enum, value_name = "FORM")]
     print: Option<Form>,
@@ -79,6 +94,22 @@ impl UpperArgs {
     }
 }
 
+impl Mount {
+    fn user_namespace(&self, stack: &Stack) -> lowerdir::Result<UserNamespace> {
+        if !stack.ids().is_empty() {
+            let text = "the layers were unpacked with id maps: --idmap would map them twice";
+            return Err(Error::in_the_way(text).hint("use the copy of another --store"));
+        }
+        let ids = IdMaps {
+            uids: IdMap::new(self.uid_map.clone())?,
+            gids: IdMap::new(self.gid_map.clone())?,
+        };
+        let mut holder = Command::new("/proc/self/exe");
+        holder.arg(hold_user_namespace::NAME);
+        UserNamespace::new(&ids, holder)
+    }
+}
+
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     // Until the mount is up, nobody removes what it is made of.
@@ -100,7 +131,14 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
         })?;
         return Ok(());
     }
-    let method = mount::mount(&stack, &verb.target, &upper, Some(&store))?;
+    let method = match verb.idmap {
+        true => {
+            let namespace = verb.user_namespace(&stack)?;
+            mount::mount_idmapped(&stack, &verb.target, &upper, &store, &namespace)?;
+            Method::Configured
+        }
+        false => mount::mount(&stack, &verb.target, &upper, Some(&store))?,
+    };
     let method = match method {
         Method::Configured => "fsopen",
         Method::Classic => "mount",
@@ -110,6 +148,7 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
             "target": output::text(&verb.target),
             "lowerdirs": stack.directories().len(),
             "read_only": upper == Upper::None,
+            "idmapped": verb.idmap,
             "method": method,
         }))?;
     }

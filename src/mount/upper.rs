@@ -8,6 +8,7 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::root::{self, Dir};
 use crate::stack::Stack;
 
@@ -50,7 +51,7 @@ impl Drop for Prepared {
 
 /// Makes what is needed. A tmpfs is mounted on the target itself: that needs no other place, and
 /// what a crash leaves there is easily found.
-pub fn prepare(upper: &Upper, stack: &Stack, target: &Path) -> Result<Prepared> {
+pub fn prepare(upper: &Upper, stack: &Stack, ids: &IdMaps, target: &Path) -> Result<Prepared> {
     let (directories, tmpfs) = match upper {
         Upper::None => (None, None),
         Upper::Directories { upperdir, workdir } => {
@@ -65,7 +66,13 @@ pub fn prepare(upper: &Upper, stack: &Stack, target: &Path) -> Result<Prepared> 
     let prepared = Prepared { directories, tmpfs };
     if let Some(directories) = prepared.directories() {
         let mut made = Made::default();
-        make_directories(directories.upperdir, directories.workdir, stack, &mut made)?;
+        make_directories(
+            directories.upperdir,
+            directories.workdir,
+            stack,
+            ids,
+            &mut made,
+        )?;
         made.keep();
     }
     Ok(prepared)
@@ -91,11 +98,13 @@ impl Drop for Made {
     }
 }
 
-/// Makes both where they are absent; an empty upperdir gets the attributes of the stack's root.
+/// Makes both where they are absent; an empty upperdir gets the attributes of the stack's root, as they
+/// are with these ids.
 pub fn make_directories(
     upperdir: &Path,
     workdir: &Path,
     stack: &Stack,
+    ids: &IdMaps,
     made: &mut Made,
 ) -> Result<()> {
     for directory in [workdir, upperdir] {
@@ -104,7 +113,7 @@ pub fn make_directories(
         }
     }
     match stack.directories().first() {
-        Some(top) => copy_attributes(top, upperdir, stack.dialect()),
+        Some(top) => copy_attributes(top, upperdir, stack.dialect(), ids),
         None => Ok(()),
     }
 }
@@ -134,26 +143,32 @@ fn make(directory: &Path) -> Result<bool> {
 }
 
 /// Overlayfs shows the attributes of the topmost directory: an empty upperdir gets the image's.
-fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect) -> Result<()> {
-    let copy = || -> io::Result<()> {
-        let (from, to) = (Dir::open(from)?, Dir::open(upperdir)?);
-        if !to.names()?.is_empty() {
-            return Ok(());
-        }
-        let (wanted, is) = (from.stat_self()?, to.stat_self()?);
-        if (wanted.st_uid, wanted.st_gid) != (is.st_uid, is.st_gid) {
-            root::set_owner(&to, wanted.st_uid, wanted.st_gid)?;
-        }
-        for xattr in from.xattrs(b".")? {
-            if !dialect.is_order(&xattr.name) {
-                root::set_xattr(&to, &xattr.name, &xattr.value)?;
-            }
-        }
-        root::set_mode(&to, wanted.st_mode & 0o7777)?;
-        root::set_times(&to, root::mtime(&wanted))
-    };
-    copy().map_err(|error| {
+fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect, ids: &IdMaps) -> Result<()> {
+    let failed = |error: io::Error| {
         let doing = "giving the upperdir the attributes of the image's root";
         Error::system(format!("{doing}: {}", upperdir.display()), error)
-    })
+    };
+    let (from, to) = (
+        Dir::open(from).map_err(failed)?,
+        Dir::open(upperdir).map_err(failed)?,
+    );
+    if !to.names().map_err(failed)?.is_empty() {
+        return Ok(());
+    }
+    let mut xattrs = from.xattrs(b".").map_err(failed)?;
+    xattrs.retain(|xattr| !dialect.is_order(&xattr.name));
+    let mut wanted = root::attributes(&from.stat_self().map_err(failed)?, xattrs);
+    ids.map(&mut wanted)?;
+    let set = || -> io::Result<()> {
+        let is = to.stat_self()?;
+        if (wanted.uid, wanted.gid) != (is.st_uid, is.st_gid) {
+            root::set_owner(&to, wanted.uid, wanted.gid)?;
+        }
+        for xattr in &wanted.xattrs {
+            root::set_xattr(&to, &xattr.name, &xattr.value)?;
+        }
+        root::set_mode(&to, wanted.mode)?;
+        root::set_times(&to, wanted.mtime)
+    };
+    set().map_err(failed)
 }
