@@ -18,21 +18,26 @@ const SCRIPT: &str = "echo $0 $(id -u):$(id -g) $PWD $HOME $NAME; ls -d /gone /k
                       cat /data/file; echo new > /srv/new; rm /kept && echo removed; \
                       echo x > /data/x && echo volume; stat -c %a:%u /data";
 
-/// A busybox, its links, and what a distribution's image has; two layers on top of it.
-fn layers() -> Vec<Vec<u8>> {
+/// A busybox and its links.
+pub fn busybox() -> LayerBuilder {
     let busybox = Command::new("sh")
         .args(["-c", "command -v busybox"])
         .output();
     let busybox = String::from_utf8(busybox.expect("sh").stdout).expect("UTF-8");
-    let mut base = LayerBuilder::new().dir("bin", 0o755).file(
+    let mut layer = LayerBuilder::new().dir("bin", 0o755).file(
         "bin/busybox",
         0o755,
         fs::read(busybox.trim()).expect("busybox"),
     );
     for name in ["sh", "ls", "cat", "id", "rm", "stat", "sleep", "mount"] {
-        base = base.symlink(format!("bin/{name}"), "busybox");
+        layer = layer.symlink(format!("bin/{name}"), "busybox");
     }
-    let base = base
+    layer
+}
+
+/// What a distribution's image has, and two layers on top of it.
+fn layers() -> Vec<Vec<u8>> {
+    let base = busybox()
         .file("kept", 0o644, "")
         .file("gone", 0o644, "")
         .dir("srv", 0o777)
@@ -112,7 +117,8 @@ impl Shop {
     }
 }
 
-fn run(state: &Path, bundle: &Path) -> Result<String, String> {
+/// What the container of a bundle prints.
+pub fn run(state: &Path, bundle: &Path) -> Result<String, String> {
     let mut runc = Command::new("timeout");
     runc.args(["-s", "KILL", "60", "runc", "--root"]).arg(state);
     // The name is one for the whole machine: cgroups are made for it.
@@ -128,8 +134,8 @@ fn run(state: &Path, bundle: &Path) -> Result<String, String> {
 }
 
 /// Runs a bundle that the product has no part in.
-fn can_run(shop: &Shop) -> bool {
-    let bundle = shop.path("trial");
+pub fn runc_works(site: &Path) -> bool {
+    let bundle = site.join("trial");
     fs::create_dir_all(bundle.join("rootfs/bin")).expect("a directory");
     let copy = Command::new("sh")
         .arg("-c")
@@ -148,7 +154,7 @@ fn can_run(shop: &Shop) -> bool {
     config["process"]["args"] = json!(["/bin/busybox", "echo", "it works"]);
     config["root"]["readonly"] = false.into();
     fs::write(&file, config.to_string()).unwrap();
-    match shop.run("trial") {
+    match run(&site.join("runc"), &bundle) {
         Ok(text) if text == "it works\n" => true,
         other => {
             crate::skip(&format!(
@@ -167,7 +173,7 @@ fn runc_runs_bundles_read_only_and_with_changes_both_ways() {
     let Some(shop) = Shop::open("runc", &layers(), parameters()) else {
         return;
     };
-    if !can_run(&shop) {
+    if !runc_works(shop.site.path()) {
         return;
     }
     let expected = format!("{SEEN}{READ_ONLY}");
@@ -212,7 +218,7 @@ fn root_changes_owners_and_removes_what_others_own() {
     let Some(shop) = Shop::open("runc", &layers(), parameters) else {
         return;
     };
-    if !can_run(&shop) {
+    if !runc_works(shop.site.path()) {
         return;
     }
     let (upper, work) = (shop.path("u"), shop.path("w"));
@@ -241,7 +247,7 @@ fn what_is_printed_mounts_what_runc_runs() {
     let Some(shop) = Shop::open("runc", &layers(), parameters()) else {
         return;
     };
-    if !can_run(&shop) {
+    if !runc_works(shop.site.path()) {
         return;
     }
     let text = shop.bundle("cmd", &["--overlay=cmd"]);
@@ -283,7 +289,7 @@ fn runc_runs_a_deep_stack() {
     let Some(shop) = Shop::open("runc", &deep, parameters()) else {
         return;
     };
-    if can_run(&shop) {
+    if runc_works(shop.site.path()) {
         shop.bundle("deep", &["--", "ls /srv"]);
         let printed = shop.run("deep").expect("it runs");
         assert_eq!(printed.lines().count(), 57, "{printed}");
@@ -299,7 +305,7 @@ fn runc_runs_a_real_image() {
     let Some(mut shop) = Shop::open("runc", &layers(), parameters()) else {
         return;
     };
-    if !can_run(&shop) {
+    if !runc_works(shop.site.path()) {
         return;
     }
     shop.image = folder.join("alpine-311.tar.gz").display().to_string();

@@ -36,6 +36,7 @@ mod producers;
 mod property;
 mod readme;
 mod root_rules;
+mod rootless;
 mod runc;
 mod scratch;
 #[path = "../tests/support/tarball.rs"]

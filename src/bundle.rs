@@ -2,7 +2,7 @@
 //! config, and a `rootfs` that the layers are mounted on.
 //!
 //! ```text
-//! DIR/                0700
+//! DIR/                0700; 0711 if the container has a user namespace
 //!   config.json       see `config`
 //!   rootfs/           the mount point; with changes in memory it has `upper` and `work`, which are
 //!                     copied onto the tmpfs
@@ -19,6 +19,7 @@ mod config;
 mod execution;
 mod inside;
 mod mountpoints;
+mod namespace;
 mod process;
 mod user;
 mod volumes;
@@ -33,13 +34,14 @@ use crate::image::Image;
 use crate::mount::{self, Upper, Words};
 use crate::path::EntryPath;
 use crate::pipeline::stored_layers;
-use crate::root::Dir;
+use crate::root::{self, Dir};
 use crate::stack::Stack;
 use crate::store::{Beside, Store, Sync};
 use crate::unpack::{Options, system};
 
 use execution::Execution;
 use inside::Inside;
+use namespace::UserNamespace;
 
 /// Where the layers are mounted, in the bundle.
 pub const ROOTFS: &str = "rootfs";
@@ -71,6 +73,9 @@ pub struct Wanted<'a> {
     pub command: &'a [String],
     /// Whether the process gets a terminal.
     pub terminal: bool,
+    /// Whether who is not root is to run it: in a user namespace with the caller alone, and with the
+    /// host's network.
+    pub rootless: bool,
     /// Whether the bundle is on disk before this counts as done.
     pub sync: Sync,
 }
@@ -125,6 +130,7 @@ pub struct Bundle {
 ///     overlay: Overlay::InConfig,
 ///     command: &["/bin/true".into()],
 ///     terminal: false,
+///     rootless: false,
 ///     sync: Sync::None,
 /// };
 /// let bundle = write(&image, &store, &place.path().join("bundle"), &wanted)?;
@@ -142,6 +148,11 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     let options = options.unwrap_or_default();
     let stack = Stack::of_layers(&layers, store)?;
     let inside = Inside::open(&layers, options.dialect);
+    let namespace = UserNamespace::of(&options.ids, wanted.rootless)?;
+    if wanted.overlay == Overlay::InConfig && !options.ids.is_empty() {
+        let text = "root of the container's user namespace may not enter the store, to mount it";
+        return Err(Error::in_the_way(text).hint("--overlay=mounted mounts it from here"));
+    }
     let path = absolute(target)?;
     let beside = Beside::new(&path, "bundle")?;
     let making = Making {
@@ -150,6 +161,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
         wanted,
         execution: &execution,
         inside: &inside,
+        namespace: namespace.as_ref(),
         directory: beside.directory()?,
         options: &options,
     };
@@ -210,6 +222,7 @@ struct Making<'a> {
     wanted: &'a Wanted<'a>,
     execution: &'a Execution,
     inside: &'a Inside,
+    namespace: Option<&'a UserNamespace>,
     /// Where it is as yet.
     directory: Dir,
     options: &'a Options,
@@ -218,12 +231,17 @@ struct Making<'a> {
 impl Making<'_> {
     fn fill(&self, image: &Stack) -> Result<Bundle> {
         let doing = |error| system("writing the bundle", error);
-        let volumes = volumes::of(self.execution, self.inside)?;
-        let process = process::of(self.execution, self.inside, self.wanted)?;
+        let volumes = volumes::of(self.execution, self.inside, self.namespace)?;
+        let process = process::of(self.execution, self.inside, self.wanted, self.namespace)?;
         let annotations = annotations::of(self.execution);
         self.directory.make_dir(ROOTFS.as_bytes()).map_err(doing)?;
         let mut mounts = config::mounts();
         mounts.extend(volumes);
+        if let Some(namespace) = self.namespace {
+            namespace.adapt(&mut mounts);
+            // Its root must get to the root of the container.
+            root::set_mode(&self.directory, 0o711).map_err(doing)?;
+        }
         let stack = match self.mountpoints(&mounts)? {
             true => image.with_top(self.path.join(MOUNTPOINTS))?,
             false => image.clone(),
@@ -240,7 +258,10 @@ impl Making<'_> {
             Overlay::Unit => Some(self.words(&stack, rootfs, self.wanted.upper).systemd()?),
         };
         let read_only = *self.wanted.upper == Upper::None;
-        let config = config::of(process, mounts, annotations.kept, read_only);
+        let mut config = config::of(process, mounts, annotations.kept, read_only);
+        if let Some(namespace) = self.namespace {
+            namespace.add_to(&mut config["linux"]);
+        }
         self.write_config(&config)?;
         Ok(Bundle {
             path: self.path.into(),

@@ -18,6 +18,7 @@ mod options;
 mod pending;
 mod report;
 mod resolve;
+mod rootless;
 mod tree;
 mod writer;
 

@@ -8,6 +8,7 @@ use crate::path::display;
 use super::Wanted;
 use super::execution::Execution;
 use super::inside::Inside;
+use super::namespace::UserNamespace;
 use super::user::{self, User};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,8 +31,16 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_SYS_CHROOT",
 ];
 
-pub fn of(execution: &Execution, inside: &Inside, wanted: &Wanted<'_>) -> Result<Value> {
-    let user = user::of(&execution.config.user, inside)?;
+pub fn of(
+    execution: &Execution,
+    inside: &Inside,
+    wanted: &Wanted<'_>,
+    namespace: Option<&UserNamespace>,
+) -> Result<Value> {
+    let mut user = user::of(&execution.config.user, inside)?;
+    if let Some(namespace) = namespace {
+        namespace.admit(&mut user)?;
+    }
     let mut ids = json!({ "uid": user.uid, "gid": user.gid });
     if !user.groups.is_empty() {
         ids["additionalGids"] = user.groups.clone().into();

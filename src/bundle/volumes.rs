@@ -11,13 +11,18 @@ use crate::path::EntryPath;
 use super::execution::Execution;
 use super::inside::{Inside, Place};
 use super::mount_of;
+use super::namespace::UserNamespace;
 
 /// No volume may be at, or below, one of these.
 const KEPT: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
 const OPTIONS: [&str; 5] = ["rw", "nosuid", "nodev", "noexec", "relatime"];
 
 /// The mounts, each parent before what is in it.
-pub fn of(execution: &Execution, inside: &Inside) -> Result<Vec<Value>> {
+pub fn of(
+    execution: &Execution,
+    inside: &Inside,
+    namespace: Option<&UserNamespace>,
+) -> Result<Vec<Value>> {
     let mut paths = Vec::new();
     for volume in execution.config.volumes.keys() {
         let path = EntryPath::parse(volume.as_bytes()).map_err(|error| {
@@ -27,10 +32,13 @@ pub fn of(execution: &Execution, inside: &Inside) -> Result<Vec<Value>> {
     }
     paths.sort();
     paths.dedup();
-    paths.iter().map(|path| volume(path, inside)).collect()
+    let volumes = paths.iter();
+    volumes
+        .map(|path| volume(path, inside, namespace))
+        .collect()
 }
 
-fn volume(path: &EntryPath, inside: &Inside) -> Result<Value> {
+fn volume(path: &EntryPath, inside: &Inside, namespace: Option<&UserNamespace>) -> Result<Value> {
     let refuse = |why: &str| Err(Error::refused(why).at_entry(path));
     let place = match inside.find(path)? {
         Place::Directory(place) | Place::Absent(place) => place,
@@ -47,8 +55,14 @@ fn volume(path: &EntryPath, inside: &Inside) -> Result<Value> {
     let mut options: Vec<String> = OPTIONS.map(String::from).into();
     if let Some(meta) = inside.attributes(&place)? {
         options.push(format!("mode={:04o}", meta.mode));
-        options.push(format!("uid={}", meta.uid));
-        options.push(format!("gid={}", meta.gid));
+        let ids = match namespace {
+            Some(namespace) => namespace.inside(meta.uid, meta.gid),
+            None => Some((meta.uid, meta.gid)),
+        };
+        if let Some((uid, gid)) = ids {
+            options.push(format!("uid={uid}"));
+            options.push(format!("gid={gid}"));
+        }
     } else {
         options.push("mode=0755".into());
     }

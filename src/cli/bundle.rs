@@ -20,6 +20,7 @@ Examples:
   lowerdir bundle alpine.tar box --tmpfs -- /bin/ls -l    another command; changes in memory
   lowerdir bundle alpine.tar box --upper changes --work work
   lowerdir bundle alpine.tar box --overlay=mounted        then `lowerdir umount box/rootfs`
+  lowerdir bundle alpine.tar box --rootless               for `runc run` without root
   lowerdir bundle alpine.tar box --overlay=cmd > mount.sh
   lowerdir bundle alpine.tar box --overlay=systemd > unit";
 
@@ -46,6 +47,10 @@ pub struct Bundle {
     /// Who mounts the layers
     #[arg(long, value_enum, value_name = "HOW", default_value = "config")]
     overlay: OverlayArg,
+    /// For a runtime that is not started by root: a user namespace with the caller alone, who is root
+    /// there, the host's network, and no cgroup
+    #[arg(long)]
+    rootless: bool,
     /// Give the process a terminal
     #[arg(long)]
     terminal: bool,
@@ -97,6 +102,7 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
         },
         command: &verb.command,
         terminal: verb.terminal,
+        rootless: verb.rootless,
         sync: verb.sync.sync(),
     };
     let bundle = bundle::write(&image, &store, &verb.directory, &wanted)?;

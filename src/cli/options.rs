@@ -10,8 +10,8 @@ use lowerdir::{Error, Result};
 
 #[derive(Debug, Args)]
 pub struct TranslationArgs {
-    /// Without root, or as root of a user namespace: --userxattr, and deletions as devices where the
-    /// kernel allows that here, else as xattrs
+    /// Without root, or as root of a user namespace: --userxattr; deletions as devices where the
+    /// kernel allows that here, else as xattrs; the image's owners where the namespace has several ids
     #[arg(long, help_heading = "Translation", conflicts_with_all = ["userxattr", "whiteout"])]
     rootless: bool,
     /// Write user.overlay.* xattrs, for mounts with the option `userxattr`: needs no privilege
@@ -162,20 +162,27 @@ enum SyncArg {
 }
 
 impl TranslationArgs {
+    fn dialect(&self) -> Dialect {
+        Dialect {
+            whiteout: match self.whiteout {
+                WhiteoutArg::Device => Whiteout::Device,
+                WhiteoutArg::Xattr => Whiteout::Xattr,
+            },
+            namespace: match self.userxattr {
+                true => Namespace::User,
+                false => Namespace::Trusted,
+            },
+        }
+    }
+
     /// With --rootless, it is tried in a staging directory what the kernel allows.
     pub fn options(&self, staging: impl FnOnce() -> Result<Staging>) -> Result<Options> {
-        let dialect = match self.rootless {
-            true => Options::rootless(staging()?.directory())?.dialect,
-            false => Dialect {
-                whiteout: match self.whiteout {
-                    WhiteoutArg::Device => Whiteout::Device,
-                    WhiteoutArg::Xattr => Whiteout::Xattr,
-                },
-                namespace: match self.userxattr {
-                    true => Namespace::User,
-                    false => Namespace::Trusted,
-                },
-            },
+        let (dialect, usual) = match self.rootless {
+            true => {
+                let found = Options::rootless(staging()?.directory())?;
+                (found.dialect, found.owners)
+            }
+            false => (self.dialect(), owners(None)),
         };
         let ids = self.ids.maps()?;
         let owners = match self.owners {
@@ -184,7 +191,8 @@ impl TranslationArgs {
                 return Err(Error::in_the_way(text));
             }
             None if !ids.is_empty() => Owners::Image,
-            other => owners(other),
+            None => usual,
+            chosen => owners(chosen),
         };
         Ok(Options {
             dialect,

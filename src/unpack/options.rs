@@ -1,16 +1,11 @@
 //! The choices that a caller of the engine has, with the defaults that keep the promise.
 
-use rustix::fs::FileType;
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::{Dialect, Namespace, Whiteout};
+use crate::dialect::Dialect;
 use crate::error::Result;
 use crate::ids::IdMaps;
-use crate::meta::{Device, Meta, Time};
-use crate::root::Dir;
-
-use super::system;
+use crate::meta::{Meta, Time};
 
 /// How a layer is translated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,41 +46,6 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The spelling for who is not root, or only in a user namespace: `user.overlay.*`, and devices as
-    /// whiteouts where the kernel lets them be made in this directory, which is found out there.
-    ///
-    /// ```
-    /// use lowerdir::Options;
-    /// use lowerdir::dialect::Namespace;
-    /// use lowerdir::root::Dir;
-    ///
-    /// let place = tempfile::tempdir()?;
-    /// let options = Options::rootless(&Dir::open(place.path())?)?;
-    /// assert_eq!(options.dialect.namespace, Namespace::User);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn rootless(directory: &Dir) -> Result<Options> {
-        const PROBE: &[u8] = b".lowerdir-whiteout";
-        let made = directory
-            .make_node(PROBE, FileType::CharacterDevice, Device::WHITEOUT)
-            .and_then(|()| directory.remove_file(PROBE));
-        let whiteout = match made {
-            Ok(()) => Whiteout::Device,
-            Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
-                Whiteout::Xattr
-            }
-            Err(error) => return Err(system("trying to make a whiteout", error)),
-        };
-        let namespace = Namespace::User;
-        Ok(Options {
-            dialect: Dialect {
-                whiteout,
-                namespace,
-            },
-            ..Options::default()
-        })
-    }
-
     /// The attributes of a whiteout (rule W7), whose owner is the image's root.
     pub(crate) fn whiteout_meta(&self, mtime: Time) -> Result<Meta> {
         let mut meta = self.dialect.whiteout_meta(mtime);
