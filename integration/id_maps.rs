@@ -324,7 +324,7 @@ fn an_idmapped_mount_shows_one_copy_to_each_namespace_as_the_image() {
         let (uids, gids) = (format!("0:{first}:65536"), format!("0:{}:65536", first + 9));
         let maps = ["--idmap", "--uid-map", &uids, "--gid-map", &gids];
         let mapped = shop.mounted("store", &maps);
-        assert_eq!(mounts_on(&mapped.0), 1, "the mount of the store is gone");
+        assert_eq!(mounts_on(&mapped.0), 1, "the overlay alone");
         let removing = shop.try_lowerdir("store", &["rm", "--dry-run", "latest"]);
         let complaint = removing.complaint("a mount needs it");
         assert!(complaint.contains("in use"), "{complaint}");

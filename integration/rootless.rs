@@ -81,10 +81,11 @@ impl Shop {
 
 const UNSHARE: [&str; 4] = ["unshare", "--user", "--map-root-user", "--mount"];
 
+/// Some systems deny it to who is not root, whatever is installed: that is no failure.
 fn may_unshare(shop: &Shop) -> bool {
     let tried = shop.nobody(&UNSHARE, "mount -t tmpfs tmpfs image");
     if let Err(why) = &tried {
-        crate::skip(&format!("nobody may not make a user namespace: {why}"));
+        eprintln!("skipped: nobody may not mount in a user namespace: {why}");
     }
     tried.is_ok()
 }
@@ -153,9 +154,7 @@ fn runc_runs_bundles_of_nobody_without_root() {
                  s/\"readonly\": true/\"readonly\": false/' config.json && \
                  runc --root ../runc run lowerdir-trial-$$";
     if let Err(why) = shop.nobody(&[], trial) {
-        return crate::skip(&format!(
-            "runc cannot run what `runc spec --rootless` writes: {why}"
-        ));
+        return eprintln!("skipped: runc cannot run what `runc spec --rootless` writes: {why}");
     }
     let script = "touch /new 2>/dev/null && echo written; ls /etc; id -u; ls -A /emptied";
     let seen = "shadow\n0\nnew\n";

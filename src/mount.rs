@@ -22,7 +22,6 @@ use crate::ids::IdMaps;
 use crate::stack::Stack;
 use crate::store::Store;
 
-use idmap::MappedStore;
 use upper::Directories;
 
 pub use idmap::{UserNamespace, hold_user_namespace};
@@ -142,16 +141,17 @@ pub fn mount_idmapped(
     namespace: &UserNamespace,
 ) -> Result<()> {
     let target = place(target)?;
-    let mapped = MappedStore::mount(store.path(), &target, namespace)?;
-    let stack_there = mapped.stack(stack)?;
     let prepared = upper::prepare(upper, stack, namespace.ids(), &target)?;
-    let Some(mounted) = configured::mount(&stack_there, prepared.directories())? else {
+    let directories = prepared.directories();
+    let mounted = idmap::in_mapped_store(store.path(), namespace, || {
+        configured::mount(stack, directories)
+    })?;
+    let Some(mounted) = mounted else {
         let text = "the kernel, or a seccomp filter, has no `lowerdir+`, which --idmap takes";
         return Err(Error::in_the_way(text).hint("Linux 6.7 has it"));
     };
-    // The overlay keeps what it needs of both, and would go with what it is mounted on.
+    // The overlay keeps what it needs of the tmpfs.
     drop(prepared);
-    drop(mapped);
     configured::attach(mounted, &target)
 }
 

@@ -1,28 +1,26 @@
 //! Id-mapped mounts: one unpacked copy of the layers serves every user namespace. The store is mounted
-//! once more with the maps of one, and the overlay is made of layers that are seen through that mount.
+//! over itself with the maps of one, where nobody else sees it, and the overlay is made of layers that
+//! are seen through that mount.
 //! Called by [`super::mount_idmapped`].
 //!
 //! The kernel takes maps from a user namespace, and only a process of one thread can make one: another
 //! program, which does [`hold_user_namespace`] and nothing else, lives for that long.
 //! Source: `mount_setattr(2)`, "ID-mapped mounts"; `user_namespaces(7)`. Overlayfs takes such layers
-//! since Linux 5.19, and `lowerdir+`, without which the overlay would lie on the mount of the store, since
-//! 6.7.
+//! since Linux 5.19.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::error::{Error, Result};
 use crate::ids::{IdMap, IdMaps};
-use crate::stack::Stack;
 
 /// A user namespace for the maps of mounts.
 #[derive(Debug)]
@@ -104,55 +102,40 @@ pub fn hold_user_namespace() -> Result<()> {
     Ok(())
 }
 
-/// A store, mounted once more with other ids; taken down when it is dropped. What an overlay is made of
-/// stays for the overlay.
-pub struct MappedStore {
-    store: PathBuf,
-    root: OwnedFd,
+/// Calls where the store is mounted with other ids, in its own place: in a mount namespace that nobody
+/// but the calling thread is in, and that ends with it. Elsewhere, who is root with those ids could get
+/// into the store and change layers.
+pub fn in_mapped_store<T: Send>(
+    store: &Path,
+    namespace: &UserNamespace,
+    call: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            cover(store, namespace)?;
+            call()
+        });
+        thread.join().expect("the thread does not panic")
+    })
 }
 
-impl MappedStore {
-    /// Mounts it on a directory, which needs no other place and is found easily after a crash.
-    pub fn mount(store: &Path, target: &Path, namespace: &UserNamespace) -> Result<MappedStore> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(CWD, store, flags).map_err(|errno| {
-            super::failed(format!("opening {} to mount it", store.display()), errno)
-        })?;
-        composefs_ioctls::mount::mount_setattr_idmap(&tree, &namespace.file).map_err(cannot_map)?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        let doing = format!("mounting the store on {}", target.display());
-        move_mount(&tree, "", CWD, target, flags).map_err(|errno| super::failed(doing, errno))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, target, flags, Mode::empty())
-            .map_err(|errno| super::failed(format!("opening {}", target.display()), errno))?;
-        let store = store.into();
-        Ok(MappedStore { store, root })
-    }
-
-    fn path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.root.as_raw_fd()).into()
-    }
-
-    /// The same layers, seen through this mount. Errors: one of them is not in the store.
-    pub fn stack(&self, stack: &Stack) -> Result<Stack> {
-        let through = |layer: &PathBuf| match layer.strip_prefix(&self.store) {
-            Ok(inside) => Ok(self.path().join(inside)),
-            Err(_) => Err(Error::not_found(format!(
-                "{} is not in the store",
-                layer.display()
-            ))),
-        };
-        let directories = stack.directories().iter().map(through);
-        let directories = directories.collect::<Result<Vec<_>>>()?;
-        Stack::new(directories, Default::default(), stack.dialect())
-    }
-}
-
-impl Drop for MappedStore {
-    fn drop(&mut self) {
-        // By its descriptor: something else may be mounted above it by now.
-        let _ = umount2(&self.path(), MntFlags::MNT_DETACH);
-    }
+fn cover(store: &Path, namespace: &UserNamespace) -> Result<()> {
+    let failed = |doing: String| move |errno| super::failed(doing, errno);
+    let place = store.display();
+    let own = failed("making a mount namespace".into());
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS)
+        .and_then(|()| {
+            // What is mounted in it must stay in it.
+            let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        })
+        .map_err(|errno| own(Errno::from_raw_os_error(errno as i32)))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree =
+        open_tree(CWD, store, flags).map_err(failed(format!("opening {place} to mount it")))?;
+    composefs_ioctls::mount::mount_setattr_idmap(&tree, &namespace.file).map_err(cannot_map)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(&tree, "", CWD, store, flags).map_err(failed(format!("mounting on {place}")))
 }
 
 fn cannot_map(error: io::Error) -> Error {
@@ -161,7 +144,7 @@ fn cannot_map(error: io::Error) -> Error {
     let hint = if of(Errno::PERM) {
         "only root of the whole system may do this: with --uid-map, unpack gives a copy other ids"
     } else if of(Errno::INVAL) || of(Errno::NOSYS) {
-        "it takes Linux 6.7, and a store on ext4, xfs, btrfs, or since 6.3 a tmpfs, which is itself not \
+        "it takes Linux 5.19, and a store on ext4, xfs, btrfs, or since 6.3 a tmpfs, which is itself not \
          mounted with other ids"
     } else {
         "with --uid-map, unpack gives a copy other ids"

@@ -439,3 +439,66 @@ fn a_failure_leaves_nothing() {
     run.fails(1, &["layer 1", "not in the store"]);
     assert!(!bench.path("box").exists());
 }
+
+/// What `runc spec --rootless` leaves out, and the caller as the only user.
+#[test]
+fn a_rootless_bundle_has_the_caller_alone() {
+    let parameters = json!({ "Cmd": ["/x"], "Volumes": { "/srv": {} } });
+    let bench = image(vec![base()], parameters, json!({}));
+    let config = config(&bench, &["--rootless"]);
+    let linux = &config["linux"];
+    let mapping = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    assert_eq!(linux["uidMappings"], mapping(uid.as_raw()));
+    assert_eq!(linux["gidMappings"], mapping(gid.as_raw()));
+    let kinds: Vec<&Value> = linux["namespaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|namespace| &namespace["type"])
+        .collect();
+    assert!(kinds.contains(&&"user".into()) && !kinds.contains(&&"network".into()));
+    assert!(linux["resources"].is_null());
+    for mount in config["mounts"].as_array().unwrap() {
+        let text = mount.to_string();
+        assert!(!text.contains("gid=") && !text.contains("uid="), "{text}");
+        assert_ne!(mount["type"], "cgroup");
+    }
+    let user = &config["process"]["user"];
+    assert_eq!(
+        user,
+        &json!({ "uid": 0, "gid": 0 }),
+        "root's further groups are not there"
+    );
+
+    let bench = with(json!({ "Cmd": ["/x"], "User": "web" }));
+    let run = bundle(&bench, &["--rootless"]);
+    run.fails(1, &["33:34", "user namespace"]);
+    assert!(run.hint().contains("root alone"));
+}
+
+#[test]
+fn options_for_user_namespaces_that_contradict_each_other_are_refused() {
+    let bench = with(json!({ "Cmd": ["/x"] }));
+    let unpack = |options: &[&str]| bench.on_store(&[&["unpack", "oci:image"], options].concat());
+    for options in [
+        &["--rootless", "--userxattr"][..],
+        &["--rootless", "--whiteout=xattr"],
+        &["--uid-map=0:0"],
+        &["--uid-map=0:0:0"],
+        &["--gid-map=4294967295:0:1"],
+    ] {
+        assert_eq!(unpack(options).status, 2, "{options:?}");
+    }
+    unpack(&["--uid-map=0:0:9", "--owners=caller"]).fails(1, &["--owners=caller"]);
+    unpack(&["--uid-map=0:0:9", "--uid-map=8:100:1"]).fails(3, &["0:0:9", "8:100:1", "overlap"]);
+    let mount =
+        |options: &[&str]| bench.on_store(&[&["mount", "oci:image", "/"], options].concat());
+    for options in [
+        &["--idmap"][..],
+        &["--uid-map=0:0:1"],
+        &["--idmap", "--uid-map=0:0:1", "--print=cmd"],
+    ] {
+        assert_eq!(mount(options).status, 2, "{options:?}");
+    }
+}
