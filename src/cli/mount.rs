@@ -6,10 +6,11 @@ use std::process::Command;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lowerdir::ids::{IdMap, IdMaps, Range};
+use lowerdir::ids::Range;
 use lowerdir::mount::{self, Method, Upper, UserNamespace, Words};
 use lowerdir::{Error, Stack};
 
+use super::options::id_maps;
 use super::progress::Shown;
 use super::{Global, ImageArgs, hold_user_namespace, output, stack};
 
@@ -100,10 +101,7 @@ impl Mount {
             let text = "the layers were unpacked with id maps: --idmap would map them twice";
             return Err(Error::in_the_way(text).hint("use the copy of another --store"));
         }
-        let ids = IdMaps {
-            uids: IdMap::new(self.uid_map.clone())?,
-            gids: IdMap::new(self.gid_map.clone())?,
-        };
+        let ids = id_maps(&self.uid_map, &self.gid_map)?;
         let mut holder = Command::new("/proc/self/exe");
         holder.arg(hold_user_namespace::NAME);
         UserNamespace::new(&ids, holder)

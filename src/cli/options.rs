@@ -70,13 +70,15 @@ pub struct IdArgs {
     gid_map: Vec<Range>,
 }
 
-impl IdArgs {
-    pub fn maps(&self) -> lowerdir::Result<IdMaps> {
-        Ok(IdMaps {
-            uids: IdMap::new(self.uid_map.clone())?,
-            gids: IdMap::new(self.gid_map.clone())?,
-        })
-    }
+/// The maps that a command line names. Errors: they overlap, for which the image is not to blame.
+pub fn id_maps(uids: &[Range], gids: &[Range]) -> Result<IdMaps> {
+    let map = |ranges: &[Range]| {
+        IdMap::new(ranges.to_vec()).map_err(|error| Error::in_the_way(error.reason()))
+    };
+    Ok(IdMaps {
+        uids: map(uids)?,
+        gids: map(gids)?,
+    })
 }
 
 /// How layers are read by the verbs that look at them without unpacking them.
@@ -184,7 +186,7 @@ impl TranslationArgs {
             }
             false => (self.dialect(), owners(None)),
         };
-        let ids = self.ids.maps()?;
+        let ids = id_maps(&self.ids.uid_map, &self.ids.gid_map)?;
         let owners = match self.owners {
             Some(OwnersArg::Caller) if !ids.is_empty() => {
                 let text = "--owners=caller takes no id maps: the files are the caller's";
