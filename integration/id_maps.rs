@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::generate::Flavour;
 use crate::namespace::{self, Root};
 use crate::oci::{self, Compression};
+use crate::property::{Image, for_each_stack, stacks};
 use crate::scratch::{Mounted, Run, Scratch};
 use crate::tarball::{LayerBuilder, Meta};
 
@@ -200,6 +202,39 @@ fn every_inode_of_every_layer_is_mapped_once() {
         .unwrap()
         .mode();
     assert_eq!(mode & 0o7777, 0o4755, "the owner was set before the mode");
+}
+
+/// The lower half of all ids becomes the upper one, and the upper one the lower.
+const SWAP: [&str; 4] = [
+    "--uid-map=0:2147483647:2147483648",
+    "--uid-map=2147483648:0:2147483647",
+    "--gid-map=0:2147483647:2147483648",
+    "--gid-map=2147483648:0:2147483647",
+];
+
+#[test]
+fn random_images_are_mapped_once() {
+    let swapped = |id: u32| match id.checked_sub(1 << 31) {
+        Some(upper) => upper,
+        None => id + ((1 << 31) - 1),
+    };
+    for_each_stack(stacks() / 8, Flavour::ALL, |site, stack| {
+        let image = Image::write(site, stack);
+        if stack.expected().is_err() {
+            return Ok(());
+        }
+        let plain = image.unpack("plain", stack.jobs, &[]).done()?;
+        let mapped = image.unpack("mapped", stack.jobs, &SWAP).done()?;
+        for (plain, mapped) in plain.iter().zip(&mapped) {
+            let shift = |(path, (uid, gid))| (path, (swapped(uid), swapped(gid)));
+            let expected: Owners = owners(plain).into_iter().map(shift).collect();
+            let is = owners(mapped);
+            if is != expected {
+                return Err(format!("{is:?}\nshould be\n{expected:?}"));
+            }
+        }
+        Ok(())
+    });
 }
 
 #[test]

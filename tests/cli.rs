@@ -41,6 +41,8 @@ mod print;
 mod remove;
 #[path = "cli/reverse.rs"]
 mod reverse;
+#[path = "cli/rootless.rs"]
+mod rootless;
 #[path = "cli/sharing.rs"]
 mod sharing;
 #[path = "cli/stack.rs"]
