@@ -178,43 +178,52 @@ fn runc_runs_bundles_of_nobody_without_root() {
     );
 }
 
-/// Root runs a container in the namespace that the layers were mapped for.
+/// Root runs a container in a user namespace: of layers that were mapped for it, and of others through a
+/// mount with its ids.
 #[test]
-fn runc_runs_a_bundle_of_mapped_layers() {
+fn runc_runs_bundles_with_user_namespaces() {
     let Some(shop) = Shop::of(0) else { return };
     if !bundles::runc_works(shop.site.path()) {
         return;
     }
-    let lowerdir = |arguments: &[&str]| {
-        let mut command = Command::new(PROGRAM);
-        command
-            .arg("--quiet")
-            .arg("--store")
-            .arg(shop.path("store"))
-            .args(arguments);
-        Run::of(command.current_dir(shop.site.path()).stdin(Stdio::null()))
-    };
     let maps = ["--uid-map=0:100000:65536", "--gid-map=0:100000:65536"];
-    lowerdir(&[&["unpack", "oci:image"], &maps[..]].concat())
-        .text()
-        .expect("it unpacks");
-    let refused = lowerdir(&["bundle", "oci:image", "box"]);
-    assert!(refused.complaint("").contains("--overlay=mounted"));
-    let script = "busybox stat -c %u:%g / /etc/shadow; echo new > /etc/new; busybox head -1 /proc/self/uid_map";
-    let bundle = [
-        "bundle",
-        "oci:image",
-        "box",
-        "--overlay=mounted",
-        "--upper=u",
-        "--work=w",
-    ];
-    let made = lowerdir(&[&bundle[..], &["--", "/bin/sh", "-c", script]].concat());
-    made.text().expect("it is made");
-    let _mounted = Mounted(shop.path("box/rootfs"));
-    let printed = bundles::run(&shop.path("runc"), &shop.path("box")).expect("it runs");
-    let words: Vec<&str> = printed.split_whitespace().collect();
-    assert_eq!(words, ["0:0", "0:42", "0", "100000", "65536"]);
-    let new = fs::metadata(shop.path("u/etc/new")).expect("it was written");
-    assert_eq!((new.uid(), new.gid()), (100_000, 100_000));
+    let idmap = [&["--idmap"], &maps[..]].concat();
+    for (name, unpack, bundle, denied) in [
+        ("mapped", &maps[..], &[][..], &[][..]),
+        ("idmap", &[], &idmap[..], &idmap[..]),
+    ] {
+        let lowerdir = |arguments: &[&str]| {
+            let mut command = Command::new(PROGRAM);
+            command
+                .arg("--quiet")
+                .arg("--store")
+                .arg(shop.path(&format!("{name}-store")));
+            command.args(arguments).current_dir(shop.site.path());
+            Run::of(command.stdin(Stdio::null()))
+        };
+        let unpacked = lowerdir(&[&["unpack", "oci:image"], unpack].concat());
+        unpacked.text().expect("it unpacks");
+        let refused = lowerdir(&[&["bundle", "oci:image", name], denied].concat());
+        let complaint = refused.complaint("the runtime cannot mount it");
+        assert!(complaint.contains("--overlay=mounted"), "{complaint}");
+        assert!(!shop.path(name).exists());
+
+        let (upper, work) = (format!("{name}-upper"), format!("{name}-work"));
+        let fixed = ["bundle", "oci:image", name, "--overlay=mounted"];
+        let changes = ["--upper", &upper, "--work", &work];
+        let command = ["--", "/bin/sh", "-c", WITH_IDS];
+        let made = lowerdir(&[&fixed[..], &changes, bundle, &command].concat());
+        made.text().expect("it is made");
+        let _mounted = Mounted(shop.path(name).join("rootfs"));
+        let printed = bundles::run(&shop.path("runc"), &shop.path(name)).expect("it runs");
+        let words: Vec<&str> = printed.split_whitespace().collect();
+        let seen = ["0:0", "0:42", "0:0", "7:7", "0", "100000", "65536"];
+        assert_eq!(words, seen, "{name}");
+        let new = fs::metadata(shop.path(&upper).join("etc/new")).expect("it was written");
+        assert_eq!((new.uid(), new.gid()), (100_000, 100_000), "{name}");
+    }
 }
+
+/// What it prints has the ids of the container, also of a mount point that the image lacks.
+const WITH_IDS: &str = "echo new > /etc/new; busybox chown 7:7 /etc; \
+                        busybox stat -c %u:%g / /etc/shadow /dev /etc; busybox head -1 /proc/self/uid_map";

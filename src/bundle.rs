@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::image::Image;
 use crate::mount::{self, Upper, Words};
 use crate::path::EntryPath;
@@ -73,6 +74,8 @@ pub struct Wanted<'a> {
     pub command: &'a [String],
     /// Whether the process gets a terminal.
     pub terminal: bool,
+    /// The user namespace of the container, if [`write()`] mounts the layers with its ids.
+    pub idmap: Option<&'a mount::UserNamespace>,
     /// Whether who is not root is to run it: in a user namespace with the caller alone, and with the
     /// host's network.
     pub rootless: bool,
@@ -130,6 +133,7 @@ pub struct Bundle {
 ///     overlay: Overlay::InConfig,
 ///     command: &["/bin/true".into()],
 ///     terminal: false,
+///     idmap: None,
 ///     rootless: false,
 ///     sync: Sync::None,
 /// };
@@ -148,13 +152,10 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     let options = options.unwrap_or_default();
     let stack = Stack::of_layers(&layers, store)?;
     let inside = Inside::open(&layers, options.dialect);
-    let namespace = UserNamespace::of(&options.ids, wanted.rootless)?;
-    if wanted.overlay == Overlay::InConfig && !options.ids.is_empty() {
-        let text = "root of the container's user namespace may not enter the store, to mount it";
-        return Err(Error::in_the_way(text).hint("--overlay=mounted mounts it from here"));
-    }
+    let namespace = UserNamespace::of(&options.ids, wanted)?;
     let path = absolute(target)?;
     let beside = Beside::new(&path, "bundle")?;
+    let as_they_are = IdMaps::default();
     let making = Making {
         store,
         path: &path,
@@ -162,23 +163,30 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
         execution: &execution,
         inside: &inside,
         namespace: namespace.as_ref(),
+        shown: wanted.idmap.map_or(&as_they_are, mount::UserNamespace::ids),
         directory: beside.directory()?,
         options: &options,
     };
     let bundle = making.fill(&stack)?;
-    let made = mount::make_upper(wanted.upper, &stack)?;
+    let made = mount::make_upper(wanted.upper, &stack, making.shown)?;
     beside.sync(wanted.sync)?;
     let was_there = path.exists();
     beside.publish(wanted.sync)?;
-    if wanted.overlay == Overlay::Mounted {
-        let mounted = mount::mount(&bundle.stack, &path.join(ROOTFS), wanted.upper, Some(store));
-        if let Err(error) = mounted {
-            take_back(&path, was_there);
-            return Err(error);
-        }
+    if wanted.overlay == Overlay::Mounted
+        && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, store, wanted)
+    {
+        take_back(&path, was_there);
+        return Err(error);
     }
     made.keep();
     Ok(bundle)
+}
+
+fn mount_on(rootfs: &Path, stack: &Stack, store: &Store, wanted: &Wanted<'_>) -> Result<()> {
+    match wanted.idmap {
+        Some(namespace) => mount::mount_idmapped(stack, rootfs, wanted.upper, store, namespace),
+        None => mount::mount(stack, rootfs, wanted.upper, Some(store)).map(drop),
+    }
 }
 
 /// The path that the bundle will have, whatever the working directory is then.
@@ -223,6 +231,8 @@ struct Making<'a> {
     execution: &'a Execution,
     inside: &'a Inside,
     namespace: Option<&'a UserNamespace>,
+    /// How the ids of the layers are shown.
+    shown: &'a IdMaps,
     /// Where it is as yet.
     directory: Dir,
     options: &'a Options,
@@ -287,7 +297,11 @@ impl Making<'_> {
             self.directory.open_beneath(&EntryPath::parse(name)?)
         };
         let directory = open().map_err(|error| system("making the mount points", error))?;
-        mountpoints::make(&directory, &lacking, self.inside, self.options)?;
+        let describe = |place: &EntryPath, directory: &Dir| {
+            let (options, shown) = (self.options, self.shown);
+            self.inside.describe(place, directory, options, shown)
+        };
+        mountpoints::make(&directory, &lacking, describe)?;
         Ok(true)
     }
 
@@ -322,8 +336,12 @@ impl Making<'_> {
             rootfs.make_dir(name.as_bytes()).map_err(doing)?;
         }
         let upper = rootfs.open_beneath(&EntryPath::parse(b"upper")?);
-        self.inside
-            .describe(&EntryPath::root(), &upper.map_err(doing)?, self.options)?;
+        self.inside.describe(
+            &EntryPath::root(),
+            &upper.map_err(doing)?,
+            self.options,
+            self.shown,
+        )?;
         let inside = self.path.join(ROOTFS);
         Ok(Upper::Directories {
             upperdir: inside.join("upper"),

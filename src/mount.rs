@@ -22,7 +22,7 @@ use crate::ids::IdMaps;
 use crate::stack::Stack;
 use crate::store::Store;
 
-use upper::Directories;
+use upper::{Directories, Like};
 
 pub use idmap::{UserNamespace, hold_user_namespace};
 pub(crate) use upper::Made;
@@ -88,7 +88,8 @@ pub enum Method {
 /// ```
 pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>) -> Result<Method> {
     let target = place(target)?;
-    let prepared = upper::prepare(upper, stack, &IdMaps::default(), &target)?;
+    let ids = IdMaps::default();
+    let prepared = upper::prepare(upper, Like::root_of(stack, None, &ids), &target)?;
     let directories = prepared.directories();
     match configured::mount(stack, directories)? {
         Some(mounted) => {
@@ -106,8 +107,8 @@ pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>)
 }
 
 /// The same with the ids of a user namespace: what an image says is user 0 is shown as the user of the
-/// host that is 0 there. The layers are those of one store, and stay as they are, so that one copy
-/// serves every user namespace. Changes are written with the ids that are shown.
+/// host that is 0 there. The layers in the store stay as they are, so that one copy serves every user
+/// namespace; what is not in the store is shown as it is. Changes are written with the ids that are shown.
 ///
 /// Errors: also, the store's file system or the kernel cannot do that, or the caller is not root of the
 /// whole system ([`Kind::System`](crate::Kind::System)).
@@ -140,8 +141,13 @@ pub fn mount_idmapped(
     store: &Store,
     namespace: &UserNamespace,
 ) -> Result<()> {
+    if !stack.ids().is_empty() {
+        let text = "the layers were unpacked with id maps: --idmap would map them twice";
+        return Err(Error::in_the_way(text).hint("use the copy of another --store"));
+    }
     let target = place(target)?;
-    let prepared = upper::prepare(upper, stack, namespace.ids(), &target)?;
+    let like = Like::root_of(stack, Some(store.path()), namespace.ids());
+    let prepared = upper::prepare(upper, like, &target)?;
     let directories = prepared.directories();
     let mounted = idmap::in_mapped_store(store.path(), namespace, || {
         configured::mount(stack, directories)
@@ -164,11 +170,11 @@ fn place(target: &Path) -> Result<PathBuf> {
 
 /// Makes the directories for changes, as [`mount`] does; they go again when this is dropped before it
 /// is kept.
-pub(crate) fn make_upper(upper: &Upper, stack: &Stack) -> Result<Made> {
+pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<Made> {
     let mut made = Made::default();
     if let Upper::Directories { upperdir, workdir } = upper {
-        let ids = IdMaps::default();
-        upper::make_directories(upperdir, workdir, stack, &ids, &mut made)?;
+        let like = Like::root_of(stack, None, ids);
+        upper::make_directories(upperdir, workdir, like, &mut made)?;
     }
     Ok(made)
 }

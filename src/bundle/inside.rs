@@ -8,6 +8,7 @@ use rustix::fs::FileType;
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::lower::{Found, LowerView, Way};
 use crate::meta::Meta;
 use crate::path::EntryPath;
@@ -102,13 +103,23 @@ impl Inside {
         }
     }
 
-    /// Gives a directory the attributes that the image has at a path (rule I2 where it has none).
-    pub fn describe(&self, place: &EntryPath, directory: &Dir, options: &Options) -> Result<()> {
+    /// Gives a directory the attributes that the image has at a path (rule I2 where it has none), as
+    /// they are shown with these ids.
+    pub fn describe(
+        &self,
+        place: &EntryPath,
+        directory: &Dir,
+        options: &Options,
+        shown: &IdMaps,
+    ) -> Result<()> {
         use std::os::fd::AsFd;
-        let meta = match self.attributes(place)? {
+        let mut meta = match self.attributes(place)? {
             Some(meta) => meta,
             None => options.implied_meta()?,
         };
+        shown
+            .map(&mut meta)
+            .map_err(|error| error.at_entry(place))?;
         let inode = Inode::Open(directory.as_fd());
         let (fresh, mut report) = (Fresh::default(), Report::default());
         apply(&inode, &meta, place, options, fresh, &mut report)

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::path::EntryPath;
 use crate::root::Dir;
-use crate::unpack::{Options, system};
+use crate::unpack::system;
 
 use super::inside::{Inside, Place};
 
@@ -28,8 +28,13 @@ pub fn lacking<'a>(
     Ok(lacking)
 }
 
-/// Makes them in an empty directory. What is on the way to them looks as it does in the image.
-pub fn make(top: &Dir, lacking: &[EntryPath], inside: &Inside, options: &Options) -> Result<()> {
+/// Makes them in an empty directory, and has each described: what is on the way to them is to look as
+/// it does in the image.
+pub fn make(
+    top: &Dir,
+    lacking: &[EntryPath],
+    describe: impl Fn(&EntryPath, &Dir) -> Result<()>,
+) -> Result<()> {
     let mut made = vec![EntryPath::root()];
     for path in lacking {
         let ancestors: Vec<EntryPath> = path.ancestors().collect();
@@ -51,7 +56,7 @@ pub fn make(top: &Dir, lacking: &[EntryPath], inside: &Inside, options: &Options
     for path in made.iter().rev() {
         let directory = top.open_beneath(path);
         let directory = directory.map_err(|error| system("opening it", error).at_entry(path))?;
-        inside.describe(path, &directory, options)?;
+        describe(path, &directory)?;
     }
     Ok(())
 }

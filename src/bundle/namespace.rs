@@ -1,5 +1,6 @@
 //! The user namespace of a container, if it has one: for who is not root, with the caller's id alone;
-//! for layers that were unpacked with id maps, with these.
+//! for layers that were unpacked or are
+//! mounted with id maps, with these.
 //!
 //! Source: runtime-spec `config-linux.md`, "User namespace mappings". What a namespace of one id lacks
 //! is what `runc spec --rootless` leaves out.
@@ -12,39 +13,65 @@ use crate::ids::{IdMap, IdMaps, Range};
 
 use super::mount_of;
 use super::user::User;
+use super::{Overlay, Wanted};
 
 pub struct UserNamespace {
     ids: IdMaps,
     /// Whether there is only the caller in it.
     is_rootless: bool,
+    /// Whether the layers have the ids of the host.
+    is_mapped: bool,
+}
+
+/// The caller is root.
+fn alone() -> Result<IdMaps> {
+    let only = |host| {
+        let (container, size) = (0, 1);
+        IdMap::new(vec![Range {
+            container,
+            host,
+            size,
+        }])
+    };
+    Ok(IdMaps {
+        uids: only(geteuid().as_raw())?,
+        gids: only(getegid().as_raw())?,
+    })
 }
 
 impl UserNamespace {
-    /// `None`: the container's users are the host's.
-    pub fn of(ids: &IdMaps, rootless: bool) -> Result<Option<UserNamespace>> {
-        let caller = |host| {
-            let (container, size) = (0, 1);
-            IdMap::new(vec![Range {
-                container,
-                host,
-                size,
-            }])
-        };
-        let ids = match (ids.is_empty(), rootless) {
-            (true, false) => return Ok(None),
-            (false, false) => ids.clone(),
-            (true, true) => IdMaps {
-                uids: caller(geteuid().as_raw())?,
-                gids: caller(getegid().as_raw())?,
-            },
-            (false, true) => {
-                let text =
-                    "the layers were unpacked with id maps, which --rootless has no right to use";
-                return Err(Error::in_the_way(text).hint("unpack them into another --store"));
+    /// Of layers that were unpacked with these maps; `None`: the container's users are the host's.
+    /// Errors: it cannot be had, or its root could not mount the layers.
+    pub fn of(ids: &IdMaps, wanted: &Wanted<'_>) -> Result<Option<UserNamespace>> {
+        let refuse = |text: &str, hint: &str| Err(Error::in_the_way(text).hint(hint));
+        let is_mapped = !ids.is_empty();
+        let ids = match (is_mapped, wanted.idmap) {
+            (false, None) if wanted.rootless => alone()?,
+            (false, None) => return Ok(None),
+            (true, _) if wanted.rootless => {
+                let text = "the layers were unpacked with id maps, which --rootless may not use";
+                return refuse(text, "unpack them into another --store");
             }
+            (true, None) => ids.clone(),
+            (true, Some(_)) => {
+                let text = "the layers were unpacked with id maps: --idmap would map them twice";
+                return refuse(text, "use the copy of another --store");
+            }
+            (false, Some(_)) if wanted.overlay != Overlay::Mounted => {
+                let text = "a mount with other ids cannot be left to others";
+                return refuse(text, "--overlay=mounted mounts it from here");
+            }
+            (false, Some(namespace)) => namespace.ids().clone(),
         };
-        let is_rootless = rootless;
-        Ok(Some(UserNamespace { ids, is_rootless }))
+        if is_mapped && wanted.overlay == Overlay::InConfig {
+            let text = "root of the container's user namespace may not enter the store to mount it";
+            return refuse(text, "--overlay=mounted mounts it from here");
+        }
+        Ok(Some(UserNamespace {
+            ids,
+            is_rootless: wanted.rootless,
+            is_mapped,
+        }))
     }
 
     /// Takes away from a user what the namespace does not have. Errors: the user itself.
@@ -93,6 +120,9 @@ impl UserNamespace {
 
     /// The ids that the container has for those on disk.
     pub fn inside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        if !self.is_mapped {
+            return Some((uid, gid));
+        }
         self.ids
             .uids
             .container(uid)

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use lowerdir::bundle::{self, Overlay, ROOTFS, Wanted};
 
-use super::mount::UpperArgs;
+use super::mount::{IdmapArgs, UpperArgs};
 use super::options::SyncArgs;
 use super::progress::Shown;
 use super::{Global, ImageArgs, output};
@@ -20,6 +20,7 @@ Examples:
   lowerdir bundle alpine.tar box --tmpfs -- /bin/ls -l    another command; changes in memory
   lowerdir bundle alpine.tar box --upper changes --work work
   lowerdir bundle alpine.tar box --overlay=mounted        then `lowerdir umount box/rootfs`
+  lowerdir bundle alpine.tar box --overlay=mounted --idmap --uid-map 0:100000:65536
   lowerdir bundle alpine.tar box --rootless               for `runc run` without root
   lowerdir bundle alpine.tar box --overlay=cmd > mount.sh
   lowerdir bundle alpine.tar box --overlay=systemd > unit";
@@ -47,9 +48,11 @@ pub struct Bundle {
     /// Who mounts the layers
     #[arg(long, value_enum, value_name = "HOW", default_value = "config")]
     overlay: OverlayArg,
+    #[command(flatten)]
+    idmap: IdmapArgs,
     /// For a runtime that is not started by root: a user namespace with the caller alone, who is root
     /// there, the host's network, and no cgroup
-    #[arg(long)]
+    #[arg(long, conflicts_with = "idmap")]
     rootless: bool,
     /// Give the process a terminal
     #[arg(long)]
@@ -91,7 +94,9 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     // Until the mount is up, nobody removes what it is made of.
     let _hold = store.share(&Shown::start(&global.console, 0)?)?;
     let upper = verb.upper.upper();
+    let namespace = verb.idmap.user_namespace()?;
     let wanted = Wanted {
+        idmap: namespace.as_ref(),
         upper: &upper,
         overlay: match verb.overlay {
             OverlayArg::Config => Overlay::InConfig,

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use lowerdir::ids::Range;
 use lowerdir::mount::{self, Method, Upper, UserNamespace, Words};
-use lowerdir::{Error, Stack};
 
 use super::options::id_maps;
 use super::progress::Shown;
@@ -38,19 +37,10 @@ pub struct Mount {
     target: PathBuf,
     #[command(flatten)]
     upper: UpperArgs,
-    /// Show the files with the ids of --uid-map and --gid-map, as a user namespace has them, and leave
-    /// the layers as they are: one copy serves all
-    #[arg(long, requires = "uid_map", conflicts_with = "print")]
-    idmap: bool,
-    /// With --idmap: users from CONTAINER on are shown as users from HOST on, SIZE of them; others as
-    /// nobody. May be given many times
-    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
-    uid_map: Vec<Range>,
-    /// The same for groups [default: they stay]
-    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
-    gid_map: Vec<Range>,
+    #[command(flatten)]
+    idmap: IdmapArgs,
     /// Mount nothing: print what would do the same
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_enum, value_name = "FORM", conflicts_with = "idmap")]
     print: Option<Form>,
 }
 
@@ -95,16 +85,32 @@ impl UpperArgs {
     }
 }
 
-impl Mount {
-    fn user_namespace(&self, stack: &Stack) -> lowerdir::Result<UserNamespace> {
-        if !stack.ids().is_empty() {
-            let text = "the layers were unpacked with id maps: --idmap would map them twice";
-            return Err(Error::in_the_way(text).hint("use the copy of another --store"));
+/// With whose ids files are shown.
+#[derive(Debug, Args)]
+pub struct IdmapArgs {
+    /// Show the files with the ids of --uid-map and --gid-map, as a user namespace has them, and leave
+    /// the layers as they are: one copy serves all
+    #[arg(long, requires = "uid_map")]
+    pub idmap: bool,
+    /// With --idmap: users from CONTAINER on are shown as users from HOST on, SIZE of them; others as
+    /// nobody. May be given many times
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
+    uid_map: Vec<Range>,
+    /// The same for groups [default: they stay]
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
+    gid_map: Vec<Range>,
+}
+
+impl IdmapArgs {
+    /// Of --idmap, the namespace with the maps.
+    pub fn user_namespace(&self) -> lowerdir::Result<Option<UserNamespace>> {
+        if !self.idmap {
+            return Ok(None);
         }
         let ids = id_maps(&self.uid_map, &self.gid_map)?;
         let mut holder = Command::new("/proc/self/exe");
         holder.arg(hold_user_namespace::NAME);
-        UserNamespace::new(&ids, holder)
+        UserNamespace::new(&ids, holder).map(Some)
     }
 }
 
@@ -129,13 +135,12 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
         })?;
         return Ok(());
     }
-    let method = match verb.idmap {
-        true => {
-            let namespace = verb.user_namespace(&stack)?;
+    let method = match verb.idmap.user_namespace()? {
+        Some(namespace) => {
             mount::mount_idmapped(&stack, &verb.target, &upper, &store, &namespace)?;
             Method::Configured
         }
-        false => mount::mount(&stack, &verb.target, &upper, Some(&store))?,
+        None => mount::mount(&stack, &verb.target, &upper, Some(&store))?,
     };
     let method = match method {
         Method::Configured => "fsopen",
@@ -146,7 +151,7 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
             "target": output::text(&verb.target),
             "lowerdirs": stack.directories().len(),
             "read_only": upper == Upper::None,
-            "idmapped": verb.idmap,
+            "idmapped": verb.idmap.idmap,
             "method": method,
         }))?;
     }

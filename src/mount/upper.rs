@@ -51,7 +51,7 @@ impl Drop for Prepared {
 
 /// Makes what is needed. A tmpfs is mounted on the target itself: that needs no other place, and
 /// what a crash leaves there is easily found.
-pub fn prepare(upper: &Upper, stack: &Stack, ids: &IdMaps, target: &Path) -> Result<Prepared> {
+pub fn prepare(upper: &Upper, like: Like<'_>, target: &Path) -> Result<Prepared> {
     let (directories, tmpfs) = match upper {
         Upper::None => (None, None),
         Upper::Directories { upperdir, workdir } => {
@@ -66,13 +66,7 @@ pub fn prepare(upper: &Upper, stack: &Stack, ids: &IdMaps, target: &Path) -> Res
     let prepared = Prepared { directories, tmpfs };
     if let Some(directories) = prepared.directories() {
         let mut made = Made::default();
-        make_directories(
-            directories.upperdir,
-            directories.workdir,
-            stack,
-            ids,
-            &mut made,
-        )?;
+        make_directories(directories.upperdir, directories.workdir, like, &mut made)?;
         made.keep();
     }
     Ok(prepared)
@@ -98,13 +92,37 @@ impl Drop for Made {
     }
 }
 
-/// Makes both where they are absent; an empty upperdir gets the attributes of the stack's root, as they
-/// are with these ids.
+/// What an empty upperdir is to look like.
+#[derive(Clone, Copy)]
+pub struct Like<'a> {
+    /// The image's root.
+    pub top: Option<&'a Path>,
+    pub dialect: Dialect,
+    /// How its ids are shown.
+    pub ids: &'a IdMaps,
+}
+
+impl Like<'_> {
+    /// The root of a stack, but for directories above the image's, which are not in the store.
+    pub fn root_of<'a>(stack: &'a Stack, store: Option<&Path>, ids: &'a IdMaps) -> Like<'a> {
+        let is_image = |layer: &&PathBuf| store.is_none_or(|store| layer.starts_with(store));
+        Like {
+            top: stack
+                .directories()
+                .iter()
+                .find(is_image)
+                .map(PathBuf::as_path),
+            dialect: stack.dialect(),
+            ids,
+        }
+    }
+}
+
+/// Makes both where they are absent; an empty upperdir gets the attributes that it is to have.
 pub fn make_directories(
     upperdir: &Path,
     workdir: &Path,
-    stack: &Stack,
-    ids: &IdMaps,
+    like: Like<'_>,
     made: &mut Made,
 ) -> Result<()> {
     for directory in [workdir, upperdir] {
@@ -112,8 +130,8 @@ pub fn make_directories(
             made.0.push(directory.into());
         }
     }
-    match stack.directories().first() {
-        Some(top) => copy_attributes(top, upperdir, stack.dialect(), ids),
+    match like.top {
+        Some(top) => copy_attributes(top, upperdir, like.dialect, like.ids),
         None => Ok(()),
     }
 }
