@@ -259,11 +259,14 @@ fn was_there(stored: StoredLayer) -> Unpacked {
 
 /// One directory cannot be spelled in two ways.
 fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
-    match stored.record.options == *options {
-        true => Ok(()),
-        false => Err(
-            Error::not_found("it is in the store already, unpacked with other options")
-                .hint("use another --store, or the same options"),
-        ),
+    let known = &stored.record.options;
+    if known == options {
+        return Ok(());
     }
+    let what = match known.ids == options.ids {
+        true => "options",
+        false => "id maps",
+    };
+    let text = format!("it is in the store already, unpacked with other {what}");
+    Err(Error::not_found(text).hint(format!("use another --store, or the same {what}")))
 }

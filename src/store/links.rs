@@ -29,8 +29,8 @@ pub struct ShortNames {
 }
 
 impl Store {
-    /// Short names for directories of this store. A name is made of what it stands for, so every
-    /// process finds the same one. Errors: a directory that is elsewhere.
+    /// Short names for directories, of this store or with an absolute path. A name is made of what it
+    /// stands for, so every process finds the same one.
     pub fn short_names(&self, directories: &[PathBuf]) -> Result<ShortNames> {
         let links = self.open_dir("l")?;
         let names = directories
@@ -64,11 +64,10 @@ impl Store {
     }
 
     fn short_name(&self, links: &Dir, layer: &Path) -> Result<String> {
-        let Ok(inside) = layer.strip_prefix(&self.path) else {
-            let what = format!("{} is not in the store", layer.display());
-            return Err(Error::not_found(what));
+        let target = match layer.strip_prefix(&self.path) {
+            Ok(inside) => Path::new("..").join(inside),
+            Err(_) => layer.into(),
         };
-        let target = Path::new("..").join(inside);
         let target = target.as_os_str().as_bytes();
         let digest = Digest::of(target);
         for length in SHORT..digest.hex().len() {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::listing;
 use crate::path::EntryPath;
 use crate::root::Dir;
-use crate::unpack::Tree;
+use crate::unpack::{Tree, system};
 
 use super::{
     FS, LAYER_JSON, Record, Store, Sync, TREE_ZST, layer_name, sync_directory, write_json,
@@ -127,6 +127,18 @@ impl Staging {
         // What cannot be removed is in nobody's way.
         let _ = remove_dead_beside(&parent);
         make_in(parent, BESIDE)
+    }
+
+    /// The same in the directory that holds a target.
+    pub fn beside_target(target: &Path) -> Result<Staging> {
+        let beside = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Staging::beside(beside).map_err(|error| {
+            let doing = format!("making a directory in {}", beside.display());
+            system(&doing, error)
+        })
     }
 
     /// The directory itself.
