@@ -3,12 +3,14 @@
 //! It turns arguments into calls of the library, and results into text or JSON. No rule of
 //! translation lives here.
 
+mod bundle;
 mod completions;
 mod console;
 mod convert;
 mod diff;
 mod export;
 mod flatten;
+pub mod hold_user_namespace;
 mod images;
 mod inspect;
 mod interrupt;
@@ -49,6 +51,7 @@ Examples:
   lowerdir mount alpine.tar /mnt              the merged tree, read-only
   lowerdir mount alpine.tar /mnt --tmpfs      with changes, kept in memory
   lowerdir umount /mnt
+  lowerdir bundle alpine.tar box              what runc runs
   lowerdir stack oci:layout:latest            what follows lowerdir= in a mount
   lowerdir unpack-layer layer.tar.gz dir --parent below
   lowerdir pack changes -o layer.tar.gz       an upperdir becomes a layer
@@ -96,6 +99,7 @@ enum Verb {
     Stack(stack::Stack),
     Mount(mount::Mount),
     Umount(umount::Umount),
+    Bundle(bundle::Bundle),
     Pack(pack::Pack),
     Translate(translate::Translate),
     Convert(convert::Convert),
@@ -123,6 +127,7 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Stack(verb) => stack::run(verb, global),
         Verb::Mount(verb) => mount::run(verb, global),
         Verb::Umount(verb) => umount::run(verb, global),
+        Verb::Bundle(verb) => bundle::run(verb, global),
         Verb::Pack(verb) => pack::run(verb, global),
         Verb::Translate(verb) => translate::run(verb, global),
         Verb::Convert(verb) => convert::run(verb, global),

@@ -26,6 +26,7 @@
 //!   store      verified, on disk, renamed to the chain ID: whole or absent
 //!   stack      the directories in order
 //!   mount      fsopen and lowerdir+, or mount(2) and short names
+//!   bundle     config.json, and the mount that runc makes
 //!
 //!   verify     compares a layer with the listing that was made of it
 //!   collect    removes what no image and no mount needs
@@ -35,9 +36,9 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
+//! | 0, pure | [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`] | everything |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`] | everything |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -102,6 +103,7 @@
 #![warn(missing_docs)]
 
 pub mod archive;
+pub mod bundle;
 pub mod chunk;
 pub mod codec;
 pub mod collect;
@@ -113,6 +115,7 @@ pub mod encoder;
 pub mod error;
 pub mod export;
 pub mod flatten;
+pub mod ids;
 pub mod image;
 pub mod layout;
 pub mod limits;
@@ -129,6 +132,7 @@ pub mod root;
 pub mod settle;
 pub mod stack;
 pub mod store;
+pub mod threads;
 pub mod translate;
 pub mod unpack;
 pub mod verify;

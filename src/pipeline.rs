@@ -1,6 +1,6 @@
 //! Which layer is unpacked by whom, and when it is settled.
 //!
-//! [`unpack_image`] unpacks the missing layers of an image side by side, the largest first, and
+//! [`unpack_image`] unpacks the missing layers of an image side by side, the large ones first, and
 //! settles them bottom to top as they become ready: a layer is settled when all below it are. One
 //! layer is spread over several threads too (`stages`). The result is the same for every number of
 //! threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
@@ -270,11 +270,14 @@ fn was_there(stored: StoredLayer) -> Unpacked {
 
 /// One directory cannot be spelled in two ways.
 fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
-    match stored.record.options == *options {
-        true => Ok(()),
-        false => Err(
-            Error::not_found("it is in the store already, unpacked with other options")
-                .hint("use another --store, or the same options"),
-        ),
+    let known = &stored.record.options;
+    if known == options {
+        return Ok(());
     }
+    let what = match known.ids == options.ids {
+        true => "options",
+        false => "id maps",
+    };
+    let text = format!("it is in the store already, unpacked with other {what}");
+    Err(Error::not_found(text).hint(format!("use another --store, or the same {what}")))
 }

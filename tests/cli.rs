@@ -11,6 +11,8 @@ mod bench;
 #[path = "cli/layout.rs"]
 mod layout;
 
+#[path = "cli/bundle.rs"]
+mod bundle;
 #[path = "cli/choice.rs"]
 mod choice;
 #[path = "cli/differences.rs"]
@@ -41,6 +43,8 @@ mod print;
 mod remove;
 #[path = "cli/reverse.rs"]
 mod reverse;
+#[path = "cli/rootless.rs"]
+mod rootless;
 #[path = "cli/sharing.rs"]
 mod sharing;
 #[path = "cli/stack.rs"]

@@ -112,9 +112,13 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "mount",
-                "target, lowerdirs (their number), read_only, and method: fsopen or mount.",
+                "target, lowerdirs (their number), read_only, idmapped, and method: fsopen or mount.",
             ),
             ("umount", "target."),
+            (
+                "bundle",
+                "directory, rootfs, read_only, lowerdirs (their number), mount (what is printed without --json, or null), left_out (annotations that runtimes would obey), and config: what config.json says.",
+            ),
             (
                 "images",
                 "A line for each image: digest, names, layers (chain IDs, the lowest first), bytes (of what their files hold), complete: whether all of them are there, and store, the directory of the one that knows it.",

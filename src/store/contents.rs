@@ -4,7 +4,9 @@
 //! needs; [`crate::verify`] goes through them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -171,19 +173,28 @@ impl Store {
                     }
                     other => other?,
                 };
-                // What is in another store is not ours to judge.
-                let Some(inside) = target.strip_prefix(b"../") else {
-                    continue;
-                };
-                if let Ok(path) = EntryPath::parse(inside)
-                    && self.directory.find_beneath(&path)?.is_none()
-                {
+                if self.is_dead(&target)? {
                     links.remove_file(&name)?;
                 }
             }
             Ok(())
         };
         remove().map_err(|error| Error::system("removing short names", error))
+    }
+}
+
+impl Store {
+    /// Whether a short name leads nowhere: into the store, or to a directory elsewhere.
+    fn is_dead(&self, target: &[u8]) -> io::Result<bool> {
+        if target.starts_with(b"/") {
+            let there = std::fs::symlink_metadata(OsStr::from_bytes(target));
+            return Ok(there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
+        }
+        let inside = target.strip_prefix(b"../").unwrap_or(target);
+        match EntryPath::parse(inside) {
+            Ok(path) => Ok(self.directory.find_beneath(&path)?.is_none()),
+            Err(_) => Ok(false),
+        }
     }
 }
 

@@ -33,9 +33,8 @@ pub struct ShortNames {
 }
 
 impl Store {
-    /// Short names for layer directories. A name is made of what it stands for, so every process
-    /// finds the same one. Errors: a directory that is in none of the stores; this one can only be
-    /// read.
+    /// Short names for directories, of these stores or with an absolute path. A name is made of what it
+    /// stands for, so every process finds the same one. Errors: this store can only be read.
     pub fn short_names(&self, directories: &[PathBuf]) -> Result<ShortNames> {
         self.check_writable()?;
         let links = self.open_dir("l")?;
@@ -72,11 +71,7 @@ impl Store {
     fn short_name(&self, links: &Dir, layer: &Path) -> Result<String> {
         let target = match layer.strip_prefix(&self.path) {
             Ok(inside) => Path::new("..").join(inside),
-            Err(_) if self.each().any(|store| layer.starts_with(&store.path)) => layer.into(),
-            Err(_) => {
-                let what = format!("{} is not in the store", layer.display());
-                return Err(Error::not_found(what));
-            }
+            Err(_) => layer.into(),
         };
         let target = target.as_os_str().as_bytes();
         let digest = Digest::of(target);

@@ -66,21 +66,21 @@ pub fn compare(
             (None, None) => break,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some((path, _)), Some(is)) => path.cmp(&is.path),
+            (Some(was), Some(is)) => was.path.cmp(&is.path),
         };
         match (&listed, is) {
-            (Some((path, _)), _) if order == Ordering::Less => {
-                changes.push(Difference::at(path, "is missing"));
+            (Some(was), _) if order == Ordering::Less => {
+                changes.push(Difference::at(&was.path, "is missing"));
             }
             (_, Some(is)) if order == Ordering::Greater => {
                 changes.push(Difference::at(&is.path, "was added"));
             }
-            (Some((path, was)), Some(is)) => {
+            (Some(was), Some(is)) => {
                 let differences = differences(was, is, &mut walk, how);
                 changes.extend(
                     differences
                         .into_iter()
-                        .map(|what| Difference::at(path, what)),
+                        .map(|what| Difference::at(&is.path, what)),
                 );
             }
             _ => {}
