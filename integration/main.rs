@@ -15,6 +15,7 @@ mod converting;
 mod crash;
 #[path = "../tests/support/dice.rs"]
 mod dice;
+mod exporting;
 mod flattening;
 mod generate;
 mod hints;
@@ -25,6 +26,7 @@ mod kernel;
 #[path = "../tests/cli/layout.rs"]
 mod layout;
 mod looking;
+mod media;
 mod model;
 mod mounts;
 mod namespace;

@@ -61,6 +61,8 @@ Examples:
 Exit status: 0 done, 1 failed, 2 usage, 3 image refused or digest mismatch, 4 a limit was reached.
 `lowerdir help VERB` has examples of each verb.";
 
+const DEFAULT_STORE: &str = "/var/lib/lowerdir";
+
 /// Unpack every layer of an OCI or Docker image into its own overlayfs-ready directory.
 ///
 /// Deletions (`.wh.NAME`) and opaque directories (`.wh..wh..opq`) become what overlayfs calls by
@@ -77,10 +79,12 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Where unpacked layers live
-    #[arg(long, global = true, value_name = "DIR", env = "LOWERDIR_STORE")]
-    #[arg(default_value = "/var/lib/lowerdir", hide_env_values = true)]
-    store: PathBuf,
+    /// Where unpacked layers live [env: LOWERDIR_STORE] [default: /var/lib/lowerdir]
+    ///
+    /// It may be given many times: layers are looked for in each store, in this order. The first one
+    /// that can be written to is; the others are only read. LOWERDIR_STORE has colons between them.
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Vec<PathBuf>,
     /// How many cores to use: so many layers at once, and 1 for a single thread [default: all]
     #[arg(short, long, global = true, value_name = "N")]
     jobs: Option<std::num::NonZero<usize>>,
@@ -189,7 +193,31 @@ impl ImageArgs {
 
 impl Global {
     fn open_store(&self) -> lowerdir::Result<Store> {
-        Store::open(&self.store)
+        Store::open_all(&self.stores())
+    }
+
+    /// The stores that are there, if one is; none is made.
+    fn open_existing_store(&self) -> lowerdir::Result<Option<Store>> {
+        let mut stores = self.stores();
+        stores.retain(|store| store.join("layers").is_dir());
+        match stores.is_empty() {
+            true => Ok(None),
+            false => Store::open_all(&stores).map(Some),
+        }
+    }
+
+    /// The option goes before the environment, which has several like PATH has.
+    fn stores(&self) -> Vec<PathBuf> {
+        if !self.store.is_empty() {
+            return self.store.clone();
+        }
+        let listed = std::env::var_os("LOWERDIR_STORE").unwrap_or_default();
+        let listed = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty());
+        let listed: Vec<PathBuf> = listed.collect();
+        match listed.is_empty() {
+            true => vec![PathBuf::from(DEFAULT_STORE)],
+            false => listed,
+        }
     }
 
     fn how<'a>(&self, sync: Sync, limits: Limits, progress: &'a dyn Progress) -> Run<'a> {

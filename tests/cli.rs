@@ -21,6 +21,8 @@ mod differences;
 mod errors;
 #[path = "cli/exit_status.rs"]
 mod exit_status;
+#[path = "cli/exporting.rs"]
+mod exporting;
 #[path = "cli/file_limit.rs"]
 mod file_limit;
 #[path = "cli/flattening.rs"]
@@ -49,6 +51,8 @@ mod sharing;
 mod stack;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/stores.rs"]
+mod stores;
 #[path = "cli/streams.rs"]
 mod streams;
 #[path = "cli/terminal.rs"]

@@ -145,12 +145,14 @@ impl Words<'_> {
             }
         };
         let (target, options) = (value(self.target.as_os_str())?, value(&options)?);
-        let store = value(self.store.path().as_os_str())?;
+        let stores = self.store.each().map(|store| store.path().as_os_str());
+        let stores = stores.map(|path| Ok(format!("\"{}\"", value(path)?)));
+        let stores = stores.collect::<Result<Vec<String>>>()?.join(" ");
         let text = format!(
             "# {name}\n\
              [Unit]\n\
              Description=Container image on {target}\n\
-             RequiresMountsFor=\"{store}\"\n\
+             RequiresMountsFor={stores}\n\
              \n\
              [Mount]\n\
              What={SOURCE}\n\

@@ -46,7 +46,10 @@ impl Store {
 
     /// The digests of all images, sorted.
     pub fn image_digests(&self) -> Result<BTreeSet<Digest>> {
-        let images = self.open_dir("images")?;
+        // A medium may lack a directory that was empty.
+        let Some(images) = self.find_dir("images")? else {
+            return Ok(BTreeSet::new());
+        };
         let names = images.names();
         let names = names.map_err(|error| Error::system("listing the images", error))?;
         // What is no digest is not ours.
@@ -107,8 +110,9 @@ impl Store {
         }
     }
 
-    /// Forgets an image; its layers stay.
+    /// Forgets an image; its layers stay. Errors: the store can only be read.
     pub fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
+        self.check_writable()?;
         let images = self.open_dir("images")?;
         let forget = || -> io::Result<()> {
             images.remove_file(file_name(digest).as_bytes())?;
@@ -121,7 +125,9 @@ impl Store {
     pub fn layers(&self) -> Result<BTreeSet<Digest>> {
         let mut layers = BTreeSet::new();
         for algorithm in ["sha256", "sha512"] {
-            let directory = self.open_dir(&format!("layers/{algorithm}"))?;
+            let Some(directory) = self.find_dir(&format!("layers/{algorithm}"))? else {
+                continue;
+            };
             let names = directory.names();
             for name in names.map_err(|error| Error::system("listing the layers", error))? {
                 let text = format!("{algorithm}:{}", String::from_utf8_lossy(&name));
