@@ -10,7 +10,7 @@
 //! LOWERDIR_ERRORS, LOWERDIR_CUTS, LOWERDIR_STATES, LOWERDIR_ROUNDS; LOWERDIR_SEED chooses the moments.
 
 mod attack;
-mod disk;
+pub mod disk;
 mod errors;
 mod kills;
 mod power;

@@ -10,18 +10,26 @@
 //! an in-memory [`model`] that knows nothing of overlayfs.
 
 mod bench;
+mod bundles;
 mod converting;
 mod crash;
 #[path = "../tests/support/dice.rs"]
 mod dice;
+mod exporting;
 mod flattening;
 mod generate;
 mod hints;
+mod id_maps;
 mod images;
 mod kernel;
+#[allow(dead_code)]
+#[path = "../tests/cli/layout.rs"]
+mod layout;
 mod looking;
+mod media;
 mod model;
 mod mounts;
+mod namespace;
 #[path = "../tests/support/oci.rs"]
 mod oci;
 mod overlay_xattrs;
@@ -30,6 +38,7 @@ mod producers;
 mod property;
 mod readme;
 mod root_rules;
+mod rootless;
 mod runc;
 mod scratch;
 #[path = "../tests/support/tarball.rs"]

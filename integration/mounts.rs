@@ -3,6 +3,8 @@
 
 #[path = "mounts/depth.rs"]
 mod depth;
+#[path = "mounts/devices.rs"]
+mod devices;
 #[path = "mounts/in_use.rs"]
 mod in_use;
 #[path = "mounts/print.rs"]

@@ -3,12 +3,14 @@
 //! It turns arguments into calls of the library, and results into text or JSON. No rule of
 //! translation lives here.
 
+mod bundle;
 mod completions;
 mod console;
 mod convert;
 mod diff;
 mod export;
 mod flatten;
+pub mod hold_user_namespace;
 mod images;
 mod inspect;
 mod interrupt;
@@ -49,6 +51,7 @@ Examples:
   lowerdir mount alpine.tar /mnt              the merged tree, read-only
   lowerdir mount alpine.tar /mnt --tmpfs      with changes, kept in memory
   lowerdir umount /mnt
+  lowerdir bundle alpine.tar box              what runc runs
   lowerdir stack oci:layout:latest            what follows lowerdir= in a mount
   lowerdir unpack-layer layer.tar.gz dir --parent below
   lowerdir pack changes -o layer.tar.gz       an upperdir becomes a layer
@@ -57,6 +60,8 @@ Examples:
 
 Exit status: 0 done, 1 failed, 2 usage, 3 image refused or digest mismatch, 4 a limit was reached.
 `lowerdir help VERB` has examples of each verb.";
+
+const DEFAULT_STORE: &str = "/var/lib/lowerdir";
 
 /// Unpack every layer of an OCI or Docker image into its own overlayfs-ready directory.
 ///
@@ -74,10 +79,12 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Where unpacked layers live
-    #[arg(long, global = true, value_name = "DIR", env = "LOWERDIR_STORE")]
-    #[arg(default_value = "/var/lib/lowerdir", hide_env_values = true)]
-    store: PathBuf,
+    /// Where unpacked layers live [env: LOWERDIR_STORE] [default: /var/lib/lowerdir]
+    ///
+    /// It may be given many times: layers are looked for in each store, in this order. The first one
+    /// that can be written to is; the others are only read. LOWERDIR_STORE has colons between them.
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Vec<PathBuf>,
     /// How many cores to use: so many layers at once, and 1 for a single thread [default: all]
     #[arg(short, long, global = true, value_name = "N")]
     jobs: Option<std::num::NonZero<usize>>,
@@ -92,6 +99,7 @@ enum Verb {
     Stack(stack::Stack),
     Mount(mount::Mount),
     Umount(umount::Umount),
+    Bundle(bundle::Bundle),
     Pack(pack::Pack),
     Translate(translate::Translate),
     Convert(convert::Convert),
@@ -119,6 +127,7 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Stack(verb) => stack::run(verb, global),
         Verb::Mount(verb) => mount::run(verb, global),
         Verb::Umount(verb) => umount::run(verb, global),
+        Verb::Bundle(verb) => bundle::run(verb, global),
         Verb::Pack(verb) => pack::run(verb, global),
         Verb::Translate(verb) => translate::run(verb, global),
         Verb::Convert(verb) => convert::run(verb, global),
@@ -184,7 +193,31 @@ impl ImageArgs {
 
 impl Global {
     fn open_store(&self) -> lowerdir::Result<Store> {
-        Store::open(&self.store)
+        Store::open_all(&self.stores())
+    }
+
+    /// The stores that are there, if one is; none is made.
+    fn open_existing_store(&self) -> lowerdir::Result<Option<Store>> {
+        let mut stores = self.stores();
+        stores.retain(|store| store.join("layers").is_dir());
+        match stores.is_empty() {
+            true => Ok(None),
+            false => Store::open_all(&stores).map(Some),
+        }
+    }
+
+    /// The option goes before the environment, which has several like PATH has.
+    fn stores(&self) -> Vec<PathBuf> {
+        if !self.store.is_empty() {
+            return self.store.clone();
+        }
+        let listed = std::env::var_os("LOWERDIR_STORE").unwrap_or_default();
+        let listed = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty());
+        let listed: Vec<PathBuf> = listed.collect();
+        match listed.is_empty() {
+            true => vec![PathBuf::from(DEFAULT_STORE)],
+            false => listed,
+        }
     }
 
     fn how<'a>(&self, sync: Sync, limits: Limits, progress: &'a dyn Progress) -> Run<'a> {

@@ -44,9 +44,10 @@ pub struct Removing<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// Forgets an image, and removes the layers that no other image needs.
+/// Forgets an image, and removes the layers that no other image needs. Stores that are only read
+/// beside this one stay as they are.
 ///
-/// Errors: no such image ([`Kind::NotFound`](crate::Kind::NotFound)); one of those layers is
+/// Errors: the store can only be read; no such image ([`Kind::NotFound`](crate::Kind::NotFound)); one of those layers is
 /// mounted; the record of another image is damaged, so that nobody knows what it needs.
 ///
 /// ```
@@ -82,11 +83,10 @@ pub struct Removing<'a> {
 /// # }
 /// ```
 pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Removal> {
+    store.check_writable()?;
     let hold = store.hold_alone(how.progress)?;
-    let digest = store.find_image(wanted)?.ok_or_else(|| {
-        Error::not_found(format!("no image in the store is named {wanted}"))
-            .hint("`lowerdir images` lists them")
-    })?;
+    let found = store.find_image(wanted)?;
+    let digest = found.ok_or_else(|| no_such_image(store, wanted))?;
     let mut removal = match store.image(&digest) {
         Ok(image) => {
             let needed = needed(store, Some(&digest))?;
@@ -113,9 +113,25 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     remove(store, removal, hold, how)
 }
 
-/// Removes the layers that no image, pin or mount needs. Errors: the record of an image or a pin is
-/// damaged, so that nobody knows what it needs.
+fn no_such_image(store: &Store, wanted: &str) -> Error {
+    let has_it = |other: &&Store| matches!(other.find_image(wanted), Ok(Some(_)));
+    match store.each().find(has_it) {
+        Some(other) => {
+            let path = other.path().display();
+            Error::in_the_way(format!(
+                "{wanted} is in the store {path}, which is only read"
+            ))
+            .hint("--store with that directory alone removes it, if it can be written to")
+        }
+        None => Error::not_found(format!("no image in the store is named {wanted}"))
+            .hint("`lowerdir images` lists them"),
+    }
+}
+
+/// Removes the layers that no image, pin or mount needs. Errors: the store can only be read; the
+/// record of an image or a pin is damaged, so that nobody knows what it needs.
 pub fn prune(store: &Store, how: Removing<'_>) -> Result<Removal> {
+    store.check_writable()?;
     let hold = store.hold_alone(how.progress)?;
     let needed = needed(store, None)?;
     let loose = store.layers()?.difference(&needed).cloned().collect();
@@ -130,13 +146,19 @@ fn remove(store: &Store, removal: Removal, hold: Hold, how: Removing<'_>) -> Res
     Ok(removal)
 }
 
-/// The layers that the images of the store need, but for one image.
+/// The layers that the images of the store need, but for one image; and those that images of the
+/// others need, as far as these can be read: their layers are with them.
 fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
     let mut needed = BTreeSet::new();
     for digest in store.image_digests()? {
         if but != Some(&digest) {
             needed.extend(store.image(&digest)?.layers);
         }
+    }
+    for other in store.each().filter(|other| !std::ptr::eq(*other, store)) {
+        let digests = other.image_digests().unwrap_or_default();
+        let images = digests.iter().filter_map(|digest| other.image(digest).ok());
+        needed.extend(images.flat_map(|image| image.layers));
     }
     Ok(needed)
 }
@@ -175,7 +197,7 @@ fn look(store: &Store, layers: BTreeSet<Digest>) -> Result<Removal> {
             continue;
         }
         // A damaged layer can be removed like any other.
-        if let Ok(Some(stored)) = store.layer(&layer) {
+        if let Ok(Some(stored)) = store.own_layer(&layer) {
             removal.bytes += stored.record.report.bytes;
         }
         removal.layers.insert(layer);

@@ -1,11 +1,16 @@
-//! An image as a list: one line for each path, for programs that make or check trees.
+//! An image for other programs: as a list of its merged tree, or as a directory in which they find
+//! the layers of the store.
 //!
-//! [`Format::ComposefsDump`] is what `mkcomposefs --from-file` makes an EROFS image of, and
-//! [`Format::Mtree`] what `bsdtar` and mtree(8) take. Like [`crate::flatten`] it starts from a
-//! [`Tree`] that was read from blobs, and reads them once more for digests of the content. The same
-//! tree gives the same bytes. `lowerdir export` calls it; it writes to one writer and nowhere else.
+//! [`containers_storage`] and [`write_mstack`] lead to layers that were unpacked. A list has one line
+//! for each path: [`Format::ComposefsDump`] is what `mkcomposefs --from-file` makes an EROFS image of,
+//! and [`Format::Mtree`] what `bsdtar` and mtree(8) take. Like [`crate::flatten`], [`export`] starts
+//! from a [`Tree`] that was read from blobs, and reads them once more for digests of the content. The
+//! same tree gives the same bytes. `lowerdir export` calls all of them.
 
+pub mod containers_storage;
 mod dump;
+mod duplicate;
+mod mstack;
 mod mtree;
 mod verity;
 
@@ -16,6 +21,7 @@ use crate::image::Image;
 use crate::pipeline::Run;
 use crate::view::Tree;
 
+pub use mstack::write_mstack;
 pub use verity::Verity;
 
 /// The forms of a list.

@@ -26,6 +26,7 @@
 //!   store      verified, on disk, renamed to the chain ID: whole or absent
 //!   stack      the directories in order
 //!   mount      fsopen and lowerdir+, or mount(2) and short names
+//!   bundle     config.json, and the mount that runc makes
 //!
 //!   verify     compares a layer with the listing that was made of it
 //!   collect    removes what no image and no mount needs
@@ -35,9 +36,9 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`error`], [`path`], [`meta`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`] | neither read nor write |
+//! | 0, pure | [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], `snapshotter` | everything |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`], `snapshotter` | everything |
 //!
 //! `snapshotter` is there with the feature `containerd`; `bin/lowerdir-snapshotter.rs` is its program,
 //! and nothing else runs asynchronously.
@@ -105,6 +106,7 @@
 #![warn(missing_docs)]
 
 pub mod archive;
+pub mod bundle;
 pub mod chunk;
 pub mod codec;
 pub mod collect;
@@ -116,6 +118,7 @@ pub mod encoder;
 pub mod error;
 pub mod export;
 pub mod flatten;
+pub mod ids;
 pub mod image;
 pub mod layout;
 pub mod limits;
@@ -134,6 +137,7 @@ pub mod settle;
 pub mod snapshotter;
 pub mod stack;
 pub mod store;
+pub mod threads;
 pub mod translate;
 pub mod unpack;
 pub mod verify;

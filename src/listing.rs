@@ -9,8 +9,10 @@
 
 mod file;
 mod node;
+mod text;
 mod walk;
 
 pub use file::{Reader, write};
 pub use node::{Node, NodeKind};
-pub use walk::{Found, Walk};
+pub use text::{Mode, Shown, Text};
+pub use walk::Walk;

@@ -10,6 +10,9 @@ use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
+    if let Some(status) = cli::hold_user_namespace::run_if_asked() {
+        return ExitCode::from(status);
+    }
     let cli = cli::Cli::parse();
     raise_descriptor_limit();
     ExitCode::from(cli::run(&cli))

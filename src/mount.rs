@@ -1,6 +1,6 @@
 //! Mounting a [`Stack`], and taking the mount down again.
 //!
-//! The command line calls it. There are two ways: the mount API of Linux 5.2 with the option
+//! The command line and [`crate::bundle`] call it. There are two ways: the mount API of Linux 5.2 with the option
 //! `lowerdir+` of 6.7, where each layer is an option of its own (`configured`); and, where the
 //! kernel or a seccomp filter denies it, `mount(2)` with one string for all (`classic`).
 //! Source: `fsopen(2)`, `fsconfig(2)`, `mount(2)`; kernel
@@ -8,18 +8,25 @@
 
 mod classic;
 mod configured;
+mod idmap;
 mod table;
 mod upper;
+mod words;
 
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::stack::Stack;
 use crate::store::Store;
 
-use upper::Directories;
+use upper::{Directories, Like};
+
+pub use idmap::{UserNamespace, hold_user_namespace};
+pub(crate) use upper::Made;
+pub use words::Words;
 
 #[cfg(feature = "containerd")]
 pub(crate) use upper::copy_attributes;
@@ -83,11 +90,9 @@ pub enum Method {
 /// # Ok::<(), lowerdir::Error>(())
 /// ```
 pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>) -> Result<Method> {
-    let target = target.canonicalize().map_err(|error| {
-        let error = Error::system(format!("opening {}", target.display()), error);
-        error.hint("make the directory first")
-    })?;
-    let prepared = upper::prepare(upper, stack, &target)?;
+    let target = place(target)?;
+    let ids = IdMaps::default();
+    let prepared = upper::prepare(upper, Like::root_of(stack, None, &ids), &target)?;
     let directories = prepared.directories();
     match configured::mount(stack, directories)? {
         Some(mounted) => {
@@ -102,6 +107,79 @@ pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>)
             Ok(Method::Classic)
         }
     }
+}
+
+/// The same with the ids of a user namespace: what an image says is user 0 is shown as the user of the
+/// host that is 0 there. The layers in the store stay as they are, so that one copy serves every user
+/// namespace; what is not in the store is shown as it is. Changes are written with the ids that are shown.
+///
+/// Errors: also, the store's file system or the kernel cannot do that, or the caller is not root of the
+/// whole system ([`Kind::System`](crate::Kind::System)).
+///
+/// ```no_run
+/// use std::path::Path;
+/// use std::process::Command;
+///
+/// use lowerdir::ids::{IdMap, IdMaps};
+/// use lowerdir::mount::{Upper, UserNamespace, mount_idmapped};
+/// use lowerdir::{Image, Reference, Stack, Store, pipeline::stored_layers};
+///
+/// let image = Image::open(&Reference::parse("alpine.tar".as_ref())?, None)?;
+/// let store = Store::open(Path::new("/var/lib/lowerdir"))?;
+/// let stack = Stack::of_layers(&stored_layers(&image, &store)?, &store)?;
+///
+/// let map = IdMap::new(vec!["0:100000:65536".parse()?])?;
+/// let ids = IdMaps { uids: map.clone(), gids: map };
+/// // A program that calls `hold_user_namespace`.
+/// let mut holder = Command::new("/usr/bin/lowerdir");
+/// holder.arg("hold-user-namespace");
+/// let namespace = UserNamespace::new(&ids, holder)?;
+/// mount_idmapped(&stack, Path::new("/mnt"), &Upper::None, &store, &namespace)?;
+/// # Ok::<(), lowerdir::Error>(())
+/// ```
+pub fn mount_idmapped(
+    stack: &Stack,
+    target: &Path,
+    upper: &Upper,
+    store: &Store,
+    namespace: &UserNamespace,
+) -> Result<()> {
+    if !stack.ids().is_empty() {
+        let text = "the layers were unpacked with id maps: --idmap would map them twice";
+        return Err(Error::in_the_way(text).hint("use the copy of another --store"));
+    }
+    let target = place(target)?;
+    let like = Like::root_of(stack, Some(store.path()), namespace.ids());
+    let prepared = upper::prepare(upper, like, &target)?;
+    let directories = prepared.directories();
+    let mounted = idmap::in_mapped_store(store.path(), namespace, || {
+        configured::mount(stack, directories)
+    })?;
+    let Some(mounted) = mounted else {
+        let text = "the kernel, or a seccomp filter, has no `lowerdir+`, which --idmap takes";
+        return Err(Error::in_the_way(text).hint("Linux 6.7 has it"));
+    };
+    // The overlay keeps what it needs of the tmpfs.
+    drop(prepared);
+    configured::attach(mounted, &target)
+}
+
+fn place(target: &Path) -> Result<PathBuf> {
+    target.canonicalize().map_err(|error| {
+        let error = Error::system(format!("opening {}", target.display()), error);
+        error.hint("make the directory first")
+    })
+}
+
+/// Makes the directories for changes, as [`mount`] does; they go again when this is dropped before it
+/// is kept.
+pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<Made> {
+    let mut made = Made::default();
+    if let Upper::Directories { upperdir, workdir } = upper {
+        let like = Like::root_of(stack, None, ids);
+        upper::make_directories(upperdir, workdir, like, &mut made)?;
+    }
+    Ok(made)
 }
 
 /// Takes down a mount that [`mount`] made, or one whose source is [`SOURCE`]. Errors: the target

@@ -208,19 +208,24 @@ pub fn from_display(text: &str) -> Option<Vec<u8>> {
 
 struct Escaped<'a>(&'a [u8]);
 
+fn is_special(character: char) -> bool {
+    character == '\\' || character.is_control()
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                match character {
-                    '\\' => f.write_str("\\\\")?,
-                    control if control.is_control() => {
-                        let mut buffer = [0; 4];
-                        for byte in control.encode_utf8(&mut buffer).bytes() {
+            // Most names are plain, and millions are listed.
+            for part in chunk.valid().split_inclusive(is_special) {
+                let plain = part.trim_end_matches(is_special);
+                f.write_str(plain)?;
+                match &part[plain.len()..] {
+                    "\\" => f.write_str("\\\\")?,
+                    control => {
+                        for byte in control.bytes() {
                             write!(f, "\\x{byte:02x}")?;
                         }
                     }
-                    plain => write!(f, "{plain}")?,
                 }
             }
             for byte in chunk.invalid() {

@@ -1,6 +1,6 @@
 //! Which layer is unpacked by whom, and when it is settled.
 //!
-//! [`unpack_image`] unpacks the missing layers of an image side by side, the largest first, and
+//! [`unpack_image`] unpacks the missing layers of an image side by side, the large ones first, and
 //! settles them bottom to top as they become ready: a layer is settled when all below it are. One
 //! layer is spread over several threads too (`stages`). The result is the same for every number of
 //! threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
@@ -52,8 +52,8 @@ pub fn chain_ids(image: &Image) -> Vec<Digest> {
     chain
 }
 
-/// The layers of an image that are in the store, the lowest first. Errors: one is missing
-/// ([`Kind::NotFound`](crate::Kind::NotFound)).
+/// The layers of an image that are in the store, the lowest first, each from the first of several
+/// stores that has it. Errors: one is missing ([`Kind::NotFound`](crate::Kind::NotFound)).
 pub fn stored_layers(image: &Image, store: &Store) -> Result<Vec<StoredLayer>> {
     let find = |(layer, chain_id): (&Layer, &Digest)| {
         let found = store
@@ -106,9 +106,9 @@ impl Default for Run<'_> {
 }
 
 /// Puts every layer of an image into the store, and returns them, the lowest first. If one of them
-/// fails, this call adds none.
+/// fails, this call adds none. What another store behind this one has is not unpacked again.
 ///
-/// Errors: a layer that is refused or is not what the image promised, with its number and path; a
+/// Errors: a layer that is missing in a store that can only be read; a layer that is refused or is not what the image promised, with its number and path; a
 /// layer that is missing; what the system says.
 ///
 /// ```
@@ -221,7 +221,7 @@ pub(crate) fn unpack_missing(
             let layer = staged.remove(&index).expect("it was staged above");
             let replaces = damaged.contains(&index);
             staging.commit(store, layer, &chain[index], replaces, run.sync)?;
-            let stored = store.layer(&chain[index])?.ok_or_else(|| {
+            let stored = store.own_layer(&chain[index])?.ok_or_else(|| {
                 Error::not_found("another process removed it").in_layer(chain[index].short())
             })?;
             let (path, was_there) = (stored.path, false);
@@ -235,20 +235,31 @@ pub(crate) fn unpack_missing(
             );
         }
     }
-    // Status 0 promises durability, also of what others wrote. For an image with no layers that is
-    // the store itself.
-    let synced = !unpacked.is_empty() && unpacked.values().all(|layer| layer.record.synced);
-    if missing.is_empty() || unpacked.values().any(|layer| layer.was_there) {
-        store.sync(run.sync, synced)?;
-    }
     let record = ImageRecord {
         digest: image.digest.clone(),
         names: image.name.iter().cloned().collect(),
         layers: chain,
         options: options.clone(),
     };
+    if !store.is_writable() && is_recorded(&record, store) {
+        return Ok(unpacked.into_values().collect());
+    }
+    // Status 0 promises durability, also of what others wrote. For an image with no layers that is
+    // the store itself.
+    let synced = !unpacked.is_empty() && unpacked.values().all(|layer| layer.record.synced);
+    if missing.is_empty() || unpacked.values().any(|layer| layer.was_there) {
+        store.sync(run.sync, synced)?;
+    }
     store.record_image(record, run.sync)?;
     Ok(unpacked.into_values().collect())
+}
+
+/// Whether an image is known, by the names that it has.
+fn is_recorded(image: &ImageRecord, store: &Store) -> bool {
+    let mut known = store
+        .each()
+        .filter_map(|store| store.image(&image.digest).ok());
+    known.any(|known| image.names.iter().all(|name| known.names.contains(name)))
 }
 
 fn was_there(stored: StoredLayer) -> Unpacked {
@@ -261,11 +272,14 @@ fn was_there(stored: StoredLayer) -> Unpacked {
 
 /// One directory cannot be spelled in two ways.
 fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
-    match stored.record.options == *options {
-        true => Ok(()),
-        false => Err(
-            Error::not_found("it is in the store already, unpacked with other options")
-                .hint("use another --store, or the same options"),
-        ),
+    let known = &stored.record.options;
+    if known == options {
+        return Ok(());
     }
+    let what = match known.ids == options.ids {
+        true => "options",
+        false => "id maps",
+    };
+    let text = format!("it is in the store already, unpacked with other {what}");
+    Err(Error::not_found(text).hint(format!("use another --store, or the same {what}")))
 }

@@ -83,7 +83,8 @@ impl Settler<'_> {
 
     fn write_whiteout(&mut self, path: &EntryPath, time: Time) -> Result<()> {
         let (parent, name) = path.split().expect("a whiteout has a name");
-        let meta = self.options.dialect.whiteout_meta(time);
+        let meta = self.options.whiteout_meta(time);
+        let meta = meta.map_err(|error| error.at_entry(path))?;
         let write = |error| system("writing a whiteout", error).at_entry(path);
         let fresh = self.fresh();
         let directory = self.root.dir(&parent).map_err(write)?;
@@ -168,6 +169,12 @@ impl Settler<'_> {
             true => None,
             false => self.below.directory_meta(path)?,
         };
-        Ok(inherited.unwrap_or_else(Meta::of_implied_directory))
+        match inherited {
+            Some(meta) => Ok(meta),
+            None => self
+                .options
+                .implied_meta()
+                .map_err(|error| error.at_entry(path)),
+        }
     }
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use crate::dialect::{Dialect, Namespace};
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
+use crate::store::{Store, StoredLayer};
 
 /// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
 pub const MAX_LAYERS: usize = 500;
@@ -53,6 +55,7 @@ pub struct Stack {
     /// Topmost first.
     directories: Vec<PathBuf>,
     dialect: Dialect,
+    ids: IdMaps,
 }
 
 impl Stack {
@@ -78,7 +81,28 @@ impl Stack {
         Ok(Stack {
             directories,
             dialect,
+            ids: IdMaps::default(),
         })
+    }
+
+    /// Takes the layers of an image, the lowest first, as
+    /// [`stored_layers`](crate::pipeline::stored_layers) finds them. Errors: as of [`Stack::new`].
+    pub fn of_layers(layers: &[StoredLayer], store: &Store) -> Result<Stack> {
+        let options = layers.last().map(|layer| layer.record.options.clone());
+        let options = options.unwrap_or_default();
+        let directories = layers.iter().rev().map(|layer| layer.path.clone());
+        let (directories, empty) = (directories.collect(), store.empty_directories());
+        let mut stack = Stack::new(directories, empty, options.dialect)?;
+        stack.ids = options.ids;
+        Ok(stack)
+    }
+
+    /// The same with one more directory above the others. Errors: as of [`Stack::new`].
+    pub fn with_top(&self, directory: PathBuf) -> Result<Stack> {
+        let directories = [directory].into_iter().chain(self.directories.clone());
+        let mut stack = Stack::new(directories.collect(), Default::default(), self.dialect)?;
+        stack.ids = self.ids.clone();
+        Ok(stack)
     }
 
     /// The directories, topmost first.
@@ -89,6 +113,11 @@ impl Stack {
     /// How the layers were translated.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Which ids of the host the layers have in the place of the image's.
+    pub fn ids(&self) -> &IdMaps {
+        &self.ids
     }
 
     /// Whether the mount must have the option `userxattr`.

@@ -4,6 +4,9 @@
 //! durable, and then renamed to the name of its chain ID. That name is the only proof that a
 //! layer is complete. [`crate::pipeline`] fills the store, the command line looks layers up in it.
 //!
+//! Several stores may stand behind one [`Store`]: a layer is looked for in each of them, in order,
+//! and one of them is written to, at most. The others are only read (see `opening`).
+//!
 //! ```text
 //! STORE/                                 0700
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
@@ -23,6 +26,7 @@ mod contents;
 mod hold;
 mod links;
 mod locks;
+mod opening;
 mod pins;
 mod record;
 mod staging;
@@ -30,7 +34,6 @@ mod staging;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,13 +41,12 @@ use serde::de::DeserializeOwned;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::meta::Time;
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
+use crate::root::Dir;
 
 pub use beside::Beside;
 pub use hold::Hold;
-pub use links::ShortNames;
+pub use links::{NAME_ELSEWHERE, ShortNames};
 pub use locks::LayerLock;
 pub use pins::Pin;
 pub use record::{ImageRecord, Record};
@@ -67,11 +69,17 @@ pub enum Sync {
     None,
 }
 
-/// A directory that holds unpacked layers.
+/// A directory that holds unpacked layers, with others that are read beside it. What a call does, it
+/// does to this directory alone, unless it says otherwise.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     directory: Dir,
+    is_writable: bool,
+    /// Those that are looked into first.
+    before: Vec<Store>,
+    /// Those that are looked into last.
+    after: Vec<Store>,
 }
 
 /// A complete layer of the store.
@@ -86,100 +94,16 @@ pub struct StoredLayer {
 }
 
 impl Store {
-    /// Opens a store, and makes it if it is not there. What dead processes left in it is removed:
-    /// their staging directories, and the files of their locks.
-    ///
-    /// Errors: a directory that other users may enter, where they could change layers or run
-    /// setuid files of images ([`Kind::System`](crate::Kind::System)).
-    pub fn open(path: &Path) -> Result<Store> {
-        let fail = |doing: &str, error| {
-            let text = format!("{doing} the store {}", path.display());
-            Error::system(text, error).hint("--store DIR or LOWERDIR_STORE names another directory")
-        };
-        if let Err(error) = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-        {
-            return Err(fail("making", error));
-        }
-        let path = path
-            .canonicalize()
-            .map_err(|error| fail("opening", error))?;
-        let directory = Dir::open(&path).map_err(|error| fail("opening", error))?;
-        let store = Store { path, directory };
-        store.check_mode()?;
-        for name in [
-            "layers",
-            "layers/sha256",
-            "layers/sha512",
-            "images",
-            "staging",
-            "l",
-            "locks",
-            "empty",
-            EMPTY[0],
-            EMPTY[1],
-        ] {
-            store.make_dir(name)?;
-        }
-        for name in EMPTY {
-            // Like the root that no layer describes (rules N2, I2).
-            let directory = store.open_dir(name)?;
-            let names = directory
-                .names()
-                .map_err(|error| fail("looking into", error))?;
-            if !names.is_empty() {
-                let text = format!("{} is not empty", store.path.join(name).display());
-                let hint = "stacks of few layers would show what is in it: remove that";
-                return Err(Error::in_the_way(text).hint(hint));
-            }
-            root::set_mode(&directory, 0o755)
-                .and_then(|()| root::set_times(&directory, Time::default()))
-                .map_err(|error| fail("setting up", error))?;
-        }
-        staging::remove_dead(&store.open_dir("staging")?)
-            .and_then(|()| locks::remove_dead(&store.open_dir("locks")?))
-            .map_err(|error| fail("cleaning", error))?;
-        Ok(store)
-    }
-
-    fn check_mode(&self) -> Result<()> {
-        let stat = self
-            .directory
-            .stat_self()
-            .map_err(|error| Error::system("looking at the store", error))?;
-        if stat.st_uid != rustix::process::geteuid().as_raw() {
-            let text = format!("the store {} belongs to another user", self.path.display());
-            return Err(Error::in_the_way(text)
-                .hint("--store DIR or LOWERDIR_STORE names another directory"));
-        }
-        if stat.st_mode & 0o077 == 0 {
-            return Ok(());
-        }
-        let is_empty = self.directory.names().is_ok_and(|names| names.is_empty());
-        if is_empty && root::set_mode(&self.directory, 0o700).is_ok() {
-            return Ok(());
-        }
-        let text = format!("other users may enter the store {}", self.path.display());
-        Err(Error::in_the_way(text).hint(format!("chmod 700 {}", self.path.display())))
-    }
-
-    fn make_dir(&self, name: &str) -> Result<()> {
-        let path = EntryPath::parse(name.as_bytes())?;
-        let (parent, last) = path.split().expect("it has a name");
-        let parent = self.directory.open_beneath(&parent);
-        match parent.and_then(|parent| parent.make_dir(last)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::system(format!("making {name} in the store"), error))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn open_dir(&self, name: &str) -> Result<Dir> {
         self.directory
             .open_beneath(&EntryPath::parse(name.as_bytes())?)
+            .map_err(|error| Error::system(format!("opening {name} in the store"), error))
+    }
+
+    /// A medium may lack directories that were empty.
+    fn find_dir(&self, name: &str) -> Result<Option<Dir>> {
+        self.directory
+            .find_beneath(&EntryPath::parse(name.as_bytes())?)
             .map_err(|error| Error::system(format!("opening {name} in the store"), error))
     }
 
@@ -188,13 +112,54 @@ impl Store {
         &self.path
     }
 
-    /// Two directories that are always empty, for stacks of too few layers.
-    pub fn empty_directories(&self) -> [PathBuf; 2] {
-        EMPTY.map(|name| self.path.join(name))
+    /// Whether it can be written to: it is on no read-only medium, and the caller may.
+    pub fn is_writable(&self) -> bool {
+        self.is_writable
     }
 
-    /// The layer of a chain ID, if it is there. Errors: it is damaged.
+    /// All stores that stand behind this one, in the order in which they are looked into; it is one
+    /// of them.
+    pub fn each(&self) -> impl Iterator<Item = &Store> {
+        let this = std::iter::once(self);
+        self.before.iter().chain(this).chain(&self.after)
+    }
+
+    /// Errors: it cannot be written to.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        match self.is_writable {
+            true => Ok(()),
+            false => {
+                let text = format!("the store {} can only be read", self.path.display());
+                let hint = "--store DIR before or after it names one that can be written to";
+                Err(Error::in_the_way(text).hint(hint))
+            }
+        }
+    }
+
+    /// Two directories that are always empty, for stacks of too few layers.
+    pub fn empty_directories(&self) -> [PathBuf; 2] {
+        // A medium may have come without them.
+        let has_them = |store: &&Store| EMPTY.iter().all(|name| store.path.join(name).is_dir());
+        let store = self.each().find(has_them).unwrap_or(self);
+        EMPTY.map(|name| store.path.join(name))
+    }
+
+    /// The layer of a chain ID, from the first store that has it, if one has. Errors: it is damaged,
+    /// wherever it is.
     pub fn layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
+        let mut damaged = None;
+        for store in self.each() {
+            match store.own_layer(chain_id) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => damaged = damaged.or(Some(error)),
+            }
+        }
+        damaged.map_or(Ok(None), Err)
+    }
+
+    /// The layer of a chain ID, if it is in this store itself. Errors: it is damaged.
+    pub fn own_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
         let repair = "`lowerdir verify --repair IMAGE` unpacks it again";
         self.open_layer(chain_id)
             .map_err(|error| error.hint(repair))
@@ -228,14 +193,17 @@ impl Store {
             .open_file(&EntryPath::parse(path.as_bytes())?)
     }
 
-    /// Starts unpacking: a place that nobody else looks at.
+    /// Starts unpacking: a place that nobody else looks at. Errors: the store can only be read.
     pub fn stage(&self) -> Result<Staging> {
+        self.check_writable()?;
         staging::stage(self)
     }
 
     /// Makes layers durable that this process did not write: their names, which another process may
-    /// have given them a moment ago, and unless they are `synced` their content.
+    /// have given them a moment ago, and unless they are `synced` their content. Errors: the store can
+    /// only be read.
     pub fn sync(&self, sync: Sync, synced: bool) -> Result<()> {
+        self.check_writable()?;
         if sync == Sync::None {
             return Ok(());
         }

@@ -18,6 +18,7 @@ mod options;
 mod pending;
 mod report;
 mod resolve;
+mod rootless;
 mod tree;
 mod writer;
 
@@ -84,7 +85,7 @@ pub fn unpack(
             limits,
             below,
             root,
-            crew: Crew::start(scope, writers, options, created, &top),
+            crew: Crew::start(scope, writers, options, created, &top)?,
             pending: Pending::new(created),
             last_parent: None,
         };
@@ -173,6 +174,10 @@ impl Unpacker<'_> {
         } = entry;
         let report = &mut self.pending.report;
         attributes::translate_xattrs(&mut meta, &path, self.options, report)?;
+        // Rule H1: a link's own attributes are not applied.
+        if !matches!(kind, EntryKind::HardLink(_)) {
+            self.options.ids.map(&mut meta)?;
+        }
         if path.is_root() {
             // Rule N2: the root entry describes the layer's own directory.
             self.pending.tree.describe(Tree::ROOT, meta);

@@ -8,6 +8,7 @@ mod compare;
 mod differences;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use crate::collect::InUse;
 use crate::digest::{Digest, chain_id};
@@ -25,27 +26,41 @@ use compare::{Comparing, Stop, compare};
 /// What is wrong with a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
+    /// The store that has it, of several.
+    pub store: PathBuf,
     /// The path in the layer, escaped; `None` if it is about the layer as a whole.
     pub path: Option<String>,
     /// What is not as it was: `mode is 0600, was 0644`.
     pub what: String,
 }
 
-impl Change {
-    fn of_layer(what: impl Into<String>) -> Change {
+/// A [`Change`] of the layer of some store.
+struct Difference {
+    path: Option<String>,
+    what: String,
+}
+
+impl Difference {
+    fn of_layer(what: impl Into<String>) -> Difference {
         let (path, what) = (None, what.into());
-        Change { path, what }
+        Difference { path, what }
     }
 
-    fn at(path: &EntryPath, what: impl Into<String>) -> Change {
+    fn at(path: &EntryPath, what: impl Into<String>) -> Difference {
         let (path, what) = (Some(path.to_string()), what.into());
-        Change { path, what }
+        Difference { path, what }
     }
 
     /// Where something cannot be read.
-    fn unreadable(error: &Error) -> Change {
+    fn unreadable(error: &Error) -> Difference {
         let (path, what) = (error.entry().map(String::from), error.reason());
-        Change { path, what }
+        Difference { path, what }
+    }
+
+    fn in_store(self, store: &Store) -> Change {
+        let Difference { path, what } = self;
+        let store = store.path().into();
+        Change { store, path, what }
     }
 }
 
@@ -97,7 +112,7 @@ impl<'a> Verifier<'a> {
         // Who is not root may have to change modes to look, which others should not see.
         let hold = match rustix::process::geteuid().is_root() {
             true => store.share(progress)?,
-            false => store.hold_alone(progress)?,
+            false => store.hold_all_alone(progress)?,
         };
         Ok(Verifier {
             store,
@@ -107,12 +122,23 @@ impl<'a> Verifier<'a> {
         })
     }
 
-    /// Compares a layer with its record and its listing, and returns every difference, in the order
-    /// of paths. The number and the label are those that progress is told.
+    /// Compares a layer with its record and its listing, in each store that has it, and returns
+    /// every difference, in the order of paths. The number and the label are those that progress is
+    /// told.
     ///
     /// Errors: cancelled. What is damaged, or cannot be read, is a difference.
     pub fn layer(&self, number: usize, label: &str, chain_id: &Digest) -> Result<Vec<Change>> {
-        let changes = self.compare(number, label, chain_id)?;
+        let (mut changes, mut is_there) = (Vec::new(), false);
+        for store in self.store.each() {
+            if let Some(differences) = self.compare(store, number, label, chain_id)? {
+                is_there = true;
+                let of_store = |difference: Difference| difference.in_store(store);
+                changes.extend(differences.into_iter().map(of_store));
+            }
+        }
+        if !is_there {
+            changes.push(Difference::of_layer("not in the store").in_store(self.store));
+        }
         if self.progress.is_cancelled() {
             return Err(Error::cancelled());
         }
@@ -120,14 +146,22 @@ impl<'a> Verifier<'a> {
         Ok(changes)
     }
 
-    fn compare(&self, number: usize, label: &str, chain_id: &Digest) -> Result<Vec<Change>> {
-        let stored = match self.store.layer(chain_id) {
+    /// `None` if a store does not have the layer.
+    fn compare(
+        &self,
+        store: &Store,
+        number: usize,
+        label: &str,
+        chain_id: &Digest,
+    ) -> Result<Option<Vec<Difference>>> {
+        let stored = match store.own_layer(chain_id) {
             Ok(Some(stored)) => stored,
-            Ok(None) => return Ok(vec![Change::of_layer("not in the store")]),
-            Err(error) => return Ok(vec![Change::of_layer(error.reason())]),
+            Ok(None) => return Ok(None),
+            Err(error) => return Ok(Some(vec![Difference::of_layer(error.reason())])),
         };
         if let Some(what) = contradiction(&stored.record, chain_id) {
-            return Ok(vec![Change::of_layer(format!("layer.json: {what}"))]);
+            let difference = Difference::of_layer(format!("layer.json: {what}"));
+            return Ok(Some(vec![difference]));
         }
         if !self.quick {
             self.progress
@@ -138,13 +172,16 @@ impl<'a> Verifier<'a> {
             number,
             progress: self.progress,
         };
-        let listing = self.store.listing(chain_id).and_then(Reader::new);
+        let listing = store.listing(chain_id).and_then(Reader::new);
         let compared = listing
             .map_err(Stop::from)
             .and_then(|listing| compare(&stored, listing, how));
         match compared {
-            Ok(changes) => Ok(changes),
-            Err(Stop::Listing(what)) => Ok(vec![Change::of_layer(format!("tree.zst: {what}"))]),
+            Ok(differences) => Ok(Some(differences)),
+            Err(Stop::Listing(what)) => {
+                let difference = Difference::of_layer(format!("tree.zst: {what}"));
+                Ok(Some(vec![difference]))
+            }
             Err(Stop::Cancelled) => Err(Error::cancelled()),
         }
     }
@@ -166,7 +203,8 @@ fn contradiction(record: &Record, wanted: &Digest) -> Option<String> {
 }
 
 /// Unpacks the `damaged` layers of an image again (counted from 0), and puts them in the place of
-/// those that are there, once all are verified and on disk.
+/// those that are there, once all are verified and on disk. Stores that are only read stay as they
+/// are.
 ///
 /// Errors: as [`crate::unpack_image`]; a damaged layer is part of a mount, which would lose it.
 ///
@@ -204,6 +242,7 @@ pub fn repair(
     damaged: &BTreeSet<usize>,
     run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
+    store.check_writable()?;
     let alone = store.hold_alone(run.progress)?;
     let chain = chain_ids(image);
     let in_use = InUse::now(store)?;

@@ -11,6 +11,8 @@ mod bench;
 #[path = "cli/layout.rs"]
 mod layout;
 
+#[path = "cli/bundle.rs"]
+mod bundle;
 #[path = "cli/choice.rs"]
 mod choice;
 #[path = "cli/differences.rs"]
@@ -19,6 +21,8 @@ mod differences;
 mod errors;
 #[path = "cli/exit_status.rs"]
 mod exit_status;
+#[path = "cli/exporting.rs"]
+mod exporting;
 #[path = "cli/file_limit.rs"]
 mod file_limit;
 #[path = "cli/flattening.rs"]
@@ -39,12 +43,16 @@ mod print;
 mod remove;
 #[path = "cli/reverse.rs"]
 mod reverse;
+#[path = "cli/rootless.rs"]
+mod rootless;
 #[path = "cli/sharing.rs"]
 mod sharing;
 #[path = "cli/stack.rs"]
 mod stack;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/stores.rs"]
+mod stores;
 #[path = "cli/streams.rs"]
 mod streams;
 #[path = "cli/terminal.rs"]

@@ -16,6 +16,8 @@ mod differential;
 mod digest;
 #[path = "formats/gnu_tar.rs"]
 mod gnu_tar;
+#[path = "formats/image_names.rs"]
+mod image_names;
 #[path = "formats/long_names.rs"]
 mod long_names;
 #[path = "formats/members.rs"]

@@ -10,12 +10,14 @@ const ORDER: &[(&str, u8)] = &[
     ("error", 0),
     ("path", 0),
     ("meta", 0),
+    ("ids", 0),
     ("whiteout", 0),
     ("dialect", 0),
     ("digest", 0),
     ("content", 0),
     ("limits", 0),
     ("chunk", 0),
+    ("threads", 0),
     ("archive", 1),
     ("writer", 1),
     ("codec", 1),
@@ -41,6 +43,7 @@ const ORDER: &[(&str, u8)] = &[
     ("view", 2),
     ("flatten", 2),
     ("export", 2),
+    ("bundle", 2),
     ("snapshotter", 2),
 ];
 

@@ -18,6 +18,8 @@ mod place;
 
 #[path = "rules/containment.rs"]
 mod containment;
+#[path = "rules/ids.rs"]
+mod ids;
 #[path = "rules/implied.rs"]
 mod implied;
 #[path = "rules/links.rs"]

@@ -33,6 +33,7 @@ pub fn format(file: &Path, kind: &str, options: &[&str]) {
 
 /// A mounted one; unmounted when it goes out of scope.
 pub struct Mount {
+    file: PathBuf,
     target: PathBuf,
 }
 
@@ -47,6 +48,7 @@ impl Mount {
         let options = if is_xfs { "loop,nouuid" } else { "loop" };
         match run("mount", &["-o", options, text(file), text(target)]) {
             Ok(()) => Some(Mount {
+                file: file.into(),
                 target: target.into(),
             }),
             Err(why) => {
@@ -71,15 +73,16 @@ impl Mount {
     /// Unmounts it, and says whether that worked. A process that another thread is about to start
     /// may have a file of it open for a moment.
     pub fn unmount(self) -> Result<(), String> {
-        let mut tries = 0..50;
-        loop {
-            match run("umount", &[text(&self.target)]) {
-                Err(why) if why.contains("busy") && tries.next().is_some() => {
-                    thread::sleep(Duration::from_millis(20));
-                }
-                other => return other,
-            }
-        }
+        patiently(|| match run("umount", &[text(&self.target)]) {
+            Err(why) if why.contains("busy") => None,
+            other => Some(other),
+        })?;
+        // Whoever has a mount namespace of his own, as a container, may have a copy of the mount: what
+        // is mounted again meanwhile is the same file system, without power.
+        patiently(|| match loop_devices(&self.file) {
+            Ok(devices) if !devices.is_empty() => None,
+            other => Some(other.map(drop)),
+        })
     }
 }
 
@@ -87,6 +90,30 @@ impl Drop for Mount {
     fn drop(&mut self) {
         // Once it is unmounted, this does nothing.
         let _ = run("umount", &["-q", "-l", text(&self.target)]);
+    }
+}
+
+/// Tries until there is a result, for at most half a minute.
+fn patiently(attempt: impl Fn() -> Option<Result<(), String>>) -> Result<(), String> {
+    for _ in 0..1500 {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Err("somebody uses the file system and does not let go".into())
+}
+
+/// The loop devices that a file is behind, as `losetup` lists them.
+fn loop_devices(file: &Path) -> Result<String, String> {
+    let mut command = Command::new("losetup");
+    let run = output(command.args(["--noheadings", "--list", "--associated", text(file)]));
+    match run.status.success() {
+        true => Ok(String::from_utf8_lossy(&run.stdout).trim().into()),
+        false => Err(format!(
+            "{command:?}: {}",
+            String::from_utf8_lossy(&run.stderr)
+        )),
     }
 }
 

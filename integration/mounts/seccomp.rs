@@ -8,6 +8,12 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_fi
 /// Equal on all architectures that came by these calls.
 const FSOPEN: i64 = 430;
 const FSCONFIG: i64 = 431;
+/// Older, and so not equal on all.
+const MKNODAT: i64 = if cfg!(target_arch = "x86_64") {
+    259
+} else {
+    33
+};
 const EPERM: u32 = 1;
 const EINVAL: u32 = 22;
 const ENOSYS: u32 = 38;
@@ -21,6 +27,8 @@ pub enum Kernel {
     DeniesFsopen,
     /// Before Linux 6.7: `lowerdir+` is no option.
     WithoutLowerdirPlus,
+    /// In a container whose filter lets nobody make devices.
+    DeniesDevices,
 }
 
 impl Kernel {
@@ -49,6 +57,7 @@ impl Kernel {
             Kernel::WithoutFsopen => (FSOPEN, ENOSYS),
             Kernel::DeniesFsopen => (FSOPEN, EPERM),
             Kernel::WithoutLowerdirPlus => (FSCONFIG, EINVAL),
+            Kernel::DeniesDevices => (MKNODAT, EPERM),
         };
         let architecture = TargetArch::try_from(std::env::consts::ARCH).expect("it has seccomp");
         let filter = SeccompFilter::new(

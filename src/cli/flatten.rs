@@ -268,6 +268,16 @@ fn source_date() -> anyhow::Result<Option<u64>> {
 }
 
 impl EditArgs {
+    /// Whether nothing is to be otherwise.
+    pub fn is_empty(&self) -> bool {
+        let lists = [&self.replace, &self.symlink, &self.ensure_dir];
+        self.exclude.is_empty()
+            && lists.iter().all(|list| list.is_empty())
+            && self.prefix.is_none()
+            && self.clamp_mtime.is_none()
+            && matches!(self.root_meta, RootMetaArg::Image)
+    }
+
     pub fn edits(&self) -> anyhow::Result<Edits> {
         let clamp = match self.clamp_mtime {
             None => None,

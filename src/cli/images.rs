@@ -15,7 +15,7 @@ Examples:
   lowerdir images
   lowerdir images --json | jq -r 'select(.complete | not) | .digest'";
 
-/// List the images in the store.
+/// List the images in the store, or in each of several stores.
 ///
 /// SIZE is what the files of its layers hold; layers that images share count for each of them.
 #[derive(Debug, Args)]
@@ -30,8 +30,10 @@ struct ImageJson {
     /// Chain IDs, the lowest first.
     layers: Vec<Digest>,
     bytes: u64,
-    /// Whether the store has all its layers.
+    /// Whether all its layers are there, in whatever store.
     complete: bool,
+    /// The store that knows it.
+    store: String,
 }
 
 pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
@@ -39,10 +41,12 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
     let (mut images, mut damaged) = (Vec::new(), Vec::new());
     {
         let _hold = store.share(&Shown::start(&global.console, 0)?)?;
-        for digest in store.image_digests()? {
-            match measure(&digest, &store) {
-                Ok(image) => images.push(image),
-                Err(error) => damaged.push((digest, error)),
+        for one in store.each() {
+            for digest in one.image_digests()? {
+                match measure(&digest, one, &store) {
+                    Ok(image) => images.push(image),
+                    Err(error) => damaged.push((digest, error)),
+                }
             }
         }
     }
@@ -62,21 +66,27 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
         global.console.note("there are no images in the store");
         return Ok(());
     }
-    let mut lines = vec![format!(
-        "{:<20} {:>6} {:>10}  NAMES",
-        "DIGEST", "LAYERS", "SIZE"
-    )];
-    lines.extend(images.iter().map(line));
+    let is_one = store.each().count() == 1;
+    let width = images.iter().map(|image| image.store.len()).max();
+    // Of one store, nobody has to be told which it is.
+    let width = width
+        .filter(|_| !is_one)
+        .map(|width| width.max("STORE".len()));
+    let mut lines = vec![line(["DIGEST", "LAYERS", "SIZE", "STORE", "NAMES"], width)];
+    for image in &images {
+        lines.push(line(image.columns().each_ref().map(String::as_str), width));
+    }
     output::lines(lines.iter().map(|line| line.trim_end().as_bytes()))?;
     Ok(())
 }
 
-fn measure(digest: &Digest, store: &Store) -> lowerdir::Result<ImageJson> {
-    let image = store.image(digest)?;
+/// An image that one store knows, and whose layers may be in others.
+fn measure(digest: &Digest, one: &Store, all: &Store) -> lowerdir::Result<ImageJson> {
+    let image = one.image(digest)?;
     let (mut bytes, mut complete) = (0, true);
     for layer in &image.layers {
         // A damaged layer is one that is not there.
-        match store.layer(layer) {
+        match all.layer(layer) {
             Ok(Some(stored)) => bytes += stored.record.report.bytes,
             _ => complete = false,
         }
@@ -87,17 +97,31 @@ fn measure(digest: &Digest, store: &Store) -> lowerdir::Result<ImageJson> {
         layers: image.layers,
         bytes,
         complete,
+        store: output::text(one.path()),
     })
 }
 
-fn line(image: &ImageJson) -> String {
-    let (algorithm, hex) = (image.digest.algorithm().name(), image.digest.hex());
-    // As `rm` and `verify` take it.
-    let short = format!("{algorithm}:{}", &hex[..12]);
-    let names = match image.complete {
-        true => image.names.join(", "),
-        false => format!("{} (incomplete)", image.names.join(", ")),
-    };
-    let (layers, size) = (image.layers.len(), HumanBytes(image.bytes).to_string());
-    format!("{short:<20} {layers:>6} {size:>10}  {}", names.trim_start())
+impl ImageJson {
+    fn columns(&self) -> [String; 5] {
+        let (algorithm, hex) = (self.digest.algorithm().name(), self.digest.hex());
+        let names = match self.complete {
+            true => self.names.join(", "),
+            false => format!("{} (incomplete)", self.names.join(", ")),
+        };
+        [
+            // As `rm` and `verify` take it.
+            format!("{algorithm}:{}", &hex[..12]),
+            self.layers.len().to_string(),
+            HumanBytes(self.bytes).to_string(),
+            self.store.clone(),
+            names.trim_start().into(),
+        ]
+    }
+}
+
+/// A line, with the store in so many columns.
+fn line([digest, layers, size, store, names]: [&str; 5], width: Option<usize>) -> String {
+    let store = width.map(|width| format!("{store:<width$}  "));
+    let store = store.unwrap_or_default();
+    format!("{digest:<20} {layers:>6} {size:>10}  {store}{names}")
 }

@@ -10,7 +10,7 @@ use lowerdir::image::{Image, Layer, LayerBlob};
 use lowerdir::path::display;
 use lowerdir::pipeline;
 use lowerdir::progress::Silent;
-use lowerdir::store::{Store, StoredLayer, Sync};
+use lowerdir::store::{StoredLayer, Sync};
 use lowerdir::view::{Applied, View};
 
 use super::limits::LimitsArgs;
@@ -152,17 +152,11 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
 
 /// Each layer as far as it is in the store, which is not made for that.
 fn stored(image: &Image, global: &Global) -> Vec<Option<StoredLayer>> {
-    let is_there = global.store.join("layers").is_dir();
-    let store: Option<Store> = match is_there.then(|| global.open_store()) {
-        Some(Ok(store)) => Some(store),
-        Some(Err(error)) => {
-            global
-                .console
-                .detail(&format!("the store is passed over: {error}"));
-            None
-        }
-        None => None,
-    };
+    let store = global.open_existing_store().unwrap_or_else(|error| {
+        let text = format!("the store is passed over: {error}");
+        global.console.detail(&text);
+        None
+    });
     let find = |chain_id| store.as_ref()?.layer(&chain_id).ok().flatten();
     pipeline::chain_ids(image).into_iter().map(find).collect()
 }

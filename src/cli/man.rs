@@ -51,7 +51,10 @@ const SECTIONS: [Section; 4] = [
     (
         "ENVIRONMENT",
         &[
-            ("LOWERDIR_STORE", "The store, where --store is not given."),
+            (
+                "LOWERDIR_STORE",
+                "The store, or several with colons between them, where --store is not given.",
+            ),
             (
                 "NO_COLOR",
                 "If it is set and not empty, nothing is coloured.",
@@ -113,16 +116,20 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "mount",
-                "target, lowerdirs (their number), read_only, and method: fsopen or mount.",
+                "target, lowerdirs (their number), read_only, idmapped, and method: fsopen or mount.",
             ),
             ("umount", "target."),
             (
+                "bundle",
+                "directory, rootfs, read_only, lowerdirs (their number), mount (what is printed without --json, or null), left_out (annotations that runtimes would obey), and config: what config.json says.",
+            ),
+            (
                 "images",
-                "A line for each image: digest, names, layers (chain IDs, the lowest first), bytes (of what their files hold), and complete: whether the store has all of them.",
+                "A line for each image: digest, names, layers (chain IDs, the lowest first), bytes (of what their files hold), complete: whether all of them are there, and store, the directory of the one that knows it.",
             ),
             (
                 "verify",
-                "A line for each change: layer (its number and digest, or its digest alone), chain_id, path (or null, where it is about the layer as a whole) and change. Of a damaged record of an image, image (a digest) in the place of layer and chain_id.",
+                "A line for each change: layer (its number and digest, or its digest alone), chain_id, store (the directory of the one that it is in), path (or null, where it is about the layer as a whole) and change. Of a damaged record of an image, image (a digest) in the place of layer and chain_id.",
             ),
             (
                 "rm, prune",
@@ -155,6 +162,10 @@ const SECTIONS: [Section; 4] = [
             (
                 "flatten",
                 "target, entries, bytes, and of a new image digest (of its manifest) and diff_id, else null. Nothing where the archive goes to standard output.",
+            ),
+            (
+                "export",
+                "With --format=containers-storage directory, id (of the image there), digest (of its manifest), names, layers (their IDs there, the lowest first) and new_layers (a number). With --format=mstack directory and layers (directories, the lowest first). A list is a list.",
             ),
             (
                 "Lines on standard error",

@@ -1,22 +1,24 @@
 //! `lowerdir mount IMAGE TARGET`
 
-mod print;
-
 use std::path::PathBuf;
+use std::process::Command;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lowerdir::mount::{self, Method, Upper};
+use lowerdir::ids::Range;
+use lowerdir::mount::{self, Method, Upper, UserNamespace, Words};
 
+use super::options::id_maps;
 use super::progress::Shown;
-use super::{Global, ImageArgs, output, stack};
+use super::{Global, ImageArgs, hold_user_namespace, output, stack};
 
 const EXAMPLES: &str = "\
 Examples:
   lowerdir mount alpine.tar /mnt                             read-only
   lowerdir mount alpine.tar /mnt --upper changes --work work
   lowerdir mount alpine.tar /mnt --tmpfs=512m                changes are kept in memory
+  lowerdir mount alpine.tar /mnt --idmap --uid-map 0:100000:65536 --gid-map 0:100000:65536
   lowerdir mount alpine.tar /mnt --print=cmd                 what mount(8) would be told
   lowerdir mount alpine.tar /mnt --print=fstab >> /etc/fstab
   lowerdir mount alpine.tar /mnt --print=systemd > /etc/systemd/system/mnt.mount
@@ -33,19 +35,12 @@ pub struct Mount {
     image: ImageArgs,
     /// An existing directory to mount on
     target: PathBuf,
-    /// Take changes in this directory, which is made if it is absent; an empty one gets the owner,
-    /// mode and time of the image's root
-    #[arg(long, value_name = "DIR", requires = "work")]
-    upper: Option<PathBuf>,
-    /// An empty or absent directory on the file system of --upper
-    #[arg(long, value_name = "DIR", requires = "upper")]
-    work: Option<PathBuf>,
-    /// Take changes in memory, at most SIZE (such as 512m or 10%) [default: half of the memory]
-    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true)]
-    #[arg(conflicts_with_all = ["upper", "work"])]
-    tmpfs: Option<Option<String>>,
+    #[command(flatten)]
+    upper: UpperArgs,
+    #[command(flatten)]
+    idmap: IdmapArgs,
     /// Mount nothing: print what would do the same
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_enum, value_name = "FORM", conflicts_with = "idmap")]
     print: Option<Form>,
 }
 
@@ -61,8 +56,24 @@ enum Form {
     Systemd,
 }
 
-impl Mount {
-    fn upper(&self) -> Upper {
+/// Where changes go.
+#[derive(Debug, Args)]
+pub struct UpperArgs {
+    /// Take changes in this directory, which is made if it is absent; an empty one gets the owner,
+    /// mode and time of the image's root
+    #[arg(long, value_name = "DIR", requires = "work")]
+    upper: Option<PathBuf>,
+    /// An empty or absent directory on the file system of --upper
+    #[arg(long, value_name = "DIR", requires = "upper")]
+    work: Option<PathBuf>,
+    /// Take changes in memory, at most SIZE (such as 512m or 10%) [default: half of the memory]
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true)]
+    #[arg(conflicts_with_all = ["upper", "work"])]
+    tmpfs: Option<Option<String>>,
+}
+
+impl UpperArgs {
+    pub fn upper(&self) -> Upper {
         match (&self.upper, &self.work, &self.tmpfs) {
             (Some(upperdir), Some(workdir), _) => Upper::Directories {
                 upperdir: upperdir.clone(),
@@ -74,28 +85,63 @@ impl Mount {
     }
 }
 
+/// With whose ids files are shown.
+#[derive(Debug, Args)]
+pub struct IdmapArgs {
+    /// Show the files with the ids of --uid-map and --gid-map, as a user namespace has them, and leave
+    /// the layers as they are: one copy serves all
+    #[arg(long, requires = "uid_map")]
+    pub idmap: bool,
+    /// With --idmap: users from CONTAINER on are shown as users from HOST on, SIZE of them; others as
+    /// nobody. May be given many times
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
+    uid_map: Vec<Range>,
+    /// The same for groups [default: they stay]
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
+    gid_map: Vec<Range>,
+}
+
+impl IdmapArgs {
+    /// Of --idmap, the namespace with the maps.
+    pub fn user_namespace(&self) -> lowerdir::Result<Option<UserNamespace>> {
+        if !self.idmap {
+            return Ok(None);
+        }
+        let ids = id_maps(&self.uid_map, &self.gid_map)?;
+        let mut holder = Command::new("/proc/self/exe");
+        holder.arg(hold_user_namespace::NAME);
+        UserNamespace::new(&ids, holder).map(Some)
+    }
+}
+
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     // Until the mount is up, nobody removes what it is made of.
     let _hold = store.share(&Shown::start(&global.console, 0)?)?;
     let stack = stack::of_image(&verb.image, &store)?;
-    let upper = verb.upper();
+    let upper = verb.upper.upper();
     if let Some(form) = verb.print {
-        let mount = print::Mount {
+        let words = Words {
             stack: &stack,
             target: std::path::absolute(&verb.target)?,
             upper: &upper,
             store: &store,
         };
         output::bytes(&match form {
-            Form::Cmd => mount.command()?,
-            Form::Json => mount.json()?,
-            Form::Fstab => mount.fstab()?,
-            Form::Systemd => mount.systemd()?,
+            Form::Cmd => words.command()?,
+            Form::Json => format!("{}\n", words.entry()?).into_bytes(),
+            Form::Fstab => words.fstab()?,
+            Form::Systemd => words.systemd()?,
         })?;
         return Ok(());
     }
-    let method = mount::mount(&stack, &verb.target, &upper, Some(&store))?;
+    let method = match verb.idmap.user_namespace()? {
+        Some(namespace) => {
+            mount::mount_idmapped(&stack, &verb.target, &upper, &store, &namespace)?;
+            Method::Configured
+        }
+        None => mount::mount(&stack, &verb.target, &upper, Some(&store))?,
+    };
     let method = match method {
         Method::Configured => "fsopen",
         Method::Classic => "mount",
@@ -105,6 +151,7 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
             "target": output::text(&verb.target),
             "lowerdirs": stack.directories().len(),
             "read_only": upper == Upper::None,
+            "idmapped": verb.idmap.idmap,
             "method": method,
         }))?;
     }

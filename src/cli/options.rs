@@ -3,11 +3,17 @@
 use clap::{Args, ValueEnum};
 
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
-use lowerdir::store::Sync;
+use lowerdir::ids::{IdMap, IdMaps, Range};
+use lowerdir::store::{Staging, Sync};
 use lowerdir::unpack::{DeviceZero, Options, OverlayXattrs, Owners};
+use lowerdir::{Error, Result};
 
 #[derive(Debug, Args)]
 pub struct TranslationArgs {
+    /// Without root, or as root of a user namespace: --userxattr; deletions as devices where the
+    /// kernel allows that here, else as xattrs; the image's owners where the namespace has several ids
+    #[arg(long, help_heading = "Translation", conflicts_with_all = ["userxattr", "whiteout"])]
+    rootless: bool,
     /// Write user.overlay.* xattrs, for mounts with the option `userxattr`: needs no privilege
     #[arg(long, help_heading = "Translation")]
     userxattr: bool,
@@ -48,6 +54,31 @@ pub struct TranslationArgs {
     /// Whose the files are: as the image says, or the caller's [default: image for root]
     #[arg(long, value_enum, help_heading = "Translation")]
     owners: Option<OwnersArg>,
+    #[command(flatten)]
+    ids: IdArgs,
+}
+
+/// Which ids of the host stand for those of the image.
+#[derive(Debug, Args)]
+pub struct IdArgs {
+    /// Users from CONTAINER on become users from HOST on, SIZE of them; others are refused. May be
+    /// given many times [default: they stay]
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", help_heading = "Translation")]
+    uid_map: Vec<Range>,
+    /// The same for groups
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", help_heading = "Translation")]
+    gid_map: Vec<Range>,
+}
+
+/// The maps that a command line names. Errors: they overlap, for which the image is not to blame.
+pub fn id_maps(uids: &[Range], gids: &[Range]) -> Result<IdMaps> {
+    let map = |ranges: &[Range]| {
+        IdMap::new(ranges.to_vec()).map_err(|error| Error::in_the_way(error.reason()))
+    };
+    Ok(IdMaps {
+        uids: map(uids)?,
+        gids: map(gids)?,
+    })
 }
 
 /// How layers are read by the verbs that look at them without unpacking them.
@@ -133,25 +164,48 @@ enum SyncArg {
 }
 
 impl TranslationArgs {
-    pub fn options(&self) -> Options {
-        Options {
-            dialect: Dialect {
-                whiteout: match self.whiteout {
-                    WhiteoutArg::Device => Whiteout::Device,
-                    WhiteoutArg::Xattr => Whiteout::Xattr,
-                },
-                namespace: match self.userxattr {
-                    true => Namespace::User,
-                    false => Namespace::Trusted,
-                },
+    fn dialect(&self) -> Dialect {
+        Dialect {
+            whiteout: match self.whiteout {
+                WhiteoutArg::Device => Whiteout::Device,
+                WhiteoutArg::Xattr => Whiteout::Xattr,
             },
+            namespace: match self.userxattr {
+                true => Namespace::User,
+                false => Namespace::Trusted,
+            },
+        }
+    }
+
+    /// With --rootless, it is tried in a staging directory what the kernel allows.
+    pub fn options(&self, staging: impl FnOnce() -> Result<Staging>) -> Result<Options> {
+        let (dialect, usual) = match self.rootless {
+            true => {
+                let found = Options::rootless(staging()?.directory())?;
+                (found.dialect, found.owners)
+            }
+            false => (self.dialect(), owners(None)),
+        };
+        let ids = id_maps(&self.ids.uid_map, &self.ids.gid_map)?;
+        let owners = match self.owners {
+            Some(OwnersArg::Caller) if !ids.is_empty() => {
+                let text = "--owners=caller takes no id maps: the files are the caller's";
+                return Err(Error::in_the_way(text));
+            }
+            None if !ids.is_empty() => Owners::Image,
+            None => usual,
+            chosen => owners(chosen),
+        };
+        Ok(Options {
+            dialect,
             overlay_xattrs: self.overlay_xattrs.into(),
             device_zero: self.device_zero.into(),
             keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
             drop_estargz: self.drop_estargz,
             selinux: self.selinux,
-            owners: owners(self.owners),
-        }
+            owners,
+            ids,
+        })
     }
 }
 

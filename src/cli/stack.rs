@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use serde::Serialize;
 
-use lowerdir::dialect::Dialect;
 use lowerdir::pipeline;
 use lowerdir::stack;
 use lowerdir::store::Store;
@@ -75,9 +74,5 @@ pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
 /// The stack of an image that was unpacked before.
 pub fn of_image(image: &ImageArgs, store: &Store) -> anyhow::Result<stack::Stack> {
     let layers = pipeline::stored_layers(&image.open()?, store)?;
-    let top = layers.last();
-    let dialect = top.map_or_else(Dialect::default, |layer| layer.record.options.dialect);
-    let directories = layers.into_iter().rev().map(|layer| layer.path);
-    let empty = store.empty_directories();
-    Ok(stack::Stack::new(directories.collect(), empty, dialect)?)
+    Ok(stack::Stack::of_layers(&layers, store)?)
 }

@@ -48,7 +48,7 @@ pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
     let started = Instant::now();
     let image = verb.image.open()?;
     let store = global.open_store()?;
-    let options = verb.translation.options();
+    let options = verb.translation.options(|| store.stage())?;
     let layers = {
         let shown = Shown::start(&global.console, image.layers.len())?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);

@@ -12,6 +12,7 @@ use lowerdir::codec::Expected;
 use lowerdir::digest::Digest;
 use lowerdir::image::Blob;
 use lowerdir::pipeline::{self, Parents};
+use lowerdir::store::Staging;
 use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
@@ -81,7 +82,9 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
         true => Parents::Unknown,
         false => Parents::Known(verb.parent.clone()),
     };
-    let options = verb.translation.options();
+    let options = verb
+        .translation
+        .options(|| Staging::beside_target(&verb.directory))?;
     let done = {
         let shown = Shown::start(&global.console, 1)?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);

@@ -65,7 +65,7 @@ pub struct Verify {
 /// A layer to look at: how it is called, and its chain ID.
 type Named = (String, Digest);
 
-/// What is wrong with a layer, or with the record of an image.
+/// What is wrong with a layer of some store, or with the record of an image.
 struct Finding {
     /// `layer 1 (sha256:ab12…)`
     of: String,
@@ -81,6 +81,8 @@ struct Outcome {
     layers: usize,
     /// Which of them are not as they were.
     damaged: BTreeSet<usize>,
+    /// One of them that is so in a store that is only read.
+    beyond_repair: Option<String>,
     findings: Vec<Finding>,
 }
 
@@ -107,6 +109,11 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     match image.filter(|_| verb.repair) {
         Some(image) => {
             global.console.note(&text);
+            if let Some(layer) = outcome.beyond_repair {
+                let text = format!("{layer} is damaged, and that store is only read");
+                let hint = "replace that store, or name it no more";
+                return Err(Error::in_the_way(text).hint(hint).into());
+            }
             repair(verb, &image, &store, &outcome.damaged, global)
         }
         None => Err(Error::mismatch(text)
@@ -139,15 +146,21 @@ impl Verify {
         })
     }
 
-    /// The image of this name in the store. A damaged record of another one does not matter where
-    /// the blobs are there, too.
-    fn stored(&self, store: &Store) -> lowerdir::Result<Option<Digest>> {
-        let name = self.image.as_ref().and_then(|name| name.to_str());
-        let found = name.map_or(Ok(None), |name| store.find_image(name));
-        match found {
-            Err(error) if error.kind() != Kind::NotFound && self.is_file() => Ok(None),
-            other => other,
+    /// The image of this name in the first store that has it, and that store. A damaged record of
+    /// another one does not matter where the blobs are there, too.
+    fn stored<'a>(&self, store: &'a Store) -> lowerdir::Result<Option<(&'a Store, Digest)>> {
+        let Some(name) = self.image.as_ref().and_then(|name| name.to_str()) else {
+            return Ok(None);
+        };
+        for one in store.each() {
+            match one.find_image(name) {
+                Ok(Some(digest)) => return Ok(Some((one, digest))),
+                Ok(None) => {}
+                Err(error) if error.kind() != Kind::NotFound && self.is_file() => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(None)
     }
 
     fn is_file(&self) -> bool {
@@ -173,14 +186,17 @@ impl Verify {
             return Ok(labels.zip(pipeline::chain_ids(image)).collect());
         }
         if self.all {
-            let mut layers = store.layers()?;
-            let digests = store.image_digests()?;
-            let images = digests.iter().filter_map(|digest| store.image(digest).ok());
-            layers.extend(images.flat_map(|image| image.layers));
+            let mut layers = BTreeSet::new();
+            for one in store.each() {
+                layers.extend(one.layers()?);
+                let digests = one.image_digests()?;
+                let images = digests.iter().filter_map(|digest| one.image(digest).ok());
+                layers.extend(images.flat_map(|image| image.layers));
+            }
             return Ok(layers.into_iter().map(|id| (id.short(), id)).collect());
         }
-        let digest = self.stored(store)?.ok_or_else(|| self.nothing_there())?;
-        let layers = store.image(&digest)?.layers.into_iter().enumerate();
+        let (one, digest) = self.stored(store)?.ok_or_else(|| self.nothing_there())?;
+        let layers = one.image(&digest)?.layers.into_iter().enumerate();
         let named = layers.map(|(index, id)| (format!("{} ({})", index + 1, id.short()), id));
         Ok(named.collect())
     }
@@ -203,16 +219,29 @@ fn look(
         ..Outcome::default()
     };
     if verb.all {
-        for digest in store.image_digests()? {
-            outcome.findings.extend(damaged_record(store, &digest));
+        for one in store.each() {
+            for digest in one.image_digests()? {
+                let damaged = damaged_record(one, &digest);
+                outcome.findings.extend(damaged);
+            }
         }
     }
+    let is_one = store.each().count() == 1;
     for (index, (label, chain_id)) in layers.iter().enumerate() {
         for change in verifier.layer(index, label, chain_id)? {
             outcome.damaged.insert(index);
+            let mut of = format!("layer {label}");
+            // Of one store, nobody has to be told which it is.
+            if !is_one {
+                of += &format!(" in {}", change.store.display());
+            }
+            if change.store != store.path() {
+                outcome.beyond_repair.get_or_insert(of.clone());
+            }
+            let place = output::text(&change.store);
             outcome.findings.push(Finding {
-                of: format!("layer {label}"),
-                json: json!({ "layer": label, "chain_id": chain_id }),
+                of,
+                json: json!({ "layer": label, "chain_id": chain_id, "store": place }),
                 path: change.path,
                 what: change.what,
             });
@@ -225,7 +254,7 @@ fn damaged_record(store: &Store, digest: &Digest) -> Option<Finding> {
     let error = store.image(digest).err()?;
     Some(Finding {
         of: format!("image {}", digest.short()),
-        json: json!({ "image": digest }),
+        json: json!({ "image": digest, "store": output::text(store.path()) }),
         path: None,
         what: error.reason(),
     })

@@ -2,7 +2,8 @@
 //! mount namespace that a process of this system is in.
 //!
 //! A mount shows its layers as it was told them: by any path that leads to the store, or by a short
-//! name. A chain ID in a path is proof enough, be it that of the same layer in another store. What
+//! name. A chain ID in a path, or the start of one, is proof enough, be it that of the same layer in
+//! another store, or of an image store that was exported. What
 //! cannot be seen from here: layers that somebody else named by nothing but a descriptor,
 //! namespaces that no process is in, mounts that were detached while they were in use, and
 //! processes outside our own PID namespace.
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::path;
-use crate::store::Store;
+use crate::store::{NAME_ELSEWHERE, Store};
 
 /// The layers that the mounts of this system need, each with one of them.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl InUse {
             let target = unescaped(&mount.target);
             let place = || format!("the mount on {}", path::display(&target));
             let digits = mount.shows.split(|byte| !byte.is_ascii_hexdigit());
-            let by_id = digits.filter_map(|digits| layers.get(digits).copied());
+            let by_id = digits.filter_map(|digits| begun_by(digits, &layers));
             let by_short_name = mount
                 .relative_names()
                 .filter_map(|name| short_names.get(name));
@@ -55,6 +56,12 @@ impl InUse {
     pub fn of(&self, layer: &Digest) -> Option<&str> {
         self.0.get(layer).map(String::as_str)
     }
+}
+
+/// The layer whose chain ID begins with these digits, if they are enough of them to name one.
+fn begun_by<'a>(digits: &[u8], layers: &BTreeMap<&[u8], &'a Digest>) -> Option<&'a Digest> {
+    let (id, layer) = layers.range(digits..).next()?;
+    (digits.len() >= NAME_ELSEWHERE && id.starts_with(digits)).then_some(*layer)
 }
 
 /// The mount tables of all mount namespaces, each once. A process in a chroot sees only what is

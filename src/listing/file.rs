@@ -1,12 +1,14 @@
 //! A listing as a file: written once, read back line by line.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, Write};
+use std::num::NonZero;
+use std::sync::mpsc::sync_channel;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::path::{self, EntryPath};
 use crate::root::Dir;
+use crate::threads::start;
 use crate::unpack::Tree;
 
 use super::node::Node;
@@ -14,23 +16,84 @@ use super::walk::Walk;
 
 /// Much of it is digests, which no effort makes smaller.
 const LEVEL: i32 = 1;
+/// Bytes of lines that are compressed at once.
+const BLOCK: usize = 64 * 1024;
+/// Blocks that wait for that, at most.
+const QUEUE: usize = 16;
 
-/// Lists a finished layer directory into a file, and returns the digest of the lines.
-pub fn write(directory: Dir, tree: &Tree, selinux: bool, file: File) -> Result<Digest> {
-    let writing = |error| Error::system("writing its listing", error);
-    let compressed = zstd::Encoder::new(file, LEVEL).map_err(writing)?;
-    let mut lines = BufWriter::new(compressed);
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut walk = Walk::of_tree(directory, tree, selinux);
-    while let Some(found) = walk.next_name()? {
-        let mut line = serde_json::to_vec(&found.node).map_err(|error| writing(error.into()))?;
-        line.push(b'\n');
-        hasher.update(&line);
-        lines.write_all(&line).map_err(writing)?;
+/// Lists a finished layer directory into a file, and returns the digest of the lines. With more than
+/// one thread, another one compresses them.
+pub fn write(
+    directory: Dir,
+    tree: &Tree,
+    selinux: bool,
+    file: File,
+    threads: NonZero<usize>,
+) -> Result<Digest> {
+    let walk = Walk::of_tree(directory, tree, selinux);
+    let mut packed = Packed::new(file)?;
+    if threads == NonZero::<usize>::MIN {
+        each_block(walk, |block| packed.add(&block))?;
+        return packed.finish();
     }
-    let compressed = lines.into_inner().map_err(|error| writing(error.into()))?;
-    compressed.finish().map_err(writing)?;
-    Ok(hasher.finish())
+    std::thread::scope(|scope| {
+        let (sender, blocks) = sync_channel::<Vec<u8>>(QUEUE);
+        let packing = start(scope, "list", move || {
+            for block in blocks {
+                packed.add(&block)?;
+            }
+            packed.finish()
+        })?;
+        // Whoever takes no more has failed, and tells it.
+        let gone = |_| Error::refused("nobody takes the lines of its listing");
+        let formatted = each_block(walk, |block| sender.send(block).map_err(gone));
+        drop(sender);
+        let died = |_| Error::refused("the thread that writes its listing died");
+        let digest = packing.join().map_err(died)??;
+        formatted.map(|()| digest)
+    })
+}
+
+/// Gives the lines of a walk, many at once.
+fn each_block(mut walk: Walk<'_>, mut give: impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
+    let mut block = Vec::with_capacity(BLOCK);
+    while let Some(node) = walk.next_name()? {
+        serde_json::to_writer(&mut block, &node).map_err(|error| writing(error.into()))?;
+        block.push(b'\n');
+        if block.len() >= BLOCK {
+            let next = Vec::with_capacity(block.capacity());
+            give(std::mem::replace(&mut block, next))?;
+        }
+    }
+    give(block)
+}
+
+fn writing(error: io::Error) -> Error {
+    Error::system("writing its listing", error)
+}
+
+/// A listing that is being compressed.
+struct Packed {
+    compressed: zstd::Encoder<'static, File>,
+    hasher: Hasher,
+}
+
+impl Packed {
+    fn new(file: File) -> Result<Packed> {
+        let compressed = zstd::Encoder::new(file, LEVEL).map_err(writing)?;
+        let hasher = Hasher::new(Algorithm::Sha256);
+        Ok(Packed { compressed, hasher })
+    }
+
+    fn add(&mut self, lines: &[u8]) -> Result<()> {
+        self.hasher.update(lines);
+        self.compressed.write_all(lines).map_err(writing)
+    }
+
+    fn finish(self) -> Result<Digest> {
+        self.compressed.finish().map_err(writing)?;
+        Ok(self.hasher.finish())
+    }
 }
 
 /// Reads a listing.
@@ -51,19 +114,13 @@ impl Reader {
     }
 
     /// The next name. Errors: the file is damaged.
-    pub fn next_node(&mut self) -> io::Result<Option<(EntryPath, Node)>> {
+    pub fn next_node(&mut self) -> io::Result<Option<Node>> {
         self.line.clear();
         if self.lines.read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);
         }
         self.hasher.update(&self.line);
-        let node: Node = serde_json::from_slice(&self.line)?;
-        let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-        let path = match node.path.as_str() {
-            "." => EntryPath::root(),
-            text => EntryPath::parse(&path::from_display(text).ok_or_else(damaged)?)?,
-        };
-        Ok(Some((path, node)))
+        Ok(Some(serde_json::from_slice(&self.line)?))
     }
 
     /// The digest of the lines that were read.

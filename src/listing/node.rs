@@ -12,23 +12,28 @@ use crate::path::{self, EntryPath};
 use crate::root;
 use crate::unpack::{Kind, NewInode};
 
+use super::text::{self, Mode, optional};
+
 /// One name of a layer directory. Texts show bytes that are not printable UTF-8 as `\xff`, and a
 /// backslash as two ([`path::display`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Relative to the layer directory, which is `.`.
-    pub path: String,
+    #[serde(with = "text")]
+    pub path: EntryPath,
     /// What it is.
     #[serde(rename = "type")]
     pub kind: NodeKind,
-    /// The twelve permission bits, octal.
-    pub mode: String,
+    /// Written in octal.
+    #[serde(with = "text")]
+    pub mode: Mode,
     /// Its owner.
     pub uid: u32,
     /// Its group.
     pub gid: u32,
-    /// Last modification: seconds since the epoch, a dot, nanoseconds.
-    pub mtime: String,
+    /// Last modification, written as seconds since the epoch, a dot, nanoseconds.
+    #[serde(with = "text")]
+    pub mtime: Time,
     /// Bytes of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
@@ -36,14 +41,14 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
     /// Of a symbolic link.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    /// Of a device: major, colon, minor.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional")]
+    pub target: Option<Box<[u8]>>,
+    /// Of a device, written as major, colon, minor.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional")]
+    pub device: Option<Device>,
     /// The first path of the same inode, if this is not it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional")]
+    pub link: Option<EntryPath>,
     /// With values as texts like paths.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, String>,
@@ -99,23 +104,22 @@ impl fmt::Display for NodeKind {
 
 impl Node {
     /// What an inode is, but for its content, its target and its other names.
-    pub fn new(path: &EntryPath, stat: &Stat, xattrs: Vec<Xattr>) -> Node {
+    pub fn new(path: EntryPath, stat: &Stat, xattrs: Vec<Xattr>) -> Node {
         let kind = NodeKind::of(stat);
-        let mtime = root::mtime(stat);
         let text = |bytes: &[u8]| path::display(bytes).to_string();
         let is_device = matches!(kind, NodeKind::Char | NodeKind::Block);
         let xattrs = xattrs.iter();
         Node {
-            path: path.to_string(),
+            path,
             kind,
-            mode: mode_text(stat.st_mode & 0o7777),
+            mode: Mode(stat.st_mode & 0o7777),
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: time_text(mtime),
+            mtime: root::mtime(stat),
             size: (kind == NodeKind::File).then_some(stat.st_size as u64),
             content: None,
             target: None,
-            device: is_device.then(|| device_text(root::device(stat))),
+            device: is_device.then(|| root::device(stat)),
             link: None,
             xattrs: xattrs
                 .map(|xattr| (text(&xattr.name), text(&xattr.value)))
@@ -124,7 +128,7 @@ impl Node {
     }
 
     /// The same of an inode that has neither xattrs nor a target nor another name.
-    pub fn of_inode(path: &EntryPath, inode: &NewInode) -> Node {
+    pub fn of_inode(path: EntryPath, inode: &NewInode) -> Node {
         let (mut size, mut content, mut device) = (None, None, None);
         let kind = match inode.kind {
             Kind::Directory(_) => NodeKind::Directory,
@@ -137,22 +141,22 @@ impl Node {
             }
             Kind::Symlink => NodeKind::Symlink,
             Kind::CharDevice(number) => {
-                device = Some(device_text(number));
+                device = Some(number);
                 NodeKind::Char
             }
             Kind::BlockDevice(number) => {
-                device = Some(device_text(number));
+                device = Some(number);
                 NodeKind::Block
             }
             Kind::Fifo => NodeKind::Fifo,
         };
         Node {
-            path: path.to_string(),
+            path,
             kind,
-            mode: mode_text(inode.mode.into()),
+            mode: Mode(inode.mode.into()),
             uid: inode.uid,
             gid: inode.gid,
-            mtime: time_text(inode.mtime()),
+            mtime: inode.mtime(),
             size,
             content,
             target: None,
@@ -166,16 +170,4 @@ impl Node {
     pub fn holds_data(&self) -> bool {
         self.link.is_none() && self.size.is_some_and(|size| size > 0)
     }
-}
-
-fn mode_text(mode: u32) -> String {
-    format!("{mode:04o}")
-}
-
-fn time_text(time: Time) -> String {
-    format!("{}.{:09}", time.seconds, time.nanoseconds)
-}
-
-fn device_text(device: Device) -> String {
-    format!("{}:{}", device.major, device.minor)
 }

@@ -10,11 +10,12 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::meta::Xattr;
-use crate::path::{self, EntryPath};
+use crate::path::EntryPath;
 use crate::root::{Dir, Root};
 use crate::unpack::{InodeId, Kind, Tree};
 
 use super::node::{Node, NodeKind};
+use super::text::Mode;
 
 /// A directory tree that is being listed. Deep trees cost memory, not descriptors or stack.
 pub struct Walk<'a> {
@@ -23,7 +24,7 @@ pub struct Walk<'a> {
     /// The directories that are being listed, the top one first.
     open: Vec<Listed>,
     /// The first names of inodes that have several.
-    links: HashMap<u64, String>,
+    links: HashMap<u64, EntryPath>,
     /// Whether `security.selinux` counts: else it belongs to this system (rule X2).
     selinux: bool,
     started: bool,
@@ -38,14 +39,6 @@ struct Listed {
 
 /// A name in a directory, and what the tree says that it is.
 type Name = (Box<[u8]>, Option<InodeId>);
-
-/// What a walk came to.
-pub struct Found {
-    /// Where.
-    pub path: EntryPath,
-    /// What; its content only if it is remembered.
-    pub node: Node,
-}
 
 impl<'a> Walk<'a> {
     /// Starts at a layer directory.
@@ -69,8 +62,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The next name, parents before children; the first is the directory itself.
-    pub fn next_name(&mut self) -> Result<Option<Found>> {
+    /// The next name, parents before children; the first is the directory itself. Its content only if
+    /// it is remembered.
+    pub fn next_name(&mut self) -> Result<Option<Node>> {
         let (path, inode) = match self.started {
             true => match self.next_path()? {
                 Some(next) => next,
@@ -82,19 +76,24 @@ impl<'a> Walk<'a> {
             ),
         };
         self.started = true;
-        let fail = |error| listing(&path, error);
-        let node = match self.tree.zip(inode) {
+        let found = match self.tree.zip(inode) {
             Some((tree, inode)) => self.remember(tree, inode, &path),
             None => self.look(&path),
         };
-        let node = node.map_err(fail)?;
+        let node = found.map_err(|error| listing(&path, error))?;
         if node.kind == NodeKind::Directory {
-            let mode = self.let_in(&path, &node).map_err(fail)?;
-            let names = self.names(&path, inode).map_err(fail)?;
-            let (path, names) = (path.clone(), names.into_iter());
-            self.open.push(Listed { path, names, mode });
+            self.enter(&path, inode, node.mode)
+                .map_err(|error| listing(&path, error))?;
         }
-        Ok(Some(Found { path, node }))
+        Ok(Some(node))
+    }
+
+    fn enter(&mut self, path: &EntryPath, inode: Option<InodeId>, mode: Mode) -> io::Result<()> {
+        let mode = self.let_in(path, mode)?;
+        let names = self.names(path, inode)?.into_iter();
+        let path = path.clone();
+        self.open.push(Listed { path, names, mode });
+        Ok(())
     }
 
     fn next_path(&mut self) -> Result<Option<(EntryPath, Option<InodeId>)>> {
@@ -124,7 +123,7 @@ impl<'a> Walk<'a> {
     fn remember(&mut self, tree: &Tree, id: InodeId, path: &EntryPath) -> io::Result<Node> {
         let inode = tree.inode(id);
         if !inode.must_be_read && !matches!(inode.kind, Kind::Symlink) && !inode.has_links {
-            return Ok(Node::of_inode(path, inode));
+            return Ok(Node::of_inode(path.clone(), inode));
         }
         let mut node = self.look(path)?;
         if let Kind::File { content, .. } = inode.kind
@@ -145,9 +144,9 @@ impl<'a> Walk<'a> {
             other => other?,
         };
         xattrs.retain(|xattr: &Xattr| self.selinux || &*xattr.name != b"security.selinux");
-        let mut node = Node::new(path, &stat, xattrs);
+        let mut node = Node::new(path.clone(), &stat, xattrs);
         if node.kind == NodeKind::Symlink {
-            node.target = Some(path::display(&directory.read_link(name)?).to_string());
+            node.target = Some(directory.read_link(name)?.into());
         }
         if node.kind != NodeKind::Directory && stat.st_nlink > 1 {
             let first = self.links.entry(stat.st_ino);
@@ -158,21 +157,21 @@ impl<'a> Walk<'a> {
     }
 
     /// Opens a file that was just found.
-    pub fn open(&mut self, found: &Found) -> Result<File> {
+    pub fn open(&mut self, found: &Node) -> Result<File> {
         let (parent, name) = place(&found.path);
         let mut open = || {
             let directory = self.root.dir(&parent)?;
             let name_only = EntryPath::parse(name)?;
-            let mode = mode_of(&found.node);
-            readable(directory, name, mode, || directory.open_file(&name_only))
+            readable(directory, name, found.mode.0, || {
+                directory.open_file(&name_only)
+            })
         };
         open().map_err(|error| listing(&found.path, error))
     }
 
     /// Without root, an owner may have no right to look into a directory of the image: it is given
     /// for as long as that takes. Returns the mode to go back to.
-    fn let_in(&mut self, path: &EntryPath, node: &Node) -> io::Result<Option<u32>> {
-        let mode = mode_of(node);
+    fn let_in(&mut self, path: &EntryPath, Mode(mode): Mode) -> io::Result<Option<u32>> {
         if mode & 0o500 == 0o500 || rustix::process::geteuid().is_root() {
             return Ok(None);
         }
@@ -229,10 +228,6 @@ fn readable<T>(
 /// The directory that a path is looked up in, and by what name.
 fn place(path: &EntryPath) -> (EntryPath, &[u8]) {
     path.split().unwrap_or((EntryPath::root(), b"."))
-}
-
-fn mode_of(node: &Node) -> u32 {
-    u32::from_str_radix(&node.mode, 8).expect("it was made of a number")
 }
 
 fn is_any(error: &io::Error, errnos: &[Errno]) -> bool {

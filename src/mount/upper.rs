@@ -8,6 +8,7 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::root::{self, Dir};
 use crate::stack::Stack;
 
@@ -50,7 +51,7 @@ impl Drop for Prepared {
 
 /// Makes what is needed. A tmpfs is mounted on the target itself: that needs no other place, and
 /// what a crash leaves there is easily found.
-pub fn prepare(upper: &Upper, stack: &Stack, target: &Path) -> Result<Prepared> {
+pub fn prepare(upper: &Upper, like: Like<'_>, target: &Path) -> Result<Prepared> {
     let (directories, tmpfs) = match upper {
         Upper::None => (None, None),
         Upper::Directories { upperdir, workdir } => {
@@ -64,13 +65,75 @@ pub fn prepare(upper: &Upper, stack: &Stack, target: &Path) -> Result<Prepared> 
     };
     let prepared = Prepared { directories, tmpfs };
     if let Some(directories) = prepared.directories() {
-        make(directories.workdir)?;
-        make(directories.upperdir)?;
-        if let Some(top) = stack.directories().first() {
-            copy_attributes(top, directories.upperdir, stack.dialect())?;
-        }
+        let mut made = Made::default();
+        make_directories(directories.upperdir, directories.workdir, like, &mut made)?;
+        made.keep();
     }
     Ok(prepared)
+}
+
+/// Directories that were not there before. Those that are still empty go when this is dropped.
+#[derive(Default)]
+pub struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Leaves them where they are.
+    pub fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // Whoever put something there needs it.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
+
+/// What an empty upperdir is to look like.
+#[derive(Clone, Copy)]
+pub struct Like<'a> {
+    /// The image's root.
+    pub top: Option<&'a Path>,
+    pub dialect: Dialect,
+    /// How its ids are shown.
+    pub ids: &'a IdMaps,
+}
+
+impl Like<'_> {
+    /// The root of a stack, but for directories above the image's, which are not in the store.
+    pub fn root_of<'a>(stack: &'a Stack, store: Option<&Path>, ids: &'a IdMaps) -> Like<'a> {
+        let is_image = |layer: &&PathBuf| store.is_none_or(|store| layer.starts_with(store));
+        Like {
+            top: stack
+                .directories()
+                .iter()
+                .find(is_image)
+                .map(PathBuf::as_path),
+            dialect: stack.dialect(),
+            ids,
+        }
+    }
+}
+
+/// Makes both where they are absent; an empty upperdir gets the attributes that it is to have.
+pub fn make_directories(
+    upperdir: &Path,
+    workdir: &Path,
+    like: Like<'_>,
+    made: &mut Made,
+) -> Result<()> {
+    for directory in [workdir, upperdir] {
+        if make(directory)? {
+            made.0.push(directory.into());
+        }
+    }
+    match like.top {
+        Some(top) => copy_attributes(top, upperdir, like.dialect, like.ids),
+        None => Ok(()),
+    }
 }
 
 fn mount_tmpfs(size: Option<&str>, target: &Path) -> Result<()> {
@@ -85,37 +148,45 @@ fn mount_tmpfs(size: Option<&str>, target: &Path) -> Result<()> {
     })
 }
 
-fn make(directory: &Path) -> Result<()> {
+/// False if it was there.
+fn make(directory: &Path) -> Result<bool> {
     match std::fs::create_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::system(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::system(
             format!("making {}", directory.display()),
             error,
         )),
-        _ => Ok(()),
     }
 }
 
 /// Overlayfs shows the attributes of the topmost directory: an empty upperdir gets the image's.
-pub fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect) -> Result<()> {
-    let copy = || -> io::Result<()> {
-        let (from, to) = (Dir::open(from)?, Dir::open(upperdir)?);
-        if !to.names()?.is_empty() {
-            return Ok(());
-        }
-        let (wanted, is) = (from.stat_self()?, to.stat_self()?);
-        if (wanted.st_uid, wanted.st_gid) != (is.st_uid, is.st_gid) {
-            root::set_owner(&to, wanted.st_uid, wanted.st_gid)?;
-        }
-        for xattr in from.xattrs(b".")? {
-            if !dialect.is_order(&xattr.name) {
-                root::set_xattr(&to, &xattr.name, &xattr.value)?;
-            }
-        }
-        root::set_mode(&to, wanted.st_mode & 0o7777)?;
-        root::set_times(&to, root::mtime(&wanted))
-    };
-    copy().map_err(|error| {
+pub fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect, ids: &IdMaps) -> Result<()> {
+    let failed = |error: io::Error| {
         let doing = "giving the upperdir the attributes of the image's root";
         Error::system(format!("{doing}: {}", upperdir.display()), error)
-    })
+    };
+    let (from, to) = (
+        Dir::open(from).map_err(failed)?,
+        Dir::open(upperdir).map_err(failed)?,
+    );
+    if !to.names().map_err(failed)?.is_empty() {
+        return Ok(());
+    }
+    let mut xattrs = from.xattrs(b".").map_err(failed)?;
+    xattrs.retain(|xattr| !dialect.is_order(&xattr.name));
+    let mut wanted = root::attributes(&from.stat_self().map_err(failed)?, xattrs);
+    ids.map(&mut wanted)?;
+    let set = || -> io::Result<()> {
+        let is = to.stat_self()?;
+        if (wanted.uid, wanted.gid) != (is.st_uid, is.st_gid) {
+            root::set_owner(&to, wanted.uid, wanted.gid)?;
+        }
+        for xattr in &wanted.xattrs {
+            root::set_xattr(&to, &xattr.name, &xattr.value)?;
+        }
+        root::set_mode(&to, wanted.mode)?;
+        root::set_times(&to, wanted.mtime)
+    };
+    set().map_err(failed)
 }

@@ -122,7 +122,7 @@ fn fill(
     check_chain(layer, &measured)?;
     let view = LowerView::new(below, options.dialect);
     let (report, tree) = finish(source, &staged.fs()?, pending, Some(view), options)?;
-    let tree = staged.list(&tree, options.selinux)?;
+    let tree = staged.list(&tree, options.selinux, run.threads())?;
     Ok(record(layer, &measured, &tree, report, options, run.sync))
 }
 

@@ -13,6 +13,7 @@ use crate::codec::{Expected, Measured, Opened};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::threads::start;
 
 use super::watch::Watch;
 
@@ -35,13 +36,14 @@ pub fn staged<O>(
         let (compressed, to_inflate) = sync_channel(QUEUE);
         let (uncompressed, to_take) = sync_channel::<Passed>(QUEUE);
         let (also_uncompressed, to_hash) = sync_channel(QUEUE);
-        let blob = scope.spawn(move || read_blob(blob, blob_algorithm, &compressed));
-        let inflated = scope.spawn(move || {
+        let read = move || read_blob(blob, blob_algorithm, &compressed);
+        let blob = start(scope, "read", read)?;
+        let inflated = start(scope, "inflate", move || {
             let blob = Chunks::new(Box::new(move || to_inflate.recv().ok().transpose()));
             let is_enough = blob_algorithm == diff_algorithm;
             inflate(blob, limits, is_enough, &uncompressed, &also_uncompressed)
-        });
-        let diff = scope.spawn(move || hash(diff_algorithm, &to_hash));
+        })?;
+        let diff = start(scope, "hash", move || hash(diff_algorithm, &to_hash))?;
         let chunks = Chunks::new(Box::new(move || {
             watch.check()?;
             to_take.recv().ok().transpose()

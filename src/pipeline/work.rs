@@ -1,6 +1,7 @@
 //! The work on the layers of one image: unpacked side by side, settled one after another from the
 //! bottom up. Called by [`super::unpack_image`]; [`super::single`] does the same for one layer.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::{Arc, mpsc};
@@ -52,8 +53,10 @@ impl<'a> Work<'a> {
         let mut queue: Vec<usize> = self.staged.keys().copied().collect();
         queue.sort_by_key(|index| {
             let blob = self.blobs[index];
+            // Little ones, which may be all whiteouts, shall not keep those above from being settled.
+            let size = (blob.len() >= SMALL).then_some(Reverse(blob.len()));
             // What is best read in order comes in order.
-            (blob.offset_in_compressed(), std::cmp::Reverse(blob.len()))
+            (blob.offset_in_compressed(), size)
         });
         let settling = Settling {
             work: self,
@@ -64,7 +67,7 @@ impl<'a> Work<'a> {
         let unpack = |index| self.unpack(index);
         workers::run(queue.into(), jobs, self.failure, unpack, |arrivals| {
             settling.run(arrivals)
-        })
+        })?
     }
 
     fn unpack(self, index: usize) -> Result<(Pending, Measured)> {
@@ -147,7 +150,7 @@ impl Settling<'_> {
         let view = LowerView::new(below, options.dialect);
         let source = self.work.source(index);
         let (report, tree) = finish(source, &staged.fs()?, pending, Some(view), options)?;
-        let tree = staged.list(&tree, options.selinux)?;
+        let tree = staged.list(&tree, options.selinux, self.work.threads)?;
         let label = self.work.image.layers[index].label();
         self.work.progress.ends(index, &label, &report);
         let record = Record {

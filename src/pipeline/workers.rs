@@ -1,9 +1,11 @@
-//! The threads that unpack layers: one layer a thread, the largest first, until one fails.
+//! The threads that unpack layers: one layer a thread, in the order of the queue, until one fails.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, mpsc};
 
 use crate::error::Result;
+use crate::root::clear_umask;
+use crate::threads::start;
 
 use super::watch::LowestFailure;
 
@@ -16,14 +18,14 @@ pub struct Arrival<T> {
 }
 
 /// Does `work` for each index in the queue, in its order, on so many threads, while `collect`
-/// takes what they bring back on this one.
+/// takes what they bring back on this one. Errors: the system has no more threads.
 pub fn run<T: Send, O>(
     queue: VecDeque<usize>,
     threads: usize,
     failure: &LowestFailure,
     work: impl Fn(usize) -> Result<T> + Sync,
     collect: impl FnOnce(mpsc::Receiver<Arrival<T>>) -> O,
-) -> O {
+) -> Result<O> {
     let threads = threads.clamp(1, queue.len().max(1));
     let queue = Mutex::new(queue);
     let next = || queue.lock().expect("nobody panics with it").pop_front();
@@ -31,7 +33,8 @@ pub fn run<T: Send, O>(
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (sender, next, work) = (sender.clone(), &next, &work);
-            scope.spawn(move || {
+            let started = start(scope, "unpack", move || {
+                clear_umask();
                 while let Some(index) = next() {
                     if failure.is_below(index) {
                         continue;
@@ -45,8 +48,12 @@ pub fn run<T: Send, O>(
                     }
                 }
             });
+            if let Err(error) = started {
+                queue.lock().expect("nobody panics with it").clear();
+                return Err(error);
+            }
         }
         drop(sender);
-        collect(arrivals)
+        Ok(collect(arrivals))
     })
 }

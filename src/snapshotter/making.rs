@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind as ErrorKind};
+use crate::ids::IdMaps;
 use crate::mount::copy_attributes;
 use crate::store::{Hold, StoredLayer};
 
@@ -33,7 +34,7 @@ impl Snapshotter {
             let place = self.place(&snapshot, &line[1..])?;
             // What overlayfs shows of the root is what the upperdir has.
             let set_up = |upperdir: &Path| match place.lower.first() {
-                Some(top) => copy_attributes(top, upperdir, self.dialect),
+                Some(top) => copy_attributes(top, upperdir, self.dialect, &IdMaps::default()),
                 None => Ok(()),
             };
             let is_active = kind == Kind::Active;

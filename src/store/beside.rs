@@ -28,17 +28,7 @@ impl Beside {
     /// Starts one for a directory that is absent or empty.
     pub fn new(target: &Path, what: &'static str) -> Result<Beside> {
         check_target(target)?;
-        let beside = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let making = |error| {
-            system(
-                &format!("making a directory in {}", beside.display()),
-                error,
-            )
-        };
-        let staging = Staging::beside(beside).map_err(making)?;
+        let staging = Staging::beside_target(target)?;
         staging
             .directory()
             .make_dir(FS.as_bytes())

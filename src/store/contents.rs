@@ -4,7 +4,9 @@
 //! needs; [`crate::verify`] goes through them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -44,7 +46,10 @@ impl Store {
 
     /// The digests of all images, sorted.
     pub fn image_digests(&self) -> Result<BTreeSet<Digest>> {
-        let images = self.open_dir("images")?;
+        // A medium may lack a directory that was empty.
+        let Some(images) = self.find_dir("images")? else {
+            return Ok(BTreeSet::new());
+        };
         let names = images.names();
         let names = names.map_err(|error| Error::system("listing the images", error))?;
         // What is no digest is not ours.
@@ -105,8 +110,9 @@ impl Store {
         }
     }
 
-    /// Forgets an image; its layers stay.
+    /// Forgets an image; its layers stay. Errors: the store can only be read.
     pub fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
+        self.check_writable()?;
         let images = self.open_dir("images")?;
         let forget = || -> io::Result<()> {
             images.remove_file(file_name(digest).as_bytes())?;
@@ -119,7 +125,9 @@ impl Store {
     pub fn layers(&self) -> Result<BTreeSet<Digest>> {
         let mut layers = BTreeSet::new();
         for algorithm in ["sha256", "sha512"] {
-            let directory = self.open_dir(&format!("layers/{algorithm}"))?;
+            let Some(directory) = self.find_dir(&format!("layers/{algorithm}"))? else {
+                continue;
+            };
             let names = directory.names();
             for name in names.map_err(|error| Error::system("listing the layers", error))? {
                 let text = format!("{algorithm}:{}", String::from_utf8_lossy(&name));
@@ -165,16 +173,28 @@ impl Store {
                     }
                     other => other?,
                 };
-                let inside = target.strip_prefix(b"../").unwrap_or(&target);
-                if let Ok(path) = EntryPath::parse(inside)
-                    && self.directory.find_beneath(&path)?.is_none()
-                {
+                if self.is_dead(&target)? {
                     links.remove_file(&name)?;
                 }
             }
             Ok(())
         };
         remove().map_err(|error| Error::system("removing short names", error))
+    }
+}
+
+impl Store {
+    /// Whether a short name leads nowhere: into the store, or to a directory elsewhere.
+    fn is_dead(&self, target: &[u8]) -> io::Result<bool> {
+        if target.starts_with(b"/") {
+            let there = std::fs::symlink_metadata(OsStr::from_bytes(target));
+            return Ok(there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
+        }
+        let inside = target.strip_prefix(b"../").unwrap_or(target);
+        match EntryPath::parse(inside) {
+            Ok(path) => Ok(self.directory.find_beneath(&path)?.is_none()),
+            Err(_) => Ok(false),
+        }
     }
 }
 

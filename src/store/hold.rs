@@ -14,37 +14,68 @@ use crate::root::Dir;
 
 use super::Store;
 
-/// Until it is dropped, nothing in the store is removed; or, if it is held alone, nobody looks.
+/// Until it is dropped, nothing in the stores is removed; or, if one is held alone, nobody looks at it.
 #[derive(Debug)]
 pub struct Hold {
-    _directory: Dir,
+    _directories: Vec<Dir>,
 }
 
+const SHARED: FlockOperation = FlockOperation::NonBlockingLockShared;
+const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+
 impl Store {
-    /// Keeps what is in the store. While somebody holds it alone, this waits. Errors: cancelled.
+    /// Keeps what is in each store. While somebody holds one alone, this waits. Errors: cancelled.
     pub fn share(&self, progress: &dyn Progress) -> Result<Hold> {
-        self.hold(FlockOperation::NonBlockingLockShared, progress)
+        self.hold(|_| SHARED, progress)
     }
 
-    /// Keeps everybody else out. While others hold it, this waits. Errors: cancelled.
+    /// Keeps everybody else out of this store, and what is in the others. While somebody holds it,
+    /// this waits. Errors: cancelled.
     pub fn hold_alone(&self, progress: &dyn Progress) -> Result<Hold> {
-        self.hold(FlockOperation::NonBlockingLockExclusive, progress)
+        let is_this = |store: &Store| std::ptr::eq(store, self);
+        self.hold(
+            |store| if is_this(store) { ALONE } else { SHARED },
+            progress,
+        )
     }
 
-    fn hold(&self, operation: FlockOperation, progress: &dyn Progress) -> Result<Hold> {
-        let directory = self.open_dir("locks")?;
-        let mut wait = waiting(progress, || progress.waits_for_store());
-        loop {
-            match rustix::fs::flock(&directory, operation) {
-                Ok(()) => {
-                    return Ok(Hold {
-                        _directory: directory,
-                    });
-                }
-                Err(Errno::WOULDBLOCK) => wait()?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::system("locking the store", errno)),
-            }
+    /// Keeps everybody else out of each store.
+    pub fn hold_all_alone(&self, progress: &dyn Progress) -> Result<Hold> {
+        self.hold(|_| ALONE, progress)
+    }
+
+    fn hold(
+        &self,
+        operation: impl Fn(&Store) -> FlockOperation,
+        progress: &dyn Progress,
+    ) -> Result<Hold> {
+        // In one order for all processes, so that none waits in a circle.
+        let mut stores: Vec<&Store> = self.each().collect();
+        stores.sort_by(|one, other| one.path.cmp(&other.path));
+        let mut directories = Vec::new();
+        for store in stores {
+            // On a medium that has no such directory there is nobody who removes anything.
+            let Some(directory) = store.find_dir("locks")? else {
+                continue;
+            };
+            lock(&directory, operation(store), progress)?;
+            directories.push(directory);
+        }
+        Ok(Hold {
+            _directories: directories,
+        })
+    }
+}
+
+/// A lock needs no right to write, and works on a read-only mount.
+fn lock(directory: &Dir, operation: FlockOperation, progress: &dyn Progress) -> Result<()> {
+    let mut wait = waiting(progress, || progress.waits_for_store());
+    loop {
+        match rustix::fs::flock(directory, operation) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) => wait()?,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("locking the store", errno)),
         }
     }
 }

@@ -19,6 +19,10 @@ use super::Store;
 /// How long a name is, unless it is taken.
 const SHORT: usize = 5;
 
+/// How many digits of its chain ID a layer is named by where other programs name it, as in an
+/// additional image store: a mount that shows such a name is made of that layer.
+pub const NAME_ELSEWHERE: usize = 26;
+
 /// Names of some layer directories, in their order.
 #[derive(Clone, Debug)]
 pub struct ShortNames {
@@ -29,9 +33,10 @@ pub struct ShortNames {
 }
 
 impl Store {
-    /// Short names for directories of this store. A name is made of what it stands for, so every
-    /// process finds the same one. Errors: a directory that is elsewhere.
+    /// Short names for directories, of these stores or with an absolute path. A name is made of what it
+    /// stands for, so every process finds the same one. Errors: this store can only be read.
     pub fn short_names(&self, directories: &[PathBuf]) -> Result<ShortNames> {
+        self.check_writable()?;
         let links = self.open_dir("l")?;
         let names = directories
             .iter()
@@ -64,11 +69,10 @@ impl Store {
     }
 
     fn short_name(&self, links: &Dir, layer: &Path) -> Result<String> {
-        let Ok(inside) = layer.strip_prefix(&self.path) else {
-            let what = format!("{} is not in the store", layer.display());
-            return Err(Error::not_found(what));
+        let target = match layer.strip_prefix(&self.path) {
+            Ok(inside) => Path::new("..").join(inside),
+            Err(_) => layer.into(),
         };
-        let target = Path::new("..").join(inside);
         let target = target.as_os_str().as_bytes();
         let digest = Digest::of(target);
         for length in SHORT..digest.hex().len() {

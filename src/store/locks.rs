@@ -27,12 +27,13 @@ pub struct LayerLock {
 
 impl Store {
     /// Takes the lock of a layer. While somebody else has it, `wait` is called again and again: it
-    /// lets some time pass, or gives up.
+    /// lets some time pass, or gives up. Errors: the store can only be read.
     pub fn lock_layer(
         &self,
         chain_id: &Digest,
         mut wait: impl FnMut() -> Result<()>,
     ) -> Result<LayerLock> {
+        self.check_writable()?;
         let directory = self.open_dir("locks")?;
         let name = format!("{}-{}", chain_id.algorithm().name(), chain_id.hex());
         let locking = |errno: Errno| Error::system(format!("locking layer {chain_id}"), errno);

@@ -3,6 +3,7 @@
 //! the same target.
 
 use std::io;
+use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::listing;
 use crate::path::EntryPath;
 use crate::root::Dir;
-use crate::unpack::Tree;
+use crate::unpack::{Tree, system};
 
 use super::{
     FS, LAYER_JSON, Record, Store, Sync, TREE_ZST, layer_name, sync_directory, write_json,
@@ -128,6 +129,18 @@ impl Staging {
         make_in(parent, BESIDE)
     }
 
+    /// The same in the directory that holds a target.
+    pub fn beside_target(target: &Path) -> Result<Staging> {
+        let beside = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Staging::beside(beside).map_err(|error| {
+            let doing = format!("making a directory in {}", beside.display());
+            system(&doing, error)
+        })
+    }
+
     /// The directory itself.
     pub fn directory(&self) -> &Dir {
         &self.directory
@@ -212,13 +225,13 @@ impl StagedLayer {
             .map_err(|error| Error::system("opening the layer's directory", error))
     }
 
-    /// Writes its listing beside it, and returns the tree digest.
-    pub fn list(&self, tree: &Tree, selinux: bool) -> Result<Digest> {
+    /// Writes its listing beside it, on so many threads, and returns the tree digest.
+    pub fn list(&self, tree: &Tree, selinux: bool, threads: NonZero<usize>) -> Result<Digest> {
         let file = self
             .directory
             .make_file(TREE_ZST.as_bytes())
             .map_err(|error| Error::system("making its listing", error))?;
-        listing::write(self.fs()?, tree, selinux, file)
+        listing::write(self.fs()?, tree, selinux, file, threads)
     }
 
     /// Writes down what it is; [`Staging::sync`] makes it durable with the rest.

@@ -13,6 +13,8 @@ use super::tree::Inode;
 use super::{Options, Owners, system};
 
 const PROBE: &[u8] = b"probe";
+/// Every permission.
+const ALL: u32 = 0o777;
 /// A time that needs nanoseconds.
 const TIME: Time = Time {
     seconds: 1,
@@ -24,6 +26,8 @@ const TIME: Time = Time {
 pub struct Created {
     /// User and group: the caller's, unless the file system has it otherwise.
     pub owner: (u32, u32),
+    /// Whether the thread that tried it has no umask, so that a file gets its mode when it is made.
+    pub umask_is_clear: bool,
     /// Whether the file system keeps times to the nanosecond.
     pub keeps_nanoseconds: bool,
     /// Whether the system gives it xattrs that a listing has: a label, say, where labels count.
@@ -60,7 +64,7 @@ impl Created {
 fn probe(directory: &Dir, selinux: bool) -> io::Result<Created> {
     // A setgid directory gives its group away.
     root::set_mode(directory, 0o700)?;
-    let file = directory.make_file(PROBE)?;
+    let file = directory.make_file_with(PROBE, ALL)?;
     root::set_times(&file, TIME)?;
     let stat = rustix::fs::fstat(&file)?;
     // Some come when it is closed.
@@ -73,6 +77,7 @@ fn probe(directory: &Dir, selinux: bool) -> io::Result<Created> {
     directory.remove_file(PROBE)?;
     Ok(Created {
         owner: (stat.st_uid, stat.st_gid),
+        umask_is_clear: stat.st_mode & ALL == ALL,
         keeps_nanoseconds: root::mtime(&stat) == TIME,
         has_xattrs,
     })

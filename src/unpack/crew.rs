@@ -14,13 +14,16 @@ use std::thread::Scope;
 use crate::chunk::{CHUNK, Piece};
 use crate::error::{Error, Result};
 use crate::root::{Dir, clear_umask};
+use crate::threads::start;
 
 use super::tree::{DirId, InodeId, Tree};
 use super::writer::{NewFile, Order, Outcome, Writer};
 use super::{Created, Options, Pending};
 
 /// Batches that wait for one writer, at most.
-const QUEUE: usize = 8;
+const QUEUE: usize = 24;
+/// How much more one writer may have to do than another, only to stay in one directory.
+const AHEAD: usize = 4 * CHUNK;
 /// What making a file costs, in bytes that could be written meanwhile.
 const FILE: usize = 8 * 1024;
 /// What writing a piece costs besides: a hostile layer has pieces of one byte.
@@ -62,14 +65,15 @@ struct Hand {
 }
 
 impl<'a> Crew<'a> {
-    /// Starts so many writers besides the reading thread; none of them is fine.
+    /// Starts so many writers besides the reading thread; none of them is fine. Errors: the system
+    /// has no more threads.
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         writers: usize,
         options: &'a Options,
         created: Created,
         top: &Arc<Dir>,
-    ) -> Crew<'a>
+    ) -> Result<Crew<'a>>
     where
         'a: 'scope,
     {
@@ -79,27 +83,27 @@ impl<'a> Crew<'a> {
             let load = Arc::new(AtomicUsize::new(0));
             let shared = Arc::clone(&load);
             let top = Arc::clone(top);
-            scope.spawn(move || {
+            start(scope, "write", move || {
                 let writer = Writer::new(options, created, top, clear_umask());
                 work(writer, &orders, &outcomes, &shared);
-            });
+            })?;
             let unanswered = 0;
-            Hand {
+            Ok(Hand {
                 todo,
                 done,
                 load,
                 unanswered,
-            }
+            })
         };
-        Crew {
-            own: Writer::new(options, created, Arc::clone(top), false),
+        Ok(Crew {
+            own: Writer::new(options, created, Arc::clone(top), created.umask_is_clear),
             is_own: true,
-            hands: (0..writers).map(hire).collect(),
+            hands: (0..writers).map(hire).collect::<Result<_>>()?,
             batch: Batch::default(),
             last: None,
             complete: InodeId::FIRST,
             failed: None,
-        }
+        })
     }
 
     /// Begins a file.
@@ -190,18 +194,23 @@ impl<'a> Crew<'a> {
         Ok(())
     }
 
-    /// Who goes on where the last batch ended, else who has least to do.
+    /// Who goes on where the last batch ended, unless others have nothing to do for it; else who has
+    /// least to do.
     fn choose(&self) -> usize {
-        if let Some((last, directory)) = self.last {
-            let next = self.batch.orders.first().and_then(directory_of);
-            if self.batch.is_continued || next == Some(directory) {
-                return last;
-            }
-        }
-        let load = |index: &usize| self.hands[*index].load.load(Ordering::Relaxed);
+        let load = |index: usize| self.hands[index].load.load(Ordering::Relaxed);
         let all = 0..self.hands.len();
-        all.min_by_key(load)
-            .expect("there are hands if it is not its own")
+        let idlest = all.min_by_key(|&index| load(index));
+        let idlest = idlest.expect("there are hands if it is not its own");
+        match self.last {
+            Some((last, _)) if self.batch.is_continued => last,
+            Some((last, directory))
+                if self.batch.orders.first().and_then(directory_of) == Some(directory)
+                    && load(last) < load(idlest) + AHEAD =>
+            {
+                last
+            }
+            _ => idlest,
+        }
     }
 
     fn take(&mut self, index: usize, outcome: Outcome, tree: &mut Tree) {

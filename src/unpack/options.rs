@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
+use crate::error::Result;
+use crate::ids::IdMaps;
+use crate::meta::{Meta, Time};
 
 /// How a layer is translated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,9 @@ pub struct Options {
     pub selinux: bool,
     /// Whose the files are.
     pub owners: Owners,
+    /// What becomes of the ids in the layer: of owners, in ACLs, of capabilities.
+    #[serde(default, skip_serializing_if = "IdMaps::is_empty")]
+    pub ids: IdMaps,
 }
 
 impl Default for Options {
@@ -34,7 +40,24 @@ impl Default for Options {
             drop_estargz: false,
             selinux: false,
             owners: Owners::Image,
+            ids: IdMaps::default(),
         }
+    }
+}
+
+impl Options {
+    /// The attributes of a whiteout (rule W7), whose owner is the image's root.
+    pub(crate) fn whiteout_meta(&self, mtime: Time) -> Result<Meta> {
+        let mut meta = self.dialect.whiteout_meta(mtime);
+        self.ids.map(&mut meta)?;
+        Ok(meta)
+    }
+
+    /// The attributes of a directory that no layer describes (rule I2), whose owner is the image's root.
+    pub(crate) fn implied_meta(&self) -> Result<Meta> {
+        let mut meta = Meta::of_implied_directory();
+        self.ids.map(&mut meta)?;
+        Ok(meta)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::StoredLayer;
 
-use super::Change;
+use super::Difference;
 use super::differences::differences;
 
 /// How layers are compared.
@@ -40,13 +40,13 @@ pub fn compare(
     stored: &StoredLayer,
     mut listing: Reader,
     how: Comparing<'_>,
-) -> Result<Vec<Change>, Stop> {
+) -> Result<Vec<Difference>, Stop> {
     let mut changes = Vec::new();
     let mut walk = match stored.directory.open_beneath(&EntryPath::root()) {
         Ok(directory) => Walk::of_disk(directory, stored.record.options.selinux),
         Err(error) => {
             let error = Error::system("opening the layer's directory", error);
-            return Ok(vec![Change::unreadable(&error)]);
+            return Ok(vec![Difference::unreadable(&error)]);
         }
     };
     let (mut listed, mut found) = (listing.next_node()?, walk.next_name());
@@ -58,7 +58,7 @@ pub fn compare(
             Ok(is) => is,
             Err(error) => {
                 // What comes behind it is not known.
-                changes.push(Change::unreadable(error));
+                changes.push(Difference::unreadable(error));
                 return Ok(changes);
             }
         };
@@ -66,18 +66,22 @@ pub fn compare(
             (None, None) => break,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some((path, _)), Some(is)) => path.cmp(&is.path),
+            (Some(was), Some(is)) => was.path.cmp(&is.path),
         };
         match (&listed, is) {
-            (Some((path, _)), _) if order == Ordering::Less => {
-                changes.push(Change::at(path, "is missing"));
+            (Some(was), _) if order == Ordering::Less => {
+                changes.push(Difference::at(&was.path, "is missing"));
             }
             (_, Some(is)) if order == Ordering::Greater => {
-                changes.push(Change::at(&is.path, "was added"));
+                changes.push(Difference::at(&is.path, "was added"));
             }
-            (Some((path, was)), Some(is)) => {
+            (Some(was), Some(is)) => {
                 let differences = differences(was, is, &mut walk, how);
-                changes.extend(differences.into_iter().map(|what| Change::at(path, what)));
+                changes.extend(
+                    differences
+                        .into_iter()
+                        .map(|what| Difference::at(&is.path, what)),
+                );
             }
             _ => {}
         }

@@ -5,14 +5,13 @@ use std::fs::File;
 
 use crate::content::{Content, ContentHasher};
 use crate::error::{Error, Result};
-use crate::listing::{Found, Node, Walk};
+use crate::listing::{Node, Shown, Text, Walk};
 use crate::root;
 
 use super::compare::Comparing;
 
 /// What a name was and what it is, of the same path.
-pub fn differences(was: &Node, is: &Found, walk: &mut Walk<'_>, how: Comparing<'_>) -> Vec<String> {
-    let now = &is.node;
+pub fn differences(was: &Node, now: &Node, walk: &mut Walk<'_>, how: Comparing<'_>) -> Vec<String> {
     if was.kind != now.kind {
         return vec![format!("is {}, was {}", now.kind, was.kind)];
     }
@@ -20,7 +19,7 @@ pub fn differences(was: &Node, is: &Found, walk: &mut Walk<'_>, how: Comparing<'
     what.extend(xattrs(was, now));
     if !how.quick && was.size == now.size && was.holds_data() && now.holds_data() {
         let read = walk
-            .open(is)
+            .open(now)
             .and_then(|file| content_of(&file, was.content, how));
         match read {
             Ok(content) if Some(content) == was.content => {}
@@ -32,25 +31,20 @@ pub fn differences(was: &Node, is: &Found, walk: &mut Walk<'_>, how: Comparing<'
 }
 
 fn attributes(was: &Node, now: &Node) -> Vec<String> {
+    let owner = |node: &Node| (node.uid, node.gid);
     let mut what = Vec::new();
-    let mut compare = |name: &str, is: &str, was: &str| {
-        if is != was {
-            what.push(format!("{name} is {is}, was {was}"));
-        }
-    };
-    let owner = |node: &Node| format!("{}:{}", node.uid, node.gid);
-    let size = |node: &Node| node.size.map_or_else(String::new, |size| size.to_string());
-    compare("mode", &now.mode, &was.mode);
-    compare("owner", &owner(now), &owner(was));
-    compare("time", &now.mtime, &was.mtime);
-    compare("size", &size(now), &size(was));
-    for (name, is, was) in [
-        ("target", &now.target, &was.target),
-        ("device", &now.device, &was.device),
-    ] {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        compare(name, &text(is), &text(was));
-    }
+    what.extend(changed("mode", now.mode, was.mode, |mode| shown(&mode)));
+    what.extend(changed("owner", owner(now), owner(was), |(uid, gid)| {
+        format!("{uid}:{gid}")
+    }));
+    what.extend(changed("time", now.mtime, was.mtime, |time| shown(&time)));
+    what.extend(changed("size", now.size, was.size, |size| {
+        size.map_or_else(String::new, |size| size.to_string())
+    }));
+    let target = |target: &Option<_>| target.as_ref().map_or_else(String::new, shown);
+    what.extend(changed("target", &now.target, &was.target, target));
+    let device = |device: Option<_>| device.as_ref().map_or_else(String::new, shown);
+    what.extend(changed("device", now.device, was.device, device));
     what.extend(match (&was.link, &now.link) {
         (Some(was), None) => Some(format!("is no hard link to {was} any more")),
         (None, Some(is)) => Some(format!("became a hard link to {is}")),
@@ -58,6 +52,14 @@ fn attributes(was: &Node, now: &Node) -> Vec<String> {
         _ => None,
     });
     what
+}
+
+fn changed<T: PartialEq>(name: &str, is: T, was: T, text: impl Fn(T) -> String) -> Option<String> {
+    (is != was).then(|| format!("{name} is {}, was {}", text(is), text(was)))
+}
+
+fn shown<T: Text>(value: &T) -> String {
+    Shown(value).to_string()
 }
 
 fn xattrs(was: &Node, now: &Node) -> Vec<String> {

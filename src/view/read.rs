@@ -16,6 +16,7 @@ use crate::lower::Markers;
 use crate::meta::{Device, Meta};
 use crate::path;
 use crate::pipeline::Run;
+use crate::threads::start;
 use crate::unpack::{DeviceZero, ESTARGZ, Options, OverlayXattrs};
 use crate::whiteout::Marker;
 
@@ -59,7 +60,8 @@ pub fn each_layer(
     thread::scope(|scope| {
         for _ in 0..run.jobs.clamp(1, layers.len().max(1)) {
             let sender = sender.clone();
-            scope.spawn(|| work(sender));
+            start(scope, "look", || work(sender))
+                .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
         }
         drop(sender);
         let mut ready = BTreeMap::new();

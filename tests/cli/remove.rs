@@ -308,7 +308,7 @@ fn images_are_listed_with_their_names_and_sizes() {
     let value: Value = serde_json::from_str(&run.stdout).unwrap();
     let expected = serde_json::json!({
         "digest": one, "names": ["one", "uno"], "layers": chain(&["base", "a"]), "bytes": 4,
-        "complete": false,
+        "complete": false, "store": bench.store().canonicalize().unwrap(),
     });
     assert_eq!(value, expected);
 }

@@ -100,6 +100,7 @@ fn help() {
         "export",
         "mount",
         "umount",
+        "bundle",
         "images",
         "verify",
         "rm",

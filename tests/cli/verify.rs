@@ -653,6 +653,7 @@ fn json_has_a_line_for_each_change() {
     let expected = |path: &str, change: &str| {
         serde_json::json!({
             "layer": labels()[0], "chain_id": chain, "path": path, "change": change,
+            "store": bench.store().canonicalize().unwrap(),
         })
     };
     assert_eq!(

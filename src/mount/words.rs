@@ -1,5 +1,5 @@
-//! `--print`: a mount in the words of the shell, of fstab(5), of systemd.mount(5), and of an OCI
-//! runtime configuration.
+//! `Words`: a mount in the words of the shell, of fstab(5), of systemd.mount(5), and of an OCI
+//! runtime configuration. The command line prints them (`--print`), [`crate::bundle`] writes them.
 //!
 //! All of these may end in `mount(2)`, so the options must fit one page: where the layers' own names
 //! do not, or would have to be escaped, the short ones of the store stand for them. With
@@ -11,25 +11,32 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use lowerdir::mount::{SOURCE, Upper};
-use lowerdir::stack::{self, PAGE};
-use lowerdir::{Error, Result, Stack, Store};
+use serde_json::{Value, json};
 
-use crate::cli::output;
+use crate::error::{Error, Result};
+use crate::stack::{self, PAGE, Stack};
+use crate::store::Store;
+
+use super::{SOURCE, TMPFS_SOURCE, Upper};
 
 /// What `fsconfig(2)` takes of one option, in bytes.
 const STRING_MAX: usize = 255;
 
-pub struct Mount<'a> {
+/// A mount that somebody else is to make.
+pub struct Words<'a> {
+    /// What is mounted.
     pub stack: &'a Stack,
-    /// Absolute.
+    /// An absolute path.
     pub target: PathBuf,
+    /// Where changes go.
     pub upper: &'a Upper,
+    /// Where short names for the layers may be made.
     pub store: &'a Store,
 }
 
-impl Mount<'_> {
-    /// For a POSIX shell.
+impl Words<'_> {
+    /// For a POSIX shell. Errors: the layers' names do not fit one page, as everywhere here
+    /// ([`Kind::Limit`](crate::Kind::Limit)).
     pub fn command(&self) -> Result<Vec<u8>> {
         let target = quoted(self.target.as_os_str());
         let mut steps = Vec::new();
@@ -46,7 +53,9 @@ impl Mount<'_> {
                     [
                         b"mount -t tmpfs -o ",
                         &*options,
-                        b" lowerdir-tmpfs ",
+                        b" ",
+                        TMPFS_SOURCE.as_bytes(),
+                        b" ",
                         &target,
                     ]
                     .concat(),
@@ -86,27 +95,24 @@ impl Mount<'_> {
         Ok(text)
     }
 
-    /// For the list `mounts`: runtime-spec `config.md`, "Mounts".
-    pub fn json(&self) -> Result<Vec<u8>> {
+    /// For the list `mounts`: runtime-spec `config.md`, "Mounts". Errors: a path is not UTF-8;
+    /// changes are to go into memory, which takes two mounts.
+    pub fn entry(&self) -> Result<Value> {
         let options = self.options_for_files("json", false)?;
+        let (Some(options), Some(target)) = (options.to_str(), self.target.to_str()) else {
+            return Err(cannot("json", "a path is not UTF-8"));
+        };
         // Overlayfs splits at commas; so does the list.
-        let options = options.into_vec();
-        let parts = options.split(|&byte| byte == b',');
-        let parts: Vec<String> = parts
-            .map(|part| output::text(Path::new(OsStr::from_bytes(part))))
-            .collect();
-        let mut text = serde_json::to_vec(&serde_json::json!({
-            "destination": output::text(&self.target),
+        let options: Vec<&str> = options.split(',').collect();
+        Ok(json!({
+            "destination": target,
             "type": "overlay",
             "source": SOURCE,
-            "options": parts,
+            "options": options,
         }))
-        .expect("it has strings only");
-        text.push(b'\n');
-        Ok(text)
     }
 
-    /// One line: fstab(5).
+    /// One line: fstab(5). Errors: also, changes are to go into memory.
     pub fn fstab(&self) -> Result<Vec<u8>> {
         let options = self.options_for_files("fstab", true)?;
         let target = octal(self.target.as_os_str());
@@ -122,7 +128,8 @@ impl Mount<'_> {
         .concat())
     }
 
-    /// A unit, with the name that it must have: systemd.mount(5), systemd.unit(5).
+    /// A unit, with the name that it must have: systemd.mount(5), systemd.unit(5). Errors: also,
+    /// a path that no unit can name; changes are to go into memory.
     pub fn systemd(&self) -> Result<Vec<u8>> {
         let options = self.options_for_files("systemd", true)?;
         let name = unit_name(&self.target);
@@ -138,12 +145,14 @@ impl Mount<'_> {
             }
         };
         let (target, options) = (value(self.target.as_os_str())?, value(&options)?);
-        let store = value(self.store.path().as_os_str())?;
+        let stores = self.store.each().map(|store| store.path().as_os_str());
+        let stores = stores.map(|path| Ok(format!("\"{}\"", value(path)?)));
+        let stores = stores.collect::<Result<Vec<String>>>()?.join(" ");
         let text = format!(
             "# {name}\n\
              [Unit]\n\
              Description=Container image on {target}\n\
-             RequiresMountsFor=\"{store}\"\n\
+             RequiresMountsFor={stores}\n\
              \n\
              [Mount]\n\
              What={SOURCE}\n\

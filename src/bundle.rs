@@ -1,0 +1,365 @@
+//! [`write()`]: an OCI runtime bundle of an image that is in the store: `config.json`, made of the image's
+//! config, and a `rootfs` that the layers are mounted on.
+//!
+//! ```text
+//! DIR/                0700; 0711 if the container has a user namespace
+//!   config.json       see `config`
+//!   rootfs/           the mount point; with changes in memory it has `upper` and `work`, which are
+//!                     copied onto the tmpfs
+//!   mountpoints/      if the image lacks some: a lower directory above the image's, with nothing else
+//! ```
+//!
+//! Called by the command line. It unpacks nothing: [`crate::pipeline`] does. Everything is made beside
+//! its place and renamed; on an error nothing is left. Names in the image (users, volumes) are looked
+//! up in the layers, inside the image's root (`inside`), never by the kernel.
+//! Source: image-spec `conversion.md`; runtime-spec `bundle.md` and `config.md`.
+
+mod annotations;
+mod config;
+mod execution;
+mod inside;
+mod mountpoints;
+mod namespace;
+mod process;
+mod user;
+mod volumes;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::ids::IdMaps;
+use crate::image::Image;
+use crate::mount::{self, Upper, Words};
+use crate::path::EntryPath;
+use crate::pipeline::stored_layers;
+use crate::root::{self, Dir};
+use crate::stack::Stack;
+use crate::store::{Beside, Store, Sync};
+use crate::unpack::{Options, system};
+
+use execution::Execution;
+use inside::Inside;
+use namespace::UserNamespace;
+
+/// Where the layers are mounted, in the bundle.
+pub const ROOTFS: &str = "rootfs";
+const MOUNTPOINTS: &str = "mountpoints";
+
+/// Who mounts the layers on `rootfs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlay {
+    /// The runtime: the mount stands first in `config.json`.
+    InConfig,
+    /// [`write()`], at once.
+    Mounted,
+    /// Somebody else, before the container is started, by a command for a POSIX shell.
+    Command,
+    /// The same by a line of fstab(5).
+    Fstab,
+    /// The same by a systemd mount unit.
+    Unit,
+}
+
+/// What a bundle is to be.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Where changes go. [`Upper::None`] makes the container's root read-only.
+    pub upper: &'a Upper,
+    /// Who mounts the layers.
+    pub overlay: Overlay,
+    /// What to run in the place of the image's `Cmd`; empty for just that.
+    pub command: &'a [String],
+    /// Whether the process gets a terminal.
+    pub terminal: bool,
+    /// The user namespace of the container, if [`write()`] mounts the layers with its ids.
+    pub idmap: Option<&'a mount::UserNamespace>,
+    /// Whether who is not root is to run it: in a user namespace with the caller alone, and with the
+    /// host's network.
+    pub rootless: bool,
+    /// Whether the bundle is on disk before this counts as done.
+    pub sync: Sync,
+}
+
+/// A bundle that was written.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// What `config.json` says.
+    pub config: Value,
+    /// What is to be mounted, or was mounted, on `rootfs`.
+    pub stack: Stack,
+    /// The words that mount it, where somebody else does.
+    pub words: Option<Vec<u8>>,
+    /// Annotations of the image that runtimes would obey, and that were left out.
+    pub left_out: Vec<String>,
+}
+
+/// Writes a bundle into a directory that is absent or empty.
+///
+/// Errors: a layer that is not in the store; a config that breaks the specification, a user that the
+/// image does not have, a volume where none may be ([`Kind::Refused`](crate::Kind::Refused)); layers
+/// whose names are too long for such a mount ([`Kind::Limit`](crate::Kind::Limit)); a mount that such
+/// words cannot say ([`Kind::NotFound`](crate::Kind::NotFound)); what the system says.
+///
+/// ```
+/// use lowerdir::bundle::{Overlay, Wanted, write};
+/// use lowerdir::mount::Upper;
+/// use lowerdir::store::Sync;
+/// use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let directory = place.path().join("store");
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+///
+/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let store = Store::open(&directory)?;
+/// unpack_image(&image, &store, &options, Run::default())?;
+/// let wanted = Wanted {
+///     upper: &Upper::None,
+///     overlay: Overlay::InConfig,
+///     command: &["/bin/true".into()],
+///     terminal: false,
+///     idmap: None,
+///     rootless: false,
+///     sync: Sync::None,
+/// };
+/// let bundle = write(&image, &store, &place.path().join("bundle"), &wanted)?;
+///
+/// assert_eq!(bundle.config["process"]["args"][0], "/bin/true");
+/// assert_eq!(bundle.config["mounts"][0]["type"], "overlay");
+/// assert!(bundle.path.join("config.json").exists());
+/// # Ok(())
+/// # }
+/// ```
+pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -> Result<Bundle> {
+    let execution = Execution::of(image)?;
+    let layers = stored_layers(image, store)?;
+    let options = layers.last().map(|layer| layer.record.options.clone());
+    let options = options.unwrap_or_default();
+    let stack = Stack::of_layers(&layers, store)?;
+    let inside = Inside::open(&layers, options.dialect);
+    let namespace = UserNamespace::of(&options.ids, wanted)?;
+    let path = absolute(target)?;
+    let beside = Beside::new(&path, "bundle")?;
+    let as_they_are = IdMaps::default();
+    let making = Making {
+        store,
+        path: &path,
+        wanted,
+        execution: &execution,
+        inside: &inside,
+        namespace: namespace.as_ref(),
+        shown: wanted.idmap.map_or(&as_they_are, mount::UserNamespace::ids),
+        directory: beside.directory()?,
+        options: &options,
+    };
+    let bundle = making.fill(&stack)?;
+    let made = mount::make_upper(wanted.upper, &stack, making.shown)?;
+    beside.sync(wanted.sync)?;
+    let was_there = path.exists();
+    beside.publish(wanted.sync)?;
+    if wanted.overlay == Overlay::Mounted
+        && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, store, wanted)
+    {
+        take_back(&path, was_there);
+        return Err(error);
+    }
+    made.keep();
+    Ok(bundle)
+}
+
+fn mount_on(rootfs: &Path, stack: &Stack, store: &Store, wanted: &Wanted<'_>) -> Result<()> {
+    match wanted.idmap {
+        Some(namespace) => mount::mount_idmapped(stack, rootfs, wanted.upper, store, namespace),
+        None => mount::mount(stack, rootfs, wanted.upper, Some(store)).map(drop),
+    }
+}
+
+/// The path that the bundle will have, whatever the working directory is then.
+fn absolute(target: &Path) -> Result<PathBuf> {
+    let looking = |error| Error::system(format!("looking at {}", target.display()), error);
+    let target = std::path::absolute(target).map_err(looking)?;
+    let Some((parent, name)) = target.parent().zip(target.file_name()) else {
+        return Err(Error::in_the_way(
+            "the root directory cannot become a bundle",
+        ));
+    };
+    let parent = parent.canonicalize().map_err(|error| {
+        let error = Error::system(format!("opening {}", parent.display()), error);
+        error.hint("make the directory first")
+    })?;
+    let path = parent.join(name);
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(Error::in_the_way(format!(
+            "{} is not UTF-8, as config.json must be",
+            path.display()
+        ))),
+    }
+}
+
+/// Removes a bundle that could not be mounted.
+fn take_back(path: &Path, was_there: bool) {
+    // The error that is told is the one of the mount.
+    if let Ok(directory) = Dir::open(path) {
+        let _ = directory.remove_children();
+    }
+    if !was_there {
+        let _ = std::fs::remove_dir(path);
+    }
+}
+
+struct Making<'a> {
+    store: &'a Store,
+    /// Where it will be.
+    path: &'a Path,
+    wanted: &'a Wanted<'a>,
+    execution: &'a Execution,
+    inside: &'a Inside,
+    namespace: Option<&'a UserNamespace>,
+    /// How the ids of the layers are shown.
+    shown: &'a IdMaps,
+    /// Where it is as yet.
+    directory: Dir,
+    options: &'a Options,
+}
+
+impl Making<'_> {
+    fn fill(&self, image: &Stack) -> Result<Bundle> {
+        let doing = |error| system("writing the bundle", error);
+        let volumes = volumes::of(self.execution, self.inside, self.namespace)?;
+        let process = process::of(self.execution, self.inside, self.wanted, self.namespace)?;
+        let annotations = annotations::of(self.execution);
+        self.directory.make_dir(ROOTFS.as_bytes()).map_err(doing)?;
+        let mut mounts = config::mounts();
+        mounts.extend(volumes);
+        if let Some(namespace) = self.namespace {
+            namespace.adapt(&mut mounts);
+            // Its root must get to the root of the container.
+            root::set_mode(&self.directory, 0o711).map_err(doing)?;
+        }
+        let stack = match self.mountpoints(&mounts)? {
+            true => image.with_top(self.path.join(MOUNTPOINTS))?,
+            false => image.clone(),
+        };
+        let rootfs = self.path.join(ROOTFS);
+        let words = match self.wanted.overlay {
+            Overlay::InConfig => {
+                mounts.splice(0..0, self.overlay(&stack)?);
+                None
+            }
+            Overlay::Mounted => None,
+            Overlay::Command => Some(self.words(&stack, rootfs, self.wanted.upper).command()?),
+            Overlay::Fstab => Some(self.words(&stack, rootfs, self.wanted.upper).fstab()?),
+            Overlay::Unit => Some(self.words(&stack, rootfs, self.wanted.upper).systemd()?),
+        };
+        let read_only = *self.wanted.upper == Upper::None;
+        let mut config = config::of(process, mounts, annotations.kept, read_only);
+        if let Some(namespace) = self.namespace {
+            namespace.add_to(&mut config["linux"]);
+        }
+        self.write_config(&config)?;
+        Ok(Bundle {
+            path: self.path.into(),
+            config,
+            stack,
+            words,
+            left_out: annotations.left_out,
+        })
+    }
+
+    /// Makes those that the image lacks; false if it has all.
+    fn mountpoints(&self, mounts: &[Value]) -> Result<bool> {
+        let destinations = mounts
+            .iter()
+            .filter_map(|mount| mount["destination"].as_str());
+        let lacking = mountpoints::lacking(destinations, self.inside)?;
+        if lacking.is_empty() {
+            return Ok(false);
+        }
+        let name = MOUNTPOINTS.as_bytes();
+        let open = || {
+            self.directory.make_dir(name)?;
+            self.directory.open_beneath(&EntryPath::parse(name)?)
+        };
+        let directory = open().map_err(|error| system("making the mount points", error))?;
+        let describe = |place: &EntryPath, directory: &Dir| {
+            let (options, shown) = (self.options, self.shown);
+            self.inside.describe(place, directory, options, shown)
+        };
+        mountpoints::make(&directory, &lacking, describe)?;
+        Ok(true)
+    }
+
+    /// What the runtime mounts on `/`, first of all.
+    fn overlay(&self, stack: &Stack) -> Result<Vec<Value>> {
+        let (tmpfs, upper) = match self.wanted.upper {
+            Upper::Tmpfs { size } => {
+                let upper = self.in_memory()?;
+                (Some(config::tmpfs(size.as_deref())), upper)
+            }
+            upper => (None, upper.clone()),
+        };
+        let mount = self.words(stack, "/".into(), &upper).entry()?;
+        Ok(tmpfs.into_iter().chain([mount]).collect())
+    }
+
+    fn words<'w>(&'w self, stack: &'w Stack, target: PathBuf, upper: &'w Upper) -> Words<'w> {
+        Words {
+            stack,
+            target,
+            upper,
+            store: self.store,
+        }
+    }
+
+    /// The runtime copies what is in the directory below a tmpfs with `tmpcopyup` onto it.
+    fn in_memory(&self) -> Result<Upper> {
+        let doing = |error| system("making the directories for changes", error);
+        let rootfs = EntryPath::parse(ROOTFS.as_bytes())?;
+        let rootfs = self.directory.open_beneath(&rootfs).map_err(doing)?;
+        for name in ["upper", "work"] {
+            rootfs.make_dir(name.as_bytes()).map_err(doing)?;
+        }
+        let upper = rootfs.open_beneath(&EntryPath::parse(b"upper")?);
+        self.inside.describe(
+            &EntryPath::root(),
+            &upper.map_err(doing)?,
+            self.options,
+            self.shown,
+        )?;
+        let inside = self.path.join(ROOTFS);
+        Ok(Upper::Directories {
+            upperdir: inside.join("upper"),
+            workdir: inside.join("work"),
+        })
+    }
+
+    fn write_config(&self, config: &Value) -> Result<()> {
+        let write = || -> std::io::Result<()> {
+            let mut file = self.directory.make_file(b"config.json")?;
+            serde_json::to_writer_pretty(&mut file, config)?;
+            file.write_all(b"\n")
+        };
+        write().map_err(|error| system("writing config.json", error))
+    }
+}
+
+/// An entry of the list `mounts`.
+fn mount_of(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
+    json!({ "destination": destination, "type": kind, "source": source, "options": options })
+}

@@ -1,0 +1,127 @@
+//! `Inside`: paths looked up in the layers of an image as a process in the container would, with every
+//! symbolic link followed inside the image's root. It reads and never writes into the layers.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use rustix::fs::FileType;
+
+use crate::dialect::Dialect;
+use crate::error::{Error, Result};
+use crate::ids::IdMaps;
+use crate::lower::{Found, LowerView, Way};
+use crate::meta::Meta;
+use crate::path::EntryPath;
+use crate::root::Dir;
+use crate::store::StoredLayer;
+use crate::unpack::{Fresh, Inode, Options, Report, apply};
+
+/// More than this is no list of users.
+const FILE_MAX: u64 = 16 << 20;
+
+/// What is at a path.
+pub enum Place {
+    /// Nothing, but it would be here.
+    Absent(EntryPath),
+    /// A directory.
+    Directory(EntryPath),
+    /// Something else, with the layer that holds it, counted from the topmost.
+    Leaf(EntryPath, usize, FileType),
+}
+
+pub struct Inside {
+    view: LowerView,
+}
+
+impl Inside {
+    /// Takes layers, the lowest first.
+    pub fn open(layers: &[StoredLayer], dialect: Dialect) -> Inside {
+        let directories = layers.iter().rev();
+        let directories = directories.map(|layer| Arc::clone(&layer.directory));
+        Inside {
+            view: LowerView::new(directories.collect(), dialect),
+        }
+    }
+
+    /// Errors: a loop of symbolic links.
+    pub fn find(&self, path: &EntryPath) -> Result<Place> {
+        let mut way = Way::new(path);
+        while let Some(name) = way.next_name() {
+            let next = way.at().join(&name)?;
+            match &*self.view.lookup(&next)? {
+                Found::Directory(_) | Found::Absent => way.enter(next),
+                Found::Leaf(leaf) if leaf.file_type() == FileType::Symlink => {
+                    if !way.follow(&self.view.read_link(&next, leaf)?) {
+                        let why = "a loop of symbolic links in the image";
+                        return Err(Error::refused(why).at_entry(path));
+                    }
+                }
+                Found::Leaf(leaf) => {
+                    let (layer, kind) = (leaf.layer, leaf.file_type());
+                    return match way.next_name() {
+                        None => Ok(Place::Leaf(next, layer, kind)),
+                        Some(_) => {
+                            let why = format!("{next} of the image is no directory");
+                            Err(Error::refused(why).at_entry(path))
+                        }
+                    };
+                }
+            }
+        }
+        let end = way.end();
+        Ok(match &*self.view.lookup(&end)? {
+            Found::Directory(_) => Place::Directory(end),
+            _ => Place::Absent(end),
+        })
+    }
+
+    /// The content of a file; `None` if there is none at that path. Errors: it is no regular file, or
+    /// too large.
+    pub fn read(&self, path: &EntryPath) -> Result<Option<Vec<u8>>> {
+        let (place, layer) = match self.find(path)? {
+            Place::Leaf(place, layer, FileType::RegularFile) => (place, layer),
+            Place::Absent(_) => return Ok(None),
+            _ => return Err(Error::refused("it is no regular file").at_entry(path)),
+        };
+        let mut bytes = Vec::new();
+        let file = self.view.layer(layer).open_file(&place);
+        file.and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+            .map_err(|error| Error::system("reading it in the store", error).at_entry(path))?;
+        match bytes.len() as u64 > FILE_MAX {
+            true => Err(Error::limit("it is larger than 16 MiB").at_entry(path)),
+            false => Ok(Some(bytes)),
+        }
+    }
+
+    /// The attributes of a directory that [`find`](Inside::find) found.
+    pub fn attributes(&self, place: &EntryPath) -> Result<Option<Meta>> {
+        match &*self.view.lookup(place)? {
+            Found::Directory(layers) if !layers.is_empty() => {
+                self.view.directory_meta(place, layers).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Gives a directory the attributes that the image has at a path (rule I2 where it has none), as
+    /// they are shown with these ids.
+    pub fn describe(
+        &self,
+        place: &EntryPath,
+        directory: &Dir,
+        options: &Options,
+        shown: &IdMaps,
+    ) -> Result<()> {
+        use std::os::fd::AsFd;
+        let mut meta = match self.attributes(place)? {
+            Some(meta) => meta,
+            None => options.implied_meta()?,
+        };
+        shown
+            .map(&mut meta)
+            .map_err(|error| error.at_entry(place))?;
+        let inode = Inode::Open(directory.as_fd());
+        let (fresh, mut report) = (Fresh::default(), Report::default());
+        apply(&inode, &meta, place, options, fresh, &mut report)
+    }
+}

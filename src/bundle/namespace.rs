@@ -1,0 +1,164 @@
+//! The user namespace of a container, if it has one: for who is not root, with the caller's id alone;
+//! for layers that were unpacked or are
+//! mounted with id maps, with these.
+//!
+//! Source: runtime-spec `config-linux.md`, "User namespace mappings". What a namespace of one id lacks
+//! is what `runc spec --rootless` leaves out.
+
+use rustix::process::{getegid, geteuid};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::ids::{IdMap, IdMaps, Range};
+
+use super::mount_of;
+use super::user::User;
+use super::{Overlay, Wanted};
+
+pub struct UserNamespace {
+    ids: IdMaps,
+    /// Whether there is only the caller in it.
+    is_rootless: bool,
+    /// Whether the layers have the ids of the host.
+    is_mapped: bool,
+}
+
+/// The caller is root.
+fn alone() -> Result<IdMaps> {
+    let only = |host| {
+        let (container, size) = (0, 1);
+        IdMap::new(vec![Range {
+            container,
+            host,
+            size,
+        }])
+    };
+    Ok(IdMaps {
+        uids: only(geteuid().as_raw())?,
+        gids: only(getegid().as_raw())?,
+    })
+}
+
+impl UserNamespace {
+    /// Of layers that were unpacked with these maps; `None`: the container's users are the host's.
+    /// Errors: it cannot be had, or its root could not mount the layers.
+    pub fn of(ids: &IdMaps, wanted: &Wanted<'_>) -> Result<Option<UserNamespace>> {
+        let refuse = |text: &str, hint: &str| Err(Error::in_the_way(text).hint(hint));
+        let is_mapped = !ids.is_empty();
+        let ids = match (is_mapped, wanted.idmap) {
+            (false, None) if wanted.rootless => alone()?,
+            (false, None) => return Ok(None),
+            (true, _) if wanted.rootless => {
+                let text = "the layers were unpacked with id maps, which --rootless may not use";
+                return refuse(text, "unpack them into another --store");
+            }
+            (true, None) => ids.clone(),
+            (true, Some(_)) => {
+                let text = "the layers were unpacked with id maps: --idmap would map them twice";
+                return refuse(text, "use the copy of another --store");
+            }
+            (false, Some(_)) if wanted.overlay != Overlay::Mounted => {
+                let text = "a mount with other ids cannot be left to others";
+                return refuse(text, "--overlay=mounted mounts it from here");
+            }
+            (false, Some(namespace)) => namespace.ids().clone(),
+        };
+        if is_mapped && wanted.overlay == Overlay::InConfig {
+            let text = "root of the container's user namespace may not enter the store to mount it";
+            return refuse(text, "--overlay=mounted mounts it from here");
+        }
+        Ok(Some(UserNamespace {
+            ids,
+            is_rootless: wanted.rootless,
+            is_mapped,
+        }))
+    }
+
+    /// Takes away from a user what the namespace does not have. Errors: the user itself.
+    pub fn admit(&self, user: &mut User) -> Result<()> {
+        let is_there =
+            self.ids.uids.host(user.uid).is_some() && self.ids.gids.host(user.gid).is_some();
+        if !is_there {
+            let (uid, gid) = (user.uid, user.gid);
+            let text =
+                format!("the image runs as {uid}:{gid}, which the user namespace does not have");
+            return Err(Error::in_the_way(text).hint(match self.is_rootless {
+                true => "with --rootless, there is root alone",
+                false => "unpack it with larger id maps",
+            }));
+        }
+        if self.is_rootless {
+            user.groups.clear();
+        }
+        user.groups.retain(|&gid| self.ids.gids.host(gid).is_some());
+        Ok(())
+    }
+
+    /// Changes mounts that it may not make.
+    pub fn adapt(&self, mounts: &mut Vec<Value>) {
+        if !self.is_rootless {
+            return;
+        }
+        // Neither cgroups nor a sysfs of a network of its own.
+        mounts.retain(|mount| {
+            !mount["destination"]
+                .as_str()
+                .is_some_and(|on| on.starts_with("/sys/"))
+        });
+        for mount in mounts {
+            if mount["destination"] == "/sys" {
+                let options = ["rbind", "nosuid", "noexec", "nodev", "ro"];
+                *mount = mount_of("/sys", "none", "/sys", &options);
+            }
+            if let Some(options) = mount["options"].as_array_mut() {
+                let names_an_id =
+                    |option: &str| option.starts_with("gid=") || option.starts_with("uid=");
+                options.retain(|option| !option.as_str().is_some_and(names_an_id));
+            }
+        }
+    }
+
+    /// The ids that the container has for those on disk.
+    pub fn inside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        if !self.is_mapped {
+            return Some((uid, gid));
+        }
+        self.ids
+            .uids
+            .container(uid)
+            .zip(self.ids.gids.container(gid))
+    }
+
+    /// Adds it to the member `linux` of `config.json`.
+    pub fn add_to(&self, linux: &mut Value) {
+        let mappings = |map: &IdMap| -> Value {
+            let ranges = map.ranges().iter();
+            let all = Range {
+                container: 0,
+                host: 0,
+                size: u32::MAX,
+            };
+            let ranges: Vec<&Range> = match map.is_empty() {
+                true => vec![&all],
+                false => ranges.collect(),
+            };
+            let ranges = ranges.into_iter().map(|range| {
+                json!({ "containerID": range.container, "hostID": range.host, "size": range.size })
+            });
+            ranges.collect()
+        };
+        linux["uidMappings"] = mappings(&self.ids.uids);
+        linux["gidMappings"] = mappings(&self.ids.gids);
+        let namespaces = linux["namespaces"].as_array_mut().expect("there are some");
+        if self.is_rootless {
+            namespaces.retain(|namespace| namespace["type"] != "network");
+        }
+        namespaces.push(json!({ "type": "user" }));
+        if self.is_rootless {
+            linux
+                .as_object_mut()
+                .expect("it is one")
+                .remove("resources");
+        }
+    }
+}

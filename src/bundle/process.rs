@@ -1,0 +1,139 @@
+//! `process` of `config.json`: what runs, as whom, where, and in which environment.
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::path::display;
+
+use super::Wanted;
+use super::execution::Execution;
+use super::inside::Inside;
+use super::namespace::UserNamespace;
+use super::user::{self, User};
+
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Those of a process that may be root in its container and no more than that: what Docker and Podman
+/// give.
+const CAPABILITIES: [&str; 14] = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+pub fn of(
+    execution: &Execution,
+    inside: &Inside,
+    wanted: &Wanted<'_>,
+    namespace: Option<&UserNamespace>,
+) -> Result<Value> {
+    let mut user = user::of(&execution.config.user, inside)?;
+    if let Some(namespace) = namespace {
+        namespace.admit(&mut user)?;
+    }
+    let mut ids = json!({ "uid": user.uid, "gid": user.gid });
+    if !user.groups.is_empty() {
+        ids["additionalGids"] = user.groups.clone().into();
+    }
+    Ok(json!({
+        "terminal": wanted.terminal,
+        "user": ids,
+        "args": arguments(execution, wanted.command)?,
+        "env": environment(execution, &user, wanted.terminal)?,
+        "cwd": working_directory(execution)?,
+        "capabilities": {
+            "bounding": CAPABILITIES,
+            "effective": CAPABILITIES,
+            "permitted": CAPABILITIES,
+        },
+        "noNewPrivileges": true,
+    }))
+}
+
+fn arguments(execution: &Execution, command: &[String]) -> Result<Vec<String>> {
+    let parameters = &execution.config;
+    let rest = match command.is_empty() {
+        true => &parameters.cmd[..],
+        false => command,
+    };
+    let arguments = [&parameters.entrypoint[..], rest].concat();
+    if arguments.is_empty() {
+        let hint = "name one: lowerdir bundle IMAGE DIR -- COMMAND";
+        return Err(Error::not_found("the image names no command").hint(hint));
+    }
+    for argument in &arguments {
+        check(argument, "an argument")?;
+    }
+    Ok(arguments)
+}
+
+/// The image's variables verbatim; those that it lacks after them.
+fn environment(execution: &Execution, user: &User, terminal: bool) -> Result<Vec<String>> {
+    let mut environment = execution.config.env.clone();
+    for variable in &environment {
+        check(variable, "a variable")?;
+        if variable
+            .split_once('=')
+            .is_none_or(|(name, _)| name.is_empty())
+        {
+            let variable = display(variable.as_bytes());
+            let text = format!("the config's Env has {variable}, which is no NAME=VALUE");
+            return Err(Error::refused(text));
+        }
+    }
+    let home = user
+        .home
+        .as_deref()
+        .filter(|home| !home.is_empty())
+        .unwrap_or(b"/");
+    let home = std::str::from_utf8(home)
+        .ok()
+        .filter(|home| !home.contains('\0'));
+    let home = home.ok_or_else(|| {
+        let text = "the home directory of the user is not UTF-8, as config.json must be";
+        Error::refused(text).at_entry("etc/passwd")
+    })?;
+    let mut defaults = vec![PATH.to_string(), format!("HOME={home}")];
+    if terminal {
+        defaults.push("TERM=xterm".into());
+    }
+    for default in defaults {
+        let name = &default[..=default.find('=').expect("it has one")];
+        if !environment
+            .iter()
+            .any(|variable| variable.starts_with(name))
+        {
+            environment.push(default);
+        }
+    }
+    Ok(environment)
+}
+
+/// Runtimes want it absolute.
+fn working_directory(execution: &Execution) -> Result<String> {
+    let directory = &execution.config.working_dir;
+    check(directory, "the working directory")?;
+    Ok(match directory.starts_with('/') {
+        true => directory.clone(),
+        false => format!("/{directory}"),
+    })
+}
+
+fn check(text: &str, what: &str) -> Result<()> {
+    match text.contains('\0') {
+        true => Err(Error::refused(format!(
+            "{what} in the config has a NUL byte"
+        ))),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,77 @@
+//! `Config.Volumes`: a tmpfs for each, empty, with the owner and mode that the image has there.
+//!
+//! They are the image's words: a volume on `/` would hide the image, and one in `/proc`, `/sys` or
+//! `/dev` what protects the host, so they are refused, also where a symbolic link leads there.
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::path::EntryPath;
+
+use super::execution::Execution;
+use super::inside::{Inside, Place};
+use super::mount_of;
+use super::namespace::UserNamespace;
+
+/// No volume may be at, or below, one of these.
+const KEPT: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
+const OPTIONS: [&str; 5] = ["rw", "nosuid", "nodev", "noexec", "relatime"];
+
+/// The mounts, each parent before what is in it.
+pub fn of(
+    execution: &Execution,
+    inside: &Inside,
+    namespace: Option<&UserNamespace>,
+) -> Result<Vec<Value>> {
+    let mut paths = Vec::new();
+    for volume in execution.config.volumes.keys() {
+        let path = EntryPath::parse(volume.as_bytes()).map_err(|error| {
+            Error::refused(format!("a volume: {}", error.reason())).at_entry(volume)
+        })?;
+        paths.push(path);
+    }
+    paths.sort();
+    paths.dedup();
+    let volumes = paths.iter();
+    volumes
+        .map(|path| volume(path, inside, namespace))
+        .collect()
+}
+
+fn volume(path: &EntryPath, inside: &Inside, namespace: Option<&UserNamespace>) -> Result<Value> {
+    let refuse = |why: &str| Err(Error::refused(why).at_entry(path));
+    let place = match inside.find(path)? {
+        Place::Directory(place) | Place::Absent(place) => place,
+        Place::Leaf(..) => return refuse("a volume in the place of a file"),
+    };
+    let first = place.components().next();
+    match first {
+        None => return refuse("a volume in the place of the root"),
+        Some(first) if KEPT.contains(&first) => {
+            return refuse("a volume in a directory that is the runtime's");
+        }
+        Some(_) => {}
+    }
+    let mut options: Vec<String> = OPTIONS.map(String::from).into();
+    if let Some(meta) = inside.attributes(&place)? {
+        options.push(format!("mode={:04o}", meta.mode));
+        let ids = match namespace {
+            Some(namespace) => namespace.inside(meta.uid, meta.gid),
+            None => Some((meta.uid, meta.gid)),
+        };
+        if let Some((uid, gid)) = ids {
+            options.push(format!("uid={uid}"));
+            options.push(format!("gid={gid}"));
+        }
+    } else {
+        options.push("mode=0755".into());
+    }
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let destination = std::str::from_utf8(path.as_bytes()).expect("it was JSON");
+    Ok(mount_of(
+        &format!("/{destination}"),
+        "tmpfs",
+        "tmpfs",
+        &options,
+    ))
+}

@@ -1,0 +1,148 @@
+//! An additional image store of containers/storage: what Podman, Buildah and CRI-O take images from,
+//! read-only, when `additionalimagestores` of storage.conf(5) names it.
+//!
+//! `lowerdir export` calls [`add`]. The layers are those of our store: by symbolic link, by hard link
+//! or by reflink; no data is copied. With a tar-split, which tells what the archive of a layer was, the
+//! image can also be pushed.
+//!
+//! ```text
+//! DIR/overlay/<layer>/diff             the layer directory: see Link
+//! DIR/overlay/<layer>/link             its short name: the first digits of its chain ID
+//! DIR/overlay/<layer>/lower            the short names of those below, if any, topmost first
+//! DIR/overlay/l/<short>                a symlink to ../<layer>/diff
+//! DIR/overlay-layers/layers.json       who is whose parent
+//! DIR/overlay-layers/<layer>.tar-split.gz
+//!                                      what its archive was; it need not be there
+//! DIR/overlay-layers/layers.lock       changed with it, which is how a reader sees that it was
+//! DIR/overlay-images/images.json       names, digests, top layers
+//! DIR/overlay-images/images.lock       the same
+//! DIR/overlay-images/<image>/          manifest and config
+//! ```
+//!
+//! All of it is made in a staging directory beside, made durable, and then renamed into its place:
+//! layers before the list of layers, that before the list of images. On an error each rename is taken
+//! back, so DIR is as it was. After a kill there may be layers that no list has.
+//!
+//! Source: containers/storage 1.43, `layers.go`, `images.go`, `drivers/overlay/overlay.go`; for the
+//! IDs and the names of big data, containers/image 5.23, `storage/storage_dest.go`.
+
+mod documents;
+mod names;
+mod place;
+mod placing;
+mod records;
+mod tar_split;
+
+use std::path::Path;
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::image::Image;
+use crate::pipeline::Run;
+use crate::store::StoredLayer;
+
+pub use names::ImageName;
+
+use place::Place;
+
+/// How a layer directory is part of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// A symbolic link to it: the image is there as long as our store has it.
+    #[default]
+    Symlink,
+    /// A directory tree of its own, whose files are hard links: on the file system of our store.
+    Hard,
+    /// A tree of its own, whose files share their blocks: on a file system that can do that.
+    Reflink,
+}
+
+/// What to add, beside the image.
+#[derive(Clone, Copy, Debug)]
+pub struct Adding<'a> {
+    /// The additional image store, which is made if it is absent or an empty directory.
+    pub directory: &'a Path,
+    /// What its layers are.
+    pub link: Link,
+    /// What the image is called there. An image that had such a name loses it.
+    pub names: &'a [ImageName],
+    /// Whether the layers get a tar-split, so that they can be made archives again: then their blobs
+    /// are read.
+    pub tar_split: bool,
+}
+
+/// What was added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Of the image: the digits of its config's digest.
+    pub id: String,
+    /// Of its manifest, which was made up if the archive had none.
+    pub digest: Digest,
+    /// All that it is called there, those that it had before first.
+    pub names: Vec<String>,
+    /// The IDs of its layers, the lowest first.
+    pub layers: Vec<String>,
+    /// How many of them were not there before.
+    pub new_layers: usize,
+}
+
+/// Adds an image to an additional image store, which it makes if there is none. `layers` are those of
+/// the image, the lowest first, which stay in our store meanwhile.
+///
+/// Errors: the directory is something else; hard links to another file system, or reflinks where
+/// there are none; what the system says.
+///
+/// ```
+/// use lowerdir::export::containers_storage::{Adding, ImageName, Link, add};
+/// use lowerdir::pipeline::stored_layers;
+/// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let directory = place.path().join("store");
+/// # let target = place.path().join("images");
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let store = Store::open(&directory)?;
+/// # unpack_image(&image, &store, &options, Run::default())?;
+///
+/// // Until it is added, nobody removes its layers.
+/// let hold = store.share(&Silent)?;
+/// let layers = stored_layers(&image, &store)?;
+/// let names = [ImageName::parse("example")?];
+/// let adding = Adding {
+///     directory: &target,
+///     link: Link::Symlink,
+///     names: &names,
+///     tar_split: false,
+/// };
+/// let added = add(&image, &layers, &adding, Run::default())?;
+///
+/// assert_eq!(added.names, ["localhost/example:latest"]);
+/// let diff = target.join("overlay").join(&added.layers[0]).join("diff");
+/// assert_eq!(std::fs::read_link(diff)?, layers[0].path);
+/// # Ok(())
+/// # }
+/// ```
+pub fn add(
+    image: &Image,
+    layers: &[StoredLayer],
+    adding: &Adding<'_>,
+    run: Run<'_>,
+) -> Result<Added> {
+    let place = Place::open(adding.directory, run.progress)?;
+    let added = place.add(image, layers, adding, run);
+    if added.is_err() {
+        place.abandon();
+    }
+    added
+}

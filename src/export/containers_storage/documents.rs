@@ -1,0 +1,111 @@
+//! What is known of an image beside its layers: its manifest and its config, as big data.
+
+use std::time::UNIX_EPOCH;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::store::StoredLayer;
+
+use super::records::plain_size;
+
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+/// The documents of an image, and what they say.
+pub struct Documents {
+    /// The digits of the config's digest.
+    pub id: String,
+    /// Of the manifest.
+    pub digest: Digest,
+    /// When the image was made, as Go takes it.
+    pub created: String,
+    pub all: Vec<Document>,
+}
+
+/// A piece of big data.
+pub struct Document {
+    pub key: String,
+    pub digest: Digest,
+    pub bytes: Vec<u8>,
+}
+
+impl Documents {
+    /// Errors: the manifest's config has no digest.
+    pub fn of(image: &Image, layers: &[StoredLayer]) -> Result<Documents> {
+        let config = image.documents.config.clone();
+        let (manifest, digest, config_digest) = match &image.documents.manifest {
+            Some(manifest) => {
+                let parsed: Value = serde_json::from_slice(manifest)
+                    .map_err(|error| Error::refused(format!("the manifest: {error}")))?;
+                let told = parsed["config"]["digest"].as_str().unwrap_or_default();
+                (manifest.clone(), image.digest.clone(), Digest::parse(told)?)
+            }
+            None => {
+                let config_digest = Digest::of(&config);
+                let manifest = made_up(&config, &config_digest, layers);
+                let digest = Digest::of(&manifest);
+                (manifest, digest, config_digest)
+            }
+        };
+        let document = |key: String, digest: &Digest, bytes: &[u8]| Document {
+            key,
+            digest: digest.clone(),
+            bytes: bytes.into(),
+        };
+        Ok(Documents {
+            id: config_digest.hex().into(),
+            created: created(&config),
+            all: vec![
+                // The second one is found by its digest, the first one by those who know no better.
+                document("manifest".into(), &digest, &manifest),
+                document(format!("manifest-{digest}"), &digest, &manifest),
+                document(config_digest.to_string(), &config_digest, &config),
+            ],
+            digest,
+        })
+    }
+}
+
+impl Document {
+    /// What its file is called: a key with anything but dots, digits and small letters in base 64.
+    pub fn file_name(&self) -> String {
+        let is_plain =
+            |byte: u8| byte == b'.' || byte.is_ascii_digit() || byte.is_ascii_lowercase();
+        match self.key.bytes().all(is_plain) {
+            true => self.key.clone(),
+            false => format!("={}", STANDARD.encode(&self.key)),
+        }
+    }
+}
+
+/// The manifest of an image from a Docker archive, which has none: with its layers as plain archives.
+fn made_up(config: &[u8], digest: &Digest, layers: &[StoredLayer]) -> Vec<u8> {
+    let layers = layers.iter().map(|layer| {
+        json!({
+            "mediaType": DOCKER_LAYER,
+            "size": plain_size(&layer.record),
+            "digest": layer.record.diff_id,
+        })
+    });
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": { "mediaType": DOCKER_CONFIG, "size": config.len(), "digest": digest },
+        "layers": layers.collect::<Vec<_>>(),
+    });
+    manifest.to_string().into_bytes()
+}
+
+/// A time that readers cannot read would keep them from all images: then it is the epoch.
+fn created(config: &[u8]) -> String {
+    let config: Value = serde_json::from_slice(config).unwrap_or_default();
+    let text = config["created"].as_str().unwrap_or_default();
+    let time = humantime::parse_rfc3339(text).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339(time).to_string()
+}

@@ -1,0 +1,350 @@
+//! `Place`: the directory of an additional image store, in which all that is new is staged and put
+//! into its place at once.
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use serde_json::Value;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::image::{Image, Layer};
+use crate::path::EntryPath;
+use crate::pipeline::Run;
+use crate::progress::{Progress, waiting};
+use crate::root::Dir;
+use crate::store::{NAME_ELSEWHERE, Staging, StoredLayer, Sync, sync_directory};
+
+use super::super::duplicate::{Means, duplicate};
+use super::documents::Documents;
+use super::placing::Placing;
+use super::{Added, Adding, Link, records, tar_split};
+
+/// The gzipped empty archive, which stands in old manifests for a step that changed no file. It is
+/// no layer there.
+const NO_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
+/// The first of them tells what the directory is, also after a kill.
+const SKELETON: [&str; 4] = ["overlay-images", "overlay-layers", "overlay", "overlay/l"];
+const LAYERS: [&str; 2] = ["overlay-layers/layers.json", "overlay-layers/layers.lock"];
+const IMAGES: [&str; 2] = ["overlay-images/images.json", "overlay-images/images.lock"];
+/// Of the value that tells a reader that something has changed.
+const LAST_WRITER: usize = 64;
+
+/// A directory that is, or becomes, an additional image store; locked as long as this lives.
+pub struct Place<'a> {
+    path: &'a Path,
+    directory: Dir,
+    /// Whether it was made for this.
+    is_new: bool,
+}
+
+impl Place<'_> {
+    /// Opens or makes it, and waits for its lock. Errors: it is something else; cancelled.
+    pub fn open<'a>(path: &'a Path, progress: &dyn Progress) -> Result<Place<'a>> {
+        loop {
+            let place = Place::open_or_make(path)?;
+            place.lock(progress)?;
+            // Whoever had the lock may have taken away what it made for nothing.
+            if place.is_named()? {
+                place.check().inspect_err(|_| place.abandon())?;
+                return Ok(place);
+            }
+        }
+    }
+
+    fn open_or_make(path: &Path) -> Result<Place<'_>> {
+        let failed = |doing: &str, error| {
+            let text = format!("{doing} {}", path.display());
+            Error::system(text, error)
+        };
+        let is_new = match std::fs::DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed("making", error)),
+        };
+        let directory = Dir::open(path).map_err(|error| failed("opening", error))?;
+        Ok(Place {
+            path,
+            directory,
+            is_new,
+        })
+    }
+
+    /// Another export adds another image before or after this one.
+    fn lock(&self, progress: &dyn Progress) -> Result<()> {
+        let mut wait = waiting(progress, || ());
+        loop {
+            match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(Errno::WOULDBLOCK) => wait()?,
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    let text = format!("locking {}", self.path.display());
+                    return Err(Error::system(text, errno));
+                }
+            }
+        }
+    }
+
+    fn is_named(&self) -> Result<bool> {
+        let looking = |error| Error::system(format!("looking at {}", self.path.display()), error);
+        let own = self.directory.stat_self().map_err(looking)?;
+        match std::fs::metadata(self.path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (own.st_dev, own.st_ino)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(looking(error)),
+        }
+    }
+
+    /// Nothing is added to the storage of a running Podman, nor to a directory of something else.
+    fn check(&self) -> Result<()> {
+        let names = self.directory.names();
+        let names = names.map_err(|error| {
+            Error::system(format!("looking into {}", self.path.display()), error)
+        })?;
+        let has = |wanted: &str| names.iter().any(|name| **name == *wanted.as_bytes());
+        let hint = "name a directory that is absent or empty, or that an export has made";
+        let refuse = |what: &str| {
+            let text = format!("{} {what}", self.path.display());
+            Err(Error::in_the_way(text).hint(hint))
+        };
+        let is_ours = |name: &[u8]| name.starts_with(b".lowerdir-");
+        match names.iter().all(|name| is_ours(name)) {
+            true => Ok(()),
+            false if !has(SKELETON[0]) => refuse("is no image store, and not empty"),
+            false if has("overlay-containers") || has("libpod") => {
+                refuse("is a storage that containers run from")
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Takes a directory away that was made for nothing.
+    pub fn abandon(&self) {
+        if self.is_new {
+            let _ = std::fs::remove_dir(self.path);
+        }
+    }
+
+    /// Adds an image, or changes nothing.
+    pub fn add(
+        &self,
+        image: &Image,
+        layers: &[StoredLayer],
+        adding: &Adding<'_>,
+        run: Run<'_>,
+    ) -> Result<Added> {
+        let staging = Staging::beside(self.path)
+            .map_err(|error| Error::system("making a staging directory", error))?;
+        let documents = Documents::of(image, layers)?;
+        let mut placing = Placing::new(&staging);
+        for name in SKELETON {
+            placing.directory(name)?;
+        }
+        let layers = image.layers.iter().zip(layers);
+        let (list, chain) = self.layers(layers, adding, &documents, &mut placing, run)?;
+        let mut added = Added {
+            id: documents.id.clone(),
+            digest: documents.digest.clone(),
+            names: Vec::new(),
+            layers: chain.layers,
+            new_layers: chain.new,
+        };
+        self.put_list(&mut placing, LAYERS, &list)?;
+        let top = added.layers.last();
+        let mut images = self.list(IMAGES[0])?;
+        let names = adding.names.iter().map(ToString::to_string);
+        added.names = records::add_image(&mut images, names.collect(), &documents, top);
+        self.put_image(&mut placing, &documents)?;
+        self.put_list(&mut placing, IMAGES, &images)?;
+        run.progress.syncs();
+        staging.sync(run.sync)?;
+        if run.progress.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        placing.place(run.sync)?;
+        Ok(added)
+    }
+
+    /// Stages the layers that are not there yet, and lists all.
+    fn layers<'b>(
+        &self,
+        layers: impl Iterator<Item = (&'b Layer, &'b StoredLayer)>,
+        adding: &Adding<'_>,
+        documents: &Documents,
+        placing: &mut Placing<'_>,
+        run: Run<'_>,
+    ) -> Result<(Vec<Value>, Chain)> {
+        let mut list = self.list(LAYERS[0])?;
+        let mut chain = Chain::default();
+        for (of_image, layer) in layers {
+            let in_layer = |error: Error| error.in_layer(of_image.label());
+            let record = &layer.record;
+            if record.blob == NO_LAYER {
+                continue;
+            }
+            if run.progress.is_cancelled() {
+                return Err(Error::cancelled());
+            }
+            let parent = chain.layers.last();
+            let id = records::layer_id(parent, &Digest::parse(&record.diff_id)?);
+            let known = self.short_name(&id, &chain.lower, &list);
+            let (is_new, short) = match known {
+                Some(short) => (false, short),
+                None => {
+                    let chain_id = Digest::parse(&record.chain_id)?;
+                    (true, chain_id.hex()[..NAME_ELSEWHERE].to_string())
+                }
+            };
+            if is_new {
+                stage_layer(placing, layer, &id, &short, &chain.lower, adding.link, run)
+                    .map_err(in_layer)?;
+                chain.new += 1;
+            }
+            let size = match adding.tar_split {
+                true => self.tar_split(placing, of_image, layer, &id, run),
+                false => Ok(None),
+            };
+            let size = size.map_err(in_layer)?;
+            if is_new || size.is_some() {
+                records::add_layer(&mut list, &id, parent, record, size, &documents.created);
+            }
+            chain.lower.insert(0, format!("l/{short}"));
+            chain.layers.push(id);
+        }
+        Ok((list, chain))
+    }
+
+    /// The short name of a layer that is there, above these others, and in the list.
+    fn short_name(&self, id: &str, lower: &[String], list: &[Value]) -> Option<String> {
+        let layer = self.path.join("overlay").join(id);
+        let read = |name: &str| std::fs::read_to_string(layer.join(name)).ok();
+        let short = read("link")?;
+        let is_listed = list.iter().any(|layer| layer["id"] == id);
+        // The links may lead to a layer that our store has no more.
+        let leads =
+            layer.join("diff").is_dir() && self.path.join("overlay/l").join(&short).is_dir();
+        let is_above = read("lower").unwrap_or_default() == lower.join(":");
+        (is_listed && leads && is_above).then_some(short)
+    }
+
+    /// Stages the tar-split of a layer, unless it is there. Returns the size of the archive.
+    fn tar_split(
+        &self,
+        placing: &mut Placing<'_>,
+        of_image: &Layer,
+        layer: &StoredLayer,
+        id: &str,
+        run: Run<'_>,
+    ) -> Result<Option<u64>> {
+        let name = format!("overlay-layers/{id}.tar-split.gz");
+        if self.path.join(&name).exists() {
+            return Ok(None);
+        }
+        let file = placing.stage_open_file(&name)?;
+        tar_split::write(of_image, &layer.directory, file, run).map(Some)
+    }
+
+    fn put_image(&self, placing: &mut Placing<'_>, documents: &Documents) -> Result<()> {
+        let files = placing.stage_directory(&format!("overlay-images/{}", documents.id))?;
+        let writing = |error| Error::system("writing the documents of the image", error);
+        for document in &documents.all {
+            let mut file = files
+                .make_file(document.file_name().as_bytes())
+                .map_err(writing)?;
+            file.write_all(&document.bytes).map_err(writing)?;
+        }
+        Ok(())
+    }
+
+    /// A list that may not be there yet.
+    fn list(&self, name: &str) -> Result<Vec<Value>> {
+        let path = self.path.join(name);
+        let reading = |error| Error::system(format!("reading {}", path.display()), error);
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| reading(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(reading(error)),
+        }
+    }
+
+    /// A list, and the lock that is another one since the list is.
+    fn put_list(
+        &self,
+        placing: &mut Placing<'_>,
+        [name, lock]: [&str; 2],
+        list: &[Value],
+    ) -> Result<()> {
+        let text = serde_json::to_vec(list);
+        let text = text.map_err(|error| Error::system(format!("writing {name}"), error))?;
+        placing.stage_file(name, &text)?;
+        let mut last_writer = [0; LAST_WRITER];
+        rustix::rand::getrandom(&mut last_writer, rustix::rand::GetRandomFlags::empty())
+            .map_err(|errno| Error::system(format!("writing {lock}"), errno))?;
+        placing.stage_file(lock, &last_writer)
+    }
+}
+
+/// The layers up to some place in an image.
+#[derive(Default)]
+struct Chain {
+    /// Their IDs, the lowest first.
+    layers: Vec<String>,
+    /// Their short names, topmost first.
+    lower: Vec<String>,
+    new: usize,
+}
+
+fn stage_layer(
+    placing: &mut Placing<'_>,
+    layer: &StoredLayer,
+    id: &str,
+    short: &str,
+    lower: &[String],
+    link: Link,
+    run: Run<'_>,
+) -> Result<()> {
+    let directory = placing.stage_directory(&format!("overlay/{id}"))?;
+    let making = |error| Error::system("making its directory", error);
+    let write = |name: &str, text: &str| {
+        let file = directory.make_file(name.as_bytes());
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+    };
+    write("link", short).map_err(making)?;
+    // A lowest layer has no such file, or readers take its one empty line for a name.
+    if !lower.is_empty() {
+        write("lower", &lower.join(":")).map_err(making)?;
+    }
+    let means = match link {
+        Link::Symlink => {
+            let target = layer.path.as_os_str().as_bytes();
+            directory.make_symlink(b"diff", target).map_err(making)?;
+            None
+        }
+        Link::Hard => Some(Means::HardLinks),
+        Link::Reflink => Some(Means::Reflinks),
+    };
+    if let Some(means) = means {
+        directory.make_dir(b"diff").map_err(making)?;
+        let diff = directory.open_beneath(&EntryPath::parse(b"diff")?);
+        let diff = diff.map_err(making)?;
+        duplicate(&layer.directory, &diff, means, run.progress)?;
+    }
+    placing.stage_symlink(&format!("overlay/l/{short}"), &format!("../{id}/diff"))
+}
+
+/// Makes what was renamed durable.
+pub fn sync_all(directory: &Dir, sync: Sync) -> Result<()> {
+    let syncing = || -> io::Result<()> {
+        for name in SKELETON {
+            let name = EntryPath::parse(name.as_bytes())?;
+            sync_directory(directory.open_beneath(&name)?, sync)?;
+        }
+        sync_directory(directory, sync)
+    };
+    syncing().map_err(|error| Error::system("writing names to disk", error))
+}

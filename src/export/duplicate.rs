@@ -1,0 +1,178 @@
+//! A layer directory once more, without its data being copied: directories are made anew, and files
+//! are hard links to the same inodes, or inodes that share their blocks.
+//!
+//! [`super::containers_storage`] calls it. The new tree is private to its caller until it is whole.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::meta::Xattr;
+use crate::path::EntryPath;
+use crate::progress::Progress;
+use crate::root::{self, Dir};
+use crate::unpack::{Fresh, Inode, Options, Owners, Report, apply, system};
+
+/// What a file of the new tree is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    HardLinks,
+    Reflinks,
+}
+
+/// Fills an empty directory with what a layer directory holds.
+pub fn duplicate(from: &Dir, to: &Dir, means: Means, progress: &dyn Progress) -> Result<()> {
+    to.remove_acls()
+        .map_err(|error| system("removing an inherited ACL", error))?;
+    let mut duplicating = Duplicating {
+        from,
+        to,
+        means,
+        first_names: HashMap::new(),
+    };
+    let mut directories = vec![EntryPath::root()];
+    let mut next = 0;
+    while let Some(path) = directories.get(next).cloned() {
+        if progress.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        directories.extend(duplicating.directory(&path)?);
+        next += 1;
+    }
+    // Directories get their attributes last, and those below before those above.
+    let mut paths = directories.iter().rev();
+    paths.try_for_each(|path| duplicating.finish(path))
+}
+
+struct Duplicating<'a> {
+    from: &'a Dir,
+    to: &'a Dir,
+    means: Means,
+    /// Of inodes with several names, by device and number.
+    first_names: HashMap<(u64, u64), EntryPath>,
+}
+
+impl Duplicating<'_> {
+    /// Makes what is in a directory, and returns the directories among it, which are empty so far.
+    fn directory(&mut self, path: &EntryPath) -> Result<Vec<EntryPath>> {
+        let opening = |error| failed("opening it", error, path);
+        let from = self.from.open_beneath(path).map_err(opening)?;
+        let to = self.to.open_beneath(path).map_err(opening)?;
+        let mut directories = Vec::new();
+        for name in from.names().map_err(opening)? {
+            let below = path.join(&name)?;
+            let looking = |error| failed("looking at it", error, &below);
+            let stat = from
+                .stat(&name)
+                .and_then(|stat| Ok(stat.ok_or(Errno::NOENT)?));
+            let stat = stat.map_err(looking)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                to.make_dir(&name)
+                    .map_err(|error| failed("making it", error, &below))?;
+                directories.push(below);
+                continue;
+            }
+            match self.means {
+                Means::HardLinks => from.link(&name, &to, &name).map_err(|error| {
+                    failed("making a hard link to it", error, &below)
+                        .hint("hard links need the file system of --store: try --link=symlink")
+                })?,
+                Means::Reflinks => self.clone_inode(&from, &to, &name, &stat, &below)?,
+            }
+        }
+        Ok(directories)
+    }
+
+    fn clone_inode(
+        &mut self,
+        from: &Dir,
+        to: &Dir,
+        name: &[u8],
+        stat: &Stat,
+        path: &EntryPath,
+    ) -> Result<()> {
+        let making = |error| failed("making it", error, path);
+        let inode = (stat.st_dev, stat.st_ino);
+        if stat.st_nlink > 1
+            && let Some(first) = self.first_names.get(&inode)
+        {
+            let (parent, first) = first.split().expect("it has a name");
+            let parent = self.to.open_beneath(&parent).map_err(making)?;
+            return parent.link(first, to, name).map_err(making);
+        }
+        self.first_names.insert(inode, path.clone());
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                let source = from.open_file(&EntryPath::parse(name)?).map_err(making)?;
+                let file = to.make_file(name).map_err(making)?;
+                if stat.st_size > 0 {
+                    rustix::fs::ioctl_ficlone(&file, &source).map_err(|errno| {
+                        failed("sharing its blocks", errno.into(), path)
+                            .hint("this takes one xfs or btrfs for both: try --link=symlink")
+                    })?;
+                }
+                describe(&Inode::Open(file.as_fd()), from, name, stat, path)
+            }
+            FileType::Symlink => {
+                let target = from.read_link(name).map_err(making)?;
+                to.make_symlink(name, &target).map_err(making)?;
+                describe(
+                    &Inode::Named(to, name, FileType::Symlink),
+                    from,
+                    name,
+                    stat,
+                    path,
+                )
+            }
+            kind => {
+                to.make_node(name, kind, root::device(stat))
+                    .map_err(making)?;
+                describe(&Inode::Named(to, name, kind), from, name, stat, path)
+            }
+        }
+    }
+
+    fn finish(&self, path: &EntryPath) -> Result<()> {
+        let opening = |error| failed("opening it", error, path);
+        let from = self.from.open_beneath(path).map_err(opening)?;
+        let to = self.to.open_beneath(path).map_err(opening)?;
+        let stat = from.stat_self().map_err(opening)?;
+        describe(&Inode::Open(to.as_fd()), &from, b".", &stat, path)
+    }
+}
+
+/// Gives an inode the attributes of the one that it stands for.
+fn describe(
+    inode: &Inode<'_>,
+    from: &Dir,
+    name: &[u8],
+    stat: &Stat,
+    path: &EntryPath,
+) -> Result<()> {
+    let xattrs = xattrs(from, name).map_err(|error| failed("reading its xattrs", error, path))?;
+    let options = Options {
+        owners: match rustix::process::geteuid().is_root() {
+            true => Owners::Image,
+            false => Owners::Caller,
+        },
+        ..Options::default()
+    };
+    let meta = root::attributes(stat, xattrs);
+    let (fresh, mut report) = (Fresh::default(), Report::default());
+    apply(inode, &meta, path, &options, fresh, &mut report)
+}
+
+fn xattrs(from: &Dir, name: &[u8]) -> io::Result<Vec<Xattr>> {
+    match from.xattrs(name) {
+        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Ok(vec![]),
+        other => other,
+    }
+}
+
+fn failed(doing: &str, error: io::Error, path: &EntryPath) -> Error {
+    Error::system(doing, error).at_entry(path)
+}

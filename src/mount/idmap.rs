@@ -1,0 +1,153 @@
+//! Id-mapped mounts: one unpacked copy of the layers serves every user namespace. The store is mounted
+//! over itself with the maps of one, where nobody else sees it, and the overlay is made of layers that
+//! are seen through that mount.
+//! Called by [`super::mount_idmapped`].
+//!
+//! The kernel takes maps from a user namespace, and only a process of one thread can make one: another
+//! program, which does [`hold_user_namespace`] and nothing else, lives for that long.
+//! Source: `mount_setattr(2)`, "ID-mapped mounts"; `user_namespaces(7)`. Overlayfs takes such layers
+//! since Linux 5.19.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use crate::error::{Error, Result};
+use crate::ids::{IdMap, IdMaps};
+
+/// A user namespace for the maps of mounts.
+#[derive(Debug)]
+pub struct UserNamespace {
+    file: File,
+    ids: IdMaps,
+}
+
+impl UserNamespace {
+    /// Makes one with these maps. The program is one that does [`hold_user_namespace`].
+    ///
+    /// Errors: it cannot be started, or has no right to make user namespaces; the maps are too many,
+    /// or not ours to give.
+    pub fn new(ids: &IdMaps, holder: Command) -> Result<UserNamespace> {
+        let doing = |error| Error::system("making a user namespace", error);
+        let holder = Holder::start(holder).map_err(doing)?;
+        let process = PathBuf::from(format!("/proc/{}", holder.0.id()));
+        for (file, map) in [("uid_map", &ids.uids), ("gid_map", &ids.gids)] {
+            // One write(2) makes all of it.
+            std::fs::write(process.join(file), lines(map)).map_err(|error| {
+                let error = Error::system(format!("writing {file} of a user namespace"), error);
+                error.hint("only root of the whole system may map any ids")
+            })?;
+        }
+        let file = File::open(process.join("ns/user")).map_err(doing)?;
+        let ids = ids.clone();
+        Ok(UserNamespace { file, ids })
+    }
+
+    /// The maps.
+    pub fn ids(&self) -> &IdMaps {
+        &self.ids
+    }
+}
+
+/// As the kernel takes it; ids that stay are mapped to themselves.
+fn lines(map: &IdMap) -> String {
+    if map.is_empty() {
+        return format!("0 0 {}\n", u32::MAX);
+    }
+    let lines = map.ranges().iter();
+    let lines = lines.map(|range| format!("{} {} {}\n", range.container, range.host, range.size));
+    lines.collect()
+}
+
+/// The program, which ends when its input does.
+struct Holder(Child);
+
+impl Holder {
+    fn start(mut program: Command) -> io::Result<Holder> {
+        let piped = program.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = Holder(piped.spawn()?);
+        let mut said = [0];
+        let stdout = holder.0.stdout.as_mut().expect("it is piped");
+        match stdout.read(&mut said)? {
+            1 => Ok(holder),
+            // It ended: there was no namespace for it.
+            _ => Err(Errno::PERM.into()),
+        }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// What the program does: it goes into a new user namespace, says so, and waits for its input to end.
+/// Errors: the process has several threads, or may not make one.
+pub fn hold_user_namespace() -> Result<()> {
+    let doing = |error| Error::system("making a user namespace", error);
+    nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| doing(errno.into()))?;
+    let mut stdout = io::stdout().lock();
+    let said = stdout.write_all(b"\n").and_then(|()| stdout.flush());
+    said.and_then(|()| io::copy(&mut io::stdin().lock(), &mut io::sink()))
+        .map_err(doing)?;
+    Ok(())
+}
+
+/// Calls where the store is mounted with other ids, in its own place: in a mount namespace that nobody
+/// but the calling thread is in, and that ends with it. Elsewhere, who is root with those ids could get
+/// into the store and change layers.
+pub fn in_mapped_store<T: Send>(
+    store: &Path,
+    namespace: &UserNamespace,
+    call: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            cover(store, namespace)?;
+            call()
+        });
+        thread.join().expect("the thread does not panic")
+    })
+}
+
+fn cover(store: &Path, namespace: &UserNamespace) -> Result<()> {
+    let failed = |doing: String| move |errno| super::failed(doing, errno);
+    let place = store.display();
+    let own = failed("making a mount namespace".into());
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS)
+        .and_then(|()| {
+            // What is mounted in it must stay in it.
+            let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        })
+        .map_err(|errno| own(Errno::from_raw_os_error(errno as i32)))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree =
+        open_tree(CWD, store, flags).map_err(failed(format!("opening {place} to mount it")))?;
+    composefs_ioctls::mount::mount_setattr_idmap(&tree, &namespace.file).map_err(cannot_map)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(&tree, "", CWD, store, flags).map_err(failed(format!("mounting on {place}")))
+}
+
+fn cannot_map(error: io::Error) -> Error {
+    let number = error.raw_os_error();
+    let of = |errno: Errno| number == Some(errno.raw_os_error());
+    let hint = if of(Errno::PERM) {
+        "only root of the whole system may do this: with --uid-map, unpack gives a copy other ids"
+    } else if of(Errno::INVAL) || of(Errno::NOSYS) {
+        "it takes Linux 5.19, and a store on ext4, xfs, btrfs, or since 6.3 a tmpfs, which is itself not \
+         mounted with other ids"
+    } else {
+        "with --uid-map, unpack gives a copy other ids"
+    };
+    Error::system("mounting the store with other ids", error).hint(hint)
+}

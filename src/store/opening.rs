@@ -1,0 +1,252 @@
+//! Opening a store: to write to it, or, where that cannot be, to read it.
+//!
+//! Whoever may not write to the directory of a store, or has it on a read-only mount, reads it:
+//! nothing is made, cleaned or set up then. What makes a store dangerous is other users, and not all
+//! of it is over where nothing can be written:
+//!
+//! - They could change layers, which root then runs. So a store belongs to the caller, or, if it is
+//!   only read, to root; and in no case may others write to it: a read-only mount may show what can
+//!   be written by another way.
+//! - They could run setuid files of images. So a store may be entered by its owner alone; if it is only
+//!   read, it may be entered by others where the mount has no setuid files (`nosuid`), as NFS needs
+//!   that does not trust root.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, Stat, StatVfsMountFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::meta::Time;
+use crate::path::EntryPath;
+use crate::root::{self, Dir};
+
+use super::{EMPTY, Store, locks, staging};
+
+const ELSEWHERE: &str = "--store DIR or LOWERDIR_STORE names another directory";
+
+impl Store {
+    /// Opens a store, and makes it if it is not there. What dead processes left in it is removed:
+    /// their staging directories, and the files of their locks. Where it cannot be written to, it is
+    /// only read.
+    ///
+    /// Errors: a directory that other users may enter, where they could change layers or run
+    /// setuid files of images ([`Kind::System`](crate::Kind::System)); one that can only be read,
+    /// and is no store.
+    pub fn open(path: &Path) -> Result<Store> {
+        if let Err(error) = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+        {
+            return Err(fail("making", path, error));
+        }
+        let mut store = Store::at(path)?;
+        store.is_writable = store.may_be_written()?;
+        match store.is_writable {
+            true => store.set_up()?,
+            false => store.check_for_reading()?,
+        }
+        Ok(store)
+    }
+
+    /// Opens several stores as one. The first that can be written to is: it is opened, and made, as
+    /// [`Store::open`] does it. The others are only read, and must be there.
+    ///
+    /// ```
+    /// use lowerdir::Store;
+    /// # let place = tempfile::tempdir()?;
+    /// # let (image, local) = (place.path().join("image"), place.path().join("local"));
+    /// # Store::open(&image)?;
+    ///
+    /// // Whatever is unpacked goes to the first; layers of the second are not unpacked again.
+    /// let store = Store::open_all(&[local, image])?;
+    /// assert_eq!(store.each().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_all(paths: &[impl AsRef<Path>]) -> Result<Store> {
+        let (mut before, mut written, mut after) = (Vec::new(), None, Vec::new());
+        let mut known = Vec::new();
+        for path in paths {
+            let store = match written {
+                None => Store::open(path.as_ref())?,
+                Some(_) => Store::open_to_read(path.as_ref())?,
+            };
+            let stat = store.stat()?;
+            let inode = (stat.st_dev, stat.st_ino);
+            // Named twice, it would wait for itself.
+            if known.contains(&inode) {
+                continue;
+            }
+            known.push(inode);
+            match &written {
+                None if store.is_writable => written = Some(store),
+                None => before.push(store),
+                Some(_) => after.push(store),
+            }
+        }
+        let mut store = match written {
+            Some(store) => store,
+            None if before.is_empty() => return Err(Error::not_found("no store is named")),
+            None => {
+                after = before.split_off(1);
+                before.remove(0)
+            }
+        };
+        (store.before, store.after) = (before, after);
+        Ok(store)
+    }
+
+    /// Opens a store that is there, to read it, whoever may write to it.
+    fn open_to_read(path: &Path) -> Result<Store> {
+        let store = Store::at(path)?;
+        store.check_for_reading()?;
+        Ok(store)
+    }
+
+    fn at(path: &Path) -> Result<Store> {
+        let path = path
+            .canonicalize()
+            .map_err(|error| fail("opening", path, error))?;
+        let directory = Dir::open(&path).map_err(|error| fail("opening", &path, error))?;
+        Ok(Store {
+            path,
+            directory,
+            is_writable: false,
+            before: Vec::new(),
+            after: Vec::new(),
+        })
+    }
+
+    fn stat(&self) -> Result<Stat> {
+        let stat = self.directory.stat_self();
+        stat.map_err(|error| fail("looking at", &self.path, error))
+    }
+
+    fn may_be_written(&self) -> Result<bool> {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        match rustix::fs::accessat(&self.directory, ".", access, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::ROFS | Errno::ACCESS | Errno::PERM) => Ok(false),
+            Err(errno) => Err(fail("looking at", &self.path, errno.into())),
+        }
+    }
+
+    fn set_up(&self) -> Result<()> {
+        self.check_mode()?;
+        for name in [
+            "layers",
+            "layers/sha256",
+            "layers/sha512",
+            "images",
+            "staging",
+            "l",
+            "locks",
+            "empty",
+            EMPTY[0],
+            EMPTY[1],
+        ] {
+            self.make_dir(name)?;
+        }
+        for name in EMPTY {
+            // Like the root that no layer describes (rules N2, I2).
+            let directory = self.open_dir(name)?;
+            self.check_empty(name, &directory)?;
+            root::set_mode(&directory, 0o755)
+                .and_then(|()| root::set_times(&directory, Time::default()))
+                .map_err(|error| fail("setting up", &self.path, error))?;
+        }
+        staging::remove_dead(&self.open_dir("staging")?)
+            .and_then(|()| locks::remove_dead(&self.open_dir("locks")?))
+            .map_err(|error| fail("cleaning", &self.path, error))
+    }
+
+    fn check_empty(&self, name: &str, directory: &Dir) -> Result<()> {
+        let names = directory.names();
+        match names
+            .map_err(|error| fail("looking into", &self.path, error))?
+            .is_empty()
+        {
+            true => Ok(()),
+            false => {
+                let text = format!("{} is not empty", self.path.join(name).display());
+                let hint = "stacks of few layers would show what is in it: remove that";
+                Err(Error::in_the_way(text).hint(hint))
+            }
+        }
+    }
+
+    fn check_mode(&self) -> Result<()> {
+        let stat = self.stat()?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(self.of_another_user());
+        }
+        if stat.st_mode & 0o077 == 0 {
+            return Ok(());
+        }
+        let is_empty = self.directory.names().is_ok_and(|names| names.is_empty());
+        if is_empty && root::set_mode(&self.directory, 0o700).is_ok() {
+            return Ok(());
+        }
+        let text = format!("other users may enter the store {}", self.path.display());
+        Err(Error::in_the_way(text).hint(format!("chmod 700 {}", self.path.display())))
+    }
+
+    fn of_another_user(&self) -> Error {
+        let text = format!("the store {} belongs to another user", self.path.display());
+        Error::in_the_way(text).hint(ELSEWHERE)
+    }
+
+    fn check_for_reading(&self) -> Result<()> {
+        let stat = self.stat()?;
+        let owners = [0, rustix::process::geteuid().as_raw()];
+        if !owners.contains(&stat.st_uid) {
+            return Err(self.of_another_user());
+        }
+        let path = self.path.display();
+        if stat.st_mode & 0o022 != 0 {
+            let text = format!("other users may write to the store {path}");
+            return Err(Error::in_the_way(text).hint("its directory must have the mode 700"));
+        }
+        if stat.st_mode & 0o055 != 0 && !self.is_nosuid()? {
+            let text = format!("other users may enter the store {path}");
+            let hint = "its directory must have the mode 700, or its mount the option nosuid";
+            return Err(Error::in_the_way(text).hint(hint));
+        }
+        self.find_dir("layers")?.ok_or_else(|| {
+            let text = format!("{path} is no store, and none can be made of it");
+            Error::not_found(text).hint(ELSEWHERE)
+        })?;
+        for name in EMPTY {
+            if let Some(directory) = self.find_dir(name)? {
+                self.check_empty(name, &directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_nosuid(&self) -> Result<bool> {
+        let told = rustix::fs::fstatvfs(&self.directory);
+        let told = told.map_err(|errno| fail("looking at", &self.path, errno.into()))?;
+        Ok(told.f_flag.contains(StatVfsMountFlags::NOSUID))
+    }
+
+    /// Makes a directory of the store, if it is not there.
+    pub(super) fn make_dir(&self, name: &str) -> Result<()> {
+        let path = EntryPath::parse(name.as_bytes())?;
+        let (parent, last) = path.split().expect("it has a name");
+        let parent = self.directory.open_beneath(&parent);
+        match parent.and_then(|parent| parent.make_dir(last)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::system(format!("making {name} in the store"), error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn fail(doing: &str, path: &Path, error: io::Error) -> Error {
+    Error::system(format!("{doing} the store {}", path.display()), error).hint(ELSEWHERE)
+}
