@@ -9,14 +9,21 @@ SECONDS ?= 60
 
 # What the program makes of itself: manual pages and completions.
 SHARE := target/share
+SNAPSHOTTER := target/snapshotter
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL := $(subst -gnu,-musl,$(HOST))
 
-.PHONY: build demo share install uninstall static deb test unit integration peers fuzz check bench bench-micro \
-	clean
+.PHONY: build snapshotter demo share install install-snapshotter uninstall static deb test unit \
+	integration peers fuzz proto check bench bench-micro clean
 
 build:
 	$(CARGO) build --release --locked
+
+# target/release/lowerdir-snapshotter, for containerd, with its manual page.
+snapshotter:
+	$(CARGO) build --release --locked --features containerd --bin lowerdir-snapshotter
+	mkdir -p $(SNAPSHOTTER)/man8
+	target/release/lowerdir-snapshotter --man > $(SNAPSHOTTER)/man8/lowerdir-snapshotter.8
 
 # make demo [IMAGE=oci:DIR:TAG | docker-archive:FILE | FILE]
 demo:
@@ -36,8 +43,16 @@ install: share
 	install -D -m 755 target/release/lowerdir "$(DESTDIR)$(PREFIX)/bin/lowerdir"
 	cd $(SHARE) && find . -type f -exec install -D -m 644 '{}' "$(abspath $(DESTDIR))$(PREFIX)/share/{}" \;
 
+# make install-snapshotter [PREFIX=/usr] [DESTDIR=staging]
+install-snapshotter: snapshotter
+	install -D -m 755 target/release/lowerdir-snapshotter \
+		"$(DESTDIR)$(PREFIX)/bin/lowerdir-snapshotter"
+	install -D -m 644 $(SNAPSHOTTER)/man8/lowerdir-snapshotter.8 \
+		"$(DESTDIR)$(PREFIX)/share/man/man8/lowerdir-snapshotter.8"
+
 uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/bin/lowerdir"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/lowerdir" "$(DESTDIR)$(PREFIX)/bin/lowerdir-snapshotter" \
+		"$(DESTDIR)$(PREFIX)/share/man/man8/lowerdir-snapshotter.8"
 	cd $(SHARE) && find . -type f -exec rm -f "$(abspath $(DESTDIR))$(PREFIX)/share/{}" \;
 
 # A program that needs no library of the system it runs on: with musl where cargo has that target
@@ -71,9 +86,12 @@ test: unit
 
 unit:
 	$(CARGO) test --locked
+	$(CARGO) test --locked --features containerd --test snapshotter
+	$(CARGO) test --locked --features containerd --doc snapshotter
 
 integration: peers
 	STRICT=1 $(CARGO) test --release --locked --test integration
+	STRICT=1 $(CARGO) test --locked --features containerd --test containerd
 
 peers:
 	integration/install-peers.sh
@@ -89,11 +107,21 @@ fuzz:
 		target/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- \
 		-max_total_time=$(SECONDS) -max_len=4096 -detect_leaks=0 -artifact_prefix=target/fuzz/found/$(TARGET)-
 
+# make proto: compiles the part of containerd's API that the snapshotter serves, without protoc.
+proto:
+	rm -rf target/proto && mkdir -p target/proto/rust
+	$(CARGO) run --locked --manifest-path tests/proto/Cargo.toml --target-dir target/proto -- target/proto/rust
+	cp target/proto/rust/containerd.services.snapshots.v1.rs src/snapshotter/api/snapshots.in
+	cp target/proto/rust/containerd.types.rs src/snapshotter/api/types.in
+
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test integration -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
+	$(CARGO) clippy --locked --features containerd --lib --bins --test snapshotter --test containerd \
+		-- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet --features containerd --lib
 
 # Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its
 # chart, into README.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,

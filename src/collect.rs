@@ -1,8 +1,8 @@
 //! Removing: an image with the layers that only it needs, or all layers that nothing needs.
 //!
-//! The command line's `rm` and `prune` call it. It never removes a layer that an image of the store
-//! or an overlay mount, in whatever mount namespace, still needs; it decides while nobody else uses
-//! the store, so that no layer becomes needed meanwhile.
+//! The command line's `rm` and `prune` call it. It never removes a layer that an image of the store,
+//! a pin, or an overlay mount, in whatever mount namespace, still needs; it decides while nobody else
+//! uses the store, so that no layer becomes needed meanwhile.
 
 mod in_use;
 
@@ -26,6 +26,8 @@ pub struct Removal {
     pub bytes: u64,
     /// Layers that no image needs but a mount does, with where it is mounted.
     pub mounted: BTreeMap<Digest, String>,
+    /// Layers that no image needs but a pin does, with who needs them.
+    pub pinned: BTreeMap<Digest, String>,
     /// Why nobody knows which layers the image needs: its record is damaged. [`prune`] removes
     /// them once no other record is.
     pub damage: Option<String>,
@@ -126,8 +128,8 @@ fn no_such_image(store: &Store, wanted: &str) -> Error {
     }
 }
 
-/// Removes the layers that neither an image nor a mount needs. Errors: the store can only be read;
-/// the record of an image is damaged, so that nobody knows what it needs.
+/// Removes the layers that no image, pin or mount needs. Errors: the store can only be read; the
+/// record of an image or a pin is damaged, so that nobody knows what it needs.
 pub fn prune(store: &Store, how: Removing<'_>) -> Result<Removal> {
     store.check_writable()?;
     let hold = store.hold_alone(how.progress)?;
@@ -161,18 +163,35 @@ fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
     Ok(needed)
 }
 
-/// Divides layers that no image needs into those that a mount needs, and the rest.
+/// The layers that pins need, each with one of those who need it.
+fn pinned(store: &Store) -> Result<BTreeMap<Digest, String>> {
+    let mut pinned = BTreeMap::new();
+    for name in store.pin_names()? {
+        let pin = store.pinned(&name)?;
+        for layer in pin.layers {
+            pinned.entry(layer).or_insert_with(|| pin.owner.clone());
+        }
+    }
+    Ok(pinned)
+}
+
+/// Divides layers that no image needs into those that a pin or a mount needs, and the rest.
 fn look(store: &Store, layers: BTreeSet<Digest>) -> Result<Removal> {
-    let in_use = InUse::now(store)?;
+    let (in_use, pinned) = (InUse::now(store)?, pinned(store)?);
     let mut removal = Removal {
         image: None,
         layers: BTreeSet::new(),
         bytes: 0,
         mounted: BTreeMap::new(),
+        pinned: BTreeMap::new(),
         damage: None,
     };
     let there = store.layers()?;
     for layer in layers.intersection(&there).cloned() {
+        if let Some(owner) = pinned.get(&layer) {
+            removal.pinned.insert(layer, owner.clone());
+            continue;
+        }
         if let Some(mount) = in_use.of(&layer) {
             removal.mounted.insert(layer, mount.into());
             continue;

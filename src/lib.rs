@@ -38,7 +38,10 @@
 //! |---|---|---|
 //! | 0, pure | [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`] | everything |
+//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`], `snapshotter` | everything |
+//!
+//! `snapshotter` is there with the feature `containerd`; `bin/lowerdir-snapshotter.rs` is its program,
+//! and nothing else runs asynchronously.
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
@@ -130,6 +133,8 @@ pub mod pipeline;
 pub mod progress;
 pub mod root;
 pub mod settle;
+#[cfg(feature = "containerd")]
+pub mod snapshotter;
 pub mod stack;
 pub mod store;
 pub mod threads;

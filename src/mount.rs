@@ -28,6 +28,9 @@ pub use idmap::{UserNamespace, hold_user_namespace};
 pub(crate) use upper::Made;
 pub use words::Words;
 
+#[cfg(feature = "containerd")]
+pub(crate) use upper::copy_attributes;
+
 /// The source of our mounts in the mount table.
 pub const SOURCE: &str = "lowerdir";
 /// The source of the tmpfs that takes the changes of [`Upper::Tmpfs`].

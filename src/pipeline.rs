@@ -6,6 +6,7 @@
 //! threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
 //! neither knows tar or overlayfs.
 
+mod chained;
 mod single;
 mod stages;
 mod watch;
@@ -25,6 +26,7 @@ use crate::progress::{Progress, Silent, waiting};
 use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::unpack::Options;
 
+pub use chained::{Chained, stored_chain, unpack_chained};
 pub use single::{Parents, unpack_layer};
 
 use watch::LowestFailure;

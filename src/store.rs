@@ -13,6 +13,7 @@
 //!   layers/sha256/<chain ID>/layer.json  see Record
 //!   layers/sha256/<chain ID>/tree.zst    what the lowerdir holds, see the module `listing`
 //!   images/sha256-<digest>.json          see ImageRecord
+//!   pins/<name>.json                     see Pin
 //!   locks/                               shared by who relies on what is there, see Hold
 //!   locks/<chain ID>                     held while a layer is being unpacked
 //!   l/<short>                            a symlink to a layer's fs, see ShortNames
@@ -26,6 +27,7 @@ mod hold;
 mod links;
 mod locks;
 mod opening;
+mod pins;
 mod record;
 mod staging;
 
@@ -46,6 +48,7 @@ pub use beside::Beside;
 pub use hold::Hold;
 pub use links::{NAME_ELSEWHERE, ShortNames};
 pub use locks::LayerLock;
+pub use pins::Pin;
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
 

@@ -84,6 +84,10 @@ const SECTIONS: [Section; 4] = [
                 "STORE/images/sha256-DIGITS.json",
                 "An image that was unpacked, and its layers.",
             ),
+            (
+                "STORE/pins/",
+                "What the snapshots of lowerdir-snapshotter need: layers that rm and prune leave.",
+            ),
             ("STORE/l/", "Short names of layers, for mount(2)."),
             (
                 "STORE/locks/",
@@ -129,7 +133,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "rm, prune",
-                "image (the digest of the one that was removed, or null), layers (chain IDs), bytes (of what their files held), mounted (chain IDs of those that stay for a mount) and dry_run.",
+                "image (the digest of the one that was removed, or null), layers (chain IDs), bytes (of what their files held), mounted and pinned (chain IDs of those that stay for a mount, or for a snapshot of lowerdir-snapshotter) and dry_run.",
             ),
             (
                 "pack",

@@ -27,7 +27,7 @@ Examples:
 /// Remove an image from the store, with the layers that only it needs.
 ///
 /// Prints the chain IDs of these layers. An image that is mounted is not removed, wherever on this
-/// system it is mounted.
+/// system it is mounted. Layers that a snapshot of lowerdir-snapshotter shows stay.
 #[derive(Debug, Args)]
 #[command(after_help = RM_EXAMPLES)]
 pub struct Rm {
@@ -37,7 +37,7 @@ pub struct Rm {
     how: RemovalArgs,
 }
 
-/// Remove the layers that no image of the store and no mount needs.
+/// Remove the layers that no image of the store, no mount and no snapshot needs.
 ///
 /// Prints their chain IDs. There are such layers after a run that was killed at the last moment, and
 /// where an image was mounted when it was removed by other means.
@@ -93,6 +93,12 @@ fn tell(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()>
             .console
             .note(&format!("{layer} stays: it is in use by {mount}"));
     }
+    for (layer, owner) in &removal.pinned {
+        let layer = layer.short();
+        global
+            .console
+            .note(&format!("{layer} stays: {owner} needs it"));
+    }
     if let Some(damage) = &removal.damage {
         global.console.warning(&format!(
             "its layers stay, because its record is damaged ({damage}): see `lowerdir prune`"
@@ -103,6 +109,7 @@ fn tell(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()>
             "image": removal.image,
             "layers": layers,
             "bytes": removal.bytes,
+            "pinned": removal.pinned.keys().map(ToString::to_string).collect::<Vec<_>>(),
             "mounted": removal.mounted.keys().map(ToString::to_string).collect::<Vec<_>>(),
             "dry_run": dry_run,
         }))?;

@@ -161,7 +161,7 @@ fn make(directory: &Path) -> Result<bool> {
 }
 
 /// Overlayfs shows the attributes of the topmost directory: an empty upperdir gets the image's.
-fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect, ids: &IdMaps) -> Result<()> {
+pub fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect, ids: &IdMaps) -> Result<()> {
     let failed = |error: io::Error| {
         let doing = "giving the upperdir the attributes of the image's root";
         Error::system(format!("{doing}: {}", upperdir.display()), error)

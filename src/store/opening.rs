@@ -233,7 +233,8 @@ impl Store {
         Ok(told.f_flag.contains(StatVfsMountFlags::NOSUID))
     }
 
-    fn make_dir(&self, name: &str) -> Result<()> {
+    /// Makes a directory of the store, if it is not there.
+    pub(super) fn make_dir(&self, name: &str) -> Result<()> {
         let path = EntryPath::parse(name.as_bytes())?;
         let (parent, last) = path.split().expect("it has a name");
         let parent = self.directory.open_beneath(&parent);

@@ -1,0 +1,32 @@
+//! `lowerdir-snapshotter` as a plugin of Debian's containerd: images that are imported, pulled and
+//! run, while processes are killed.
+//!
+//! Needs root and the programs of `install-peers.sh`; `make integration` runs this target. Each test
+//! has a containerd of its own, in a mount and a PID namespace: nothing of it outlives the test.
+
+#[path = "containerd/cri.rs"]
+mod cri;
+#[path = "containerd/image.rs"]
+mod image;
+#[path = "containerd/kills.rs"]
+mod kills;
+#[path = "containerd/node.rs"]
+mod node;
+#[path = "containerd/pulls.rs"]
+mod pulls;
+#[path = "containerd/runs.rs"]
+mod runs;
+#[path = "containerd/snapshots.rs"]
+mod snapshots;
+
+#[path = "../tests/support/oci.rs"]
+mod oci;
+#[path = "../tests/support/tarball.rs"]
+mod tarball;
+
+/// Says why a test does not run here; an error under `STRICT=1`.
+fn skip(why: &str) {
+    let strict = std::env::var_os("STRICT").is_some_and(|value| value == "1");
+    assert!(!strict, "cannot run under STRICT=1: {why}");
+    eprintln!("skipped: {why}");
+}

@@ -1,0 +1,178 @@
+//! The program `lowerdir-snapshotter`: a proxy plugin of containerd, until it is told to stop.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use roff::{Roff, bold, roman};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use lowerdir::Options;
+use lowerdir::dialect::{Dialect, Namespace};
+use lowerdir::snapshotter::server::{Socket, serve};
+use lowerdir::snapshotter::{Config, Snapshotter};
+use lowerdir::store::Sync;
+
+const EXAMPLES: &str = "\
+Examples:
+  lowerdir-snapshotter
+  lowerdir-snapshotter --content-root /var/lib/containerd/io.containerd.content.v1.content
+  lowerdir-snapshotter --socket /run/snapshots.sock --root /srv/snapshots --store /srv/layers
+
+In containerd's config.toml:
+  [proxy_plugins.lowerdir]
+    type = \"snapshot\"
+    address = \"/run/lowerdir-snapshotter/snapshotter.sock\"";
+
+/// Serve containerd snapshots of layers in a store of `lowerdir`.
+///
+/// What the store has, containerd neither fetches nor unpacks. What it has not becomes a snapshot
+/// as containerd's own overlayfs snapshotter would make it. On SIGTERM, requests are answered before
+/// the program ends; a second one has what is being unpacked given up.
+#[derive(Debug, Parser)]
+#[command(name = "lowerdir-snapshotter", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    /// Where to listen; only this user may connect
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/run/lowerdir-snapshotter/snapshotter.sock"
+    )]
+    socket: PathBuf,
+    /// Where snapshots live that are not in the store, and the database of all
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/lowerdir-snapshotter"
+    )]
+    root: PathBuf,
+    /// Where unpacked layers live
+    #[arg(long, value_name = "DIR", env = "LOWERDIR_STORE")]
+    #[arg(default_value = "/var/lib/lowerdir", hide_env_values = true)]
+    store: PathBuf,
+    /// containerd's content store, which has `blobs`: what it holds is unpacked into the store,
+    /// where containerd says which blob a layer is
+    #[arg(long, value_name = "DIR")]
+    content_root: Option<PathBuf>,
+    /// Write `user.overlay.*` xattrs, for mounts with the option `userxattr`
+    #[arg(long)]
+    userxattr: bool,
+    /// When something counts as written: on disk, or at once
+    #[arg(long, value_enum, default_value_t = SyncArg::Fs)]
+    sync: SyncArg,
+    /// How many cores to use for one layer [default: all]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<std::num::NonZero<usize>>,
+    /// Print the manual page, and do nothing else
+    #[arg(long, exclusive = true)]
+    man: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum SyncArg {
+    /// It survives a power cut
+    Fs,
+    /// It need not survive one
+    None,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.man {
+        return ended(print_manual());
+    }
+    // Each layer of a stack is held open: where that is denied, an image of few layers works.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    ended(run(&cli))
+}
+
+/// Says what went wrong, if something did.
+fn ended(done: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = done else {
+        return ExitCode::SUCCESS;
+    };
+    tell(&format!("{error:#}"));
+    let known = error.downcast_ref::<lowerdir::Error>();
+    if let Some(hint) = known.and_then(lowerdir::Error::hint_text) {
+        anstream::eprintln!("hint: {hint}");
+    }
+    ExitCode::FAILURE
+}
+
+fn tell(what: &str) {
+    anstream::eprintln!("lowerdir-snapshotter: {what}");
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let snapshotter = Snapshotter::open(&cli.config(), Box::new(tell))
+        .with_context(|| format!("opening {}", cli.root.display()))?;
+    let socket = Socket::bind(&cli.socket)?;
+    serve(snapshotter, &socket, || {
+        tell(&format!("listening on {}", cli.socket.display()));
+    })?;
+    Ok(())
+}
+
+impl Cli {
+    fn config(&self) -> Config {
+        let namespace = match self.userxattr {
+            true => Namespace::User,
+            false => Namespace::Trusted,
+        };
+        let dialect = Dialect {
+            namespace,
+            ..Dialect::default()
+        };
+        Config {
+            root: self.root.clone(),
+            store: self.store.clone(),
+            content_root: self.content_root.clone(),
+            options: Options {
+                dialect,
+                ..Options::default()
+            },
+            sync: match self.sync {
+                SyncArg::Fs => Sync::Fs,
+                SyncArg::None => Sync::None,
+            },
+            jobs: self.jobs.map(usize::from),
+        }
+    }
+}
+
+/// lowerdir-snapshotter(8), of what clap knows; the examples get a section of their own.
+fn print_manual() -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    let version = concat!("lowerdir ", env!("CARGO_PKG_VERSION"));
+    let page = clap_mangen::Man::new(Cli::command())
+        .section("8")
+        .source(version);
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXAMPLES"]);
+    roff.control("nf", []);
+    for line in EXAMPLES.lines().skip(1) {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([
+        bold("lowerdir"),
+        roman("(1), "),
+        bold("containerd"),
+        roman("(8)"),
+    ]);
+    roff.to_writer(&mut text)?;
+    std::io::stdout().write_all(&text)?;
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! `Snapshotter`: snapshots for containerd, of layers in a [`Store`](crate::Store) where it has
+//! them, and of directories of their own where it has not. `lowerdir-snapshotter` serves it.
+//!
+//! ```text
+//!   service     gRPC: the ten methods of containerd's API
+//!     │
+//!   Snapshotter what each of them means
+//!     │
+//!     ├── database     which snapshots there are            metadata.redb
+//!     ├── directories  what was written to them             snapshots/<id>/
+//!     ├── layers       chains in the store, pins            STORE/
+//!     └── mounts       what containerd is told to mount
+//! ```
+//!
+//! containerd prepares a snapshot for each layer that it is about to unpack, with the chain ID that
+//! it will have. Where the store has that chain, or can make it of a blob that containerd has, a
+//! committed snapshot of that name is put down, and the answer is ALREADY_EXISTS: containerd then
+//! neither fetches nor unpacks the layer. Everything else is done as by containerd's own overlayfs
+//! snapshotter.
+//!
+//! A request is done as one transaction of the database. Before it is committed, what it needs is on
+//! disk: a directory, or a pin. So a kill leaves at most directories and pins that nobody knows of,
+//! which go at the next start.
+
+mod agreement;
+mod database;
+mod directories;
+mod failure;
+mod filter;
+mod layers;
+mod making;
+mod mounts;
+mod removal;
+mod snapshot;
+mod usage;
+
+pub mod api;
+pub mod server;
+pub mod service;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::dialect::Dialect;
+use crate::store::Sync;
+use crate::unpack::Options;
+
+pub use failure::Failure;
+pub use mounts::Mount;
+pub use snapshot::{Kind, Labels, Snapshot, Usage};
+
+use database::Database;
+use directories::Directories;
+use filter::Filter;
+use layers::{Layers, TARGET};
+
+/// What the result of each request is.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Told of what goes wrong where no answer can tell it, a line at a time.
+pub type Tell = Box<dyn Fn(&str) + Send + std::marker::Sync>;
+
+/// What a snapshotter works with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// For the database and the snapshots that are not in the store. Made if it is absent.
+    pub root: PathBuf,
+    /// The store. Made if it is absent.
+    pub store: PathBuf,
+    /// containerd's content store, whose blobs may become layers.
+    pub content_root: Option<PathBuf>,
+    /// How layers are translated: those that were unpacked otherwise are not used.
+    pub options: Options,
+    /// When something counts as written.
+    pub sync: Sync,
+    /// Cores to use for one layer; all if it is not given.
+    pub jobs: Option<usize>,
+}
+
+/// Keeps snapshots. All calls block.
+///
+/// ```
+/// use lowerdir::snapshotter::{Config, Kind, Labels, Snapshotter};
+/// # use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let place = tempfile::tempdir()?;
+/// # let archive = place.path().join("image.tar");
+/// # doc_image(&archive)?;
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: lowerdir::Owners::Caller,
+/// #     ..Options::default()
+/// # };
+/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let store = Store::open(&place.path().join("store"))?;
+/// # unpack_image(&image, &store, &options, Run::default())?;
+/// # let chain = lowerdir::pipeline::chain_ids(&image);
+///
+/// let config = Config {
+///     root: place.path().join("snapshots"),
+///     store: place.path().join("store"),
+///     content_root: None,
+///     options,
+///     sync: Default::default(),
+///     jobs: None,
+/// };
+/// let snapshotter = Snapshotter::open(&config, Box::new(|what| eprintln!("{what}")))?;
+///
+/// // What containerd asks before it would fetch a layer; `chain[0]` is in the store.
+/// let name = chain[0].to_string();
+/// let label = ("containerd.io/snapshot.ref".to_string(), name.clone());
+/// let there = snapshotter.prepare("extract", None, Labels::from([label])).unwrap_err();
+/// assert_eq!(there.code, tonic::Code::AlreadyExists);
+/// assert_eq!(snapshotter.stat(&name)?.kind, Kind::Committed);
+///
+/// let mounts = snapshotter.prepare("container", Some(&name), Labels::new())?;
+/// assert_eq!(mounts[0].kind, "overlay");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Snapshotter {
+    database: Database,
+    directories: Directories,
+    layers: Layers,
+    /// To each overlay mount.
+    mount_options: Vec<String>,
+    dialect: Dialect,
+    /// What the names of its pins begin with.
+    pin_prefix: String,
+    tell: Tell,
+}
+
+impl Snapshotter {
+    /// Opens the database, the directories and the store, and has them agree.
+    ///
+    /// Errors: another process has the root open; a path that cannot be told to containerd; what the
+    /// system says.
+    pub fn open(config: &Config, tell: Tell) -> Result<Snapshotter> {
+        let directories = Directories::open(&config.root, config.sync)?;
+        let database = Database::open(&config.root.join("metadata.redb"), config.sync)?;
+        let dialect = config.options.dialect;
+        let snapshotter = Snapshotter {
+            pin_prefix: format!("snapshotter-{:016x}-", database.owner()),
+            database,
+            directories,
+            layers: Layers::open(config)?,
+            mount_options: mounts::usual_options(dialect),
+            dialect,
+            tell,
+        };
+        snapshotter.agree()?;
+        Ok(snapshotter)
+    }
+
+    /// Makes a snapshot to be written to, on a committed one or on nothing. Errors:
+    /// [`exists`](tonic::Code::AlreadyExists), also when the committed snapshot that this one was
+    /// to become is there now.
+    pub fn prepare(&self, key: &str, parent: Option<&str>, labels: Labels) -> Result<Vec<Mount>> {
+        let labels = snapshot::kept(labels)?;
+        if let Some(target) = labels.get(TARGET)
+            && self.register(target, parent, &labels)?
+        {
+            return Err(Failure::exists(format!(
+                "snapshot {target} is in the store"
+            )));
+        }
+        self.create(Kind::Active, key, parent, &labels)
+    }
+
+    /// Makes a snapshot to be read.
+    pub fn view(&self, key: &str, parent: Option<&str>, labels: Labels) -> Result<Vec<Mount>> {
+        self.create(Kind::View, key, parent, &snapshot::kept(labels)?)
+    }
+
+    /// What is to be mounted for a snapshot that is active or a view.
+    pub fn mounts(&self, key: &str) -> Result<Vec<Mount>> {
+        let line = self.database.line(key)?;
+        match line[0].kind {
+            Kind::Committed => Err(Failure::precondition(format!(
+                "snapshot {key} is committed"
+            ))),
+            Kind::Active | Kind::View => self.mounts_of(&line[0], &line[1..]),
+        }
+    }
+
+    /// Makes a committed snapshot of an active one.
+    pub fn commit(&self, name: &str, key: &str, labels: Labels) -> Result<()> {
+        let labels = snapshot::kept(labels)?;
+        let active = self.database.get(key)?;
+        let usage = match active.kind {
+            Kind::Active => {
+                self.directories.sync(active.id)?;
+                self.directories.usage(active.id)?
+            }
+            Kind::View | Kind::Committed => Usage::default(),
+        };
+        self.database.change(|change| {
+            change.commit(key, name, labels, usage)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a snapshot on which no other stands, and removes what it has.
+    pub fn remove(&self, key: &str) -> Result<()> {
+        let removed = self.database.change(|change| change.remove(key))?;
+        let done = match removed.chain {
+            Some(_) => self.layers.unpin(&self.pin_name(removed.id)),
+            None => self.directories.remove(removed.id),
+        };
+        // Nobody knows of it any more: what is left goes at the next start.
+        done.unwrap_or_else(|error| self.tell(&Failure::from(error)));
+        Ok(())
+    }
+
+    /// One snapshot.
+    pub fn stat(&self, key: &str) -> Result<Snapshot> {
+        self.database.get(key)
+    }
+
+    /// Changes labels: all of them, or those that `fields` name as `labels.NAME`.
+    pub fn update(&self, name: &str, labels: &Labels, fields: &[String]) -> Result<Snapshot> {
+        self.database.change(|change| {
+            let mut snapshot = change.existing(name)?;
+            snapshot.relabel(labels, fields)?;
+            change.put(&snapshot)?;
+            Ok(snapshot)
+        })
+    }
+
+    /// The snapshots that one of some filters matches, or all if there is none, by name.
+    pub fn list(&self, filters: &[String]) -> Result<Vec<Snapshot>> {
+        let filter = Filter::parse(filters)?;
+        let mut snapshots = self.database.all()?;
+        snapshots.retain(|snapshot| filter.matches(snapshot));
+        Ok(snapshots)
+    }
+
+    /// What a snapshot takes of the disk, without its parents.
+    pub fn usage(&self, key: &str) -> Result<Usage> {
+        let snapshot = self.database.get(key)?;
+        match (snapshot.usage, &snapshot.chain) {
+            (Some(usage), _) => Ok(usage),
+            (None, None) => Ok(self.directories.usage(snapshot.id)?),
+            (None, Some(chain_id)) => {
+                let usage = self.layers.usage(chain_id)?;
+                self.database.change(|change| {
+                    let found = change.find(key)?.filter(|found| found.id == snapshot.id);
+                    found.map_or(Ok(()), |found| {
+                        let usage = Some(usage);
+                        change.put(&Snapshot { usage, ..found })
+                    })
+                })?;
+                Ok(usage)
+            }
+        }
+    }
+
+    /// Removes directories that no snapshot has.
+    pub fn cleanup(&self) -> Result<()> {
+        // While this is looked at, none is being made; numbers are never given twice.
+        let orphans = self.database.change(|change| {
+            let known = change.all()?.iter().map(|one| one.id).collect();
+            Ok(self.directories.orphans(&known)?)
+        })?;
+        for name in orphans {
+            self.directories.remove_name(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Has what is being unpacked given up, and its requests refused.
+    pub fn stop(&self) {
+        self.layers.stop();
+    }
+
+    fn tell(&self, what: &dyn fmt::Display) {
+        (self.tell)(&what.to_string());
+    }
+
+    fn pin_name(&self, id: u64) -> String {
+        format!("{}{id}", self.pin_prefix)
+    }
+}

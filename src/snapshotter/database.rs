@@ -1,0 +1,349 @@
+//! `Database`: the snapshots that there are, in one file, changed in transactions that survive a
+//! kill and a power cut. It knows what may be done with a snapshot, and nothing of directories.
+//!
+//! redb keeps it: a B-tree that is copied on write, with checksums, in Rust alone. A change that was
+//! not committed never was; the file is locked while it is open.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use redb::{
+    Durability, MultimapTable, MultimapTableDefinition, ReadableMultimapTable, ReadableTable,
+    Table, TableDefinition, WriteTransaction,
+};
+
+use crate::error::Error;
+use crate::store::Sync;
+
+use super::failure::Failure;
+use super::snapshot::{Kind, Labels, Snapshot, Usage};
+
+type Snapshots = TableDefinition<'static, &'static str, &'static [u8]>;
+
+/// By name; as JSON.
+const SNAPSHOTS: Snapshots = TableDefinition::new("snapshots");
+/// The names of those that stand on each.
+const CHILDREN: MultimapTableDefinition<'static, &str, &str> =
+    MultimapTableDefinition::new("children");
+const NUMBERS: TableDefinition<'static, &str, u64> = TableDefinition::new("numbers");
+
+/// What the file is written as.
+const FORMAT: u64 = 1;
+/// Parents of a snapshot, at most: the kernel stacks no more.
+const DEPTH_MAX: usize = crate::stack::MAX_LAYERS;
+
+/// The snapshots that there are.
+#[derive(Debug)]
+pub struct Database {
+    redb: redb::Database,
+    durability: Durability,
+    owner: u64,
+}
+
+/// What is asked for when a snapshot is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Of a name that is free.
+    pub name: &'a str,
+    /// A committed snapshot, or none.
+    pub parent: Option<&'a str>,
+    /// What may be done with it.
+    pub kind: Kind,
+    /// As they are to be kept.
+    pub labels: &'a Labels,
+}
+
+impl Database {
+    /// Opens a database, and makes it if it is not there. Errors: it is open already; it is of a
+    /// later version, or no database.
+    pub fn open(path: &Path, sync: Sync) -> Result<Database, Failure> {
+        let redb = redb::Database::builder()
+            .create_with_file_format_v3(true)
+            .create(path)
+            .map_err(Failure::database)?;
+        let durability = match sync {
+            Sync::Fs => Durability::Immediate,
+            Sync::None => Durability::Eventual,
+        };
+        let mut database = Database {
+            redb,
+            durability,
+            owner: 0,
+        };
+        database.owner = database.change(|change| change.begin())?;
+        Ok(database)
+    }
+
+    /// A random number that is this database's own.
+    pub fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    /// Changes something, all of it or, on an error, nothing. One change is made at a time.
+    pub fn change<T>(
+        &self,
+        make: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut transaction = self.redb.begin_write().map_err(Failure::database)?;
+        transaction.set_durability(self.durability);
+        let made = make(&mut Change::open(&transaction)?)?;
+        transaction.commit().map_err(Failure::database)?;
+        Ok(made)
+    }
+
+    /// One snapshot.
+    pub fn get(&self, name: &str) -> Result<Snapshot, Failure> {
+        self.read(|table| existing(table, name))
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Result<Vec<Snapshot>, Failure> {
+        self.read(all)
+    }
+
+    /// A snapshot and those that it stands on, the topmost first.
+    pub fn line(&self, name: &str) -> Result<Vec<Snapshot>, Failure> {
+        self.read(|table| line(table, name))
+    }
+
+    fn read<T>(
+        &self,
+        look: impl FnOnce(&redb::ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let transaction = self.redb.begin_read().map_err(Failure::database)?;
+        look(
+            &transaction
+                .open_table(SNAPSHOTS)
+                .map_err(Failure::database)?,
+        )
+    }
+}
+
+/// A change in the making.
+pub struct Change<'a> {
+    snapshots: Table<'a, &'static str, &'static [u8]>,
+    children: MultimapTable<'a, &'static str, &'static str>,
+    numbers: Table<'a, &'static str, u64>,
+}
+
+impl<'a> Change<'a> {
+    fn open(transaction: &'a WriteTransaction) -> Result<Change<'a>, Failure> {
+        let snapshots = transaction.open_table(SNAPSHOTS);
+        let children = transaction.open_multimap_table(CHILDREN);
+        let numbers = transaction.open_table(NUMBERS);
+        Ok(Change {
+            snapshots: snapshots.map_err(Failure::database)?,
+            children: children.map_err(Failure::database)?,
+            numbers: numbers.map_err(Failure::database)?,
+        })
+    }
+
+    /// Sets a new database up, checks one that was there, and returns its own number.
+    fn begin(&mut self) -> Result<u64, Failure> {
+        let format = self.number("format")?.unwrap_or(FORMAT);
+        if format != FORMAT {
+            let text = format!("the database has format {format}; this program knows {FORMAT}");
+            return Err(Failure::precondition(text));
+        }
+        self.set_number("format", FORMAT)?;
+        if let Some(owner) = self.number("owner")? {
+            return Ok(owner);
+        }
+        let owner = random().map_err(|errno| Error::system("drawing a number", errno))?;
+        self.set_number("owner", owner)?;
+        Ok(owner)
+    }
+
+    /// A snapshot. Errors: there is none of that name.
+    pub fn existing(&self, name: &str) -> Result<Snapshot, Failure> {
+        existing(&self.snapshots, name)
+    }
+
+    /// A snapshot, if there is one of that name.
+    pub fn find(&self, name: &str) -> Result<Option<Snapshot>, Failure> {
+        find(&self.snapshots, name)
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Result<Vec<Snapshot>, Failure> {
+        all(&self.snapshots)
+    }
+
+    /// A snapshot and those that it stands on, the topmost first.
+    pub fn line(&self, name: &str) -> Result<Vec<Snapshot>, Failure> {
+        line(&self.snapshots, name)
+    }
+
+    /// Makes a snapshot. Errors: the name is taken; the parent is missing, or not committed.
+    pub fn create(&mut self, wanted: Wanted<'_>) -> Result<Snapshot, Failure> {
+        self.check_free(wanted.name)?;
+        if let Some(parent) = wanted.parent {
+            let line = self.line(parent)?;
+            if line[0].kind != Kind::Committed {
+                return Err(Failure::invalid(format!(
+                    "parent {parent} is not committed"
+                )));
+            }
+            if line.len() >= DEPTH_MAX {
+                let text = format!("over {DEPTH_MAX} snapshots on one another");
+                return Err(Failure::precondition(text));
+            }
+        }
+        let id = self.number("next")?.unwrap_or(1);
+        self.set_number("next", id + 1)?;
+        let now = SystemTime::now();
+        let snapshot = Snapshot {
+            id,
+            name: wanted.name.into(),
+            parent: wanted.parent.map(Into::into),
+            kind: wanted.kind,
+            labels: wanted.labels.clone(),
+            created: now,
+            updated: now,
+            usage: None,
+            chain: None,
+        };
+        self.put(&snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// Makes a committed snapshot of the active one of a key, which it replaces; labels are not
+    /// inherited. Errors: there is none, or it is none; the name is taken.
+    pub fn commit(
+        &mut self,
+        key: &str,
+        name: &str,
+        labels: Labels,
+        usage: Usage,
+    ) -> Result<Snapshot, Failure> {
+        let active = existing(&self.snapshots, key)?;
+        if active.kind != Kind::Active {
+            return Err(Failure::precondition(format!(
+                "snapshot {key} is not active"
+            )));
+        }
+        self.check_free(name)?;
+        self.take(&active)?;
+        let now = SystemTime::now();
+        let committed = Snapshot {
+            name: name.into(),
+            kind: Kind::Committed,
+            labels,
+            created: now,
+            updated: now,
+            usage: Some(usage),
+            ..active
+        };
+        self.put(&committed)?;
+        Ok(committed)
+    }
+
+    /// Forgets a snapshot, and says what it was. Errors: there is none; others stand on it.
+    pub fn remove(&mut self, name: &str) -> Result<Snapshot, Failure> {
+        let snapshot = existing(&self.snapshots, name)?;
+        let mut children = self.children.get(name).map_err(Failure::database)?;
+        if let Some(child) = children.next() {
+            let child = child.map_err(Failure::database)?;
+            let text = format!("snapshot {name} has a child, {}", child.value());
+            return Err(Failure::precondition(text));
+        }
+        drop(children);
+        self.take(&snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// Writes a snapshot anew: same name, same parent.
+    pub fn put(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let text = serde_json::to_vec(snapshot)
+            .map_err(|error| Failure::invalid(format!("snapshot {}: {error}", snapshot.name)))?;
+        self.snapshots
+            .insert(snapshot.name.as_str(), text.as_slice())
+            .map_err(Failure::database)?;
+        if let Some(parent) = &snapshot.parent {
+            self.children
+                .insert(parent.as_str(), snapshot.name.as_str())
+                .map_err(Failure::database)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+        self.snapshots
+            .remove(snapshot.name.as_str())
+            .map_err(Failure::database)?;
+        if let Some(parent) = &snapshot.parent {
+            self.children
+                .remove(parent.as_str(), snapshot.name.as_str())
+                .map_err(Failure::database)?;
+        }
+        Ok(())
+    }
+
+    fn check_free(&self, name: &str) -> Result<(), Failure> {
+        if name.is_empty() {
+            return Err(Failure::invalid("a snapshot needs a name"));
+        }
+        match self.find(name)? {
+            None => Ok(()),
+            Some(_) => Err(Failure::exists(format!("snapshot {name} exists"))),
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let number = self.numbers.get(name).map_err(Failure::database)?;
+        Ok(number.map(|number| number.value()))
+    }
+
+    fn set_number(&mut self, name: &str, number: u64) -> Result<(), Failure> {
+        self.numbers
+            .insert(name, number)
+            .map_err(Failure::database)?;
+        Ok(())
+    }
+}
+
+fn random() -> rustix::io::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+fn find(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Option<Snapshot>, Failure> {
+    let text = table.get(name).map_err(Failure::database)?;
+    text.map(|text| snapshot(text.value())).transpose()
+}
+
+fn existing(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Snapshot, Failure> {
+    let found = find(table, name)?;
+    found.ok_or_else(|| Failure::not_found(format!("snapshot {name} does not exist")))
+}
+
+fn all(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Vec<Snapshot>, Failure> {
+    let rows = table.iter().map_err(Failure::database)?;
+    rows.map(|row| snapshot(row.map_err(Failure::database)?.1.value()))
+        .collect()
+}
+
+fn line(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Vec<Snapshot>, Failure> {
+    let mut line = vec![existing(table, name)?];
+    while let Some(parent) = &line[line.len() - 1].parent {
+        line.push(existing(table, parent)?);
+    }
+    Ok(line)
+}
+
+fn snapshot(text: &[u8]) -> Result<Snapshot, Failure> {
+    serde_json::from_slice(text).map_err(|error| Failure {
+        code: tonic::Code::DataLoss,
+        text: format!("a snapshot in the database cannot be read: {error}"),
+    })
+}

@@ -1,0 +1,258 @@
+//! `Layers`: what a snapshotter has of the store: chains that are there, chains that can be made of
+//! blobs which containerd has, and pins, so that nobody removes what a snapshot shows.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::codec::Expected;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::image::Blob;
+use crate::path::EntryPath;
+use crate::pipeline::{Chained, Run, stored_chain, unpack_chained};
+use crate::progress::Progress;
+use crate::root::{Dir, is_absent};
+use crate::stack::escaped;
+use crate::store::{Hold, Pin, Store, StoredLayer, Sync};
+use crate::unpack::Options;
+
+use super::snapshot::{Snapshot, Usage};
+use super::{Config, usage};
+
+/// On the Prepare of a layer: the name that its committed snapshot is to have, its chain ID.
+pub const TARGET: &str = "containerd.io/snapshot.ref";
+/// On the same, if containerd was told so: the digest of the layer's blob.
+const BLOB: &str = "containerd.io/snapshot/cri.layer-digest";
+/// Bytes of the names of layer directories, with which a mount still fits its page of options.
+const LONG: usize = 3000;
+
+/// The store, as a snapshotter uses it.
+#[derive(Debug)]
+pub struct Layers {
+    store: Store,
+    content: Option<PathBuf>,
+    options: Options,
+    sync: Sync,
+    jobs: Option<usize>,
+    stopping: AtomicBool,
+}
+
+/// A layer that can be made: its chain ID, and its blob.
+struct Makeable {
+    chain_id: Digest,
+    digest: Digest,
+    blob: Blob,
+}
+
+impl Layers {
+    /// Opens the store. Errors: its path cannot stand in the options of a mount.
+    pub fn open(config: &Config) -> Result<Layers> {
+        let store = Store::open(&config.store)?;
+        check_spelling(store.path(), "--store")?;
+        Ok(Layers {
+            store,
+            content: config.content_root.clone(),
+            options: config.options.clone(),
+            sync: config.sync,
+            jobs: config.jobs,
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Has whatever is being unpacked given up.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps what is in the store while it is looked at.
+    pub fn hold(&self) -> Result<Hold> {
+        self.store.share(self)
+    }
+
+    /// The layers of a chain, the topmost first, if the store has them as this snapshotter mounts
+    /// them.
+    pub fn find(&self, chain_id: &Digest) -> Result<Option<Vec<StoredLayer>>> {
+        let layers = stored_chain(&self.store, chain_id)?;
+        let is_ours = |layer: &StoredLayer| layer.record.options == self.options;
+        Ok(layers.filter(|layers| layers.iter().all(is_ours)))
+    }
+
+    /// Makes a chain of the blobs that containerd has, as far as the store lacks it: those of the
+    /// layer that is asked for, and of the snapshots that it stands on, the topmost first. Says
+    /// whether that could be; nothing is begun before all blobs are there.
+    pub fn make(
+        &self,
+        chain_id: &Digest,
+        labels: &super::Labels,
+        line: &[Snapshot],
+        hold: &Hold,
+    ) -> Result<bool> {
+        let Some(top) = self.makeable(chain_id.clone(), labels)? else {
+            return Ok(false);
+        };
+        let mut missing = vec![top];
+        let mut base = None;
+        for snapshot in line {
+            let Some(chain_id) = chain_of(snapshot) else {
+                return Ok(false);
+            };
+            if self.find(&chain_id)?.is_some() {
+                base = Some(chain_id);
+                break;
+            }
+            match self.makeable(chain_id, &snapshot.labels)? {
+                Some(layer) => missing.push(layer),
+                None => return Ok(false),
+            }
+        }
+        for layer in missing.into_iter().rev() {
+            self.unpack(&layer, base.as_ref(), hold)?;
+            base = Some(layer.chain_id);
+        }
+        Ok(true)
+    }
+
+    fn makeable(&self, chain_id: Digest, labels: &super::Labels) -> Result<Option<Makeable>> {
+        let digest = labels.get(BLOB).and_then(|text| Digest::parse(text).ok());
+        let (Some(content), Some(digest)) = (&self.content, digest) else {
+            return Ok(None);
+        };
+        let blob = open_blob(content, &digest)?;
+        Ok(blob.map(|blob| Makeable {
+            chain_id,
+            digest,
+            blob,
+        }))
+    }
+
+    fn unpack(&self, layer: &Makeable, parent: Option<&Digest>, hold: &Hold) -> Result<()> {
+        let expected = Expected {
+            blob: Some(layer.digest.clone()),
+            ..Expected::default()
+        };
+        let chained = Chained {
+            chain_id: &layer.chain_id,
+            parent,
+            blob: &layer.blob,
+            expected: &expected,
+        };
+        let usual = Run::default();
+        let run = Run {
+            jobs: self.jobs.unwrap_or(usual.jobs),
+            sync: self.sync,
+            progress: self,
+            ..usual
+        };
+        unpack_chained(chained, &self.store, &self.options, run, hold)
+    }
+
+    /// The directories of a chain, the topmost first, in names that fit a mount. Errors: they are
+    /// not there any more.
+    pub fn directories(&self, chain_id: &Digest) -> Result<Vec<PathBuf>> {
+        let layers = self.find(chain_id)?.ok_or_else(|| {
+            let text = format!("chain {} is not in the store any more", chain_id.short());
+            Error::not_found(text).hint("`lowerdir unpack` puts it there")
+        })?;
+        let paths: Vec<PathBuf> = layers.into_iter().map(|layer| layer.path).collect();
+        let bytes: usize = paths.iter().map(|path| path.as_os_str().len() + 1).sum();
+        if bytes <= LONG {
+            return Ok(paths);
+        }
+        let short = self.store.short_names(&paths)?;
+        let path = |name| short.directory.join(name);
+        Ok(short.names.iter().map(path).collect())
+    }
+
+    /// A directory that is always empty.
+    pub fn empty(&self) -> PathBuf {
+        let [empty, _] = self.store.empty_directories();
+        empty
+    }
+
+    /// What the topmost layer of a chain takes of the disk.
+    pub fn usage(&self, chain_id: &Digest) -> Result<Usage> {
+        let counting = |error| Error::system(format!("counting {}", chain_id.short()), error);
+        match self.store.layer(chain_id)? {
+            Some(layer) => usage::of(&layer.directory).map_err(counting),
+            None => Ok(Usage::default()),
+        }
+    }
+
+    /// Keeps the layers of a snapshot in the store, on disk before this returns.
+    pub fn pin(
+        &self,
+        pin: &str,
+        snapshot: &str,
+        layers: &[StoredLayer],
+        hold: &Hold,
+    ) -> Result<()> {
+        let ids = layers
+            .iter()
+            .map(|layer| Digest::parse(&layer.record.chain_id));
+        let pinned = Pin {
+            layers: ids.collect::<Result<_>>()?,
+            owner: format!("snapshot {snapshot}"),
+        };
+        // Another process may have put them there a moment ago, and without waiting for the disk.
+        let synced = layers.iter().all(|layer| layer.record.synced);
+        self.store.sync(self.sync, synced)?;
+        self.store.pin(pin, &pinned, self.sync, hold)
+    }
+
+    /// Lets them go.
+    pub fn unpin(&self, pin: &str) -> Result<()> {
+        self.store.unpin(pin)
+    }
+
+    /// Where the pins are read.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// It watches nothing, and cancels when the program stops.
+impl Progress for Layers {
+    fn is_cancelled(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// The chain ID of what a snapshot shows, if it says so: by its label, or by its name, which is
+/// NAMESPACE/NUMBER/CHAIN-ID where containerd committed a layer.
+pub fn chain_of(snapshot: &Snapshot) -> Option<Digest> {
+    if let Some(chain_id) = &snapshot.chain {
+        return Some(chain_id.clone());
+    }
+    let last = || snapshot.name.rsplit('/').next();
+    let text = snapshot
+        .labels
+        .get(TARGET)
+        .map(String::as_str)
+        .or_else(last);
+    text.and_then(|text| Digest::parse(text).ok())
+}
+
+/// A path that must not need escaping: containerd takes options apart at commas, and directories at
+/// colons.
+pub fn check_spelling(path: &Path, option: &str) -> Result<()> {
+    let is_plain = path.to_str().is_some() && escaped(path.as_os_str()) == path.as_os_str();
+    match is_plain {
+        true => Ok(()),
+        false => Err(Error::in_the_way(format!(
+            "{option} {} cannot be told to containerd",
+            path.display()
+        ))
+        .hint("choose a path of UTF-8 without commas, colons and backslashes")),
+    }
+}
+
+fn open_blob(content: &Path, digest: &Digest) -> Result<Option<Blob>> {
+    let name = format!("blobs/{}/{}", digest.algorithm().name(), digest.hex());
+    let path = EntryPath::parse(name.as_bytes())?;
+    let opened = Dir::open(content).and_then(|content| content.open_file(&path));
+    match opened {
+        Ok(file) => Blob::of_file(file).map(Some),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(Error::system(format!("opening blob {digest}"), error)),
+    }
+}

@@ -1,0 +1,155 @@
+//! The socket, and the life of the server: it listens before it says so, and stops when it is asked
+//! to, once the requests that it has are answered.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+
+use crate::error::{Error, Result};
+
+use super::Snapshotter;
+use super::api::services::snapshots::v1::snapshots_server::SnapshotsServer;
+use super::service::Service;
+
+/// A socket that listens, and goes when it is dropped.
+#[derive(Debug)]
+pub struct Socket {
+    listener: std::os::unix::net::UnixListener,
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Socket {
+    /// Listens on a path, for this user alone. A socket that nobody listens on any more is replaced.
+    /// Errors: somebody listens there; something else is there.
+    pub fn bind(path: &Path) -> Result<Socket> {
+        let doing = |error| Error::system(format!("listening on {}", path.display()), error);
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        let mut making = std::fs::DirBuilder::new();
+        making
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(doing)?;
+        check_free(path)?;
+        listen(path, parent).map_err(doing)
+    }
+}
+
+/// Makes the socket where nobody else can reach it, and gives it its name once it is private.
+fn listen(path: &Path, parent: &Path) -> io::Result<Socket> {
+    let private = tempfile::Builder::new()
+        .prefix(".lowerdir-")
+        .tempdir_in(parent)?;
+    let making = private.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&making)?;
+    listener.set_nonblocking(true)?;
+    std::fs::set_permissions(&making, std::fs::Permissions::from_mode(0o600))?;
+    let metadata = std::fs::symlink_metadata(&making)?;
+    std::fs::rename(&making, path)?;
+    Ok(Socket {
+        listener,
+        path: path.into(),
+        inode: (metadata.dev(), metadata.ino()),
+    })
+}
+
+fn check_free(path: &Path) -> Result<()> {
+    let refuse = |why: &str| Err(Error::in_the_way(format!("{} {why}", path.display())));
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            let text = format!("looking at {}", path.display());
+            return Err(Error::system(text, error));
+        }
+        Ok(metadata) if !metadata.file_type().is_socket() => return refuse("is no socket"),
+        Ok(_) => {}
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(Error::system(format!("trying {}", path.display()), error)),
+        Ok(_) => refuse("is in use: somebody listens there"),
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let there = std::fs::symlink_metadata(&self.path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == self.inode) {
+            // What cannot be removed is a socket that nobody listens on.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT comes; then takes no new request, and answers those that it has. A
+/// second signal has what is being unpacked given up. `ready` is called once a signal would be heard.
+pub fn serve(snapshotter: Snapshotter, socket: &Socket, ready: impl FnOnce()) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Error::system("starting the server", error))?;
+    runtime
+        .block_on(run(Arc::new(snapshotter), socket, ready))
+        .map_err(|error| Error::system(format!("serving {}", socket.path.display()), error))
+}
+
+async fn run(
+    snapshotter: Arc<Snapshotter>,
+    socket: &Socket,
+    ready: impl FnOnce(),
+) -> io::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(socket.listener.try_clone()?)?;
+    let service = SnapshotsServer::new(Service::new(Arc::clone(&snapshotter)));
+    let mut signals = Signals::new()?;
+    ready();
+    let (asked_to_stop, stopping) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        signals.next().await;
+        // Whoever waits for it is there as long as the server is.
+        let _ = asked_to_stop.send(());
+        signals.next().await;
+        snapshotter.stop();
+    });
+    let stop = async {
+        let _ = stopping.await;
+    };
+    Server::builder()
+        .serve_with_incoming_shutdown(service, UnixListenerStream::new(listener), stop)
+        .await
+        .map_err(io::Error::other)
+}
+
+/// The signals that ask a program to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        std::future::poll_fn(|context| {
+            let one = self.terminate.poll_recv(context);
+            match one.is_ready() {
+                true => one,
+                false => self.interrupt.poll_recv(context),
+            }
+        })
+        .await;
+    }
+}

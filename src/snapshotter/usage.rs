@@ -1,0 +1,68 @@
+//! What a directory takes of the disk: each inode once, however many names it has. A container may
+//! write to it meanwhile: what goes away is not counted, and nothing outside is looked at.
+
+use std::collections::HashSet;
+use std::io;
+
+use rustix::fs::{FileType, Stat};
+
+use crate::path::EntryPath;
+use crate::root::{self, Dir};
+
+use super::snapshot::Usage;
+
+/// What `st_blocks` counts in (`stat(2)`).
+const BLOCK: u64 = 512;
+
+/// All of a directory, itself among it.
+pub fn of(top: &Dir) -> io::Result<Usage> {
+    let mut counted = Counted::default();
+    counted.add(&top.stat_self()?);
+    let mut todo = vec![EntryPath::root()];
+    while let Some(path) = todo.pop() {
+        match top.open_beneath(&path) {
+            Ok(directory) => counted.add_children(&directory, &path, &mut todo)?,
+            Err(error) if root::is_absent(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(counted.usage)
+}
+
+#[derive(Default)]
+struct Counted {
+    usage: Usage,
+    /// Those that have other names too.
+    linked: HashSet<(u64, u64)>,
+}
+
+impl Counted {
+    fn add_children(
+        &mut self,
+        directory: &Dir,
+        path: &EntryPath,
+        todo: &mut Vec<EntryPath>,
+    ) -> io::Result<()> {
+        for name in directory.names()? {
+            let Some(stat) = directory.stat(&name)? else {
+                continue;
+            };
+            self.add(&stat);
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                // What is too deep for any path has no part in it.
+                todo.extend(path.join(&name).ok());
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, stat: &Stat) {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let is_linked = !is_directory && stat.st_nlink > 1;
+        if is_linked && !self.linked.insert((stat.st_dev, stat.st_ino)) {
+            return;
+        }
+        self.usage.inodes += 1;
+        self.usage.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * BLOCK;
+    }
+}
