@@ -29,7 +29,9 @@
 //!   bundle     config.json, and the mount that runc makes
 //!
 //!   verify     compares a layer with the listing that was made of it
-//!   collect    removes what no image and no mount needs
+//!   collect    removes what no image, pin or mount needs
+//!   bundle     what an OCI runtime takes: config.json, and the stack as its root
+//!   export     lists of the tree; the layers as the stores of other engines have them
 //! ```
 //!
 //! Modules stand on three floors, and import only what stands below them:
