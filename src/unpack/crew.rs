@@ -20,8 +20,9 @@ use super::tree::{DirId, InodeId, Tree};
 use super::writer::{NewFile, Order, Outcome, Writer};
 use super::{Created, Options, Pending};
 
-/// Batches that wait for one writer, at most.
-const QUEUE: usize = 24;
+/// Batches that wait for the writers of a layer, at most: 12 MiB, for each of the layers that are
+/// unpacked at once.
+const QUEUED: usize = 48;
 /// How much more one writer may have to do than another, only to stay in one directory.
 const AHEAD: usize = 4 * CHUNK;
 /// What making a file costs, in bytes that could be written meanwhile.
@@ -78,7 +79,7 @@ impl<'a> Crew<'a> {
         'a: 'scope,
     {
         let hire = |_| {
-            let (todo, orders) = sync_channel(QUEUE);
+            let (todo, orders) = sync_channel(QUEUED / writers);
             let (outcomes, done) = channel();
             let load = Arc::new(AtomicUsize::new(0));
             let shared = Arc::clone(&load);
