@@ -31,6 +31,7 @@ mod translate;
 mod umount;
 mod unpack;
 mod unpack_layer;
+mod usage;
 mod verify;
 
 use std::ffi::OsString;
@@ -59,6 +60,7 @@ Examples:
   lowerdir rm alpine:3.20
 
 Exit status: 0 done, 1 failed, 2 usage, 3 image refused or digest mismatch, 4 a limit was reached.
+Stopped by a signal, it cleans up and ends by that signal, which a shell shows as 130 or 143.
 `lowerdir help VERB` has examples of each verb.";
 
 const DEFAULT_STORE: &str = "/var/lib/lowerdir";
@@ -119,7 +121,7 @@ enum Verb {
 /// Runs what the user typed, says what went wrong, and returns the exit status.
 pub fn run(cli: &Cli) -> u8 {
     let global = &cli.global;
-    // Where that fails, only such a limit would tell.
+    // Where that fails, only such a limit would tell, or a signal kills at once.
     let _ = interrupt::survive_file_limits();
     let done = match &cli.verb {
         Verb::Unpack(verb) => unpack::run(verb, global),
@@ -148,6 +150,7 @@ pub fn run(cli: &Cli) -> u8 {
     };
     let known = error.downcast_ref::<lowerdir::Error>();
     let status = match known.map(lowerdir::Error::kind) {
+        _ if error.is::<usage::Usage>() => 2,
         Some(Kind::Refused | Kind::Mismatch) => 3,
         Some(Kind::Limit) => 4,
         _ => 1,
@@ -192,8 +195,10 @@ impl ImageArgs {
 }
 
 impl Global {
-    fn open_store(&self) -> lowerdir::Result<Store> {
-        Store::open_all(&self.stores())
+    fn open_store(&self) -> anyhow::Result<Store> {
+        // What a killed run left is removed now, which a signal shall not cut short either.
+        interrupt::listen()?;
+        Ok(Store::open_all(&self.stores())?)
     }
 
     /// The stores that are there, if one is; none is made.

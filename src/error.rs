@@ -113,7 +113,11 @@ impl Error {
             _ if cause.raw_os_error().is_none() => Kind::Refused,
             _ => Kind::System,
         };
-        Error::new(kind, doing, Some(Cause(cause)))
+        let error = Error::new(kind, doing, Some(Cause(cause)));
+        match kind {
+            Kind::Refused => error.hint("the blob is damaged: fetch the image again"),
+            _ => error,
+        }
     }
 
     /// Names the layer, unless an inner call already did.

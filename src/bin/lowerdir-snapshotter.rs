@@ -68,7 +68,7 @@ struct Cli {
     #[arg(short, long, value_name = "N")]
     jobs: Option<std::num::NonZero<usize>>,
     /// Print the manual page, and do nothing else
-    #[arg(long, exclusive = true)]
+    #[arg(long)]
     man: bool,
 }
 

@@ -3,7 +3,6 @@
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -21,6 +20,7 @@ use super::limits::LimitsArgs;
 use super::options::{SyncArgs, ViewArgs};
 use super::progress::Shown;
 use super::summary::count;
+use super::usage::{of_option, usage};
 use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
@@ -122,7 +122,9 @@ pub fn run(verb: &Export, global: &Global) -> anyhow::Result<()> {
 
 fn list(verb: &Export, format: Format, global: &Global) -> anyhow::Result<()> {
     if verb.directory.is_some() {
-        bail!("a list goes to standard output: DIR is for containers-storage and mstack");
+        return Err(usage(
+            "a list goes to standard output: DIR is for containers-storage and mstack",
+        ));
     }
     let edits = verb.edits.edits()?;
     let image = verb.image.open()?;
@@ -142,9 +144,12 @@ impl Export {
         write: impl FnOnce(&Image, &[StoredLayer], &Path) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let target = self.directory.as_deref();
-        let target = target.context("this format goes into a directory: name DIR after IMAGE")?;
+        let target = target
+            .ok_or_else(|| usage("this format goes into a directory: name DIR after IMAGE"))?;
         if !self.edits.is_empty() {
-            bail!("changes are for lists: layers are exported as they are");
+            return Err(usage(
+                "changes are for lists: layers are exported as they are",
+            ));
         }
         let image = self.image.open()?;
         let store = global.open_store()?;
@@ -153,10 +158,12 @@ impl Export {
     }
 
     /// Those that were asked for, or else the image's own, if it is of any use there.
-    fn names(&self, image: &Image, global: &Global) -> lowerdir::Result<Vec<ImageName>> {
+    fn names(&self, image: &Image, global: &Global) -> anyhow::Result<Vec<ImageName>> {
         if !self.storage.name.is_empty() {
             let names = self.storage.name.iter();
-            return names.map(|name| ImageName::parse(name)).collect();
+            let parse =
+                |name: &String| ImageName::parse(name).map_err(|error| of_option("--name", error));
+            return names.map(parse).collect();
         }
         let Some(name) = &image.name else {
             return Ok(Vec::new());
@@ -229,7 +236,9 @@ fn mstack(
     global: &Global,
 ) -> anyhow::Result<()> {
     if !verb.storage.name.is_empty() || verb.storage.tar_split {
-        bail!("a mount stack has links alone: --name and --tar-split are for containers-storage");
+        return Err(usage(
+            "a mount stack has links alone: --name and --tar-split are for containers-storage",
+        ));
     }
     write_mstack(layers, target, verb.storage.sync.sync())?;
     if global.console.json {

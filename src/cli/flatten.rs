@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +25,7 @@ use super::limits::LimitsArgs;
 use super::options::{OwnersArgs, SyncArgs, ViewArgs};
 use super::progress::Shown;
 use super::summary::{counts, warn};
+use super::usage::usage;
 use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
@@ -121,10 +122,12 @@ enum Target<'a> {
 pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
     let target = Target::parse(&verb.target)?;
     if matches!(target, Target::Stdout) && io::stdout().is_terminal() {
-        bail!("an archive on a terminal is of no use: redirect it, or name a directory");
+        return Err(usage(
+            "an archive on a terminal is of no use: redirect it, or name a directory",
+        ));
     }
     if matches!(target, Target::Directory(_)) && verb.compress.is_some() {
-        bail!("--compress is for archives, and DIR is a directory");
+        return Err(usage("--compress is for archives, and DIR is a directory"));
     }
     let edits = verb.edits.edits()?;
     let image = verb.image.open()?;
@@ -232,7 +235,7 @@ impl Target<'_> {
                 let tag = std::str::from_utf8(tag).context("the tag is no UTF-8")?;
                 Ok(Target::Layout(OsStr::from_bytes(path).into(), tag.into()))
             }
-            _ => bail!("a new image needs a name: oci:DIR:TAG"),
+            _ => Err(usage("a new image needs a name: oci:DIR:TAG")),
         }
     }
 }
@@ -328,7 +331,7 @@ fn pair<'a>(option: &str, text: &'a OsStr) -> anyhow::Result<(EntryPath, &'a OsS
             let (before, after) = (&bytes[..at], &bytes[at + 1..]);
             Ok((path(OsStr::from_bytes(before))?, OsStr::from_bytes(after)))
         }
-        _ => bail!("{:?} should look like {option}", text),
+        _ => Err(usage(format!("{text:?} should look like {option}"))),
     }
 }
 

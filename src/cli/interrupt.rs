@@ -1,18 +1,26 @@
-//! Ctrl-C and SIGTERM: the first one asks the work to stop and clean up, a second one kills.
+//! Ctrl-C, SIGTERM and SIGHUP: the first one asks the work to stop and clean up, a second one kills.
+//! Those that were ignored when the program started, as `nohup` and shells have it, stay so.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Starts to listen. Before this, a signal kills at once, which is right while nothing was made.
+/// Starts to listen, if it was not done before. Until then a signal kills at once, which is right while
+/// nothing was made.
 pub fn listen() -> io::Result<()> {
+    if RECEIVED.get().is_some() {
+        return Ok(());
+    }
     let received = RECEIVED.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM] {
+    let ignored = ignored()?;
+    let is_ignored = |signal: &i32| ignored & (1 << (signal - 1)) != 0;
+    let heard = [SIGINT, SIGTERM, SIGHUP];
+    for signal in heard.into_iter().filter(|signal| !is_ignored(signal)) {
         let again = Arc::new(AtomicBool::new(false));
         // In this order: the second signal finds the flag that the first one set.
         flag::register_conditional_default(signal, Arc::clone(&again))?;
@@ -21,6 +29,14 @@ pub fn listen() -> io::Result<()> {
         flag::register_usize(signal, Arc::clone(received), number)?;
     }
     Ok(())
+}
+
+/// The signals that are ignored, a bit each (`proc_pid_status(5)`, "SigIgn").
+fn ignored() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    Ok(mask.unwrap_or_default())
 }
 
 /// Makes a file that grows over the limit of `ulimit -f` an error of write(2), and no death.

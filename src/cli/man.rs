@@ -173,7 +173,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "Paths",
-                "A path that is not UTF-8 has \\xff in the place of such a byte. Members may be added in later versions.",
+                "What is not printable UTF-8 in a path has \\xff in the place of each such byte, and a backslash is two. The layer of an error, and of verify, is a text: its number and the beginning of its digest. Members may be added in later versions.",
             ),
         ],
     ),

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use lowerdir::unpack::Report;
 
 use super::outfile::{OutFile, Stoppable, is_stdout};
 use super::summary::{counts, warn};
+use super::usage::usage;
 use super::{Global, interrupt, output};
 
 const EXAMPLES: &str = "\
@@ -137,7 +138,11 @@ fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()
     let tag = match (&reference.transport, &reference.choice) {
         (Transport::Oci | Transport::Any, Some(Choice::Name(name))) => Some(name.as_str()),
         (Transport::Oci | Transport::Any, None) => None,
-        _ => bail!("--append takes an OCI layout in a directory: oci:DIR[:TAG]"),
+        _ => {
+            return Err(usage(
+                "--append takes an OCI layout in a directory: oci:DIR[:TAG]",
+            ));
+        }
     };
     let named = || lowerdir::path::display(image.as_encoded_bytes()).to_string();
     let layout = Layout::open(&reference.path).with_context(named)?;

@@ -226,6 +226,14 @@ fn look(
             }
         }
     }
+    // `unpack` has made it; what is made again has it written, too.
+    if let Some(image) = image.filter(|_| verb.repair)
+        && store.image_digests()?.contains(&image.digest)
+    {
+        outcome
+            .findings
+            .extend(damaged_record(store, &image.digest));
+    }
     let is_one = store.each().count() == 1;
     for (index, (label, chain_id)) in layers.iter().enumerate() {
         for change in verifier.layer(index, label, chain_id)? {

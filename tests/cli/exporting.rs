@@ -230,7 +230,7 @@ fn a_name_of_no_use_is_left_out_or_refused() {
         json!([])
     );
     let run = export(&bench, "It", &["--name=UP"]);
-    run.fails(3, &["\"UP\" is no name of an image"]);
+    run.fails(2, &["\"UP\" is no name of an image"]);
     assert!(run.hint().contains("small letters"), "{run:?}");
 }
 
@@ -472,11 +472,11 @@ fn a_mount_stack_that_systemd_would_not_take_is_refused() {
 fn options_of_one_format_are_no_options_of_another() {
     let bench = Bench::new();
     images(&bench, &["it"]);
-    export(&bench, "it", &["--exclude=d"]).fails(1, &["changes are for lists"]);
+    export(&bench, "it", &["--exclude=d"]).fails(2, &["changes are for lists"]);
     let list = ["export", "--format=mtree", "oci:images:it", "target"];
-    bench.on_store(&list).fails(1, &["standard output"]);
+    bench.on_store(&list).fails(2, &["standard output"]);
     let nowhere = ["export", "--format=containers-storage", "oci:images:it"];
-    bench.on_store(&nowhere).fails(1, &["name DIR after IMAGE"]);
+    bench.on_store(&nowhere).fails(2, &["name DIR after IMAGE"]);
     let named = [
         "export",
         "--format=mstack",
@@ -486,7 +486,7 @@ fn options_of_one_format_are_no_options_of_another() {
     ];
     bench
         .on_store(&named)
-        .fails(1, &["--name and --tar-split are for"]);
+        .fails(2, &["--name and --tar-split are for"]);
     symlink("nowhere", bench.path("target")).expect("a link");
     export(&bench, "it", &[]).fails(1, &["opening target"]);
 }

@@ -168,7 +168,7 @@ fn an_image_that_is_not_there_gets_no_layer() {
     upper(&bench);
     oci::write_layout(&bench.path("layout"), "1", &[]);
     pack(&bench, &["--append", "oci:layout:2"]).fails(1, &["no image is named 2"]);
-    pack(&bench, &["--append", "docker-archive:x"]).fails(1, &["oci:DIR[:TAG]"]);
+    pack(&bench, &["--append", "docker-archive:x"]).fails(2, &["oci:DIR[:TAG]"]);
     pack(&bench, &["--append", "oci:nothing"]).fails(1, &["opening nothing"]);
 }
 

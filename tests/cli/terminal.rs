@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -13,6 +14,7 @@ use crate::tarball::LayerBuilder;
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
+const SIGHUP: i32 = 1;
 
 struct Terminal {
     keyboard_and_screen: File,
@@ -156,24 +158,39 @@ fn ctrl_c_removes_what_is_not_finished() {
 }
 
 #[test]
-fn sigterm_removes_it_too_where_there_is_no_terminal() {
-    let bench = Bench::new();
-    image(&bench, 200_000);
-    let layer = bench.path("image/blobs/sha256");
-    let blobs = std::fs::read_dir(layer)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let largest = blobs
-        .max_by_key(|path| path.metadata().unwrap().len())
-        .unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
-        .args([
-            "unpack-layer",
-            "--base",
-            "--userxattr",
-            "--owners=caller",
-            "--progress=json",
-        ])
+fn other_signals_remove_it_too_where_there_is_no_terminal() {
+    for (name, number) in [("TERM", SIGTERM), ("HUP", SIGHUP)] {
+        let bench = Bench::new();
+        let (status, stderr) = signalled(&bench, 200_000, name, "");
+        assert_eq!(status.signal(), Some(number), "{stderr}");
+        assert!(stderr.contains(r#""kind":"cancelled""#), "{stderr}");
+        assert_eq!(bench.names(&bench.path(".")), ["image"]);
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    for name in ["HUP", "INT"] {
+        let bench = Bench::new();
+        let (status, stderr) = signalled(&bench, 20_000, name, &format!("trap '' {name};"));
+        assert!(status.success(), "{stderr}");
+        assert_eq!(bench.names(&bench.path(".")), ["dir", "image"]);
+    }
+}
+
+/// What becomes of a long run, started by a shell after some other words, that gets a signal once it
+/// has begun.
+fn signalled(bench: &Bench, files: usize, signal: &str, before: &str) -> (ExitStatus, String) {
+    image(bench, files);
+    let blobs = std::fs::read_dir(bench.path("image/blobs/sha256")).unwrap();
+    let blobs = blobs.map(|entry| entry.unwrap().path());
+    let size = |path: &PathBuf| path.metadata().unwrap().len();
+    let largest = blobs.max_by_key(size).unwrap();
+    let child = Command::new("sh")
+        .args(["-c", &format!("{before} exec \"$@\""), "sh"])
+        .arg(env!("CARGO_BIN_EXE_lowerdir"))
+        .args(["unpack-layer", "--base", "--userxattr", "--owners=caller"])
+        .args(["--progress=json", "--sync=none"])
         .arg(largest)
         .arg("dir")
         .current_dir(bench.path("."))
@@ -183,19 +200,13 @@ fn sigterm_removes_it_too_where_there_is_no_terminal() {
     let mut stderr = child.stderr.take().unwrap();
     let mut first = [0; 16];
     stderr.read_exact(&mut first).unwrap();
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let kill = Command::new("kill")
+        .args(["-s", signal, &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(SIGTERM), "{rest}");
-    assert!(rest.contains(r#""kind":"cancelled""#), "{rest}");
-    assert_eq!(bench.names(&bench.path(".")), ["image"]);
+    (child.wait().unwrap(), rest)
 }
 
 #[test]

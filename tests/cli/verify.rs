@@ -629,10 +629,14 @@ fn all_finds_what_images_lack_and_records_that_are_damaged() {
         )
     );
     assert_eq!(run.error(), "the record of an image is damaged");
-    // To unpack is to write it anew.
+    // To unpack, or to repair, is to write it anew.
     bench.unpack("oci:image").lines();
     assert_eq!(bench.on_store(&["verify", "--all"]).status, 0);
     assert_eq!(fs::read_to_string(&record).unwrap(), text);
+    fs::write(&record, "junk").unwrap();
+    let run = bench.on_store(&["verify", "--repair", "oci:image"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    assert_eq!(bench.on_store(&["verify", "--all"]).status, 0);
 }
 
 #[test]
