@@ -113,12 +113,12 @@ fn who_is_not_root_is_told_what_takes_root() {
     fails(
         &output,
         "setting xattr trusted.overlay.opaque: operation not permitted",
-        "--userxattr",
+        "--rootless",
     );
     let output = run(
         &AS_NOBODY,
         site.path(),
-        &[&unpack[..], &["--userxattr"]].concat(),
+        &[&unpack[..], &["--rootless"]].concat(),
     );
     assert!(output.status.success(), "{output:?}");
 

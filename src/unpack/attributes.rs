@@ -135,7 +135,7 @@ fn may_be_left_out(inode: &Inode<'_>, xattr: &Xattr, error: &io::Error, options:
 pub fn system(doing: &str, error: io::Error) -> Error {
     let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     let hint = if of(Errno::PERM) || of(Errno::ACCESS) {
-        Some("run it as root, or with --rootless")
+        Some("run it as root; with --rootless, unpack and unpack-layer need no root")
     } else if of(Errno::OPNOTSUPP) {
         Some("this file system cannot hold it: use a directory on ext4, xfs or btrfs")
     } else {
