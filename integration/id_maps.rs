@@ -380,6 +380,28 @@ fn an_idmapped_mount_shows_one_copy_to_each_namespace_as_the_image() {
     );
 }
 
+/// So it is where the layers are in a store behind another one.
+#[test]
+fn an_idmapped_mount_of_several_stores_shows_all_layers_as_the_image() {
+    let Some(shop) = Shop::open(layers()) else {
+        return;
+    };
+    shop.unpack("behind", &[]);
+    let plain = shop.mounted("behind", &[]);
+    let outside = Run::of(Command::new("sh").args(["-c", LOOK]).arg(&plain.0));
+    let outside = outside.text().expect("find and getfattr");
+    let [first, behind] =
+        ["first", "behind"].map(|name| format!("--store={}", shop.path(name).display()));
+    for options in [&[][..], &["--tmpfs"]] {
+        let all = [&[&first, &behind, "--idmap", UIDS, GIDS][..], options].concat();
+        let mapped = shop.mounted("first", &all);
+        match namespace::run(&NAMESPACE, LOOK, &mapped.0) {
+            Ok(inside) => assert_eq!(inside, outside),
+            Err(why) => return crate::skip(&format!("no user namespace with these maps: {why}")),
+        }
+    }
+}
+
 fn mounts_on(target: &Path) -> usize {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
     let on = |line: &&str| line.split(' ').nth(4) == target.to_str();

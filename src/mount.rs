@@ -149,12 +149,16 @@ pub fn mount_idmapped(
         return Err(Error::in_the_way(text).hint("use the copy of another --store"));
     }
     let target = place(target)?;
-    let like = Like::root_of(stack, Some(store.path()), namespace.ids());
+    let like = Like::root_of(stack, Some(store), namespace.ids());
     let prepared = upper::prepare(upper, like, &target)?;
     let directories = prepared.directories();
-    let mounted = idmap::in_mapped_store(store.path(), namespace, || {
-        configured::mount(stack, directories)
-    })?;
+    let has_layers = |store: &&Path| {
+        let mut layers = stack.directories().iter();
+        layers.any(|layer| layer.starts_with(store))
+    };
+    let stores: Vec<&Path> = store.each().map(Store::path).filter(has_layers).collect();
+    let mounted =
+        idmap::in_mapped_stores(&stores, namespace, || configured::mount(stack, directories))?;
     let Some(mounted) = mounted else {
         let text = "the kernel, or a seccomp filter, has no `lowerdir+`, which --idmap takes";
         return Err(Error::in_the_way(text).hint("Linux 6.7 has it"));

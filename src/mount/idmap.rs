@@ -102,26 +102,32 @@ pub fn hold_user_namespace() -> Result<()> {
     Ok(())
 }
 
-/// Calls where the store is mounted with other ids, in its own place: in a mount namespace that nobody
+/// Calls where stores are mounted with other ids, each in its own place: in a mount namespace that nobody
 /// but the calling thread is in, and that ends with it. Elsewhere, who is root with those ids could get
-/// into the store and change layers.
-pub fn in_mapped_store<T: Send>(
-    store: &Path,
+/// into a store and change layers.
+pub fn in_mapped_stores<T: Send>(
+    stores: &[&Path],
     namespace: &UserNamespace,
     call: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            cover(store, namespace)?;
+            be_alone()?;
+            for store in stores {
+                cover(store, namespace)?;
+            }
             call()
         });
         thread.join().expect("the thread does not panic")
     })
 }
 
-fn cover(store: &Path, namespace: &UserNamespace) -> Result<()> {
-    let failed = |doing: String| move |errno| super::failed(doing, errno);
-    let place = store.display();
+fn failed(doing: String) -> impl FnOnce(Errno) -> Error {
+    move |errno| super::failed(doing, errno)
+}
+
+/// Puts the calling thread into a mount namespace of its own.
+fn be_alone() -> Result<()> {
     let own = failed("making a mount namespace".into());
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)
         .and_then(|()| {
@@ -129,7 +135,11 @@ fn cover(store: &Path, namespace: &UserNamespace) -> Result<()> {
             let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
             nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
         })
-        .map_err(|errno| own(Errno::from_raw_os_error(errno as i32)))?;
+        .map_err(|errno| own(Errno::from_raw_os_error(errno as i32)))
+}
+
+fn cover(store: &Path, namespace: &UserNamespace) -> Result<()> {
+    let place = store.display();
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree =
         open_tree(CWD, store, flags).map_err(failed(format!("opening {place} to mount it")))?;

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::root::{self, Dir};
 use crate::stack::Stack;
+use crate::store::Store;
 
 use super::{TMPFS_SOURCE, Upper, failed};
 
@@ -103,9 +104,12 @@ pub struct Like<'a> {
 }
 
 impl Like<'_> {
-    /// The root of a stack, but for directories above the image's, which are not in the store.
-    pub fn root_of<'a>(stack: &'a Stack, store: Option<&Path>, ids: &'a IdMaps) -> Like<'a> {
-        let is_image = |layer: &&PathBuf| store.is_none_or(|store| layer.starts_with(store));
+    /// The root of a stack, but for directories above the image's, which are in no store.
+    pub fn root_of<'a>(stack: &'a Stack, store: Option<&Store>, ids: &'a IdMaps) -> Like<'a> {
+        let is_in = |layer: &Path, store: &Store| layer.starts_with(store.path());
+        let is_image = |layer: &&PathBuf| {
+            store.is_none_or(|store| store.each().any(|store| is_in(layer, store)))
+        };
         Like {
             top: stack
                 .directories()
