@@ -10,11 +10,11 @@ use crate::image::Blob;
 use crate::lower::LowerView;
 use crate::progress::waiting;
 use crate::root::Dir;
-use crate::store::{Hold, Record, StagedLayer, Store, StoredLayer, Sync};
-use crate::unpack::{Options, Report};
+use crate::store::{Hold, StagedLayer, Store, StoredLayer};
+use crate::unpack::Options;
 
-use super::watch::{LowestFailure, Watch};
-use super::work::{Source, finish};
+use super::watch::LowestFailure;
+use super::work::{Identity, Source, finish_staged};
 use super::{Run, check_options};
 
 /// Layers of a chain, at most: far above what a mount takes. A damaged store could go in a circle.
@@ -74,8 +74,7 @@ pub fn unpack_chained(
     let below = below(layer.parent, store, options).map_err(place)?;
     let staging = store.stage()?;
     let staged = staging.layer(0)?;
-    let record = fill(layer, &staged, below, options, run).map_err(place)?;
-    staged.record(&record)?;
+    fill(layer, &staged, below, options, run).map_err(place)?;
     run.progress.syncs();
     staging.sync(run.sync)?;
     if run.progress.is_cancelled() {
@@ -104,26 +103,18 @@ fn fill(
     below: Vec<Arc<Dir>>,
     options: &Options,
     run: Run<'_>,
-) -> Result<Record> {
+) -> Result<()> {
     let failure = LowestFailure::none();
-    let watch = Watch {
-        index: 0,
-        progress: run.progress,
-        failure: &failure,
-    };
-    let source = Source {
-        blob: layer.blob,
-        expected: layer.expected,
-        limits: run.limits,
-        threads: run.threads(),
-        watch,
-    };
+    let source = Source::alone(layer.blob, layer.expected, run, &failure);
     let (pending, measured) = source.read(staged.fs()?, options, None)?;
     check_chain(layer, &measured)?;
+    let identity = Identity {
+        chain_id: layer.chain_id,
+        parent: layer.parent,
+        measured: &measured,
+    };
     let view = LowerView::new(below, options.dialect);
-    let (report, tree) = finish(source, &staged.fs()?, pending, Some(view), options)?;
-    let tree = staged.list(&tree, options.selinux, run.threads())?;
-    Ok(record(layer, &measured, &tree, report, options, run.sync))
+    finish_staged(source, staged, pending, view, identity, options, run.sync).map(drop)
 }
 
 fn check_chain(layer: Chained<'_>, measured: &Measured) -> Result<()> {
@@ -131,26 +122,5 @@ fn check_chain(layer: Chained<'_>, measured: &Measured) -> Result<()> {
     match is == *layer.chain_id {
         true => Ok(()),
         false => Err(Error::mismatch(format!("the blob makes chain {is}"))),
-    }
-}
-
-fn record(
-    layer: Chained<'_>,
-    measured: &Measured,
-    tree: &Digest,
-    report: Report,
-    options: &Options,
-    sync: Sync,
-) -> Record {
-    Record {
-        chain_id: layer.chain_id.to_string(),
-        parent: layer.parent.map(Digest::to_string),
-        diff_id: measured.diff_id.to_string(),
-        blob: measured.blob.to_string(),
-        size: measured.size,
-        options: options.clone(),
-        synced: sync == Sync::Fs,
-        tree: tree.to_string(),
-        report,
     }
 }

@@ -13,7 +13,7 @@ use crate::store::Beside;
 use crate::unpack::{Options, Report};
 
 use super::Run;
-use super::watch::{LowestFailure, Watch};
+use super::watch::LowestFailure;
 use super::work::{Source, again, finish};
 
 /// What lies below a single layer.
@@ -39,22 +39,11 @@ pub fn unpack_layer(
     let beside = Beside::new(target, "layer")?;
     let directory = beside.directory()?;
     let failure = LowestFailure::none();
-    let watch = Watch {
-        index: 0,
-        progress: run.progress,
-        failure: &failure,
-    };
-    let source = Source {
-        blob,
-        expected,
-        limits: run.limits,
-        threads: run.threads(),
-        watch,
-    };
+    let source = Source::alone(blob, expected, run, &failure);
     let done = fill(source, &directory, view, options)?;
     run.progress.syncs();
     beside.sync(run.sync)?;
-    watch.check()?;
+    source.watch.check()?;
     beside.publish(run.sync)?;
     Ok(done)
 }

@@ -20,6 +20,7 @@ use crate::settle::settle;
 use crate::store::{Record, StagedLayer, Sync};
 use crate::unpack::{Options, Pending, Report, Tree, unpack};
 
+use super::Run;
 use super::stages::staged;
 use super::watch::{LowestFailure, Watch};
 use super::workers::{self, Arrival};
@@ -147,24 +148,24 @@ impl Settling<'_> {
             .map(|(_, dir)| dir.clone())
             .collect();
         let staged = &self.work.staged[&index];
+        let identity = Identity {
+            chain_id: &chain[index],
+            parent: index.checked_sub(1).map(|below| &chain[below]),
+            measured,
+        };
         let view = LowerView::new(below, options.dialect);
         let source = self.work.source(index);
-        let (report, tree) = finish(source, &staged.fs()?, pending, Some(view), options)?;
-        let tree = staged.list(&tree, options.selinux, self.work.threads)?;
+        let record = finish_staged(
+            source,
+            staged,
+            pending,
+            view,
+            identity,
+            options,
+            self.work.sync,
+        )?;
         let label = self.work.image.layers[index].label();
-        self.work.progress.ends(index, &label, &report);
-        let record = Record {
-            chain_id: chain[index].to_string(),
-            parent: index.checked_sub(1).map(|below| chain[below].to_string()),
-            diff_id: measured.diff_id.to_string(),
-            blob: measured.blob.to_string(),
-            size: measured.size,
-            options: options.clone(),
-            synced: self.work.sync == Sync::Fs,
-            tree: tree.to_string(),
-            report,
-        };
-        staged.record(&record)?;
+        self.work.progress.ends(index, &label, &record.report);
         self.records.insert(index, record);
         self.lower.insert(index, Arc::new(staged.fs()?));
         Ok(())
@@ -182,7 +183,28 @@ pub struct Source<'a> {
     pub watch: Watch<'a>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// Of a layer by itself.
+    pub fn alone(
+        blob: &'a Blob,
+        expected: &'a Expected,
+        run: Run<'a>,
+        failure: &'a LowestFailure,
+    ) -> Source<'a> {
+        let (index, progress) = (0, run.progress);
+        Source {
+            blob,
+            expected,
+            limits: run.limits,
+            threads: run.threads(),
+            watch: Watch {
+                index,
+                progress,
+                failure,
+            },
+        }
+    }
+
     /// Reads the blob to its last byte into a directory, and verifies it.
     pub fn read(
         self,
@@ -228,6 +250,45 @@ pub fn finish(
         (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
     settle(again(directory)?, pending, &below, options)
+}
+
+/// What a layer turned out to be.
+pub struct Identity<'a> {
+    pub chain_id: &'a Digest,
+    pub parent: Option<&'a Digest>,
+    pub measured: &'a Measured,
+}
+
+/// Settles a staged layer, and writes its listing and its record beside it.
+pub fn finish_staged(
+    source: Source<'_>,
+    staged: &StagedLayer,
+    pending: Pending,
+    view: LowerView,
+    identity: Identity<'_>,
+    options: &Options,
+    sync: Sync,
+) -> Result<Record> {
+    let (report, tree) = finish(source, &staged.fs()?, pending, Some(view), options)?;
+    let tree = staged.list(&tree, options.selinux, source.threads)?;
+    let Identity {
+        chain_id,
+        parent,
+        measured,
+    } = identity;
+    let record = Record {
+        chain_id: chain_id.to_string(),
+        parent: parent.map(Digest::to_string),
+        diff_id: measured.diff_id.to_string(),
+        blob: measured.blob.to_string(),
+        size: measured.size,
+        options: options.clone(),
+        synced: sync == Sync::Fs,
+        tree: tree.to_string(),
+        report,
+    };
+    staged.record(&record)?;
+    Ok(record)
 }
 
 /// The same directory, opened once more.
