@@ -1,6 +1,8 @@
 //! The mount points that an image lacks, as a lower directory above its layers: a runtime could not make
 //! them in a read-only root, and would leave them among the changes in another one.
 
+use std::collections::BTreeSet;
+
 use crate::error::Result;
 use crate::path::EntryPath;
 use crate::root::Dir;
@@ -13,15 +15,16 @@ pub fn lacking<'a>(
     destinations: impl Iterator<Item = &'a str>,
     inside: &Inside,
 ) -> Result<Vec<EntryPath>> {
-    let mut mounted: Vec<EntryPath> = Vec::new();
+    // An image may name many volumes.
+    let mut mounted = BTreeSet::new();
     let mut lacking = Vec::new();
     for destination in destinations {
         let path = EntryPath::parse(destination.as_bytes())?;
-        let is_inside = mounted.iter().any(|mount| path.is_below(mount));
+        let is_inside = path.ancestors().any(|above| mounted.contains(&above));
         if !is_inside && let Place::Absent(place) = inside.find(&path)? {
             lacking.push(place);
         }
-        mounted.push(path);
+        mounted.insert(path);
     }
     lacking.sort();
     lacking.dedup();
@@ -35,24 +38,22 @@ pub fn make(
     lacking: &[EntryPath],
     describe: impl Fn(&EntryPath, &Dir) -> Result<()>,
 ) -> Result<()> {
-    let mut made = vec![EntryPath::root()];
+    let mut made = BTreeSet::from([EntryPath::root()]);
     for path in lacking {
         let ancestors: Vec<EntryPath> = path.ancestors().collect();
         for path in ancestors.iter().rev().chain([path]) {
             let Some((parent, name)) = path.split() else {
                 continue;
             };
-            if made.contains(path) {
+            if !made.insert(path.clone()) {
                 continue;
             }
             top.open_beneath(&parent)
                 .and_then(|directory| directory.make_dir(name))
                 .map_err(|error| system("making a mount point", error).at_entry(path))?;
-            made.push(path.clone());
         }
     }
     // To make something in a directory changes its time: those below come first.
-    made.sort();
     for path in made.iter().rev() {
         let directory = top.open_beneath(path);
         let directory = directory.map_err(|error| system("opening it", error).at_entry(path))?;
