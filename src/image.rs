@@ -28,6 +28,7 @@ pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
 
 pub(crate) use archive::{spooling, temporary};
+pub(crate) use json::null_is_empty;
 
 use archive::Members;
 use blob::Source;

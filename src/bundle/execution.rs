@@ -1,34 +1,33 @@
 //! What an image's config says of how to run it, as far as a bundle needs it.
 //!
-//! Source: image-spec `config.md`. `null` stands for an absent member, as writers of Go programs leave
-//! it.
+//! Source: image-spec `config.md`.
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, null_is_empty};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Execution {
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub os: String,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub architecture: String,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub variant: String,
-    #[serde(rename = "os.version", deserialize_with = "null_is_absent")]
+    #[serde(rename = "os.version", deserialize_with = "null_is_empty")]
     pub os_version: String,
-    #[serde(rename = "os.features", deserialize_with = "null_is_absent")]
+    #[serde(rename = "os.features", deserialize_with = "null_is_empty")]
     pub os_features: Vec<String>,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub author: String,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub created: String,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub config: Parameters,
 }
 
@@ -36,30 +35,24 @@ pub struct Execution {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Parameters {
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub user: String,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub exposed_ports: BTreeMap<String, IgnoredAny>,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub env: Vec<String>,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub entrypoint: Vec<String>,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub cmd: Vec<String>,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub volumes: BTreeMap<String, IgnoredAny>,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub working_dir: String,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "null_is_absent")]
+    #[serde(deserialize_with = "null_is_empty")]
     pub stop_signal: String,
-}
-
-fn null_is_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> std::result::Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Execution {

@@ -75,7 +75,8 @@ pub struct Saved {
     pub layers: Vec<String>,
 }
 
-fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+/// Reads a member that writers of Go programs leave `null` for what is absent.
+pub fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> std::result::Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
