@@ -10,6 +10,7 @@ mod data;
 mod layer;
 mod replace;
 mod umask;
+mod xattrs;
 
 use std::fs::File;
 use std::io;
@@ -285,40 +286,6 @@ impl Dir {
     pub fn set_times(&self, name: &[u8], time: Time) -> io::Result<()> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(self, name, &timestamps(time), flags)?)
-    }
-
-    /// Sets an xattr of a name, not of what it points to.
-    pub fn set_xattr(&self, name: &[u8], xattr: &[u8], value: &[u8]) -> io::Result<()> {
-        use std::os::unix::ffi::OsStrExt;
-        xattr::set(
-            self.proc_path(name),
-            std::ffi::OsStr::from_bytes(xattr),
-            value,
-        )
-    }
-
-    /// The xattrs of a name, not of what it points to, sorted.
-    pub fn xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
-        use std::os::unix::ffi::OsStrExt;
-        let path = self.proc_path(name);
-        let mut xattrs = Vec::new();
-        for name in xattr::list(&path)? {
-            if let Some(value) = xattr::get(&path, &name)? {
-                let (name, value) = (name.as_bytes().into(), value.into());
-                xattrs.push(Xattr { name, value });
-            }
-        }
-        xattrs.sort_unstable_by(|a: &Xattr, b: &Xattr| a.name.cmp(&b.name));
-        Ok(xattrs)
-    }
-
-    /// The value of one short xattr of a name, if it has it; a longer value is cut.
-    pub fn short_xattr(&self, name: &[u8], xattr: &str) -> io::Result<Option<Vec<u8>>> {
-        // A file system without xattrs has none of ours either.
-        match xattr::get(self.proc_path(name), xattr) {
-            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Ok(None),
-            other => other,
-        }
     }
 }
 

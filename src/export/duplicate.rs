@@ -11,7 +11,6 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::root::{self, Dir};
@@ -32,6 +31,13 @@ pub fn duplicate(from: &Dir, to: &Dir, means: Means, progress: &dyn Progress) ->
         from,
         to,
         means,
+        options: Options {
+            owners: match rustix::process::geteuid().is_root() {
+                true => Owners::Image,
+                false => Owners::Caller,
+            },
+            ..Options::default()
+        },
         first_names: HashMap::new(),
     };
     let mut directories = vec![EntryPath::root()];
@@ -52,6 +58,7 @@ struct Duplicating<'a> {
     from: &'a Dir,
     to: &'a Dir,
     means: Means,
+    options: Options,
     /// Of inodes with several names, by device and number.
     first_names: HashMap<(u64, u64), EntryPath>,
 }
@@ -115,12 +122,12 @@ impl Duplicating<'_> {
                             .hint("this takes one xfs or btrfs for both: try --link=symlink")
                     })?;
                 }
-                describe(&Inode::Open(file.as_fd()), from, name, stat, path)
+                self.describe(&Inode::Open(file.as_fd()), from, name, stat, path)
             }
             FileType::Symlink => {
                 let target = from.read_link(name).map_err(making)?;
                 to.make_symlink(name, &target).map_err(making)?;
-                describe(
+                self.describe(
                     &Inode::Named(to, name, FileType::Symlink),
                     from,
                     name,
@@ -131,9 +138,25 @@ impl Duplicating<'_> {
             kind => {
                 to.make_node(name, kind, root::device(stat))
                     .map_err(making)?;
-                describe(&Inode::Named(to, name, kind), from, name, stat, path)
+                self.describe(&Inode::Named(to, name, kind), from, name, stat, path)
             }
         }
+    }
+
+    /// Gives an inode the attributes of the one that it stands for.
+    fn describe(
+        &self,
+        inode: &Inode<'_>,
+        from: &Dir,
+        name: &[u8],
+        stat: &Stat,
+        path: &EntryPath,
+    ) -> Result<()> {
+        let xattrs = from.kept_xattrs(name);
+        let xattrs = xattrs.map_err(|error| failed("reading its xattrs", error, path))?;
+        let meta = root::attributes(stat, xattrs);
+        let (fresh, mut report) = (Fresh::default(), Report::default());
+        apply(inode, &meta, path, &self.options, fresh, &mut report)
     }
 
     fn finish(&self, path: &EntryPath) -> Result<()> {
@@ -141,35 +164,7 @@ impl Duplicating<'_> {
         let from = self.from.open_beneath(path).map_err(opening)?;
         let to = self.to.open_beneath(path).map_err(opening)?;
         let stat = from.stat_self().map_err(opening)?;
-        describe(&Inode::Open(to.as_fd()), &from, b".", &stat, path)
-    }
-}
-
-/// Gives an inode the attributes of the one that it stands for.
-fn describe(
-    inode: &Inode<'_>,
-    from: &Dir,
-    name: &[u8],
-    stat: &Stat,
-    path: &EntryPath,
-) -> Result<()> {
-    let xattrs = xattrs(from, name).map_err(|error| failed("reading its xattrs", error, path))?;
-    let options = Options {
-        owners: match rustix::process::geteuid().is_root() {
-            true => Owners::Image,
-            false => Owners::Caller,
-        },
-        ..Options::default()
-    };
-    let meta = root::attributes(stat, xattrs);
-    let (fresh, mut report) = (Fresh::default(), Report::default());
-    apply(inode, &meta, path, &options, fresh, &mut report)
-}
-
-fn xattrs(from: &Dir, name: &[u8]) -> io::Result<Vec<Xattr>> {
-    match from.xattrs(name) {
-        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Ok(vec![]),
-        other => other,
+        self.describe(&Inode::Open(to.as_fd()), &from, b".", &stat, path)
     }
 }
 

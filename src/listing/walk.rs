@@ -139,10 +139,7 @@ impl<'a> Walk<'a> {
         let directory = self.root.dir(&parent)?;
         let stat = directory.stat(name)?.ok_or(Errno::NOENT)?;
         let mode = stat.st_mode & 0o7777;
-        let mut xattrs = match readable(directory, name, mode, || directory.xattrs(name)) {
-            Err(error) if is_any(&error, &[Errno::OPNOTSUPP]) => Vec::new(),
-            other => other?,
-        };
+        let mut xattrs = readable(directory, name, mode, || directory.kept_xattrs(name))?;
         xattrs.retain(|xattr: &Xattr| self.selinux || &*xattr.name != b"security.selinux");
         let mut node = Node::new(path.clone(), &stat, xattrs);
         if node.kind == NodeKind::Symlink {

@@ -3,10 +3,9 @@
 use std::io;
 
 use rustix::fs::{FileType, Stat};
-use rustix::io::Errno;
 
 use crate::dialect::{self, Dialect};
-use crate::meta::{Device, Meta, Xattr};
+use crate::meta::{Device, Meta};
 use crate::root::{self, Dir};
 
 /// A name in the upperdir.
@@ -70,9 +69,5 @@ pub fn marks(directory: &Dir, name: &[u8], dialect: Dialect) -> io::Result<Marks
 
 /// The attributes of a name, with xattrs as they are on disk.
 pub fn meta(directory: &Dir, name: &[u8], stat: &Stat) -> io::Result<Meta> {
-    let xattrs: Vec<Xattr> = match directory.xattrs(name) {
-        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Vec::new(),
-        other => other?,
-    };
-    Ok(root::attributes(stat, xattrs))
+    Ok(root::attributes(stat, directory.kept_xattrs(name)?))
 }

@@ -3,8 +3,6 @@
 
 use std::io;
 
-use rustix::io::Errno;
-
 use crate::error::Result;
 use crate::meta::{Meta, Time, Xattr};
 use crate::root::{self, Dir};
@@ -69,11 +67,8 @@ fn probe(directory: &Dir, selinux: bool) -> io::Result<Created> {
     let stat = rustix::fs::fstat(&file)?;
     // Some come when it is closed.
     drop(file);
-    let has_xattrs = match directory.xattrs(PROBE) {
-        Ok(xattrs) => xattrs.iter().any(|xattr| counts(xattr, selinux)),
-        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => false,
-        Err(error) => return Err(error),
-    };
+    let xattrs = directory.kept_xattrs(PROBE)?;
+    let has_xattrs = xattrs.iter().any(|xattr| counts(xattr, selinux));
     directory.remove_file(PROBE)?;
     Ok(Created {
         owner: (stat.st_uid, stat.st_gid),

@@ -1,0 +1,51 @@
+//! The xattrs of what is in a directory.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::io::Errno;
+
+use crate::meta::Xattr;
+
+use super::Dir;
+
+impl Dir {
+    /// Sets an xattr of a name, not of what it points to.
+    pub fn set_xattr(&self, name: &[u8], xattr: &[u8], value: &[u8]) -> io::Result<()> {
+        xattr::set(self.proc_path(name), OsStr::from_bytes(xattr), value)
+    }
+
+    /// The xattrs of a name, not of what it points to, sorted.
+    pub fn xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
+        let path = self.proc_path(name);
+        let mut xattrs = Vec::new();
+        for name in xattr::list(&path)? {
+            if let Some(value) = xattr::get(&path, &name)? {
+                let (name, value) = (name.as_bytes().into(), value.into());
+                xattrs.push(Xattr { name, value });
+            }
+        }
+        xattrs.sort_unstable_by(|a: &Xattr, b: &Xattr| a.name.cmp(&b.name));
+        Ok(xattrs)
+    }
+
+    /// The same; none on a file system that keeps none.
+    pub fn kept_xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
+        match self.xattrs(name) {
+            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
+                Ok(Vec::new())
+            }
+            other => other,
+        }
+    }
+
+    /// The value of one short xattr of a name, if it has it; a longer value is cut.
+    pub fn short_xattr(&self, name: &[u8], xattr: &str) -> io::Result<Option<Vec<u8>>> {
+        // A file system without xattrs has none of ours either.
+        match xattr::get(self.proc_path(name), xattr) {
+            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Ok(None),
+            other => other,
+        }
+    }
+}
