@@ -46,6 +46,7 @@ use crate::root::Dir;
 
 pub use beside::Beside;
 pub use hold::Hold;
+pub(crate) use hold::{ALONE, lock};
 pub use links::{NAME_ELSEWHERE, ShortNames};
 pub use locks::LayerLock;
 pub use pins::Pin;

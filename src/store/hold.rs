@@ -21,7 +21,7 @@ pub struct Hold {
 }
 
 const SHARED: FlockOperation = FlockOperation::NonBlockingLockShared;
-const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+pub(crate) const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
 
 impl Store {
     /// Keeps what is in each store. While somebody holds one alone, this waits. Errors: cancelled.
@@ -58,7 +58,8 @@ impl Store {
             let Some(directory) = store.find_dir("locks")? else {
                 continue;
             };
-            lock(&directory, operation(store), progress)?;
+            let wait = waiting(progress, || progress.waits_for_store());
+            lock(&directory, operation(store), "the store", wait)?;
             directories.push(directory);
         }
         Ok(Hold {
@@ -67,15 +68,20 @@ impl Store {
     }
 }
 
-/// A lock needs no right to write, and works on a read-only mount.
-fn lock(directory: &Dir, operation: FlockOperation, progress: &dyn Progress) -> Result<()> {
-    let mut wait = waiting(progress, || progress.waits_for_store());
+/// Locks a directory, for which it need not be written to. While somebody else has it, `wait` is called
+/// again and again: it lets some time pass, or gives up.
+pub(crate) fn lock(
+    directory: &Dir,
+    operation: FlockOperation,
+    what: &str,
+    mut wait: impl FnMut() -> Result<()>,
+) -> Result<()> {
     loop {
         match rustix::fs::flock(directory, operation) {
             Ok(()) => return Ok(()),
             Err(Errno::WOULDBLOCK) => wait()?,
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::system("locking the store", errno)),
+            Err(errno) => return Err(Error::system(format!("locking {what}"), errno)),
         }
     }
 }

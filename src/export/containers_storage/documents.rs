@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::store::StoredLayer;
-
-use super::records::plain_size;
+use crate::store::{Record, StoredLayer};
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -81,6 +79,14 @@ impl Document {
             true => self.key.clone(),
             false => format!("={}", STANDARD.encode(&self.key)),
         }
+    }
+}
+
+/// Of the archive of a layer, in bytes; where it was compressed, of what its files hold.
+pub fn plain_size(record: &Record) -> u64 {
+    match record.blob == record.diff_id {
+        true => record.size,
+        false => record.report.bytes,
     }
 }
 

@@ -6,8 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::digest::Digest;
@@ -17,7 +15,7 @@ use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::progress::{Progress, waiting};
 use crate::root::Dir;
-use crate::store::{NAME_ELSEWHERE, Staging, StoredLayer, Sync, sync_directory};
+use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, lock};
 
 use super::super::duplicate::{Means, duplicate};
 use super::documents::Documents;
@@ -76,18 +74,8 @@ impl Place<'_> {
 
     /// Another export adds another image before or after this one.
     fn lock(&self, progress: &dyn Progress) -> Result<()> {
-        let mut wait = waiting(progress, || ());
-        loop {
-            match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(()),
-                Err(Errno::WOULDBLOCK) => wait()?,
-                Err(Errno::INTR) => {}
-                Err(errno) => {
-                    let text = format!("locking {}", self.path.display());
-                    return Err(Error::system(text, errno));
-                }
-            }
-        }
+        let what = self.path.display().to_string();
+        lock(&self.directory, ALONE, &what, waiting(progress, || ()))
     }
 
     fn is_named(&self) -> Result<bool> {
@@ -166,7 +154,7 @@ impl Place<'_> {
         if run.progress.is_cancelled() {
             return Err(Error::cancelled());
         }
-        placing.place(run.sync)?;
+        placing.place(&SKELETON, run.sync)?;
         Ok(added)
     }
 
@@ -335,16 +323,4 @@ fn stage_layer(
         duplicate(&layer.directory, &diff, means, run.progress)?;
     }
     placing.stage_symlink(&format!("overlay/l/{short}"), &format!("../{id}/diff"))
-}
-
-/// Makes what was renamed durable.
-pub fn sync_all(directory: &Dir, sync: Sync) -> Result<()> {
-    let syncing = || -> io::Result<()> {
-        for name in SKELETON {
-            let name = EntryPath::parse(name.as_bytes())?;
-            sync_directory(directory.open_beneath(&name)?, sync)?;
-        }
-        sync_directory(directory, sync)
-    };
-    syncing().map_err(|error| Error::system("writing names to disk", error))
 }

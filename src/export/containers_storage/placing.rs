@@ -10,9 +10,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
 use crate::root::Dir;
-use crate::store::{Staging, Sync};
-
-use super::place::sync_all;
+use crate::store::{Staging, Sync, sync_directory};
 
 /// Things in a staging directory, with the places that they are meant for, in the order in which
 /// they get there.
@@ -96,12 +94,12 @@ impl<'a> Placing<'a> {
         Ok(staged)
     }
 
-    /// Puts all of it into its place, durably. On an error everything is as it was.
-    pub fn place(self, sync: Sync) -> Result<()> {
+    /// Puts all of it into its place, in some directories, durably. On an error everything is as it was.
+    pub fn place(self, directories: &[&str], sync: Sync) -> Result<()> {
         let mut placed = Vec::with_capacity(self.meant.len());
         let done = self
             .rename_all(&mut placed)
-            .and_then(|()| sync_all(self.staging.parent(), sync));
+            .and_then(|()| sync_all(self.staging.parent(), directories, sync));
         if done.is_err() {
             for Placed { meant, exchanged } in placed.into_iter().rev() {
                 // What cannot be taken back is a layer that no list has, or as good as the old one.
@@ -157,4 +155,16 @@ impl<'a> Placing<'a> {
         let parent = self.staging.parent().open_beneath(&parent)?;
         Ok((parent, name.to_vec()))
     }
+}
+
+/// Makes what was renamed durable.
+fn sync_all(top: &Dir, directories: &[&str], sync: Sync) -> Result<()> {
+    let syncing = || -> io::Result<()> {
+        for name in directories {
+            let name = EntryPath::parse(name.as_bytes())?;
+            sync_directory(top.open_beneath(&name)?, sync)?;
+        }
+        sync_directory(top, sync)
+    };
+    syncing().map_err(|error| Error::system("writing names to disk", error))
 }

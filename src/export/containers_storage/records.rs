@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::digest::Digest;
 use crate::store::Record;
 
-use super::documents::Documents;
+use super::documents::{Documents, plain_size};
 
 /// The ID that containers/image gives a layer: the digits of its diff ID at the bottom, above that
 /// of both together.
@@ -15,14 +15,6 @@ pub fn layer_id(parent: Option<&String>, diff_id: &Digest) -> String {
         Some(parent) => Digest::of(format!("{parent}+{}", diff_id.hex()).as_bytes())
             .hex()
             .into(),
-    }
-}
-
-/// Of the archive of a layer, in bytes; where it was compressed, of what its files hold.
-pub fn plain_size(record: &Record) -> u64 {
-    match record.blob == record.diff_id {
-        true => record.size,
-        false => record.report.bytes,
     }
 }
 
