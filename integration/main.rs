@@ -41,16 +41,14 @@ mod root_rules;
 mod rootless;
 mod runc;
 mod scratch;
+mod skip;
 #[path = "../tests/support/tarball.rs"]
 mod tarball;
+#[path = "../tests/support/touched.rs"]
+mod touched;
 mod translating;
 mod umoci;
 mod walk;
 mod writing;
 
-/// Says why a test does not run here; an error under `STRICT=1`.
-fn skip(why: &str) {
-    let strict = std::env::var_os("STRICT").is_some_and(|value| value == "1");
-    assert!(!strict, "cannot run under STRICT=1: {why}");
-    eprintln!("skipped: {why}");
-}
+use skip::skip;

@@ -1,9 +1,9 @@
 //! A store on a read-only medium: a bind mount, SquashFS, EROFS. All that reads works on it, nothing
 //! is written to it, and what has to write says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::oci::{Compression, write_layout};
 use crate::scratch::{Mounted, Run, Scratch};
 use crate::tarball::{LayerBuilder, Meta};
+use crate::touched::snapshot;
 use crate::walk::Walk;
 
 const BIND_READ_ONLY: MountFlags = MountFlags::BIND.union(MountFlags::RDONLY);
@@ -194,21 +195,6 @@ fn top(name: &str) -> Vec<u8> {
         .file("opaque/new", 0o644, "new")
         .file("etc/name", 0o644, name)
         .finish()
-}
-
-/// When each path below a directory was changed.
-fn snapshot(directory: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, u64)> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(directory).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let found = path.symlink_metadata().expect("it is there");
-        if found.is_dir() {
-            all.extend(snapshot(&path));
-        }
-        let what = (found.mode(), found.ctime(), found.ctime_nsec(), found.ino());
-        all.insert(path, what);
-    }
-    all
 }
 
 #[test]

@@ -5,6 +5,8 @@
 mod oci;
 #[path = "support/tarball.rs"]
 mod tarball;
+#[path = "support/touched.rs"]
+mod touched;
 
 #[path = "cli/bench.rs"]
 mod bench;

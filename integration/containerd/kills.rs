@@ -120,14 +120,7 @@ fn a_snapshotter_that_is_killed_while_it_unpacks_leaves_nothing_half() {
         &[many_files("a", 6_000), many_files("b", 6_000)],
     );
     let (there, blobs) = push(&node, &image, "unpacked");
-    node.ctr(&[
-        "--namespace",
-        "k8s.io",
-        "content",
-        "fetch",
-        "--plain-http",
-        &there,
-    ]);
+    node.fetch(&there);
     for round in 0..5 {
         scope(|scope| {
             let pull = scope.spawn(|| cri::pull(&node, &there));

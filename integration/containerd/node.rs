@@ -211,6 +211,12 @@ state = "/run/containerd-state"
         )
     }
 
+    /// Has containerd fetch the blobs of an image, and not unpack them.
+    pub fn fetch(&self, image: &str) {
+        let line = ["--namespace", "k8s.io", "content", "fetch", "--plain-http"];
+        self.ctr(&[&line[..], &[image]].concat());
+    }
+
     /// What `ctr` says if it does not work.
     pub fn try_ctr(&self, line: &[&str]) -> Result<(), String> {
         let mut ctr = self.inside("ctr");

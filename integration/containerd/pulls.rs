@@ -128,14 +128,7 @@ fn what_containerd_has_fetched_is_unpacked_by_our_engine() {
     }
     let image = archive(&node, "content", &changes());
     let (there, blobs) = push(&node, &image, "content");
-    node.ctr(&[
-        "--namespace",
-        "k8s.io",
-        "content",
-        "fetch",
-        "--plain-http",
-        &there,
-    ]);
+    node.fetch(&there);
     assert_eq!(fetched(&node, &blobs), blobs.len());
     assert_eq!(node.pins(), 0);
 

@@ -1,8 +1,7 @@
 //! Several stores, of which one is written to and the others are read; and one that can only be read.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, Run};
 use crate::layout::{Layout, MANIFEST, named};
 use crate::tarball::LayerBuilder;
+use crate::touched::snapshot;
 
 const UNPACK: [&str; 3] = ["--userxattr", "--owners=caller", "--sync=none"];
 
@@ -40,21 +40,6 @@ fn on(bench: &Bench, stores: &[&str], arguments: &[&str]) -> Run {
 fn unpack(bench: &Bench, stores: &[&str], image: &str) -> Run {
     let image = format!("oci:images:{image}");
     on(bench, stores, &[&["unpack", &image][..], &UNPACK].concat())
-}
-
-/// What each path below a directory is, and when it was changed.
-fn snapshot(directory: &Path) -> BTreeMap<String, (u32, i64, i64, u64)> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(directory).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let found = path.symlink_metadata().expect("it is there");
-        if found.is_dir() {
-            all.extend(snapshot(&path));
-        }
-        let what = (found.mode(), found.ctime(), found.ctime_nsec(), found.ino());
-        all.insert(path.display().to_string(), what);
-    }
-    all
 }
 
 /// The name of the store that each layer directory is in, topmost first.
