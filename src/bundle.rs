@@ -153,6 +153,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     let stack = Stack::of_layers(&layers, store)?;
     let inside = Inside::open(&layers, options.dialect);
     let namespace = UserNamespace::of(&options.ids, wanted)?;
+    mount::check_places(target, wanted.upper)?;
     let path = absolute(target)?;
     let beside = Beside::new(&path, "bundle")?;
     let as_they_are = IdMaps::default();

@@ -51,6 +51,7 @@ use crate::error::{Error, Result};
 use crate::lower::LowerView;
 use crate::path::EntryPath;
 use crate::root::Dir;
+use crate::store::check_outside;
 
 pub use form::Form;
 
@@ -112,6 +113,7 @@ pub fn convert(directory: &Path, options: &Options, tell: Tell<'_>) -> Result<Re
             "both forms are the same: there is nothing to convert",
         ));
     }
+    check_outside(directory, "the tree")?;
     let top = open(directory)?;
     lock(&top)?;
     let mut converter = Converter {

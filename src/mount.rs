@@ -20,7 +20,7 @@ use nix::mount::{MntFlags, umount2};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::stack::Stack;
-use crate::store::Store;
+use crate::store::{Store, check_outside};
 
 use upper::{Directories, Like};
 
@@ -90,6 +90,7 @@ pub enum Method {
 /// # Ok::<(), lowerdir::Error>(())
 /// ```
 pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>) -> Result<Method> {
+    check_places(target, upper)?;
     let target = place(target)?;
     let ids = IdMaps::default();
     let prepared = upper::prepare(upper, Like::root_of(stack, None, &ids), &target)?;
@@ -148,6 +149,7 @@ pub fn mount_idmapped(
         let text = "the layers were unpacked with id maps: --idmap would map them twice";
         return Err(Error::in_the_way(text).hint("use the copy of another --store"));
     }
+    check_places(target, upper)?;
     let target = place(target)?;
     let like = Like::root_of(stack, Some(store), namespace.ids());
     let prepared = upper::prepare(upper, like, &target)?;
@@ -166,6 +168,17 @@ pub fn mount_idmapped(
     // The overlay keeps what it needs of the tmpfs.
     drop(prepared);
     configured::attach(mounted, &target)
+}
+
+/// Errors: what a mount would write to, or the mount itself, lies in a store: it would change or hide
+/// layers that others share.
+pub fn check_places(target: &Path, upper: &Upper) -> Result<()> {
+    check_outside(target, "the mount")?;
+    let Upper::Directories { upperdir, workdir } = upper else {
+        return Ok(());
+    };
+    check_outside(upperdir, "the upperdir")?;
+    check_outside(workdir, "the workdir")
 }
 
 fn place(target: &Path) -> Result<PathBuf> {

@@ -8,6 +8,7 @@
 mod acls;
 mod data;
 mod layer;
+mod real;
 mod replace;
 mod umask;
 mod xattrs;
@@ -28,6 +29,7 @@ use crate::path::{EntryPath, PATH_MAX};
 
 pub use data::{Take, read_all, read_data};
 pub use layer::Root;
+pub use real::real_path;
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY

@@ -31,6 +31,8 @@ mod file_limit;
 mod flattening;
 #[path = "cli/images.rs"]
 mod images;
+#[path = "cli/in_store.rs"]
+mod in_store;
 #[path = "cli/incomplete.rs"]
 mod incomplete;
 #[path = "cli/json.rs"]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lowerdir::Error;
 use lowerdir::newfile::NewFile;
+use lowerdir::store::check_outside;
 
 use super::interrupt;
 
@@ -34,6 +35,7 @@ impl OutFile {
                 Place::Stdout(BufWriter::with_capacity(BUFFER, file))
             }
             false => {
+                check_outside(path, "the output")?;
                 let file = BufWriter::with_capacity(BUFFER, NewFile::beside(path)?);
                 Place::File(Box::new(file), path.into())
             }

@@ -14,7 +14,7 @@ use crate::path::EntryPath;
 use crate::root::{self, Dir};
 use crate::unpack::system;
 
-use super::{FS, Staging, Sync, sync_directory};
+use super::{FS, Staging, Sync, check_outside, sync_directory};
 
 /// Removed when it is dropped before it was [published](Beside::publish).
 pub struct Beside {
@@ -27,6 +27,7 @@ pub struct Beside {
 impl Beside {
     /// Starts one for a directory that is absent or empty.
     pub fn new(target: &Path, what: &'static str) -> Result<Beside> {
+        check_outside(target, what)?;
         check_target(target)?;
         let staging = Staging::beside_target(target)?;
         staging

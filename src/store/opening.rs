@@ -36,6 +36,9 @@ impl Store {
     /// setuid files of images ([`Kind::System`](crate::Kind::System)); one that can only be read,
     /// and is no store.
     pub fn open(path: &Path) -> Result<Store> {
+        if !path.exists() {
+            super::check_outside(path, "the new store")?;
+        }
         if let Err(error) = std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

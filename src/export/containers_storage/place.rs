@@ -15,7 +15,7 @@ use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::progress::{Progress, waiting};
 use crate::root::Dir;
-use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, lock};
+use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, check_outside, lock};
 
 use super::super::duplicate::{Means, duplicate};
 use super::documents::Documents;
@@ -43,6 +43,7 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// Opens or makes it, and waits for its lock. Errors: it is something else; cancelled.
     pub fn open<'a>(path: &'a Path, progress: &dyn Progress) -> Result<Place<'a>> {
+        check_outside(path, "the image store")?;
         loop {
             let place = Place::open_or_make(path)?;
             place.lock(progress)?;
