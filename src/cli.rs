@@ -27,6 +27,7 @@ mod remove;
 mod row;
 mod stack;
 mod summary;
+mod target;
 mod translate;
 mod umount;
 mod unpack;

@@ -101,10 +101,10 @@ impl Error {
     /// Reading failed while `doing`: an error that one of our own readers raised keeps its kind,
     /// bad compressed data is the image's fault, and the rest is the system's.
     pub fn reading(doing: impl Into<String>, cause: io::Error) -> Error {
-        if cause.get_ref().is_some_and(|inner| inner.is::<Error>()) {
-            let inner = cause.into_inner().expect("just looked at");
-            return *inner.downcast::<Error>().expect("just looked at");
-        }
+        let cause = match Error::own(cause) {
+            Ok(own) => return own,
+            Err(cause) => cause,
+        };
         let kind = match cause.kind() {
             io::ErrorKind::InvalidData
             | io::ErrorKind::InvalidInput
@@ -117,6 +117,23 @@ impl Error {
         match kind {
             Kind::Refused => error.hint("the blob is damaged: fetch the image again"),
             _ => error,
+        }
+    }
+
+    /// Reading or writing files of this machine failed while `doing`: an error that one of our own
+    /// readers or writers raised keeps its kind, and the rest is the system's, never the image's.
+    pub fn io(doing: impl Into<String>, cause: io::Error) -> Error {
+        Error::own(cause).unwrap_or_else(|cause| Error::system(doing, cause))
+    }
+
+    /// An error of this crate that travelled through `std::io`.
+    fn own(cause: io::Error) -> std::result::Result<Error, io::Error> {
+        match cause.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+            true => {
+                let inner = cause.into_inner().expect("just looked at");
+                Ok(*inner.downcast::<Error>().expect("just looked at"))
+            }
+            false => Err(cause),
         }
     }
 

@@ -41,6 +41,8 @@ mod json;
 mod limits;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/outputs.rs"]
+mod outputs;
 #[path = "cli/print.rs"]
 mod print;
 #[path = "cli/remove.rs"]

@@ -8,6 +8,7 @@ use crate::codec::{Expected, Measured};
 use crate::error::{Error, Result};
 use crate::image::Blob;
 use crate::lower::LowerView;
+use crate::newfile::check_not_within;
 use crate::root::Dir;
 use crate::store::Beside;
 use crate::unpack::{Options, Report};
@@ -35,6 +36,11 @@ pub fn unpack_layer(
     options: &Options,
     run: Run<'_>,
 ) -> Result<(Report, Measured)> {
+    if let Parents::Known(paths) = parents {
+        for parent in paths {
+            check_not_within(target, "the layer", parent)?;
+        }
+    }
     let view = open_parents(parents, options)?;
     let beside = Beside::new(target, "layer")?;
     let directory = beside.directory()?;

@@ -87,6 +87,6 @@ fn content_of(file: &File, form: Option<Content>, how: Comparing<'_>) -> Result<
             false => Ok(()),
         }
     };
-    read(file, &mut take).map_err(|error| Error::reading("reading it", error))?;
+    read(file, &mut take).map_err(|error| Error::io("reading it", error))?;
     Ok(hasher.finish())
 }
