@@ -41,6 +41,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use lowerdir::error::Surroundings;
 use lowerdir::image::{Image, Platform, Reference};
 use lowerdir::store::{Store, Sync};
 use lowerdir::{Kind, Limits, Progress, Run};
@@ -146,9 +147,10 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Completions(verb) => completions::run(verb),
         Verb::Man(verb) => man::run(verb),
     };
-    let Err(error) = done else {
+    let Err(mut error) = done else {
         return 0;
     };
+    tell_privilege(&mut error);
     let known = error.downcast_ref::<lowerdir::Error>();
     let status = match known.map(lowerdir::Error::kind) {
         _ if error.is::<usage::Usage>() => 2,
@@ -165,6 +167,17 @@ pub fn run(cli: &Cli) -> u8 {
         interrupt::die(signal);
     }
     status
+}
+
+/// A hint may depend on who the caller is.
+fn tell_privilege(error: &mut anyhow::Error) {
+    let at = Surroundings {
+        privilege: lowerdir::root::privilege(),
+        ..Surroundings::default()
+    };
+    if let Some(known) = error.downcast_mut::<lowerdir::Error>() {
+        known.note(at);
+    }
 }
 
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
 use crate::stack::Stack;
 use crate::store::{Store, check_outside};
@@ -183,8 +183,7 @@ pub fn check_places(target: &Path, upper: &Upper) -> Result<()> {
 
 fn place(target: &Path) -> Result<PathBuf> {
     target.canonicalize().map_err(|error| {
-        let error = Error::system(format!("opening {}", target.display()), error);
-        error.hint("make the directory first")
+        Error::system(format!("opening {}", target.display()), error).during(Operation::OpenTarget)
     })
 }
 
@@ -231,22 +230,11 @@ pub fn umount(target: &Path) -> Result<()> {
 fn take_down(target: &Path) -> Result<()> {
     umount2(target, MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| {
         let doing = format!("unmounting {}", target.display());
-        let error = Error::system(doing, std::io::Error::from(errno));
-        match errno {
-            nix::Error::EBUSY => error.hint("something in it is still in use: see fuser -m"),
-            nix::Error::EPERM => error.hint("unmount as root, or in its user namespace"),
-            _ => error,
-        }
+        Error::system(doing, std::io::Error::from(errno)).during(Operation::Unmount)
     })
 }
 
-/// An error of a mount, with what the user can do about it.
+/// An error of a mount.
 fn failed(doing: String, errno: rustix::io::Errno) -> Error {
-    use rustix::io::Errno;
-    let error = Error::system(doing, errno);
-    match errno {
-        Errno::PERM | Errno::ACCESS => error.hint("mount as root, or in a user namespace"),
-        Errno::NODEV => error.hint("the kernel has no overlayfs: load the module `overlay`"),
-        _ => error,
-    }
+    Error::system(doing, errno).during(Operation::Mount)
 }

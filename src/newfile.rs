@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use tempfile::TempPath;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 
 pub use output::{Output, check_not_within};
 
@@ -44,6 +44,7 @@ impl NewFile {
         };
         let (file, name) = make().map_err(|error: io::Error| {
             Error::system(format!("making a file in {}", directory.display()), error)
+                .during(Operation::WriteOutput)
         })?;
         Ok(NewFile {
             file,
@@ -61,7 +62,10 @@ impl NewFile {
     /// new one has its mode, and its owner where the caller may give files away; a symbolic link is
     /// replaced too (see [`Output`]). Errors: something else has that name.
     pub fn keep(self, path: &Path) -> Result<()> {
-        let naming = |error: io::Error| Error::system(format!("writing {}", path.display()), error);
+        let naming = |error: io::Error| {
+            Error::system(format!("writing {}", path.display()), error)
+                .during(Operation::WriteOutput)
+        };
         match std::fs::symlink_metadata(path) {
             Ok(old) if old.is_file() => self.resemble(&old).map_err(naming)?,
             Ok(old) if old.is_symlink() => {}

@@ -10,6 +10,7 @@ mod data;
 mod layer;
 mod real;
 mod replace;
+mod surroundings;
 mod umask;
 mod xattrs;
 
@@ -30,6 +31,7 @@ use crate::path::{EntryPath, PATH_MAX};
 pub use data::{Take, read_all, read_data};
 pub use layer::Root;
 pub use real::real_path;
+pub use surroundings::{privilege, surroundings, told};
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY

@@ -43,7 +43,7 @@ use serde::de::DeserializeOwned;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
-use crate::root::Dir;
+use crate::root::{self, Dir};
 
 pub use beside::Beside;
 pub use hold::Hold;
@@ -127,6 +127,11 @@ impl Store {
         self.before.iter().chain(this).chain(&self.after)
     }
 
+    /// Says of an error that it was about this store's file system.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        root::told(error, &self.directory)
+    }
+
     /// Errors: it cannot be written to.
     pub(crate) fn check_writable(&self) -> Result<()> {
         match self.is_writable {
@@ -165,7 +170,10 @@ impl Store {
     pub fn own_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
         let repair = "`lowerdir verify --repair IMAGE` unpacks it again";
         self.open_layer(chain_id)
-            .map_err(|error| error.hint(repair))
+            .map_err(|error| match error.is_system_fault() {
+                true => error,
+                false => error.hint(repair),
+            })
     }
 
     fn open_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lowerdir::Error;
+use lowerdir::error::Operation;
 use lowerdir::newfile::{NewFile, Output, check_not_within};
 use lowerdir::store::check_outside;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -168,6 +169,7 @@ fn stream(path: &Path, flags: OFlags) -> anyhow::Result<File> {
             other => {
                 return Ok(other.map_err(|error| {
                     Error::system(format!("opening {}", path.display()), error)
+                        .during(Operation::WriteOutput)
                 })?);
             }
         }
@@ -236,7 +238,7 @@ fn named(shown: &str, error: io::Error) -> io::Error {
 }
 
 fn failed(shown: &str, error: io::Error) -> Error {
-    Error::io(format!("writing to {shown}"), error)
+    Error::io(format!("writing to {shown}"), error).during(Operation::WriteOutput)
 }
 
 /// Passes on what is written until the user gives up.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::archive::{Archive, EntryKind};
 use crate::codec::Decoder;
 use crate::copy::copy;
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::path::EntryPath;
 
 use super::blob::{Blob, DOCUMENT_MAX};
@@ -174,5 +174,5 @@ pub fn temporary() -> PathBuf {
 /// A temporary file could not be made or written.
 pub fn spooling(error: io::Error) -> Error {
     let doing = format!("writing a temporary file in {}", temporary().display());
-    Error::system(doing, error).hint("TMPDIR names another directory for it")
+    Error::system(doing, error).during(Operation::Spool)
 }

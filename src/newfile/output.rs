@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::root;
 
 /// As many symbolic links as the kernel follows (`MAXSYMLINKS`).
@@ -26,7 +26,10 @@ impl Output {
     /// Looks at a path; symbolic links are followed, also those that dangle. Errors: it is a
     /// directory or a socket; it cannot be looked at.
     pub fn at(path: &Path) -> Result<Output> {
-        let looking = |error| Error::system(format!("looking at {}", path.display()), error);
+        let looking = |error| {
+            Error::system(format!("looking at {}", path.display()), error)
+                .during(Operation::WriteOutput)
+        };
         if let Some(number) = descriptor(path) {
             return Ok(Output::Descriptor(number));
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::image::Blob;
 use crate::lower::LowerView;
 use crate::newfile::check_not_within;
-use crate::root::Dir;
+use crate::root::{self, Dir};
 use crate::store::Beside;
 use crate::unpack::{Options, Report};
 
@@ -46,7 +46,8 @@ pub fn unpack_layer(
     let directory = beside.directory()?;
     let failure = LowestFailure::none();
     let source = Source::alone(blob, expected, run, &failure);
-    let done = fill(source, &directory, view, options)?;
+    let done = fill(source, &directory, view, options);
+    let done = done.map_err(|error| root::told(error, &directory))?;
     run.progress.syncs();
     beside.sync(run.sync)?;
     source.watch.check()?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 use crate::unpack::system;
@@ -62,8 +62,7 @@ impl Beside {
         let Beside { target, what, .. } = &self;
         let renaming = |error: io::Error| {
             let text = format!("renaming the {what} to {}", target.display());
-            Error::system(text, error)
-                .hint("the directory must be absent or empty, and no mount point")
+            Error::system(text, error).during(Operation::Publish)
         };
         match self.rename() {
             Ok(()) => {}

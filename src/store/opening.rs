@@ -18,7 +18,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
@@ -251,5 +251,6 @@ impl Store {
 }
 
 fn fail(doing: &str, path: &Path, error: io::Error) -> Error {
-    Error::system(format!("{doing} the store {}", path.display()), error).hint(ELSEWHERE)
+    Error::system(format!("{doing} the store {}", path.display()), error)
+        .during(Operation::OpenStore)
 }

@@ -14,7 +14,7 @@ use crate::image::{Image, Layer};
 use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::progress::{Progress, waiting};
-use crate::root::Dir;
+use crate::root::{self, Dir};
 use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, check_outside, lock};
 
 use super::super::duplicate::{Means, duplicate};
@@ -117,6 +117,11 @@ impl Place<'_> {
         if self.is_new {
             let _ = std::fs::remove_dir(self.path);
         }
+    }
+
+    /// Says of an error that it was about this directory's file system.
+    pub fn told(&self, error: Error) -> Error {
+        root::told(error, &self.directory)
     }
 
     /// Adds an image, or changes nothing.
