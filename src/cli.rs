@@ -147,9 +147,10 @@ pub fn run(cli: &Cli) -> u8 {
         Verb::Completions(verb) => completions::run(verb),
         Verb::Man(verb) => man::run(verb),
     };
-    let Err(mut error) = done else {
+    let Err(error) = done else {
         return 0;
     };
+    let mut error = of_the_system(error);
     tell_privilege(&mut error);
     let known = error.downcast_ref::<lowerdir::Error>();
     let status = match known.map(lowerdir::Error::kind) {
@@ -167,6 +168,24 @@ pub fn run(cli: &Cli) -> u8 {
         interrupt::die(signal);
     }
     status
+}
+
+/// An error of `std::io` that nobody has put into words is one of the library's all the same: it gets a
+/// kind and a hint.
+fn of_the_system(error: anyhow::Error) -> anyhow::Error {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    match cause.and_then(std::io::Error::raw_os_error) {
+        Some(errno) if !error.is::<lowerdir::Error>() && !error.is::<usage::Usage>() => {
+            let cause = std::io::Error::from_raw_os_error(errno);
+            let mut doing: Vec<String> = error.chain().map(ToString::to_string).collect();
+            doing.pop();
+            if doing.is_empty() {
+                doing.push("asking the system".into());
+            }
+            lowerdir::Error::system(doing.join(": "), cause).into()
+        }
+        _ => error,
+    }
 }
 
 /// A hint may depend on who the caller is.

@@ -61,6 +61,8 @@ mod store;
 mod stores;
 #[path = "cli/streams.rs"]
 mod streams;
+#[path = "cli/system_faults.rs"]
+mod system_faults;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/transcripts.rs"]
