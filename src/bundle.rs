@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
 use crate::image::Image;
 use crate::mount::{self, Upper, Words};
@@ -153,6 +153,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     let stack = Stack::of_layers(&layers, store)?;
     let inside = Inside::open(&layers, options.dialect);
     let namespace = UserNamespace::of(&options.ids, wanted)?;
+    mount::check_places(target, wanted.upper)?;
     let path = absolute(target)?;
     let beside = Beside::new(&path, "bundle")?;
     let as_they_are = IdMaps::default();
@@ -167,7 +168,8 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
         directory: beside.directory()?,
         options: &options,
     };
-    let bundle = making.fill(&stack)?;
+    let bundle = making.fill(&stack);
+    let bundle = bundle.map_err(|error| root::told(error, &making.directory))?;
     let made = mount::make_upper(wanted.upper, &stack, making.shown)?;
     beside.sync(wanted.sync)?;
     let was_there = path.exists();
@@ -199,8 +201,7 @@ fn absolute(target: &Path) -> Result<PathBuf> {
         ));
     };
     let parent = parent.canonicalize().map_err(|error| {
-        let error = Error::system(format!("opening {}", parent.display()), error);
-        error.hint("make the directory first")
+        Error::system(format!("opening {}", parent.display()), error).during(Operation::OpenTarget)
     })?;
     let path = parent.join(name);
     match path.to_str() {

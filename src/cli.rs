@@ -27,6 +27,7 @@ mod remove;
 mod row;
 mod stack;
 mod summary;
+mod target;
 mod translate;
 mod umount;
 mod unpack;
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use lowerdir::error::Surroundings;
 use lowerdir::image::{Image, Platform, Reference};
 use lowerdir::store::{Store, Sync};
 use lowerdir::{Kind, Limits, Progress, Run};
@@ -148,6 +150,8 @@ pub fn run(cli: &Cli) -> u8 {
     let Err(error) = done else {
         return 0;
     };
+    let mut error = of_the_system(error);
+    tell_privilege(&mut error);
     let known = error.downcast_ref::<lowerdir::Error>();
     let status = match known.map(lowerdir::Error::kind) {
         _ if error.is::<usage::Usage>() => 2,
@@ -164,6 +168,35 @@ pub fn run(cli: &Cli) -> u8 {
         interrupt::die(signal);
     }
     status
+}
+
+/// An error of `std::io` that nobody has put into words is one of the library's all the same: it gets a
+/// kind and a hint.
+fn of_the_system(error: anyhow::Error) -> anyhow::Error {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    match cause.and_then(std::io::Error::raw_os_error) {
+        Some(errno) if !error.is::<lowerdir::Error>() && !error.is::<usage::Usage>() => {
+            let cause = std::io::Error::from_raw_os_error(errno);
+            let mut doing: Vec<String> = error.chain().map(ToString::to_string).collect();
+            doing.pop();
+            if doing.is_empty() {
+                doing.push("asking the system".into());
+            }
+            lowerdir::Error::system(doing.join(": "), cause).into()
+        }
+        _ => error,
+    }
+}
+
+/// A hint may depend on who the caller is.
+fn tell_privilege(error: &mut anyhow::Error) {
+    let at = Surroundings {
+        privilege: lowerdir::root::privilege(),
+        ..Surroundings::default()
+    };
+    if let Some(known) = error.downcast_mut::<lowerdir::Error>() {
+        known.note(at);
+    }
 }
 
 #[derive(Debug, Args)]

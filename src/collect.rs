@@ -156,11 +156,21 @@ fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
         }
     }
     for other in store.each().filter(|other| !std::ptr::eq(*other, store)) {
-        let digests = other.image_digests().unwrap_or_default();
-        let images = digests.iter().filter_map(|digest| other.image(digest).ok());
-        needed.extend(images.flat_map(|image| image.layers));
+        for digest in readable(other.image_digests())?.unwrap_or_default() {
+            let image = readable(other.image(&digest))?;
+            needed.extend(image.into_iter().flat_map(|image| image.layers));
+        }
     }
     Ok(needed)
+}
+
+/// `None` for what is damaged, or not for the caller to read. Errors: the system could not look.
+fn readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.is_system_fault() && !error.is_denied() => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The layers that pins need, each with one of those who need it.

@@ -50,7 +50,8 @@ use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::lower::LowerView;
 use crate::path::EntryPath;
-use crate::root::Dir;
+use crate::root::{self, Dir};
+use crate::store::check_outside;
 
 pub use form::Form;
 
@@ -112,6 +113,7 @@ pub fn convert(directory: &Path, options: &Options, tell: Tell<'_>) -> Result<Re
             "both forms are the same: there is nothing to convert",
         ));
     }
+    check_outside(directory, "the tree")?;
     let top = open(directory)?;
     lock(&top)?;
     let mut converter = Converter {
@@ -127,12 +129,8 @@ pub fn convert(directory: &Path, options: &Options, tell: Tell<'_>) -> Result<Re
         tell,
     };
     converter.report.resumed = converter.journal.is_resumed();
-    let parks = converter.scan()?;
-    if !options.dry_run {
-        converter.change(parks)?;
-    } else {
-        converter.rewrite_marks()?;
-    }
+    let done = converter.all();
+    done.map_err(|error| root::told(error, &converter.top))?;
     Ok(converter.report)
 }
 
@@ -147,6 +145,14 @@ struct Converter<'a> {
 }
 
 impl Converter<'_> {
+    fn all(&mut self) -> Result<()> {
+        let parks = self.scan()?;
+        match self.options.dry_run {
+            true => self.rewrite_marks(),
+            false => self.change(parks),
+        }
+    }
+
     /// Each phase is done before the next begins, and may be done twice.
     fn change(&mut self, parks: bool) -> Result<()> {
         if self.journal.phase() == Phase::SetAside {

@@ -132,5 +132,5 @@ impl<W: Write> Write for Counted<W> {
 }
 
 fn writing(error: io::Error) -> Error {
-    Error::system("writing the blob", error)
+    Error::io("writing the blob", error)
 }

@@ -4,7 +4,12 @@
 //! Every module makes these; only the command line prints them (as `layer: entry: doing: cause`,
 //! then a `hint:` line). An error never carries raw bytes: names are escaped when they get here.
 
+mod circumstances;
+mod hint;
+
 use std::{fmt, io};
+
+pub use circumstances::{FileSystem, Operation, Privilege, Surroundings};
 
 /// The result of every fallible call in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -40,6 +45,8 @@ struct Inner {
     entry: Option<String>,
     hint: Option<String>,
     cause: Option<Cause>,
+    operation: Operation,
+    at: Surroundings,
 }
 
 /// An operating system error, printed as `strace` users know it: no capital, no number.
@@ -55,6 +62,8 @@ impl Error {
             entry: None,
             hint: None,
             cause,
+            operation: Operation::default(),
+            at: Surroundings::default(),
         }))
     }
 
@@ -101,11 +110,13 @@ impl Error {
     /// Reading failed while `doing`: an error that one of our own readers raised keeps its kind,
     /// bad compressed data is the image's fault, and the rest is the system's.
     pub fn reading(doing: impl Into<String>, cause: io::Error) -> Error {
-        if cause.get_ref().is_some_and(|inner| inner.is::<Error>()) {
-            let inner = cause.into_inner().expect("just looked at");
-            return *inner.downcast::<Error>().expect("just looked at");
-        }
+        let cause = match Error::own(cause) {
+            Ok(own) => return own,
+            Err(cause) => cause,
+        };
+        let cause = of_decoder(cause);
         let kind = match cause.kind() {
+            io::ErrorKind::OutOfMemory => Kind::System,
             io::ErrorKind::InvalidData
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::UnexpectedEof => Kind::Refused,
@@ -117,6 +128,23 @@ impl Error {
         match kind {
             Kind::Refused => error.hint("the blob is damaged: fetch the image again"),
             _ => error,
+        }
+    }
+
+    /// Reading or writing files of this machine failed while `doing`: an error that one of our own
+    /// readers or writers raised keeps its kind, and the rest is the system's, never the image's.
+    pub fn io(doing: impl Into<String>, cause: io::Error) -> Error {
+        Error::own(cause).unwrap_or_else(|cause| Error::system(doing, cause))
+    }
+
+    /// An error of this crate that travelled through `std::io`.
+    fn own(cause: io::Error) -> std::result::Result<Error, io::Error> {
+        match cause.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+            true => {
+                let inner = cause.into_inner().expect("just looked at");
+                Ok(*inner.downcast::<Error>().expect("just looked at"))
+            }
+            false => Err(cause),
         }
     }
 
@@ -164,15 +192,55 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where that is known. What a lack of room takes is the same
-    /// wherever it shows.
-    pub fn hint_text(&self) -> Option<&str> {
-        let cause = self.0.cause.as_ref();
-        let usual = cause.and_then(Cause::usual_hint);
-        match cause.map(|cause| cause.0.kind()) {
-            Some(io::ErrorKind::FileTooLarge) => usual,
-            _ => self.0.hint.as_deref().or(usual),
+    /// What was being done, unless an inner call already said it: with the errno, it decides the hint.
+    #[must_use]
+    pub fn during(mut self, operation: Operation) -> Error {
+        if self.0.operation == Operation::Other {
+            self.0.operation = operation;
         }
+        self
+    }
+
+    /// Who called, and what file system the call went to, as far as no inner call already said it.
+    #[must_use]
+    pub fn on(mut self, at: Surroundings) -> Error {
+        self.note(at);
+        self
+    }
+
+    /// The same, for an error that is somewhere else.
+    pub fn note(&mut self, at: Surroundings) {
+        if self.0.at.privilege == Privilege::Unknown {
+            self.0.at.privilege = at.privilege;
+        }
+        if self.0.at.file_system == FileSystem::Unknown {
+            self.0.at.file_system = at.file_system;
+        }
+    }
+
+    /// What the user can do about it, where that is known. Of an error of the system's, the table of
+    /// hints comes before what an inner call said.
+    pub fn hint_text(&self) -> Option<&str> {
+        let own = self.0.hint.as_deref();
+        let Some(errno) = self.raw_os_error() else {
+            return own;
+        };
+        hint::hint(self.0.operation, errno, self.0.at).or(own)
+    }
+
+    /// Whether the system could not do it: that says nothing of what was looked at, which is neither
+    /// damaged nor absent for it.
+    pub fn is_system_fault(&self) -> bool {
+        use nix::errno::Errno::{self, *};
+        let errno = self.raw_os_error().map(Errno::from_raw);
+        let says_something = [ENOENT, ENOTDIR, EISDIR, ELOOP, ENXIO, EXDEV, ENODATA];
+        self.0.kind == Kind::System && errno.is_some_and(|errno| !says_something.contains(&errno))
+    }
+
+    /// Whether the caller has no right to it.
+    pub fn is_denied(&self) -> bool {
+        let cause = self.0.cause.as_ref();
+        cause.is_some_and(|cause| cause.0.kind() == io::ErrorKind::PermissionDenied)
     }
 
     /// The number of the system's error, where one is the cause.
@@ -212,33 +280,6 @@ impl std::error::Error for Error {
     }
 }
 
-/// Numbers of Linux, the same on all its architectures, which [`io::ErrorKind`] has no word for.
-const EIO: i32 = 5;
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-
-impl Cause {
-    /// What helps whatever was being done.
-    fn usual_hint(&self) -> Option<&'static str> {
-        match (self.0.kind(), self.0.raw_os_error()?) {
-            (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => Some(
-                "free some space or inodes (`df` and `df -i` count them), or use another file system",
-            ),
-            (io::ErrorKind::FileTooLarge, _) => {
-                Some("a limit on the size of files was reached: `ulimit -f` shows it")
-            }
-            (io::ErrorKind::OutOfMemory, _) => Some("free some memory, or use fewer jobs: -j 1"),
-            (io::ErrorKind::ReadOnlyFilesystem, _) => {
-                Some("use another file system, or mount this one writable")
-            }
-            (io::ErrorKind::Interrupted, _) => Some("run it again"),
-            (_, EIO) => Some("the disk or its file system has failed: the kernel's log says more"),
-            (_, EMFILE | ENFILE) => Some("allow more open files: `ulimit -n`, or fs.file-max"),
-            _ => None,
-        }
-    }
-}
-
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
@@ -257,6 +298,20 @@ impl fmt::Display for Cause {
 }
 
 impl std::error::Error for Cause {}
+
+/// How the decoders of zstd and xz say that they got no memory.
+const NO_MEMORY: [&str; 2] = ["not enough memory", "can't allocate memory"];
+
+/// A lack of memory is no damage.
+fn of_decoder(error: io::Error) -> io::Error {
+    let is_decoder = error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other;
+    let text = error.to_string();
+    let is_ours = error.kind() == io::ErrorKind::OutOfMemory;
+    match is_ours || is_decoder && NO_MEMORY.iter().any(|words| text.contains(words)) {
+        true => io::Error::from_raw_os_error(nix::errno::Errno::ENOMEM as i32),
+        false => error,
+    }
+}
 
 /// An [`Error`] may travel through a [`std::io::Read`]; [`Error::reading`] takes it out again.
 impl From<Error> for io::Error {

@@ -21,7 +21,7 @@ use std::path::Path;
 
 use crate::codec::Expected;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 
 pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
@@ -153,15 +153,7 @@ fn open_source(reference: &Reference) -> Result<Source> {
         return Members::read(File::from(file)).map(Source::Archive);
     }
     let opening = |error: std::io::Error| {
-        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-        let error = Error::system(format!("opening {}", path.display()), error);
-        match is_missing {
-            true => error.hint(
-                "IMAGE is a file or directory; \
-                 `skopeo copy docker://NAME oci:DIR:TAG` fetches one from a registry",
-            ),
-            false => error,
-        }
+        Error::system(format!("opening {}", path.display()), error).during(Operation::OpenImage)
     };
     if reference.transport == Transport::Blobs {
         let nested = path.join("blobs");

@@ -41,6 +41,7 @@ use serde_json::{Value, json};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::names;
+use crate::store::check_outside;
 
 pub use blob::{BlobWriter, NewLayer};
 pub use document::History;
@@ -62,6 +63,7 @@ pub struct Layout {
 impl Layout {
     /// Opens a layout that is there. Errors: it is not, or is none.
     pub fn open(path: &Path) -> Result<Layout> {
+        check_outside(path, "the layout")?;
         let opening = |error| Error::system(format!("opening {}", path.display()), error);
         let layout = Layout {
             path: path.into(),
@@ -76,6 +78,7 @@ impl Layout {
 
     /// Opens a layout, or makes an empty one where nothing is, or an empty directory.
     pub fn open_or_create(path: &Path) -> Result<Layout> {
+        check_outside(path, "the layout")?;
         let making = |error| Error::system(format!("making {}", path.display()), error);
         match fs::create_dir(path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(making(error)),

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
 use crate::stack::Stack;
-use crate::store::Store;
+use crate::store::{Store, check_outside};
 
 use upper::{Directories, Like};
 
@@ -90,6 +90,7 @@ pub enum Method {
 /// # Ok::<(), lowerdir::Error>(())
 /// ```
 pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>) -> Result<Method> {
+    check_places(target, upper)?;
     let target = place(target)?;
     let ids = IdMaps::default();
     let prepared = upper::prepare(upper, Like::root_of(stack, None, &ids), &target)?;
@@ -148,6 +149,7 @@ pub fn mount_idmapped(
         let text = "the layers were unpacked with id maps: --idmap would map them twice";
         return Err(Error::in_the_way(text).hint("use the copy of another --store"));
     }
+    check_places(target, upper)?;
     let target = place(target)?;
     let like = Like::root_of(stack, Some(store), namespace.ids());
     let prepared = upper::prepare(upper, like, &target)?;
@@ -168,10 +170,20 @@ pub fn mount_idmapped(
     configured::attach(mounted, &target)
 }
 
+/// Errors: what a mount would write to, or the mount itself, lies in a store: it would change or hide
+/// layers that others share.
+pub fn check_places(target: &Path, upper: &Upper) -> Result<()> {
+    check_outside(target, "the mount")?;
+    let Upper::Directories { upperdir, workdir } = upper else {
+        return Ok(());
+    };
+    check_outside(upperdir, "the upperdir")?;
+    check_outside(workdir, "the workdir")
+}
+
 fn place(target: &Path) -> Result<PathBuf> {
     target.canonicalize().map_err(|error| {
-        let error = Error::system(format!("opening {}", target.display()), error);
-        error.hint("make the directory first")
+        Error::system(format!("opening {}", target.display()), error).during(Operation::OpenTarget)
     })
 }
 
@@ -218,22 +230,11 @@ pub fn umount(target: &Path) -> Result<()> {
 fn take_down(target: &Path) -> Result<()> {
     umount2(target, MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| {
         let doing = format!("unmounting {}", target.display());
-        let error = Error::system(doing, std::io::Error::from(errno));
-        match errno {
-            nix::Error::EBUSY => error.hint("something in it is still in use: see fuser -m"),
-            nix::Error::EPERM => error.hint("unmount as root, or in its user namespace"),
-            _ => error,
-        }
+        Error::system(doing, std::io::Error::from(errno)).during(Operation::Unmount)
     })
 }
 
-/// An error of a mount, with what the user can do about it.
+/// An error of a mount.
 fn failed(doing: String, errno: rustix::io::Errno) -> Error {
-    use rustix::io::Errno;
-    let error = Error::system(doing, errno);
-    match errno {
-        Errno::PERM | Errno::ACCESS => error.hint("mount as root, or in a user namespace"),
-        Errno::NODEV => error.hint("the kernel has no overlayfs: load the module `overlay`"),
-        _ => error,
-    }
+    Error::system(doing, errno).during(Operation::Mount)
 }

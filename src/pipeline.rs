@@ -147,6 +147,7 @@ pub fn unpack_image(
 ) -> Result<Vec<Unpacked>> {
     let hold = store.share(run.progress)?;
     unpack_missing(image, store, options, run, &BTreeSet::new(), &hold)
+        .map_err(|error| store.told(error))
 }
 
 /// The same, for a caller that holds the store. `damaged` layers (counted from 0) are unpacked again

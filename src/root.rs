@@ -8,7 +8,9 @@
 mod acls;
 mod data;
 mod layer;
+mod real;
 mod replace;
+mod surroundings;
 mod umask;
 mod xattrs;
 
@@ -28,6 +30,8 @@ use crate::path::{EntryPath, PATH_MAX};
 
 pub use data::{Take, read_all, read_data};
 pub use layer::Root;
+pub use real::real_path;
+pub use surroundings::{privilege, surroundings, told};
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY

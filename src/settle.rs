@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use rustix::fs::FileType;
 
 use crate::dialect::{Marks, Whiteout};
-use crate::error::Result;
+use crate::error::{Error, Operation, Result};
 use crate::lower::Below;
 use crate::meta::{Device, Meta, Time};
 use crate::path::EntryPath;
@@ -85,7 +85,10 @@ impl Settler<'_> {
         let (parent, name) = path.split().expect("a whiteout has a name");
         let meta = self.options.whiteout_meta(time);
         let meta = meta.map_err(|error| error.at_entry(path))?;
-        let write = |error| system("writing a whiteout", error).at_entry(path);
+        let write = |error| {
+            let error = Error::system("writing a whiteout", error);
+            error.during(Operation::Whiteout).at_entry(path)
+        };
         let fresh = self.fresh();
         let directory = self.root.dir(&parent).map_err(write)?;
         let kind = match self.options.dialect.whiteout {

@@ -27,6 +27,7 @@ mod hold;
 mod links;
 mod locks;
 mod opening;
+mod outside;
 mod pins;
 mod record;
 mod staging;
@@ -42,13 +43,14 @@ use serde::de::DeserializeOwned;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
-use crate::root::Dir;
+use crate::root::{self, Dir};
 
 pub use beside::Beside;
 pub use hold::Hold;
 pub(crate) use hold::{ALONE, lock};
 pub use links::{NAME_ELSEWHERE, ShortNames};
 pub use locks::LayerLock;
+pub use outside::{check_outside, enclosing_store};
 pub use pins::Pin;
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
@@ -125,6 +127,11 @@ impl Store {
         self.before.iter().chain(this).chain(&self.after)
     }
 
+    /// Says of an error that it was about this store's file system.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        root::told(error, &self.directory)
+    }
+
     /// Errors: it cannot be written to.
     pub(crate) fn check_writable(&self) -> Result<()> {
         match self.is_writable {
@@ -163,7 +170,10 @@ impl Store {
     pub fn own_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
         let repair = "`lowerdir verify --repair IMAGE` unpacks it again";
         self.open_layer(chain_id)
-            .map_err(|error| error.hint(repair))
+            .map_err(|error| match error.is_system_fault() {
+                true => error,
+                false => error.hint(repair),
+            })
     }
 
     fn open_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {

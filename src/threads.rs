@@ -5,7 +5,7 @@
 
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 
 /// Starts a thread in a scope. The system shows at most 15 bytes of its name.
 ///
@@ -17,8 +17,6 @@ pub fn start<'scope, T: Send + 'scope>(
 ) -> Result<ScopedJoinHandle<'scope, T>> {
     let started = Builder::new().name(name.into()).spawn_scoped(scope, work);
     started.map_err(|error| {
-        Error::system(format!("starting a thread to {name}"), error).hint(
-            "-j 1 takes fewer; `ulimit -u`, or the pids limit of the container, allows no more",
-        )
+        Error::system(format!("starting a thread to {name}"), error).during(Operation::StartThread)
     })
 }

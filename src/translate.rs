@@ -40,6 +40,7 @@ mod to_overlay;
 use std::io::{Read, Write};
 
 use crate::archive::{Archive, Entry, EntryKind, FileShape};
+use crate::copy::copy;
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -128,8 +129,9 @@ impl<W: Write> Output<W> {
 
     /// Copies the stored bytes of an entry after it.
     fn data<R: Read>(&mut self, archive: &mut Archive<R>) -> Result<()> {
-        let copied = std::io::copy(&mut archive.data(), &mut self.writer);
-        self.report.bytes += copied.map_err(|error| Error::reading("copying its data", error))?;
+        let reading = |error| Error::reading("reading its data", error);
+        let writing = |error| Error::io("writing its data", error);
+        self.report.bytes += copy(&mut archive.data(), &mut self.writer, reading, writing)?;
         Ok(())
     }
 

@@ -51,6 +51,11 @@ impl Difference {
         Difference { path, what }
     }
 
+    /// Of a layer that cannot be read.
+    fn of_error(error: &Error) -> Difference {
+        Difference::of_layer(error.reason())
+    }
+
     /// Where something cannot be read.
     fn unreadable(error: &Error) -> Difference {
         let (path, what) = (error.entry().map(String::from), error.reason());
@@ -61,6 +66,14 @@ impl Difference {
         let Difference { path, what } = self;
         let store = store.path().into();
         Change { store, path, what }
+    }
+}
+
+/// What an error says of a layer. Errors: it says nothing of it, because the system could not look.
+fn found<T>(error: Error, say: impl FnOnce(&Error) -> T) -> Result<T> {
+    match error.is_system_fault() {
+        true => Err(error),
+        false => Ok(say(&error)),
     }
 }
 
@@ -126,7 +139,8 @@ impl<'a> Verifier<'a> {
     /// every difference, in the order of paths. The number and the label are those that progress is
     /// told.
     ///
-    /// Errors: cancelled. What is damaged, or cannot be read, is a difference.
+    /// Errors: cancelled; the system could not look, which proves no damage. What is damaged, or not
+    /// there, is a difference.
     pub fn layer(&self, number: usize, label: &str, chain_id: &Digest) -> Result<Vec<Change>> {
         let (mut changes, mut is_there) = (Vec::new(), false);
         for store in self.store.each() {
@@ -157,7 +171,7 @@ impl<'a> Verifier<'a> {
         let stored = match store.own_layer(chain_id) {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(None),
-            Err(error) => return Ok(Some(vec![Difference::of_layer(error.reason())])),
+            Err(error) => return Ok(Some(vec![found(error, Difference::of_error)?])),
         };
         if let Some(what) = contradiction(&stored.record, chain_id) {
             let difference = Difference::of_layer(format!("layer.json: {what}"));
@@ -182,7 +196,7 @@ impl<'a> Verifier<'a> {
                 let difference = Difference::of_layer(format!("tree.zst: {what}"));
                 Ok(Some(vec![difference]))
             }
-            Err(Stop::Cancelled) => Err(Error::cancelled()),
+            Err(Stop::Failed(error)) => Err(store.told(error.in_layer(label))),
         }
     }
 }
@@ -255,18 +269,27 @@ pub fn repair(
         }
     }
     let options = options_of(&chain, store)?;
-    unpack_missing(image, store, &options, run, damaged, &alone)
+    unpack_missing(image, store, &options, run, damaged, &alone).map_err(|error| store.told(error))
 }
 
 /// All layers of a chain are translated with the same options: any of them that can be read tells,
 /// and so does any image that has them.
 fn options_of(chain: &[Digest], store: &Store) -> Result<Options> {
-    let stored = chain.iter().filter_map(|layer| store.layer(layer).ok()?);
-    if let Some(options) = stored.map(|layer| layer.record.options).next() {
-        return Ok(options);
+    for layer in chain {
+        match store.layer(layer) {
+            Ok(Some(stored)) => return Ok(stored.record.options),
+            Ok(None) => {}
+            Err(error) => found(error, |_| ())?,
+        }
     }
-    let digests = store.image_digests()?;
-    let images = digests.iter().filter_map(|digest| store.image(digest).ok());
-    let mut images = images.filter(|image| image.layers.iter().any(|layer| chain.contains(layer)));
-    Ok(images.next().map(|image| image.options).unwrap_or_default())
+    for digest in store.image_digests()? {
+        match store.image(&digest) {
+            Ok(image) if image.layers.iter().any(|layer| chain.contains(layer)) => {
+                return Ok(image.options);
+            }
+            Ok(_) => {}
+            Err(error) => found(error, |_| ())?,
+        }
+    }
+    Ok(Options::default())
 }

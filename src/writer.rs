@@ -149,5 +149,5 @@ impl<W: Write> Write for Writer<W> {
 }
 
 fn writing(error: io::Error) -> Error {
-    Error::reading("writing the archive", error)
+    Error::io("writing the archive", error)
 }

@@ -31,6 +31,8 @@ mod file_limit;
 mod flattening;
 #[path = "cli/images.rs"]
 mod images;
+#[path = "cli/in_store.rs"]
+mod in_store;
 #[path = "cli/incomplete.rs"]
 mod incomplete;
 #[path = "cli/json.rs"]
@@ -39,6 +41,8 @@ mod json;
 mod limits;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/outputs.rs"]
+mod outputs;
 #[path = "cli/print.rs"]
 mod print;
 #[path = "cli/remove.rs"]
@@ -57,6 +61,8 @@ mod store;
 mod stores;
 #[path = "cli/streams.rs"]
 mod streams;
+#[path = "cli/system_faults.rs"]
+mod system_faults;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/transcripts.rs"]

@@ -17,6 +17,7 @@ const ORDER: &[(&str, u8)] = &[
     ("content", 0),
     ("limits", 0),
     ("chunk", 0),
+    ("copy", 0),
     ("threads", 0),
     ("archive", 1),
     ("writer", 1),

@@ -11,6 +11,7 @@ use lowerdir::bundle::{self, Overlay, ROOTFS, Wanted};
 use super::mount::{IdmapArgs, UpperArgs};
 use super::options::SyncArgs;
 use super::progress::Shown;
+use super::target::refuse_archive_name;
 use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
@@ -89,6 +90,7 @@ struct BundleJson {
 }
 
 pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
+    refuse_archive_name(&verb.directory, "a bundle is no archive")?;
     let image = verb.image.open()?;
     let store = global.open_store()?;
     // Until the mount is up, nobody removes what it is made of.

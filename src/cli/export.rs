@@ -20,6 +20,7 @@ use super::limits::LimitsArgs;
 use super::options::{SyncArgs, ViewArgs};
 use super::progress::Shown;
 use super::summary::count;
+use super::target::refuse_archive_name;
 use super::usage::{of_option, usage};
 use super::{Global, ImageArgs, output};
 
@@ -146,6 +147,7 @@ impl Export {
         let target = self.directory.as_deref();
         let target = target
             .ok_or_else(|| usage("this format goes into a directory: name DIR after IMAGE"))?;
+        refuse_archive_name(target, "`lowerdir flatten IMAGE -` writes one")?;
         if !self.edits.is_empty() {
             return Err(usage(
                 "changes are for lists: layers are exported as they are",

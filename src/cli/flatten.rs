@@ -1,7 +1,7 @@
 //! `lowerdir flatten IMAGE TARGET`
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufWriter, IsTerminal};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -23,8 +23,10 @@ use lowerdir::{Error, Run};
 
 use super::limits::LimitsArgs;
 use super::options::{OwnersArgs, SyncArgs, ViewArgs};
+use super::outfile::{Inputs, OutFile, Stoppable, refuse_terminal};
 use super::progress::Shown;
 use super::summary::{counts, warn};
+use super::target::{compression_of, refuse_archive_name};
 use super::usage::usage;
 use super::{Global, ImageArgs, output};
 
@@ -37,7 +39,8 @@ Examples:
   lowerdir flatten alpine.tar rootfs --exclude 'usr/share/man/**' --symlink etc/mtab=/proc/mounts
   SOURCE_DATE_EPOCH=0 lowerdir flatten alpine.tar - --clamp-mtime --root-meta usr > alpine.tar";
 
-const BUFFER: usize = 1 << 20;
+/// What to type where the archive would go to a terminal.
+const INSTEAD: &str = "redirect it, or name a directory";
 
 /// Write an image as one tree: a directory, one tar archive, or an image of one layer.
 ///
@@ -121,10 +124,10 @@ enum Target<'a> {
 
 pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
     let target = Target::parse(&verb.target)?;
-    if matches!(target, Target::Stdout) && io::stdout().is_terminal() {
-        return Err(usage(
-            "an archive on a terminal is of no use: redirect it, or name a directory",
-        ));
+    match target {
+        Target::Stdout => refuse_terminal(&io::stdout(), INSTEAD)?,
+        Target::Directory(path) => verb.refuse_archive_name(path)?,
+        Target::Layout(..) => {}
     }
     if matches!(target, Target::Directory(_)) && verb.compress.is_some() {
         return Err(usage("--compress is for archives, and DIR is a directory"));
@@ -185,11 +188,12 @@ impl Flatten {
         let report = match target {
             Target::Directory(directory) => write_directory(image, tree, directory, options, how)?,
             Target::Stdout => {
-                let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-                let layer = LayerWriter::new(out, self.compression(Compression::None))?;
-                let mut archive = Writer::new(layer);
+                let out = OutFile::open(Path::new("-"), &Inputs::default(), INSTEAD)?;
+                let compression = self.compression(Compression::None);
+                let mut archive = Writer::new(LayerWriter::new(Stoppable(out), compression)?);
                 let report = write_archive(image, tree, &mut archive, how)?;
-                archive.finish()?.finish()?;
+                let (out, _) = archive.finish()?.finish()?;
+                out.0.keep()?;
                 report
             }
             Target::Layout(path, tag) => {
@@ -208,6 +212,14 @@ impl Flatten {
         };
         (told.entries, told.bytes) = (report.entries, report.bytes);
         Ok((report, told))
+    }
+
+    fn refuse_archive_name(&self, path: &Path) -> anyhow::Result<()> {
+        let compress = compression_of(path).map(|how| format!(" --compress {how}"));
+        let compress = compress.unwrap_or_default();
+        let path_shown = path.display();
+        let instead = format!("`lowerdir flatten IMAGE -{compress} > {path_shown}` writes it");
+        refuse_archive_name(path, &instead)
     }
 
     fn compression(&self, usual: Compression) -> Compression {

@@ -45,6 +45,7 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
             for digest in one.image_digests()? {
                 match measure(&digest, one, &store) {
                     Ok(image) => images.push(image),
+                    Err(error) if error.is_system_fault() => return Err(error.into()),
                     Err(error) => damaged.push((digest, error)),
                 }
             }
@@ -88,6 +89,7 @@ fn measure(digest: &Digest, one: &Store, all: &Store) -> lowerdir::Result<ImageJ
         // A damaged layer is one that is not there.
         match all.layer(layer) {
             Ok(Some(stored)) => bytes += stored.record.report.bytes,
+            Err(error) if error.is_system_fault() => return Err(error),
             _ => complete = false,
         }
     }

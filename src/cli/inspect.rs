@@ -99,7 +99,7 @@ struct Step {
 
 pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
     let image = verb.image.open()?;
-    let stored = stored(&image, global);
+    let stored = stored(&image, global)?;
     let lacks = |layer: &Layer| matches!(layer.blob, LayerBlob::Missing { .. });
     let is_read =
         !verb.no_read && stored.iter().any(Option::is_none) && !image.layers.iter().any(lacks);
@@ -150,14 +150,22 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each layer as far as it is in the store, which is not made for that.
-fn stored(image: &Image, global: &Global) -> Vec<Option<StoredLayer>> {
+/// Each layer as far as it is in the store, which is not made for that; `None` also for a damaged one.
+fn stored(image: &Image, global: &Global) -> lowerdir::Result<Vec<Option<StoredLayer>>> {
     let store = global.open_existing_store().unwrap_or_else(|error| {
         let text = format!("the store is passed over: {error}");
         global.console.detail(&text);
         None
     });
-    let find = |chain_id| store.as_ref()?.layer(&chain_id).ok().flatten();
+    let find = |chain_id| {
+        let Some(store) = &store else {
+            return Ok(None);
+        };
+        match store.layer(&chain_id) {
+            Err(error) if error.is_system_fault() && !error.is_denied() => Err(error),
+            found => Ok(found.ok().flatten()),
+        }
+    };
     pipeline::chain_ids(image).into_iter().map(find).collect()
 }
 

@@ -1,6 +1,7 @@
 //! `lowerdir man`: the manual pages, made of what clap knows and of the sections below.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -8,6 +9,7 @@ use clap::{Args, CommandFactory};
 use clap_mangen::Man as Page;
 use roff::{Roff, bold, roman};
 
+use super::outfile::{Inputs, OutFile};
 use super::{Cli, output};
 
 const EXAMPLES: &str = "\
@@ -187,11 +189,14 @@ pub fn run(verb: &Man) -> anyhow::Result<()> {
         output::bytes(&page(&command, "lowerdir", &SECTIONS)?)?;
         return Ok(());
     };
+    lowerdir::store::check_outside(directory, "the directory")?;
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let write = |command: &clap::Command, name: &str, sections: &[Section]| {
         let path = directory.join(format!("{name}.1"));
         let text = page(command, name, sections)?;
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        let mut out = OutFile::open(&path, &Inputs::default(), "name a directory")?;
+        out.write_all(&text)?;
+        out.keep()
     };
     write(&command, "lowerdir", &SECTIONS)?;
     for verb in command.get_subcommands() {

@@ -121,6 +121,7 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let stack = stack::of_image(&verb.image, &store)?;
     let upper = verb.upper.upper();
     if let Some(form) = verb.print {
+        mount::check_places(&verb.target, &upper)?;
         let words = Words {
             stack: &stack,
             target: std::path::absolute(&verb.target)?,

@@ -16,10 +16,11 @@ use lowerdir::digest::Digest;
 use lowerdir::encoder::{Compression, LayerWriter};
 use lowerdir::image::{Choice, Transport};
 use lowerdir::layout::{History, Layout};
+use lowerdir::newfile::check_not_within;
 use lowerdir::pack::{self, Options};
 use lowerdir::unpack::Report;
 
-use super::outfile::{OutFile, Stoppable, is_stdout};
+use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};
 use super::summary::{counts, warn};
 use super::usage::usage;
 use super::{Global, interrupt, output};
@@ -123,8 +124,21 @@ pub fn run(verb: &Pack, global: &Global) -> anyhow::Result<()> {
     }
 }
 
+impl Pack {
+    /// The directories that are read.
+    fn trees(&self) -> impl Iterator<Item = &Path> {
+        let lower = self.lower.iter().map(PathBuf::as_path);
+        std::iter::once(&*self.upper).chain(lower)
+    }
+}
+
 fn to_file(verb: &Pack, path: &Path, global: &Global) -> anyhow::Result<()> {
-    let out = LayerWriter::new(OutFile::open(path)?, verb.compression.into())?;
+    let inputs = Inputs {
+        trees: verb.trees().collect(),
+        ..Inputs::default()
+    };
+    let out = OutFile::open(path, &inputs, "redirect it, or name a file with -o")?;
+    let out = LayerWriter::new(out, verb.compression.into())?;
     let (out, report) = pack(verb, out)?;
     let (out, measured) = out.finish()?;
     out.keep()?;
@@ -145,6 +159,9 @@ fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()
         }
     };
     let named = || lowerdir::path::display(image.as_encoded_bytes()).to_string();
+    for tree in verb.trees() {
+        check_not_within(&reference.path, "the layout", tree)?;
+    }
     let layout = Layout::open(&reference.path).with_context(named)?;
     let (out, report) = pack(verb, layout.layer(verb.compression.into())?)?;
     let layer = out.finish()?;

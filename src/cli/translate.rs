@@ -15,11 +15,13 @@ use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
 use super::options::WhiteoutArg;
-use super::outfile::{OutFile, Stoppable, is_stdout};
+use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};
 use super::summary::counts;
 use super::{Global, output};
 
 const BUFFER: usize = 1 << 20;
+/// What to type where the archive would go to a terminal.
+const INSTEAD: &str = "redirect it, or name OUT after IN";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -95,9 +97,14 @@ pub fn run(verb: &Translate, global: &Global) -> anyhow::Result<()> {
         selinux: verb.selinux,
         limits: verb.limits.limits(),
     };
+    let input_file = file.try_clone()?;
     let input = Decoder::with_limits(file, &options.limits).with_context(named)?;
     let input = BufReader::with_capacity(BUFFER, input);
-    let out = Stoppable(OutFile::open(&verb.output)?);
+    let inputs = Inputs {
+        file: Some(&input_file),
+        ..Inputs::default()
+    };
+    let out = Stoppable(OutFile::open(&verb.output, &inputs, INSTEAD)?);
     let done = match verb.to {
         Form::Overlay => to_overlay(input, &options, out),
         Form::Oci => to_oci(input, &options, out),

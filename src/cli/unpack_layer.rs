@@ -19,6 +19,7 @@ use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
 use super::progress::Shown;
 use super::summary::{counts, warn};
+use super::target::refuse_archive_name;
 use super::{Global, output};
 
 const EXAMPLES: &str = "\
@@ -67,6 +68,11 @@ pub struct UnpackLayer {
 }
 
 pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
+    let instead = format!(
+        "`lowerdir translate BLOB {}` writes one",
+        verb.directory.display()
+    );
+    refuse_archive_name(&verb.directory, &instead)?;
     let file = match verb.blob == Path::new("-") {
         true => File::from(rustix::io::dup(std::io::stdin())?),
         false => File::open(&verb.blob)

@@ -84,6 +84,8 @@ struct Outcome {
     /// One of them that is so in a store that is only read.
     beyond_repair: Option<String>,
     findings: Vec<Finding>,
+    /// Why not all was looked at.
+    failure: Option<Error>,
 }
 
 pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
@@ -91,6 +93,10 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     let image = verb.open_image(&store)?;
     let outcome = look(verb, image.as_ref(), &store, global)?;
     print(&outcome.findings, global)?;
+    // Nothing is repaired for a fault of the system.
+    if let Some(failure) = outcome.failure {
+        return Err(failure.into());
+    }
     let total = count(outcome.layers as u64, "layer", "layers");
     let (damaged, records) = (outcome.damaged.len(), outcome.findings.len());
     let text = match damaged {
@@ -189,9 +195,14 @@ impl Verify {
             let mut layers = BTreeSet::new();
             for one in store.each() {
                 layers.extend(one.layers()?);
-                let digests = one.image_digests()?;
-                let images = digests.iter().filter_map(|digest| one.image(digest).ok());
-                layers.extend(images.flat_map(|image| image.layers));
+                for digest in one.image_digests()? {
+                    match one.image(&digest) {
+                        Ok(image) => layers.extend(image.layers),
+                        Err(error) if error.is_system_fault() => return Err(error),
+                        // It is told of as damaged.
+                        Err(_) => {}
+                    }
+                }
             }
             return Ok(layers.into_iter().map(|id| (id.short(), id)).collect());
         }
@@ -221,8 +232,7 @@ fn look(
     if verb.all {
         for one in store.each() {
             for digest in one.image_digests()? {
-                let damaged = damaged_record(one, &digest);
-                outcome.findings.extend(damaged);
+                outcome.findings.extend(damaged_record(one, &digest)?);
             }
         }
     }
@@ -232,11 +242,18 @@ fn look(
     {
         outcome
             .findings
-            .extend(damaged_record(store, &image.digest));
+            .extend(damaged_record(store, &image.digest)?);
     }
     let is_one = store.each().count() == 1;
     for (index, (label, chain_id)) in layers.iter().enumerate() {
-        for change in verifier.layer(index, label, chain_id)? {
+        let changes = match verifier.layer(index, label, chain_id) {
+            Ok(changes) => changes,
+            Err(error) => {
+                outcome.failure = Some(error);
+                break;
+            }
+        };
+        for change in changes {
             outcome.damaged.insert(index);
             let mut of = format!("layer {label}");
             // Of one store, nobody has to be told which it is.
@@ -258,14 +275,19 @@ fn look(
     Ok(outcome)
 }
 
-fn damaged_record(store: &Store, digest: &Digest) -> Option<Finding> {
-    let error = store.image(digest).err()?;
-    Some(Finding {
+/// Errors: the system could not look.
+fn damaged_record(store: &Store, digest: &Digest) -> lowerdir::Result<Option<Finding>> {
+    let error = match store.image(digest) {
+        Ok(_) => return Ok(None),
+        Err(error) if error.is_system_fault() => return Err(error),
+        Err(error) => error,
+    };
+    Ok(Some(Finding {
         of: format!("image {}", digest.short()),
         json: json!({ "image": digest, "store": output::text(store.path()) }),
         path: None,
         what: error.reason(),
-    })
+    }))
 }
 
 fn print(findings: &[Finding], global: &Global) -> anyhow::Result<()> {

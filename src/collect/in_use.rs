@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::path;
@@ -70,19 +72,22 @@ fn tables() -> io::Result<Vec<Vec<u8>>> {
     let own = Path::new("/proc/self");
     let mut tables = vec![std::fs::read(own.join("mountinfo"))?];
     let mut seen = HashSet::from([view(own)?]);
-    for process in std::fs::read_dir("/proc")?.flatten() {
-        let is_process = process.file_name().as_encoded_bytes()[0].is_ascii_digit();
-        // A thread may be in a namespace of its own; any of them may be gone by now.
-        let Ok(threads) = std::fs::read_dir(process.path().join("task")) else {
+    for process in std::fs::read_dir("/proc")? {
+        let process = process?;
+        if !process.file_name().as_encoded_bytes()[0].is_ascii_digit() {
             continue;
-        };
-        for thread in threads.flatten().filter(|_| is_process) {
-            // Of a process of somebody else, only root may ask.
-            let Ok(view) = view(&thread.path()) else {
+        }
+        // A thread may be in a namespace of its own.
+        let threads = there(std::fs::read_dir(process.path().join("task")))?;
+        for thread in threads.into_iter().flatten() {
+            let Some(thread) = there(thread)? else {
+                continue;
+            };
+            let Some(view) = there(view(&thread.path()))? else {
                 continue;
             };
             if !seen.contains(&view)
-                && let Ok(table) = std::fs::read(thread.path().join("mountinfo"))
+                && let Some(table) = there(std::fs::read(thread.path().join("mountinfo")))?
             {
                 seen.insert(view);
                 tables.push(table);
@@ -90,6 +95,20 @@ fn tables() -> io::Result<Vec<Vec<u8>>> {
         }
     }
     Ok(tables)
+}
+
+/// `None` of a thread that is gone by now, and of one of somebody else, of which only root may ask.
+/// Errors: any other, for which a mount could be overlooked.
+fn there<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
+    match asked {
+        Ok(told) => Ok(Some(told)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::SRCH | Errno::ACCESS | Errno::PERM | Errno::INVAL) => {
+                Ok(None)
+            }
+            _ => Err(error),
+        },
+    }
 }
 
 /// What decides which mounts a thread sees: its mount namespace, and its root in that.

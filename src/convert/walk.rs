@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::root::Dir;
@@ -54,10 +54,7 @@ pub fn xattrs(directory: &Dir, name: &[u8]) -> io::Result<Vec<Xattr>> {
 
 /// An error of the system's, with what the user can do.
 pub fn changing(path: &EntryPath, error: io::Error) -> Error {
-    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
-    let error = Error::reading("converting it", error).at_entry(path);
-    match is_denied {
-        true => error.hint("run it as root; without, --to user may do"),
-        false => error,
-    }
+    Error::io("converting it", error)
+        .at_entry(path)
+        .during(Operation::Convert)
 }

@@ -141,6 +141,7 @@ pub fn add(
 ) -> Result<Added> {
     let place = Place::open(adding.directory, run.progress)?;
     let added = place.add(image, layers, adding, run);
+    let added = added.map_err(|error| place.told(error));
     if added.is_err() {
         place.abandon();
     }

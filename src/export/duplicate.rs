@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::root::{self, Dir};
@@ -85,8 +85,7 @@ impl Duplicating<'_> {
             }
             match self.means {
                 Means::HardLinks => from.link(&name, &to, &name).map_err(|error| {
-                    failed("making a hard link to it", error, &below)
-                        .hint("hard links need the file system of --store: try --link=symlink")
+                    failed("making a hard link to it", error, &below).during(Operation::HardLink)
                 })?,
                 Means::Reflinks => self.clone_inode(&from, &to, &name, &stat, &below)?,
             }
@@ -118,8 +117,7 @@ impl Duplicating<'_> {
                 let file = to.make_file(name).map_err(making)?;
                 if stat.st_size > 0 {
                     rustix::fs::ioctl_ficlone(&file, &source).map_err(|errno| {
-                        failed("sharing its blocks", errno.into(), path)
-                            .hint("this takes one xfs or btrfs for both: try --link=symlink")
+                        failed("sharing its blocks", errno.into(), path).during(Operation::Reflink)
                     })?;
                 }
                 self.describe(&Inode::Open(file.as_fd()), from, name, stat, path)

@@ -1,9 +1,10 @@
 //! A tree as one tar archive.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Write};
+use std::io::{BufReader, Write};
 
 use crate::archive::{Entry, EntryKind};
+use crate::copy::copy;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::path::EntryPath;
@@ -68,8 +69,10 @@ pub fn write_archive<W: Write>(
         writer.entry(&entry)?;
         if let EntryKind::File(shape) = &entry.kind {
             let mut content = BufReader::with_capacity(BUFFER, spool.read(id));
-            io::copy(&mut content, writer)
-                .map_err(|error| Error::reading("writing its data", error).at_entry(&item.path))?;
+            let reading = |error| Error::io("reading the temporary file", error);
+            let writing = |error| Error::io("writing its data", error);
+            copy(&mut content, writer, reading, writing)
+                .map_err(|error| error.at_entry(&item.path))?;
             report.bytes += stored(shape);
         }
         if several.contains_key(&id) {

@@ -16,7 +16,7 @@ use crate::image::Image;
 use crate::meta::Device;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
-use crate::root::Root;
+use crate::root::{self, Root};
 use crate::store::Beside;
 use crate::unpack::{Fresh, Inode as OnDisk, Options, Owners, Report, Warning, apply, system};
 use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
@@ -69,10 +69,8 @@ pub fn write_directory(
         buffer: vec![0; BUFFER],
         first_names: BTreeMap::new(),
     };
-    making.directories_and_nodes(run)?;
-    making.contents(image, run)?;
-    making.links(run)?;
-    making.finish_directories()?;
+    let made = making.all(image, run);
+    made.map_err(|error| root::told(error, making.root.top()))?;
     let report = making.report;
     run.progress.syncs();
     if run.progress.is_cancelled() {
@@ -94,6 +92,13 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
+    fn all(&mut self, image: &Image, run: Run<'_>) -> Result<()> {
+        self.directories_and_nodes(run)?;
+        self.contents(image, run)?;
+        self.links(run)?;
+        self.finish_directories()
+    }
+
     /// Makes all but files that hold anything, each inode by its first name.
     fn directories_and_nodes(&mut self, run: Run<'_>) -> Result<()> {
         for Item { path, name, inode } in self.tree.walk() {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 
+use crate::copy::copy;
 use crate::error::{Error, Result};
 use crate::image::{self, Image};
 use crate::pipeline::Run;
@@ -30,7 +31,8 @@ impl Spool {
         let mut out = BufWriter::with_capacity(BUFFER, &file);
         contents(image, tree, &file_ids(tree), run, |id, shape, reader| {
             let stored = parts(shape).map(|(_, length)| length).sum();
-            let copied = copy(reader, &mut out)?;
+            let reading = |error| Error::reading("reading its data", error);
+            let copied = copy(reader, &mut out, reading, image::spooling)?;
             if copied != stored {
                 return Err(Error::refused("its data is not of the size that it says"));
             }
@@ -50,23 +52,6 @@ impl Spool {
             file: &self.file,
             position,
             left,
-        }
-    }
-}
-
-/// Copies to the end; the error says which side failed.
-fn copy(reader: &mut dyn Read, out: &mut impl Write) -> Result<u64> {
-    let mut buffer = vec![0; BUFFER];
-    let mut copied = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(copied),
-            Ok(count) => {
-                out.write_all(&buffer[..count]).map_err(image::spooling)?;
-                copied += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::reading("reading its data", error)),
         }
     }
 }

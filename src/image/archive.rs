@@ -7,19 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::archive::{Archive, EntryKind};
 use crate::codec::Decoder;
-use crate::error::{Error, Result};
+use crate::copy::copy;
+use crate::error::{Error, Operation, Result};
 use crate::path::EntryPath;
 
 use super::blob::{Blob, DOCUMENT_MAX};
 use super::compressed::Compressed;
 
-const BUFFER: usize = 256 * 1024;
 /// Old Docker archives link equal layers to each other, never far.
 const MAX_LINKS: usize = 8;
 /// How much of a compressed archive is kept in memory, in bytes, so that it need not be read
@@ -161,15 +161,9 @@ fn beside(path: &EntryPath, target: &[u8]) -> Option<EntryPath> {
 /// Writes a stream to a temporary file that has no name.
 pub(super) fn spool(stream: &mut impl Read) -> Result<File> {
     let mut file = tempfile::tempfile_in(temporary()).map_err(spooling)?;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return Ok(file),
-            Ok(count) => file.write_all(&buffer[..count]).map_err(spooling)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::reading("reading the archive", error)),
-        }
-    }
+    let reading = |error| Error::reading("reading the archive", error);
+    copy(stream, &mut file, reading, spooling)?;
+    Ok(file)
 }
 
 /// Where temporary files of any size go.
@@ -180,5 +174,5 @@ pub fn temporary() -> PathBuf {
 /// A temporary file could not be made or written.
 pub fn spooling(error: io::Error) -> Error {
     let doing = format!("writing a temporary file in {}", temporary().display());
-    Error::system(doing, error).hint("TMPDIR names another directory for it")
+    Error::system(doing, error).during(Operation::Spool)
 }

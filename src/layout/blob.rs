@@ -8,7 +8,7 @@ use crate::codec::Measured;
 use crate::digest::Digest;
 use crate::encoder::{Compression, LayerWriter};
 use crate::error::{Error, Result};
-use crate::newfile::NewFile;
+use crate::newfile::{NewFile, Output};
 use serde_json::Value;
 
 use super::Layout;
@@ -56,14 +56,21 @@ impl Layout {
         let bytes = serde_json::to_vec(document).expect("it was JSON");
         let digest = Digest::of(&bytes);
         self.blobs()?;
-        put(&self.blob_path(&digest), &bytes)?;
+        write(&self.blob_path(&digest), &bytes)?;
         Ok((digest, bytes.len() as u64))
     }
 
-    /// Writes a document of the layout itself, over the one that is there.
+    /// Writes a document of the layout itself, over the one that is there; a symbolic link is followed.
     pub(super) fn put(&self, name: &str, document: &Value) -> Result<()> {
         let bytes = serde_json::to_vec(document).expect("it was JSON");
-        put(&self.path.join(name), &bytes)
+        let path = self.path.join(name);
+        match Output::at(&path)? {
+            Output::File(real) => write(&real, &bytes),
+            _ => {
+                let text = format!("{} is no regular file", path.display());
+                Err(Error::in_the_way(text))
+            }
+        }
     }
 }
 
@@ -92,12 +99,12 @@ impl Write for BlobWriter<'_> {
     }
 }
 
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = NewFile::beside(path)?;
     file.write_all(bytes).map_err(writing)?;
     file.keep(path)
 }
 
 fn writing(error: io::Error) -> Error {
-    Error::system("writing the blob", error)
+    Error::io("writing the blob", error)
 }

@@ -19,7 +19,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::ids::{IdMap, IdMaps};
 
 /// A user namespace for the maps of mounts.
@@ -41,8 +41,8 @@ impl UserNamespace {
         for (file, map) in [("uid_map", &ids.uids), ("gid_map", &ids.gids)] {
             // One write(2) makes all of it.
             std::fs::write(process.join(file), lines(map)).map_err(|error| {
-                let error = Error::system(format!("writing {file} of a user namespace"), error);
-                error.hint("only root of the whole system may map any ids")
+                Error::system(format!("writing {file} of a user namespace"), error)
+                    .during(Operation::MapIds)
             })?;
         }
         let file = File::open(process.join("ns/user")).map_err(doing)?;
@@ -149,15 +149,5 @@ fn cover(store: &Path, namespace: &UserNamespace) -> Result<()> {
 }
 
 fn cannot_map(error: io::Error) -> Error {
-    let number = error.raw_os_error();
-    let of = |errno: Errno| number == Some(errno.raw_os_error());
-    let hint = if of(Errno::PERM) {
-        "only root of the whole system may do this: with --uid-map, unpack gives a copy other ids"
-    } else if of(Errno::INVAL) || of(Errno::NOSYS) {
-        "it takes Linux 5.19, and a store on ext4, xfs, btrfs, or since 6.3 a tmpfs, which is itself not \
-         mounted with other ids"
-    } else {
-        "with --uid-map, unpack gives a copy other ids"
-    };
-    Error::system("mounting the store with other ids", error).hint(hint)
+    Error::system("mounting the store with other ids", error).during(Operation::IdmapMount)
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use rustix::fs::Stat;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::path::EntryPath;
 use crate::root::Dir;
 use crate::whiteout;
@@ -250,10 +250,7 @@ fn refuse_marker(directory: &EntryPath, name: &[u8]) -> Result<()> {
 
 /// An error of reading the upperdir.
 pub fn reading(path: &EntryPath, error: std::io::Error) -> Error {
-    let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-    let error = Error::reading("reading it", error).at_entry(path);
-    match is_denied {
-        true => error.hint("run it as root, or as the user whose files these are"),
-        false => error,
-    }
+    Error::io("reading it", error)
+        .at_entry(path)
+        .during(Operation::ReadTree)
 }

@@ -8,6 +8,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use crate::archive::{Extent, FileShape};
+use crate::error::{Error, Result};
 use crate::limits::Limits;
 
 const BUFFER: usize = 256 * 1024;
@@ -52,8 +53,10 @@ fn extents(file: &File, size: u64) -> io::Result<Option<Vec<Extent>>> {
     Ok((stored < size && readable).then_some(extents))
 }
 
-/// Writes what a file stores. A file that became shorter gives less, which the archive notices.
-pub fn copy(file: &File, shape: &FileShape, out: &mut impl Write) -> io::Result<u64> {
+/// Writes what a file stores; the error says which side failed. A file that became shorter gives less, which the archive notices.
+pub fn copy(file: &File, shape: &FileShape, out: &mut impl Write) -> Result<u64> {
+    let reading = |error| Error::io("reading it", error);
+    let writing = |error| Error::io("writing its content", error);
     let whole = [Extent {
         offset: 0,
         length: shape.size,
@@ -64,11 +67,11 @@ pub fn copy(file: &File, shape: &FileShape, out: &mut impl Write) -> io::Result<
         let (mut offset, end) = (extent.offset, extent.offset + extent.length);
         while offset < end {
             let most = usize::try_from(end - offset).map_or(BUFFER, |most| most.min(BUFFER));
-            let count = file.read_at(&mut buffer[..most], offset)?;
+            let count = file.read_at(&mut buffer[..most], offset).map_err(reading)?;
             if count == 0 {
                 return Ok(copied);
             }
-            out.write_all(&buffer[..count])?;
+            out.write_all(&buffer[..count]).map_err(writing)?;
             offset += count as u64;
             copied += count as u64;
         }

@@ -206,12 +206,12 @@ impl<W: Write> Packer<'_, W> {
         self.entry(path.clone(), leaf.kind, leaf.meta)?;
         if let (Some(content), Some(shape)) = (leaf.content, shape) {
             self.content(&content, &shape)
-                .map_err(|error| Error::reading("writing its content", error).at_entry(&path))?;
+                .map_err(|error| error.at_entry(&path))?;
         }
         Ok(())
     }
 
-    fn content(&mut self, content: &File, shape: &FileShape) -> io::Result<()> {
+    fn content(&mut self, content: &File, shape: &FileShape) -> Result<()> {
         self.report.bytes += file::copy(content, shape, &mut self.out)?;
         Ok(())
     }

@@ -8,7 +8,8 @@ use crate::codec::{Expected, Measured};
 use crate::error::{Error, Result};
 use crate::image::Blob;
 use crate::lower::LowerView;
-use crate::root::Dir;
+use crate::newfile::check_not_within;
+use crate::root::{self, Dir};
 use crate::store::Beside;
 use crate::unpack::{Options, Report};
 
@@ -35,12 +36,18 @@ pub fn unpack_layer(
     options: &Options,
     run: Run<'_>,
 ) -> Result<(Report, Measured)> {
+    if let Parents::Known(paths) = parents {
+        for parent in paths {
+            check_not_within(target, "the layer", parent)?;
+        }
+    }
     let view = open_parents(parents, options)?;
     let beside = Beside::new(target, "layer")?;
     let directory = beside.directory()?;
     let failure = LowestFailure::none();
     let source = Source::alone(blob, expected, run, &failure);
-    let done = fill(source, &directory, view, options)?;
+    let done = fill(source, &directory, view, options);
+    let done = done.map_err(|error| root::told(error, &directory))?;
     run.progress.syncs();
     beside.sync(run.sync)?;
     source.watch.check()?;

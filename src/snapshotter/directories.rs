@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
-use crate::store::{Sync, sync_directory};
+use crate::store::{Sync, check_outside, sync_directory};
 
 use super::layers::check_spelling;
 use super::snapshot::Usage;
@@ -37,6 +37,7 @@ pub struct Directories {
 impl Directories {
     /// Opens them beneath a root that only this user may enter, and makes what is not there.
     pub fn open(root: &Path, sync: Sync) -> Result<Directories> {
+        check_outside(root, "the root")?;
         let open = || -> io::Result<Directories> {
             let path = root.join(SNAPSHOTS);
             std::fs::DirBuilder::new()

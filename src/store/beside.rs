@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 use crate::unpack::system;
 
-use super::{FS, Staging, Sync, sync_directory};
+use super::{FS, Staging, Sync, check_outside, sync_directory};
 
 /// Removed when it is dropped before it was [published](Beside::publish).
 pub struct Beside {
@@ -27,6 +27,7 @@ pub struct Beside {
 impl Beside {
     /// Starts one for a directory that is absent or empty.
     pub fn new(target: &Path, what: &'static str) -> Result<Beside> {
+        check_outside(target, what)?;
         check_target(target)?;
         let staging = Staging::beside_target(target)?;
         staging
@@ -61,8 +62,7 @@ impl Beside {
         let Beside { target, what, .. } = &self;
         let renaming = |error: io::Error| {
             let text = format!("renaming the {what} to {}", target.display());
-            Error::system(text, error)
-                .hint("the directory must be absent or empty, and no mount point")
+            Error::system(text, error).during(Operation::Publish)
         };
         match self.rename() {
             Ok(()) => {}

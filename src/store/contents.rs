@@ -64,7 +64,11 @@ impl Store {
     fn read_image(&self, images: &Dir, digest: &Digest) -> Result<ImageRecord> {
         let name = file_name(digest);
         let hint = "`lowerdir unpack IMAGE` writes it anew, `lowerdir rm` forgets it";
-        let record = read_json::<ImageRecord>(images, &name).map_err(|error| error.hint(hint))?;
+        let record = read_json::<ImageRecord>(images, &name);
+        let record = record.map_err(|error| match error.is_system_fault() {
+            true => error,
+            false => error.hint(hint),
+        })?;
         match record.digest == *digest {
             true => Ok(record),
             false => {
@@ -92,6 +96,7 @@ impl Store {
             match self.image(digest) {
                 Ok(image) if image.names.iter().any(|name| name == wanted) => named.push(digest),
                 Ok(_) => {}
+                Err(error) if error.is_system_fault() => return Err(error),
                 Err(error) => damaged = damaged.or(Some(error)),
             }
         }

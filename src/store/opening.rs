@@ -18,7 +18,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
@@ -36,6 +36,9 @@ impl Store {
     /// setuid files of images ([`Kind::System`](crate::Kind::System)); one that can only be read,
     /// and is no store.
     pub fn open(path: &Path) -> Result<Store> {
+        if !path.exists() {
+            super::check_outside(path, "the new store")?;
+        }
         if let Err(error) = std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -248,5 +251,6 @@ impl Store {
 }
 
 fn fail(doing: &str, path: &Path, error: io::Error) -> Error {
-    Error::system(format!("{doing} the store {}", path.display()), error).hint(ELSEWHERE)
+    Error::system(format!("{doing} the store {}", path.display()), error)
+        .during(Operation::OpenStore)
 }

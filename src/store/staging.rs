@@ -54,19 +54,32 @@ fn make_in(parent: Dir, prefix: &str) -> io::Result<Staging> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             other => other?,
         }
-        let path = EntryPath::parse(name.as_bytes())?;
-        let Some(directory) = parent.find_beneath(&path)? else {
-            continue;
-        };
-        // Who cleans up right now may take it for a dead one: then that one wins.
-        if lock(&directory)? && is_there(&parent, &name)? {
-            return Ok(Staging {
-                parent,
-                name,
-                directory,
-            });
+        match take(&parent, &name) {
+            Ok(None) => {}
+            Ok(Some(directory)) => {
+                return Ok(Staging {
+                    parent,
+                    name,
+                    directory,
+                });
+            }
+            Err(error) => {
+                // It is empty, and ours.
+                let _ = parent.remove_dir(name.as_bytes());
+                return Err(error);
+            }
         }
     }
+}
+
+/// Opens and locks a new directory. Who cleans up right now may take it for a dead one: then that one
+/// wins, and there is none.
+fn take(parent: &Dir, name: &str) -> io::Result<Option<Dir>> {
+    let Some(directory) = parent.find_beneath(&EntryPath::parse(name.as_bytes())?)? else {
+        return Ok(None);
+    };
+    let is_ours = lock(&directory)? && is_there(parent, name)?;
+    Ok(is_ours.then_some(directory))
 }
 
 fn random_name() -> io::Result<String> {

@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::dialect::Namespace;
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::meta::{Meta, Time, Xattr};
 use crate::path::{self, EntryPath};
 use crate::root::{self, Dir};
@@ -86,11 +86,8 @@ pub fn apply(
         && let Err(error) = inode.set_owner(meta.uid, meta.gid)
     {
         let doing = format!("setting the owner {}:{}", meta.uid, meta.gid);
-        let is_unmapped = error.raw_os_error() == Some(Errno::INVAL.raw_os_error());
-        return fail(&doing, error).map_err(|error| match is_unmapped {
-            true => error.hint("this user namespace does not map the id: try --owners=caller"),
-            false => error,
-        });
+        let error = Error::system(doing, error).during(Operation::SetOwner);
+        return Err(error.at_entry(path));
     }
     for xattr in &meta.xattrs {
         match inode.set_xattr(xattr) {
@@ -100,7 +97,8 @@ pub fn apply(
             }
             Err(error) => {
                 let doing = format!("setting xattr {}", path::display(&xattr.name));
-                return fail(&doing, error);
+                let error = Error::system(doing, error).during(Operation::SetXattr);
+                return Err(error.at_entry(path));
             }
         }
     }
@@ -131,21 +129,9 @@ fn may_be_left_out(inode: &Inode<'_>, xattr: &Xattr, error: &io::Error, options:
         || (denied && options.owners == Owners::Caller && is(b"security."))
 }
 
-/// A system error, with a hint where the user can act.
+/// An error of making what an image holds.
 pub fn system(doing: &str, error: io::Error) -> Error {
-    let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
-    let hint = if of(Errno::PERM) || of(Errno::ACCESS) {
-        Some("run it as root; with --rootless, unpack and unpack-layer need no root")
-    } else if of(Errno::OPNOTSUPP) {
-        Some("this file system cannot hold it: use a directory on ext4, xfs or btrfs")
-    } else {
-        None
-    };
-    let error = Error::system(doing, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    Error::system(doing, error).during(Operation::Create)
 }
 
 /// Makes the xattrs of an entry into what is to be on disk: overlayfs's own are escaped, dropped

@@ -9,8 +9,8 @@ use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::StoredLayer;
 
-use super::Difference;
 use super::differences::differences;
+use super::{Difference, found};
 
 /// How layers are compared.
 #[derive(Clone, Copy)]
@@ -26,12 +26,23 @@ pub struct Comparing<'a> {
 pub enum Stop {
     /// The listing is damaged.
     Listing(String),
-    Cancelled,
+    /// Cancelled, or the system could not look.
+    Failed(Error),
 }
 
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Stop {
-        Stop::Listing(Error::system("reading it", error).reason())
+        let error = Error::reading("reading it", error);
+        match found(error, Error::reason) {
+            Ok(what) => Stop::Listing(what),
+            Err(error) => Stop::Failed(error),
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
     }
 }
 
@@ -46,19 +57,20 @@ pub fn compare(
         Ok(directory) => Walk::of_disk(directory, stored.record.options.selinux),
         Err(error) => {
             let error = Error::system("opening the layer's directory", error);
-            return Ok(vec![Difference::unreadable(&error)]);
+            return Ok(vec![found(error, Difference::unreadable)?]);
         }
     };
-    let (mut listed, mut found) = (listing.next_node()?, walk.next_name());
+    let (mut listed, mut next) = (listing.next_node()?, walk.next_name());
     loop {
         if how.progress.is_cancelled() {
-            return Err(Stop::Cancelled);
+            return Err(Error::cancelled().into());
         }
-        let is = match &found {
+        let is = match &next {
             Ok(is) => is,
-            Err(error) => {
+            Err(_) => {
                 // What comes behind it is not known.
-                changes.push(Difference::unreadable(error));
+                let error = next.expect_err("just looked at");
+                changes.push(found(error, Difference::unreadable)?);
                 return Ok(changes);
             }
         };
@@ -76,7 +88,7 @@ pub fn compare(
                 changes.push(Difference::at(&is.path, "was added"));
             }
             (Some(was), Some(is)) => {
-                let differences = differences(was, is, &mut walk, how);
+                let differences = differences(was, is, &mut walk, how)?;
                 changes.extend(
                     differences
                         .into_iter()
@@ -86,7 +98,7 @@ pub fn compare(
             _ => {}
         }
         if order != Ordering::Less {
-            found = walk.next_name();
+            next = walk.next_name();
         }
         if order != Ordering::Greater {
             listed = listing.next_node()?;

@@ -9,11 +9,17 @@ use crate::listing::{Node, Shown, Text, Walk};
 use crate::root;
 
 use super::compare::Comparing;
+use super::found;
 
-/// What a name was and what it is, of the same path.
-pub fn differences(was: &Node, now: &Node, walk: &mut Walk<'_>, how: Comparing<'_>) -> Vec<String> {
+/// What a name was and what it is, of the same path. Errors: the system could not look.
+pub fn differences(
+    was: &Node,
+    now: &Node,
+    walk: &mut Walk<'_>,
+    how: Comparing<'_>,
+) -> Result<Vec<String>> {
     if was.kind != now.kind {
-        return vec![format!("is {}, was {}", now.kind, was.kind)];
+        return Ok(vec![format!("is {}, was {}", now.kind, was.kind)]);
     }
     let mut what = attributes(was, now);
     what.extend(xattrs(was, now));
@@ -24,10 +30,13 @@ pub fn differences(was: &Node, now: &Node, walk: &mut Walk<'_>, how: Comparing<'
         match read {
             Ok(content) if Some(content) == was.content => {}
             Ok(_) => what.push("content was changed".into()),
-            Err(error) => what.push(error.reason()),
+            Err(error) => {
+                let error = error.at_entry(&now.path);
+                what.push(found(error, Error::reason)?);
+            }
         }
     }
-    what
+    Ok(what)
 }
 
 fn attributes(was: &Node, now: &Node) -> Vec<String> {
@@ -87,6 +96,6 @@ fn content_of(file: &File, form: Option<Content>, how: Comparing<'_>) -> Result<
             false => Ok(()),
         }
     };
-    read(file, &mut take).map_err(|error| Error::reading("reading it", error))?;
+    read(file, &mut take).map_err(|error| Error::io("reading it", error))?;
     Ok(hasher.finish())
 }

@@ -210,6 +210,33 @@ fn signalled(bench: &Bench, files: usize, signal: &str, before: &str) -> (ExitSt
 }
 
 #[test]
+fn no_archive_goes_to_a_terminal() {
+    let bench = Bench::new();
+    image(&bench, 1);
+    let layer = LayerBuilder::new().file("f", 0o644, "").finish();
+    bench.write("layer.tar", layer);
+    std::fs::create_dir(bench.path("upper")).unwrap();
+    for arguments in [
+        &["translate", "layer.tar"][..],
+        &["translate", "layer.tar", "-"],
+        &["translate", "layer.tar", "/dev/tty"],
+        &["translate", "layer.tar", "/dev/stdout"],
+        &["translate", "layer.tar", "/dev/fd/2"],
+        &["pack", "upper", "--base", "-o", "-"],
+        &["pack", "upper", "--base", "-o", "/dev/tty"],
+        &["flatten", "oci:image", "-"],
+    ] {
+        let (screen, status) = Terminal::run(&bench, arguments, &[]).finish();
+        assert_eq!(status.code(), Some(2), "{arguments:?}: {screen}");
+        assert!(screen.contains("on a terminal is of no use"), "{screen}");
+        assert!(
+            !screen.contains('\0') && !screen.contains("ustar"),
+            "{screen}"
+        );
+    }
+}
+
+#[test]
 fn colours_are_for_terminals_that_want_them() {
     let bench = Bench::new();
     let arguments = ["unpack", "oci:nothing"];

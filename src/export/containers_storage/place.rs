@@ -14,8 +14,8 @@ use crate::image::{Image, Layer};
 use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::progress::{Progress, waiting};
-use crate::root::Dir;
-use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, lock};
+use crate::root::{self, Dir};
+use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, check_outside, lock};
 
 use super::super::duplicate::{Means, duplicate};
 use super::documents::Documents;
@@ -43,6 +43,7 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// Opens or makes it, and waits for its lock. Errors: it is something else; cancelled.
     pub fn open<'a>(path: &'a Path, progress: &dyn Progress) -> Result<Place<'a>> {
+        check_outside(path, "the image store")?;
         loop {
             let place = Place::open_or_make(path)?;
             place.lock(progress)?;
@@ -116,6 +117,11 @@ impl Place<'_> {
         if self.is_new {
             let _ = std::fs::remove_dir(self.path);
         }
+    }
+
+    /// Says of an error that it was about this directory's file system.
+    pub fn told(&self, error: Error) -> Error {
+        root::told(error, &self.directory)
     }
 
     /// Adds an image, or changes nothing.

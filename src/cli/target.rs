@@ -1,0 +1,53 @@
+//! Directories that a verb makes: a name that only an archive can be meant by is refused.
+
+use std::path::Path;
+
+use super::usage::usage;
+
+/// What the names of archives end in.
+const ENDINGS: [&str; 14] = [
+    ".tar",
+    ".tar.gz",
+    ".tar.zst",
+    ".tar.xz",
+    ".tar.bz2",
+    ".tar.lz4",
+    ".tar.zstd",
+    ".tgz",
+    ".tzst",
+    ".txz",
+    ".tbz",
+    ".tbz2",
+    ".tar.lzma",
+    ".tar.z",
+];
+
+/// Errors: a directory that is not there yet would get the name of an archive. `instead` says what
+/// writes one.
+pub fn refuse_archive_name(path: &Path, instead: &str) -> anyhow::Result<()> {
+    if !is_archive_name(path) || path.is_dir() {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(usage(format!(
+        "{path} is the name of an archive, and a directory would be made: {instead}; if a directory is meant, make it first"
+    )))
+}
+
+/// How an archive of this name is compressed, as `--compress` of `flatten` has it.
+pub fn compression_of(path: &Path) -> Option<&'static str> {
+    let name = path.to_string_lossy().to_lowercase();
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    if ends(&[".gz", ".tgz"]) {
+        Some("gzip")
+    } else if ends(&[".zst", ".zstd", ".tzst"]) {
+        Some("zstd")
+    } else {
+        None
+    }
+}
+
+fn is_archive_name(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_lowercase();
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
