@@ -18,6 +18,7 @@ mod members;
 pub(crate) mod names;
 mod platform;
 mod reference;
+mod signs;
 
 use std::fs::File;
 use std::path::Path;
@@ -32,6 +33,7 @@ pub use reference::{Choice, Reference, Transport};
 
 pub(crate) use archive::{spooling, temporary};
 pub(crate) use json::{config_value, manifest_value, null_is_empty};
+pub(crate) use signs::ImageSigns;
 
 use archive::Members;
 use blob::Source;
