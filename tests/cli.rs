@@ -35,6 +35,8 @@ mod file_limit;
 mod flat;
 #[path = "cli/flattening.rs"]
 mod flattening;
+#[path = "cli/hostile_names.rs"]
+mod hostile_names;
 #[path = "cli/image_as_layer.rs"]
 mod image_as_layer;
 #[path = "cli/images.rs"]

@@ -284,6 +284,7 @@ fn print(findings: &[Finding], global: &Global) -> anyhow::Result<()> {
             path.collect::<String>(),
             finding.what
         );
+        let line = lowerdir::escape::controls(&line);
         output::lines(std::iter::once(line.as_bytes()))?;
     }
     Ok(())
