@@ -201,12 +201,14 @@ fn tell_privilege(error: &mut anyhow::Error) {
 
 #[derive(Debug, Args)]
 struct ImageArgs {
-    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], or a path with either,
-    /// which is recognised by its content; `-` is an archive on standard input; `@DIGEST` in the
-    /// place of `:TAG` is a manifest or an index
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], skopeo's dir:DIR, or a path
+    /// with one of these, which is recognised by its content; `-` is an archive on standard input;
+    /// `@DIGEST` in the place of `:TAG` is a manifest or an index, `:TAG@DIGEST` checks both, and
+    /// `:@N` is the image at place N, from 0
     #[arg(value_name = "IMAGE")]
     reference: OsString,
-    /// Which image of several, as OS/ARCHITECTURE[/VARIANT] [default: this machine's]
+    /// Which image of several, as OS/ARCHITECTURE[/VARIANT], or one of the first two alone
+    /// [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
     /// IMAGE is the digest of a manifest or an index in this content store, which containerd has in

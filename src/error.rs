@@ -9,6 +9,8 @@ mod hint;
 
 use std::{fmt, io};
 
+use crate::escape;
+
 pub use circumstances::{FileSystem, Operation, Privilege, Surroundings};
 
 /// The result of every fallible call in this crate.
@@ -57,7 +59,7 @@ impl Error {
     fn new(kind: Kind, doing: impl Into<String>, cause: Option<Cause>) -> Error {
         Error(Box::new(Inner {
             kind,
-            doing: doing.into(),
+            doing: shown(doing),
             layer: None,
             entry: None,
             hint: None,
@@ -151,21 +153,23 @@ impl Error {
     /// Names the layer, unless an inner call already did.
     #[must_use]
     pub fn in_layer(mut self, layer: impl fmt::Display) -> Error {
-        self.0.layer.get_or_insert_with(|| layer.to_string());
+        let layer = || shown(layer.to_string());
+        self.0.layer.get_or_insert_with(layer);
         self
     }
 
     /// Names the entry, unless an inner call already did.
     #[must_use]
     pub fn at_entry(mut self, entry: impl fmt::Display) -> Error {
-        self.0.entry.get_or_insert_with(|| entry.to_string());
+        let entry = || shown(entry.to_string());
+        self.0.entry.get_or_insert_with(entry);
         self
     }
 
     /// Says what the user can do, unless an inner call already did.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
-        self.0.hint.get_or_insert_with(|| hint.into());
+        self.0.hint.get_or_insert_with(|| shown(hint));
         self
     }
 
@@ -252,6 +256,11 @@ impl Error {
     }
 }
 
+/// Whatever an image says, none of it reaches a terminal as an order.
+fn shown(text: impl Into<String>) -> String {
+    escape::controls(&text.into()).into_owned()
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(layer) = &self.0.layer {
@@ -282,7 +291,7 @@ impl std::error::Error for Error {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
+        let text = shown(self.0.to_string());
         let text = match text.rfind(" (os error ") {
             Some(end) => &text[..end],
             None => &text,

@@ -8,13 +8,17 @@
 
 mod archive;
 mod blob;
+mod choice;
 mod compressed;
 mod docker;
+mod entries;
 mod json;
 mod layout;
+mod members;
 pub(crate) mod names;
 mod platform;
 mod reference;
+mod signs;
 
 use std::fs::File;
 use std::path::Path;
@@ -28,7 +32,8 @@ pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
 
 pub(crate) use archive::{spooling, temporary};
-pub(crate) use json::null_is_empty;
+pub(crate) use json::{config_value, manifest_value, null_is_empty};
+pub(crate) use signs::ImageSigns;
 
 use archive::Members;
 use blob::Source;
@@ -55,6 +60,22 @@ pub struct Documents {
     pub manifest: Option<Vec<u8>>,
     /// How to run it, and its history.
     pub config: Vec<u8>,
+}
+
+impl Documents {
+    /// The config with the members that we know under the names that image-spec gives them,
+    /// however the writer spelt them, once each. Errors: it is no JSON
+    /// ([`Kind::Refused`](crate::Kind::Refused)).
+    pub fn config_by_specification(&self) -> Result<Vec<u8>> {
+        Ok(config_value(&self.config)?.to_string().into_bytes())
+    }
+
+    /// The same of the manifest, if there is one.
+    pub fn manifest_by_specification(&self) -> Result<Option<Vec<u8>>> {
+        let read = |manifest: &Vec<u8>| manifest_value(manifest, "the manifest");
+        let value = self.manifest.as_ref().map(read).transpose()?;
+        Ok(value.map(|value| value.to_string().into_bytes()))
+    }
 }
 
 /// One layer of an image.
@@ -93,15 +114,36 @@ impl Image {
         let source = open_source(reference)?;
         let choice = reference.choice.as_ref();
         let wanted = Wanted { choice, platform };
-        let is_docker = match reference.transport {
-            Transport::DockerArchive => true,
-            Transport::Oci | Transport::OciArchive | Transport::Blobs => false,
-            Transport::Any => source.has("manifest.json") && !wanted.needs_index(&source)?,
-        };
-        match is_docker {
-            true => docker::open(&source, &wanted),
-            false => layout::open(&source, &wanted),
+        match reference.transport {
+            Transport::DockerArchive => docker::open(&source, &wanted),
+            Transport::Dir => layout::open_flat(&source, &wanted),
+            Transport::Oci | Transport::OciArchive | Transport::Blobs => {
+                layout::open(&source, &wanted)
+            }
+            Transport::Any => open_any(source, &wanted),
         }
+    }
+}
+
+/// Whether an entry of an index may be an image, as far as the index tells (rule T2).
+pub(crate) fn is_image(entry: &serde_json::Value) -> bool {
+    let entry: serde_json::Result<json::Descriptor> = serde_json::from_value(entry.clone());
+    entry.is_ok_and(|entry| entries::other_entry(&entry).is_none())
+}
+
+/// Opens what its documents say that it is.
+fn open_any(source: Source, wanted: &Wanted) -> Result<Image> {
+    let (has_list, has_index) = (source.has("manifest.json"), source.has("index.json"));
+    if has_list && !has_index && docker::is_one_manifest(&source)? {
+        return match source {
+            Source::Directory(path) => layout::open_flat(&Source::Flat(path), wanted),
+            source => docker::open(&source, wanted),
+        };
+    }
+    let is_old = !has_list && !has_index && source.has(docker::REPOSITORIES);
+    match is_old || (has_list && !wanted.needs_index(&source)?) {
+        true => docker::open(&source, wanted),
+        false => layout::open(&source, wanted),
     }
 }
 
@@ -118,17 +160,19 @@ impl Wanted<'_> {
     }
 
     /// Refuses an image that was built for another platform than was asked for.
-    fn check(&self, built_for: Option<&Platform>) -> Result<()> {
+    fn check(&self, built_for: Option<&Platform>, digest: &Digest) -> Result<()> {
         match (self.platform, built_for) {
             (Some(platform), Some(built_for)) if platform.distance(built_for).is_none() => {
-                Err(self.no_such_platform(std::slice::from_ref(built_for)))
+                let label = format!("{built_for} ({})", digest.short());
+                Err(self.no_such_platform(std::iter::once(label)))
             }
             _ => Ok(()),
         }
     }
 
-    fn no_such_platform(&self, known: &[Platform]) -> Error {
-        let known: Vec<String> = known.iter().map(Platform::to_string).collect();
+    /// The error that lists the platforms that there are, with digests.
+    fn no_such_platform(&self, known: impl Iterator<Item = String>) -> Error {
+        let known: Vec<String> = known.collect();
         let platform = self.platform();
         Error::not_found(format!("there is no image for {platform}")).hint(format!(
             "--platform chooses one; there is: {}",
@@ -139,7 +183,8 @@ impl Wanted<'_> {
     /// Of an archive with both documents, Docker's knows the short names, and the OCI one knows
     /// manifests and platforms.
     fn needs_index(&self, source: &Source) -> Result<bool> {
-        let asks = self.platform.is_some() || matches!(self.choice, Some(Choice::Digest(_)));
+        let digest = self.choice.and_then(Choice::digest);
+        let asks = self.platform.is_some() || digest.is_some();
         Ok(asks && layout::lists_images(source)?)
     }
 }
@@ -164,13 +209,14 @@ fn open_source(reference: &Reference) -> Result<Source> {
     if std::fs::metadata(path).map_err(opening)?.is_dir() {
         return match reference.transport {
             Transport::Oci | Transport::Any => Ok(Source::Directory(path.clone())),
+            Transport::Dir => Ok(Source::Flat(path.clone())),
             _ => Err(
                 Error::refused(format!("{} is a directory, not an archive", path.display()))
                     .hint("a layout in a directory is named oci:DIR"),
             ),
         };
     }
-    if reference.transport == Transport::Oci {
+    if matches!(reference.transport, Transport::Oci | Transport::Dir) {
         let what = format!("{} is not a directory", path.display());
         return Err(Error::refused(what).hint("a layout in a file is named oci-archive:FILE"));
     }

@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::names;
+use crate::image::{is_image, names};
 use crate::store::check_outside;
 
 pub use blob::{BlobWriter, NewLayer};
@@ -131,12 +131,12 @@ impl Layout {
         let mut index = self.index()?;
         let at = find(&index, tag)?;
         let old = array(&mut index, "manifests")?[at].clone();
-        let mut manifest = self.document(&old, "the manifest")?;
+        let mut manifest = self.manifest(&old)?;
         if is_index(&old) || is_index(&manifest) {
             let error = Error::refused("the name stands for images of several platforms");
             return Err(error.hint("copy the one that is meant out first: `skopeo copy`"));
         }
-        let mut config = self.document(&manifest["config"], "the config")?;
+        let mut config = self.config(&manifest)?;
         document::append(&mut manifest, &mut config, layer, history)?;
         document::redirect(&mut manifest["config"], &self.put_blob(&config)?);
         let (digest, size) = self.put_blob(&manifest)?;
@@ -190,14 +190,19 @@ impl Layout {
 
     fn index(&self) -> Result<Value> {
         let path = self.path.join("index.json");
-        document::read(&path, None, "index.json")
+        document::manifest(&path, None, "index.json")
     }
 
-    /// The document that a descriptor stands for, checked against its digest.
-    fn document(&self, descriptor: &Value, what: &str) -> Result<Value> {
-        let digest = descriptor["digest"].as_str().unwrap_or_default();
-        let digest = Digest::parse(digest)?;
-        document::read(&self.blob_path(&digest), Some(&digest), what)
+    /// The manifest that a descriptor stands for, checked against its digest.
+    fn manifest(&self, descriptor: &Value) -> Result<Value> {
+        let digest = digest_of(descriptor)?;
+        document::manifest(&self.blob_path(&digest), Some(&digest), "the manifest")
+    }
+
+    /// The config of a manifest, checked likewise.
+    fn config(&self, manifest: &Value) -> Result<Value> {
+        let digest = digest_of(&manifest["config"])?;
+        document::config(&self.blob_path(&digest), &digest)
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -206,21 +211,30 @@ impl Layout {
     }
 }
 
+fn digest_of(descriptor: &Value) -> Result<Digest> {
+    Digest::parse(descriptor["digest"].as_str().unwrap_or_default())
+}
+
 /// The place in the index of the image that a name means.
 fn find(index: &Value, tag: Option<&str>) -> Result<usize> {
     let none = Vec::new();
     let manifests = index["manifests"].as_array().unwrap_or(&none);
-    let names: Vec<String> = manifests.iter().flat_map(names_of).collect();
+    let images = (0..manifests.len()).filter(|&at| is_image(&manifests[at]));
+    let names: Vec<String> = images
+        .clone()
+        .flat_map(|at| names_of(&manifests[at]))
+        .collect();
     let is_meant = |descriptor: &Value| match tag {
         None => true,
         Some(tag) => names_of(descriptor).any(|name| names::is_meant(tag, &name)),
     };
-    let mut meant = (0..manifests.len()).filter(|&at| is_meant(&manifests[at]));
-    match (meant.next(), meant.next(), tag) {
-        (Some(at), None, _) => Ok(at),
-        (Some(_), Some(_), _) => Err(names::ambiguous(&names)),
-        (None, _, Some(tag)) => Err(names::no_such(tag, &names)),
-        (None, _, None) => Err(Error::not_found("there is no image in it")),
+    let meant: Vec<usize> = images.filter(|&at| is_meant(&manifests[at])).collect();
+    match (&meant[..], tag) {
+        ([at], _) => Ok(*at),
+        ([], Some(tag)) => Err(names::no_such(tag, &names)),
+        ([], None) => Err(Error::not_found("there is no image in it")),
+        (_, None) => Err(names::ambiguous(&names)),
+        (several, Some(tag)) => Err(names::several(tag, several.len())),
     }
 }
 

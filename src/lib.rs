@@ -38,7 +38,7 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`] | neither read nor write |
+//! | 0, pure | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`], `snapshotter` | everything |
 //!
@@ -119,6 +119,7 @@ pub mod dialect;
 pub mod digest;
 pub mod encoder;
 pub mod error;
+pub mod escape;
 pub mod export;
 pub mod flatten;
 pub mod ids;

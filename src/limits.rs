@@ -5,6 +5,19 @@
 
 use crate::error::{Error, Result};
 
+/// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
+pub const MAX_LAYERS: usize = 500;
+
+/// Refuses more layers than one mount can have.
+pub fn check_layers(count: usize) -> Result<()> {
+    if count <= MAX_LAYERS {
+        return Ok(());
+    }
+    let text = format!("{count} layers; the kernel stacks at most {MAX_LAYERS}");
+    let hint = "`lowerdir flatten IMAGE oci:DIR:TAG` makes an image of one layer of it";
+    Err(Error::limit(text).hint(hint))
+}
+
 /// What a layer may cost. [`Default`] is far above what images hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -10,6 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result};
 
+pub use crate::escape::{display, from_display};
+
 /// The longest component that Linux file systems take, in bytes (`NAME_MAX`).
 pub const NAME_MAX: usize = 255;
 /// The longest path that one system call takes, in bytes, without its NUL (`PATH_MAX` - 1).
@@ -177,61 +179,5 @@ impl fmt::Display for EntryPath {
 impl fmt::Debug for EntryPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
-    }
-}
-
-/// Bytes as a person reads them: printable UTF-8 as it is, all else as `\xff`, so that a name
-/// cannot send control sequences to a terminal.
-pub fn display(bytes: &[u8]) -> impl fmt::Display + '_ {
-    Escaped(bytes)
-}
-
-/// The bytes that [`display`] showed; `None` if it never shows such a text.
-pub fn from_display(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'\\' {
-            bytes.push(byte);
-        } else if let Some(after) = rest.strip_prefix(b"\\") {
-            bytes.push(b'\\');
-            rest = after;
-        } else {
-            let digits = std::str::from_utf8(rest.strip_prefix(b"x")?.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &rest[3..];
-        }
-    }
-    Some(bytes)
-}
-
-struct Escaped<'a>(&'a [u8]);
-
-fn is_special(character: char) -> bool {
-    character == '\\' || character.is_control()
-}
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            // Most names are plain, and millions are listed.
-            for part in chunk.valid().split_inclusive(is_special) {
-                let plain = part.trim_end_matches(is_special);
-                f.write_str(plain)?;
-                match &part[plain.len()..] {
-                    "\\" => f.write_str("\\\\")?,
-                    control => {
-                        for byte in control.bytes() {
-                            write!(f, "\\x{byte:02x}")?;
-                        }
-                    }
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
     }
 }

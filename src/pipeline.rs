@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
-use crate::limits::Limits;
+use crate::limits::{Limits, check_layers};
 use crate::progress::{Progress, Silent, waiting};
 use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::unpack::Options;
@@ -108,7 +108,7 @@ impl Default for Run<'_> {
 /// Puts every layer of an image into the store, and returns them, the lowest first. If one of them
 /// fails, this call adds none. What another store behind this one has is not unpacked again.
 ///
-/// Errors: a layer that is missing in a store that can only be read; a layer that is refused or is not what the image promised, with its number and path; a
+/// Errors: more layers than one mount can have ([`Kind::Limit`](crate::Kind::Limit)); a layer that is missing in a store that can only be read; a layer that is refused or is not what the image promised, with its number and path; a
 /// layer that is missing; what the system says.
 ///
 /// ```
@@ -160,6 +160,8 @@ pub(crate) fn unpack_missing(
     damaged: &BTreeSet<usize>,
     _hold: &Hold,
 ) -> Result<Vec<Unpacked>> {
+    // What is accepted here can be mounted.
+    check_layers(image.layers.len())?;
     let chain = chain_ids(image);
     let mut unpacked = BTreeMap::new();
     let mut lower = BTreeMap::new();

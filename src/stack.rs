@@ -8,12 +8,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use crate::dialect::{Dialect, Namespace};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::IdMaps;
+use crate::limits::check_layers;
 use crate::store::{Store, StoredLayer};
 
-/// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
-pub const MAX_LAYERS: usize = 500;
+pub use crate::limits::MAX_LAYERS;
+
 /// What `mount(2)` copies of an option string, in bytes, with its NUL.
 pub const PAGE: usize = 4096;
 
@@ -68,14 +69,7 @@ impl Stack {
         empty: [PathBuf; 2],
         dialect: Dialect,
     ) -> Result<Stack> {
-        if directories.len() > MAX_LAYERS {
-            let text = format!(
-                "{} layers; the kernel stacks at most {MAX_LAYERS}",
-                directories.len()
-            );
-            return Err(Error::limit(text)
-                .hint("build the image with fewer layers, or squash some of them"));
-        }
+        check_layers(directories.len())?;
         let lacking = 2usize.saturating_sub(directories.len());
         directories.extend(empty.into_iter().take(lacking));
         Ok(Stack {

@@ -43,6 +43,7 @@ use crate::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::copy::copy;
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
+use crate::image::ImageSigns;
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
@@ -93,9 +94,10 @@ fn each<R: Read>(
     mut take: impl FnMut(&mut Archive<R>, Entry) -> Result<()>,
 ) -> Result<()> {
     let mut archive = Archive::with_limits(archive, options.limits);
-    let mut entries = 0;
+    let (mut entries, mut signs) = (0, ImageSigns::default());
     while let Some(entry) = archive.next_entry()? {
         entries += 1;
+        signs.see(&entry);
         options.limits.check_entries(entries)?;
         let depth = entry.path.components().count();
         let path = entry.path.clone();
@@ -105,7 +107,7 @@ fn each<R: Read>(
             .and_then(|()| take(&mut archive, entry))
             .map_err(|error| error.at_entry(path))?;
     }
-    Ok(())
+    signs.check()
 }
 
 /// The archive that is being written, and what went into it.

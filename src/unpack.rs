@@ -129,6 +129,7 @@ impl Unpacker<'_> {
         self.pending.report.entries += 1;
         self.limits.check_entries(self.pending.report.entries)?;
         self.limits.check_depth(entry.path.components().count())?;
+        self.pending.signs.see(&entry);
         let time = entry.meta.mtime;
         match Marker::of(&entry.path)? {
             Marker::Remove(path) => {

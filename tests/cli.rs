@@ -19,6 +19,10 @@ mod bundle;
 mod choice;
 #[path = "cli/differences.rs"]
 mod differences;
+#[path = "cli/documents.rs"]
+mod documents;
+#[path = "cli/entries.rs"]
+mod entries;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/exit_status.rs"]
@@ -27,8 +31,14 @@ mod exit_status;
 mod exporting;
 #[path = "cli/file_limit.rs"]
 mod file_limit;
+#[path = "cli/flat.rs"]
+mod flat;
 #[path = "cli/flattening.rs"]
 mod flattening;
+#[path = "cli/hostile_names.rs"]
+mod hostile_names;
+#[path = "cli/image_as_layer.rs"]
+mod image_as_layer;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/in_store.rs"]

@@ -106,6 +106,7 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
 }
 
 fn tell(what: &str) {
+    let what = lowerdir::escape::controls(what);
     anstream::eprintln!("lowerdir-snapshotter: {what}");
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::error::{Error, Result};
-use crate::image::{Image, null_is_empty};
+use crate::image::{Image, config_value, null_is_empty};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -58,7 +58,8 @@ pub struct Parameters {
 impl Execution {
     /// Errors: it cannot be read, or is for something else than Linux.
     pub fn of(image: &Image) -> Result<Execution> {
-        let read: Execution = serde_json::from_slice(&image.documents.config)
+        let config = config_value(&image.documents.config)?;
+        let read: Execution = serde_json::from_value(config)
             .map_err(|error| Error::refused(format!("the config cannot be read: {error}")))?;
         match &*read.os {
             "" | "linux" => Ok(read),

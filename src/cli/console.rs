@@ -5,8 +5,11 @@ use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
+use lowerdir::escape::controls;
 use lowerdir::{Error, Kind};
 use serde_json::json;
+
+use super::output::printable_json;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -80,7 +83,7 @@ impl ConsoleArgs {
         match self.speaks_json() {
             _ if self.quiet => {}
             true => event(&json!({ "event": "note", "message": text })),
-            false => line(format_args!("{text}")),
+            false => line(format_args!("{}", controls(text))),
         }
     }
 
@@ -96,7 +99,10 @@ impl ConsoleArgs {
         match self.speaks_json() {
             _ if self.quiet => {}
             true => event(&json!({ "event": "warning", "message": text })),
-            false => line(format_args!("{BOLD_YELLOW}warning:{BOLD_YELLOW:#} {text}")),
+            false => {
+                let text = controls(text);
+                line(format_args!("{BOLD_YELLOW}warning:{BOLD_YELLOW:#} {text}"));
+            }
         }
     }
 
@@ -116,7 +122,9 @@ impl ConsoleArgs {
             }));
             return;
         }
-        line(format_args!("{BOLD_RED}lowerdir:{BOLD_RED:#} {error:#}"));
+        let error = format!("{error:#}");
+        let error = controls(&error);
+        line(format_args!("{BOLD_RED}lowerdir:{BOLD_RED:#} {error}"));
         if let Some(hint) = hint {
             line(format_args!("{BOLD_CYAN}hint:{BOLD_CYAN:#} {hint}"));
         }
@@ -126,7 +134,7 @@ impl ConsoleArgs {
 /// One JSON line on standard error.
 pub fn event(value: &serde_json::Value) {
     // Nobody has to listen: the work goes on.
-    let _ = writeln!(std::io::stderr(), "{value}");
+    let _ = writeln!(std::io::stderr(), "{}", printable_json(&value.to_string()));
 }
 
 /// One line of text on standard error; its colours go where there is no terminal for them.

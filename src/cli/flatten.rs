@@ -203,7 +203,8 @@ impl Flatten {
                 let report = write_archive(image, tree, &mut archive, how)?;
                 let layer = archive.finish()?.finish()?;
                 told.diff_id = Some(layer.measured.diff_id.to_string());
-                let config: Value = serde_json::from_slice(&image.documents.config)?;
+                let config = image.documents.config_by_specification()?;
+                let config: Value = serde_json::from_slice(&config)?;
                 let history = history(image, &config)?;
                 let digest = layout.publish(tag, config, &[(layer, history)])?;
                 told.digest = Some(digest.to_string());

@@ -5,6 +5,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use lowerdir::digest::Digest;
+use lowerdir::escape::{controls, display};
 use lowerdir::store::Store;
 
 use super::progress::Shown;
@@ -106,16 +107,21 @@ fn measure(digest: &Digest, one: &Store, all: &Store) -> lowerdir::Result<ImageJ
 impl ImageJson {
     fn columns(&self) -> [String; 5] {
         let (algorithm, hex) = (self.digest.algorithm().name(), self.digest.hex());
+        let names = self
+            .names
+            .iter()
+            .map(|name| display(name.as_bytes()).to_string());
+        let names: Vec<String> = names.collect();
         let names = match self.complete {
-            true => self.names.join(", "),
-            false => format!("{} (incomplete)", self.names.join(", ")),
+            true => names.join(", "),
+            false => format!("{} (incomplete)", names.join(", ")),
         };
         [
             // As `rm` and `verify` take it.
             format!("{algorithm}:{}", &hex[..12]),
             self.layers.len().to_string(),
             HumanBytes(self.bytes).to_string(),
-            self.store.clone(),
+            controls(&self.store).into_owned(),
             names.trim_start().into(),
         ]
     }

@@ -128,16 +128,16 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
         }
     });
     let layers: Vec<LayerJson> = layers.collect();
-    let config: Value = serde_json::from_slice(&image.documents.config)?;
+    let documents = &image.documents;
+    let config: Value = serde_json::from_slice(&documents.config_by_specification()?)?;
+    let manifest = documents.manifest_by_specification()?;
     let told = ImageJson {
         digest: image.digest.to_string(),
         name: image.name.clone(),
         platform: image.platform.as_ref().map(ToString::to_string),
         history: history(&config, layers.len()),
         layers,
-        manifest: image
-            .documents
-            .manifest
+        manifest: manifest
             .as_deref()
             .map(serde_json::from_slice)
             .transpose()?,
@@ -212,6 +212,7 @@ fn text(image: &ImageJson) -> String {
     let mut line = |term: &str, meaning: &str| {
         // The documents are the image's: they may hold anything.
         let meaning = display(meaning.as_bytes());
+        let term = display(term.as_bytes()).to_string();
         let padded = format!("{term:<11} {meaning}");
         writeln!(text, "{}", padded.trim_end()).expect("memory takes it");
     };

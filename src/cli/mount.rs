@@ -128,12 +128,12 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
             upper: &upper,
             store: &store,
         };
-        output::bytes(&match form {
-            Form::Cmd => words.command()?,
-            Form::Json => format!("{}\n", words.entry()?).into_bytes(),
-            Form::Fstab => words.fstab()?,
-            Form::Systemd => words.systemd()?,
-        })?;
+        match form {
+            Form::Cmd => output::bytes(&words.command()?)?,
+            Form::Json => output::json(&words.entry()?)?,
+            Form::Fstab => output::bytes(&words.fstab()?)?,
+            Form::Systemd => output::bytes(&words.systemd()?)?,
+        }
         return Ok(());
     }
     let method = match verb.idmap.user_namespace()? {

@@ -1,5 +1,6 @@
 //! What goes to standard output: results, as they are or as JSON.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,10 +22,23 @@ pub fn lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<()> {
 
 /// Prints one JSON object on a line.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    print(|out| {
-        serde_json::to_writer(&mut *out, value)?;
-        out.write_all(b"\n")
-    })
+    let text = serde_json::to_string(value)
+        .map_err(|error| Error::system("writing JSON", io::Error::from(error)))?;
+    let line = printable_json(&text).into_owned() + "\n";
+    print(|out| out.write_all(line.as_bytes()))
+}
+
+/// JSON in which no control character is as it is: those beyond ASCII are orders to some terminals,
+/// and JSON lets them stand. They can only be in strings.
+pub fn printable_json(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let escaped = |character: char| match character.is_control() {
+        true => format!("\\u{:04x}", u32::from(character)),
+        false => character.into(),
+    };
+    text.chars().map(escaped).collect::<String>().into()
 }
 
 /// A path in JSON: as it is, or with what is not UTF-8 as `\xff`.

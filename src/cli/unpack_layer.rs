@@ -38,7 +38,8 @@ A snapshotter calls it once for each layer; `mount` stacks the directories, topm
 /// and on failure nothing is left. With each layer directory below given by --parent (or with
 /// --base), the result is the same as that of `unpack`. Without, it has the form that is right
 /// over any layers, as far as there is one: whiteouts are written whether needed or not, and
-/// directories without an entry get 0755 0:0.
+/// directories without an entry get 0755 0:0. An archive of a whole image is refused, unless
+/// --digest or --diff-id says that it is the layer.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct UnpackLayer {

@@ -50,7 +50,8 @@ pub struct Verify {
     /// Unpack the damaged layers of IMAGE again: it must be one that `unpack` takes
     #[arg(long)]
     repair: bool,
-    /// Which image of several, as OS/ARCHITECTURE[/VARIANT] [default: this machine's]
+    /// Which image of several, as OS/ARCHITECTURE[/VARIANT], or one of the first two alone
+    /// [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
     /// IMAGE is the digest of a manifest or an index in this content store
@@ -306,6 +307,7 @@ fn print(findings: &[Finding], global: &Global) -> anyhow::Result<()> {
             path.collect::<String>(),
             finding.what
         );
+        let line = lowerdir::escape::controls(&line);
         output::lines(std::iter::once(line.as_bytes()))?;
     }
     Ok(())

@@ -209,6 +209,8 @@ pub enum Source {
     Directory(PathBuf),
     /// The directory that holds those of the algorithms, as in containerd's content store.
     Blobs(PathBuf),
+    /// A directory on disk as skopeo's `dir:` has it: the blobs are named by their digits.
+    Flat(PathBuf),
     /// The members of an archive.
     Archive(Members),
 }
@@ -217,7 +219,7 @@ impl Source {
     /// Whether there is a file of this name.
     pub fn has(&self, name: &str) -> bool {
         match self {
-            Source::Directory(directory) | Source::Blobs(directory) => {
+            Source::Directory(directory) | Source::Blobs(directory) | Source::Flat(directory) => {
                 directory.join(name).is_file()
             }
             Source::Archive(members) => members.find(name).is_some(),
@@ -228,7 +230,7 @@ impl Source {
     pub fn get(&self, name: &str) -> Result<Blob> {
         let missing = || Error::not_found(format!("the image lacks its file {name}"));
         match self {
-            Source::Directory(directory) | Source::Blobs(directory) => {
+            Source::Directory(directory) | Source::Blobs(directory) | Source::Flat(directory) => {
                 let path = crate::path::EntryPath::parse(name.as_bytes())?;
                 match open_at_once(&directory.join(path.as_os_str())) {
                     Ok(file) => Blob::of_file(file),
@@ -245,8 +247,31 @@ impl Source {
         let name = format!("{}/{}", digest.algorithm().name(), digest.hex());
         self.get(&match self {
             Source::Blobs(_) => name,
+            Source::Flat(_) => self.flat_name(digest),
             Source::Directory(_) | Source::Archive(_) => format!("blobs/{name}"),
         })
+    }
+
+    /// Whether a blob is not there.
+    pub fn lacks(&self, digest: &Digest) -> bool {
+        let found = self.blob(digest);
+        found.is_err_and(|error| error.kind() == Kind::NotFound)
+    }
+
+    /// Manifests that a manifest list leads to have an ending; so had all blobs before version 1.1 of
+    /// the form (containers/image, `directory/directory_transport.go`).
+    fn flat_name(&self, digest: &Digest) -> String {
+        let hex = digest.hex();
+        let with_algorithm = format!("{}-{hex}", digest.algorithm().name());
+        let others = [
+            format!("{hex}.manifest.json"),
+            format!("{hex}.tar"),
+            with_algorithm,
+        ];
+        let mut others = others.into_iter().filter(|_| !self.has(hex));
+        others
+            .find(|name| self.has(name))
+            .unwrap_or_else(|| hex.into())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The archives of `docker save`: `manifest.json` names a config and the layers of each image.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -10,20 +12,34 @@ use super::names;
 use super::reference::Choice;
 use super::{Documents, Image, Layer, Wanted};
 
+/// Where new archives keep files by digest.
+const BLOBS: &str = "blobs/";
+/// What Docker before 1.10 wrote in the place of `manifest.json`.
+pub const REPOSITORIES: &str = "repositories";
+
+/// Whether `manifest.json` is one manifest, as in skopeo's `dir:`, and not a list of images.
+pub fn is_one_manifest(source: &Source) -> Result<bool> {
+    let bytes = source.get("manifest.json")?.document("manifest.json")?;
+    Ok(bytes.trim_ascii_start().starts_with(b"{"))
+}
+
 /// Opens the image that is wanted, or the only one.
 pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     if !source.has("manifest.json") {
-        let error = Error::refused("no Docker archive: it has no manifest.json");
-        return Err(match source.has("index.json") {
-            true => error.hint("it is an OCI layout: say oci-archive:FILE, or just FILE"),
-            false => error,
-        });
+        return Err(no_list(source));
+    }
+    if is_one_manifest(source)? {
+        let what = "no Docker archive: its manifest.json is one manifest, as in skopeo's dir:";
+        return Err(Error::refused(what)
+            .hint("it is read from a directory, unpacked by `tar`: say dir:DIR, or just DIR"));
     }
     let bytes = source.get("manifest.json")?.document("manifest.json")?;
-    let images: Vec<Saved> = json::parse(&bytes, "manifest.json")?;
-    let saved = choose(images, wanted)?;
-    let (digest, document, config) = config(source, &saved)?;
-    wanted.check(config.platform.platform().as_ref())?;
+    let images: Vec<Saved> = json::parse(&bytes, "manifest.json", &json::SAVED)?;
+    let saved = choose(source, images, wanted)?;
+    let (digest, document) = config(source, &saved)?;
+    let config: Config = json::parse(&document, "the config", &json::CONFIG)?;
+    let platform = config.platform.platform();
+    wanted.check(platform.as_ref(), &digest)?;
     let diff_ids = config.rootfs.diff_ids;
     if diff_ids.len() != saved.layers.len() {
         return Err(Error::refused(format!(
@@ -41,7 +57,7 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     Ok(Image {
         digest,
         name: saved.repo_tags.into_iter().next(),
-        platform: config.platform.platform(),
+        platform,
         layers,
         documents: Documents {
             manifest: None,
@@ -50,47 +66,112 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     })
 }
 
-fn choose(mut images: Vec<Saved>, wanted: &Wanted) -> Result<Saved> {
-    let names: Vec<String> = images.iter().flat_map(names_of).collect();
-    match wanted.choice {
-        Some(Choice::Name(name)) => {
-            images.retain(|image| image.repo_tags.iter().any(|tag| names::is_meant(name, tag)));
-            if images.is_empty() {
-                return Err(names::no_such(name, &names));
-            }
-        }
-        // A Docker archive has no manifests: its configs identify its images.
-        Some(Choice::Digest(digest)) => {
-            images.retain(|image| digest_in(&image.config).as_ref() == Some(digest));
-            if images.is_empty() {
-                return Err(names::no_such(&digest.to_string(), &names));
-            }
-        }
-        None => {}
+/// What an archive without `manifest.json` is.
+fn no_list(source: &Source) -> Error {
+    if source.has("index.json") {
+        return Error::refused("no Docker archive: it has no manifest.json")
+            .hint("it is an OCI layout: say oci-archive:FILE, or just FILE");
     }
+    if source.has(REPOSITORIES) {
+        // moby pull request 50324 took the reader out.
+        return Error::refused("an archive of a Docker before 1.10, which has no manifest.json")
+            .hint(
+                "a Docker from 1.10 to 27 converts it: \
+                 `docker load -i FILE && docker save -o NEW NAME:TAG`",
+            );
+    }
+    Error::refused("no Docker archive: it has no manifest.json")
+}
+
+fn choose(source: &Source, mut images: Vec<Saved>, wanted: &Wanted) -> Result<Saved> {
+    if let Some(Choice::Index(at)) = wanted.choice {
+        return match *at < images.len() {
+            true => Ok(images.swap_remove(*at)),
+            false => Err(names::no_such_index(*at, images.len())),
+        };
+    }
+    let mut digests = Digests::of(source);
+    let name = wanted.choice.and_then(Choice::name);
+    let known = names_of(&images, &mut digests);
+    if let Some(name) = name {
+        images.retain(|image| image.repo_tags.iter().any(|tag| names::is_meant(name, tag)));
+        if images.is_empty() {
+            return Err(names::no_such(name, &known));
+        }
+    }
+    // A Docker archive has no manifests: its configs identify its images.
+    if let Some(digest) = wanted.choice.and_then(Choice::digest) {
+        images.retain(|image| digests.get(&image.config).as_ref() == Some(digest));
+        if images.is_empty() {
+            return Err(names::no_such(&digest.to_string(), &known));
+        }
+    }
+    // One image may be listed once for each of its names.
+    let mut seen = BTreeSet::new();
+    images.retain(|image| seen.insert((image.config.clone(), image.layers.clone())));
     match images.len() {
         1 => Ok(images.remove(0)),
         0 => Err(Error::not_found("there is no image in it")),
-        _ => Err(names::ambiguous(&names)),
+        _ => Err(ambiguous(&images, name, &mut digests)),
     }
 }
 
-/// What tells an image from the others in a reference: `@DIGEST` where it has no name.
-fn names_of(image: &Saved) -> Vec<String> {
-    match (image.repo_tags.is_empty(), digest_in(&image.config)) {
-        (true, Some(digest)) => vec![format!("@{digest}")],
-        _ => image.repo_tags.clone(),
+fn ambiguous(images: &[Saved], name: Option<&str>, digests: &mut Digests) -> Error {
+    let names = names_of(images, digests);
+    let distinct: BTreeSet<&String> = names.iter().collect();
+    if name.is_none() && distinct.len() == names.len() {
+        return names::ambiguous(&names);
+    }
+    let digests = images.iter().filter_map(|image| digests.get(&image.config));
+    let digests: Vec<String> = digests.map(|digest| format!("@{digest}")).collect();
+    names::of_one_name(name, &digests)
+}
+
+/// What tells each image from the others in a reference: `@DIGEST` where it has no name.
+fn names_of(images: &[Saved], digests: &mut Digests) -> Vec<String> {
+    let mut names = Vec::new();
+    for image in images {
+        names.extend(image.repo_tags.iter().cloned());
+        if image.repo_tags.is_empty() {
+            let digest = digests.get(&image.config);
+            names.extend(digest.map(|digest| format!("@{digest}")));
+        }
+    }
+    names
+}
+
+/// The digests of configs, each made once.
+struct Digests<'a> {
+    source: &'a Source,
+    known: BTreeMap<String, Option<Digest>>,
+}
+
+impl Digests<'_> {
+    fn of(source: &Source) -> Digests<'_> {
+        let known = BTreeMap::new();
+        Digests { source, known }
+    }
+
+    /// Of a config that can be read.
+    fn get(&mut self, file: &str) -> Option<Digest> {
+        if let Some(known) = self.known.get(file) {
+            return known.clone();
+        }
+        let bytes = self.source.get(file).and_then(|blob| blob.document(file));
+        let digest = bytes.ok().map(|bytes| Digest::of(&bytes));
+        self.known.insert(file.into(), digest.clone());
+        digest
     }
 }
 
-/// The config, checked against the digest in its file name where it has one.
-fn config(source: &Source, saved: &Saved) -> Result<(Digest, Vec<u8>, Config)> {
+/// The config, which identifies the image. A file name like a digest promises nothing: programs
+/// that edit archives leave it as it was, and skopeo, umoci and Docker take no notice of it.
+fn config(source: &Source, saved: &Saved) -> Result<(Digest, Vec<u8>)> {
     let bytes = source.get(&saved.config)?.document("the config")?;
-    if let Some(digest) = digest_in(&saved.config) {
+    if let Some(digest) = promised(&saved.config) {
         json::check(&digest, &bytes, "the config")?;
     }
-    let config = json::parse(&bytes, "the config")?;
-    Ok((Digest::of(&bytes), bytes, config))
+    Ok((Digest::of(&bytes), bytes))
 }
 
 fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<Layer> {
@@ -101,13 +182,18 @@ fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<La
         blob: LayerBlob::found(source.get(file), incomplete)?,
         expected: Expected {
             // Only new archives name layers by digest: old ones made up an identifier.
-            blob: digest_in(file).filter(|_| file.starts_with("blobs/")),
+            blob: digest_in(file).filter(|_| file.starts_with(BLOBS)),
             size: None,
             diff_id: Some(diff_id.clone()),
         },
         diff_id,
         media_type: None,
     })
+}
+
+/// The digest of a file that is kept by its digest, or is named by all of one.
+fn promised(file: &str) -> Option<Digest> {
+    digest_in(file).filter(|_| file.starts_with(BLOBS) || file.starts_with("sha256:"))
 }
 
 /// `DIGITS.json` in old archives, `blobs/sha256/DIGITS` in new ones, `sha256:DIGITS` in kaniko's.

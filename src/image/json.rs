@@ -1,22 +1,29 @@
 //! The documents of images, as far as they are read. `null` stands for an empty list wherever
-//! writers of Go programs leave one.
+//! writers of Go programs leave one, and members are matched as Go matches them
+//! ([`super::members`]).
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 use super::blob::Source;
+use super::members::{self, Field, Shape, Unknown};
 use super::platform::Platform;
 
 /// image-spec `descriptor.md`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub media_type: String,
+    /// What an artifact is; of an image it is absent, or the media type of its config.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub artifact_type: String,
     pub digest: String,
     pub size: i64,
     /// Where a layer is that the image need not carry.
@@ -36,6 +43,10 @@ pub struct PlatformFields {
     pub architecture: String,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub variant: String,
+    #[serde(default, rename = "os.version", deserialize_with = "null_is_empty")]
+    pub os_version: String,
+    #[serde(default, rename = "os.features", deserialize_with = "null_is_empty")]
+    pub os_features: Vec<String>,
 }
 
 /// An index or a manifest: which of the two, its members tell.
@@ -43,6 +54,10 @@ pub struct PlatformFields {
 #[serde(rename_all = "camelCase")]
 pub struct Document {
     pub schema_version: Option<u64>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub media_type: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub artifact_type: String,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub manifests: Vec<Descriptor>,
     pub config: Option<Descriptor>,
@@ -82,17 +97,118 @@ pub fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a document.
-pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Error::refused(format!("{what} cannot be read: {error}")))
+/// Reads a document of this shape.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8], what: &str, shape: &'static Shape) -> Result<T> {
+    members::read(bytes, shape, Unknown::Drop)
+        .and_then(serde_json::from_value)
+        .map_err(|error| unreadable(what, &error))
 }
+
+/// Reads a manifest or an index that is shown or changed: all of it, and the members that we know
+/// under the names of the specification.
+pub fn manifest_value(bytes: &[u8], what: &str) -> Result<Value> {
+    let read = members::read(bytes, &MANIFEST, Unknown::Keep);
+    read.map_err(|error| unreadable(what, &error))
+}
+
+/// The same for a config.
+pub fn config_value(bytes: &[u8]) -> Result<Value> {
+    let read = members::read(bytes, &CONFIG, Unknown::Keep);
+    read.map_err(|error| unreadable("the config", &error))
+}
+
+fn unreadable(what: &str, error: &serde_json::Error) -> Error {
+    Error::refused(format!("{what} cannot be read: {error}"))
+}
+
+const fn plain(name: &'static str) -> Field {
+    (name, &Shape::Plain)
+}
+
+/// image-spec `descriptor.md` and the entries of `image-index.md`.
+const DESCRIPTOR: &Shape = &Shape::Structure(&[
+    plain("mediaType"),
+    plain("artifactType"),
+    plain("digest"),
+    plain("size"),
+    plain("urls"),
+    plain("annotations"),
+    plain("data"),
+    ("platform", PLATFORM),
+]);
+
+const PLATFORM: &Shape = &Shape::Structure(&[
+    plain("os"),
+    plain("architecture"),
+    plain("variant"),
+    plain("os.version"),
+    plain("os.features"),
+]);
+
+/// A manifest or an index, in image-spec's form or Docker's.
+pub static MANIFEST: Shape = Shape::Structure(&[
+    plain("schemaVersion"),
+    plain("mediaType"),
+    plain("artifactType"),
+    ("manifests", DESCRIPTOR),
+    ("config", DESCRIPTOR),
+    ("layers", DESCRIPTOR),
+    ("subject", DESCRIPTOR),
+    plain("annotations"),
+]);
+
+/// image-spec `config.md`.
+pub static CONFIG: Shape = Shape::Structure(&[
+    plain("created"),
+    plain("author"),
+    plain("os"),
+    plain("architecture"),
+    plain("variant"),
+    plain("os.version"),
+    plain("os.features"),
+    ("config", PARAMETERS),
+    (
+        "rootfs",
+        &Shape::Structure(&[plain("type"), plain("diff_ids")]),
+    ),
+    ("history", STEP),
+]);
+
+const STEP: &Shape = &Shape::Structure(&[
+    plain("created"),
+    plain("created_by"),
+    plain("author"),
+    plain("comment"),
+    plain("empty_layer"),
+]);
+
+const PARAMETERS: &Shape = &Shape::Structure(&[
+    plain("User"),
+    plain("ExposedPorts"),
+    plain("Env"),
+    plain("Entrypoint"),
+    plain("Cmd"),
+    plain("Volumes"),
+    plain("WorkingDir"),
+    plain("Labels"),
+    plain("StopSignal"),
+    plain("ArgsEscaped"),
+    plain("Healthcheck"),
+    plain("Shell"),
+]);
+
+/// The `manifest.json` of a Docker archive.
+pub static SAVED: Shape = Shape::Structure(&[plain("Config"), plain("RepoTags"), plain("Layers")]);
 
 impl PlatformFields {
     /// What they say, unless they say nothing.
     pub fn platform(&self) -> Option<Platform> {
         let parts = (&*self.os, &*self.architecture);
-        (parts != ("", "")).then(|| Platform::new(parts.0, parts.1, &self.variant))
+        let platform = || {
+            Platform::new(parts.0, parts.1, &self.variant)
+                .with_os(&self.os_version, &self.os_features)
+        };
+        (parts != ("", "")).then(platform)
     }
 }
 
@@ -101,6 +217,7 @@ impl Descriptor {
     pub fn of(digest: &Digest, size: i64) -> Descriptor {
         Descriptor {
             media_type: String::new(),
+            artifact_type: String::new(),
             digest: digest.to_string(),
             size,
             urls: Vec::new(),

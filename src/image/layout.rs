@@ -1,11 +1,13 @@
-//! OCI image layouts, and bare content stores: from an index through nested ones to one manifest
-//! and its layers.
+//! OCI image layouts, bare content stores and skopeo's directories: from an index through nested
+//! ones to one manifest and its layers.
 
 use crate::codec::Expected;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 use super::blob::{LayerBlob, Source};
+use super::choice::choose;
+use super::entries::{other_config, other_entry, other_manifest};
 use super::json::{self, Config, Descriptor, Document};
 use super::names;
 use super::platform::Platform;
@@ -14,32 +16,60 @@ use super::{Documents, Image, Layer, Wanted};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
-/// BuildKit marks the manifests that only describe another manifest.
-const ATTESTATION: &str = "vnd.docker.reference.type";
 /// Indexes in indexes are rare; one that contains itself has no digest.
 const MAX_NESTING: usize = 4;
-/// The media types of configs of images; other manifests describe artifacts of other kinds.
-const CONFIGS: [&str; 3] = [
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-    "",
-];
 
 /// Opens the image that is wanted, or the only one.
 pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     let descriptor = match wanted.choice {
         Some(Choice::Digest(digest)) => of_digest(source, digest)?,
         Some(Choice::Name(name)) => of_index(source, Some(name), wanted)?,
+        Some(Choice::NameAndDigest(name, digest)) => of_name_and_digest(source, name, digest)?,
+        Some(Choice::Index(at)) => at_index(index(source)?.manifests, *at)?,
         None => of_index(source, None, wanted)?,
     };
+    let bytes = descriptor.fetch(source, "the manifest")?;
+    image(source, descriptor, bytes, wanted)
+}
+
+/// Opens a directory of skopeo's: `manifest.json` is the manifest or the index, without a promise
+/// of what it is.
+pub fn open_flat(source: &Source, wanted: &Wanted) -> Result<Image> {
+    let bytes = source.get("manifest.json")?.document("manifest.json")?;
+    let digest = Digest::of(&bytes);
+    let top = Descriptor::of(&digest, bytes.len() as i64);
+    match wanted.choice {
+        None | Some(Choice::Index(0)) => {}
+        Some(Choice::Digest(wanted)) if *wanted == digest => {}
+        Some(Choice::Digest(wanted_digest)) => {
+            let descriptor = of_digest(source, wanted_digest)?;
+            let bytes = descriptor.fetch(source, "the manifest")?;
+            return image(source, descriptor, bytes, wanted);
+        }
+        Some(Choice::Name(_) | Choice::NameAndDigest(..) | Choice::Index(_)) => {
+            return Err(Error::not_found("it holds one image, which has no name")
+                .hint("leave out what follows the directory"));
+        }
+    }
+    image(source, top, bytes, wanted)
+}
+
+/// The image that a manifest or an index stands for.
+fn image(
+    source: &Source,
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+    wanted: &Wanted,
+) -> Result<Image> {
     let name = names_of(&descriptor).into_iter().next();
-    let (descriptor, bytes, manifest) = descend(source, descriptor, wanted)?;
+    let (descriptor, bytes, manifest) = descend(source, descriptor, bytes, wanted)?;
     let (document, config, layers) = config_and_layers(source, &manifest)?;
     // The index says it first, where there is one: it was chosen by that.
     let platform = platform_of(&descriptor).or_else(|| config.platform.platform());
-    wanted.check(platform.as_ref())?;
+    let digest = Digest::parse(&descriptor.digest)?;
+    wanted.check(platform.as_ref(), &digest)?;
     Ok(Image {
-        digest: Digest::parse(&descriptor.digest)?,
+        digest,
         name,
         platform,
         layers,
@@ -67,22 +97,79 @@ fn index(source: &Source) -> Result<Document> {
         .hint("a single layer is unpacked by `lowerdir unpack-layer`"));
     }
     let bytes = source.get("index.json")?.document("index.json")?;
-    json::parse(&bytes, "index.json")
+    json::parse(&bytes, "index.json", &json::MANIFEST)
 }
 
 fn of_index(source: &Source, name: Option<&str>, wanted: &Wanted) -> Result<Descriptor> {
-    let mut manifests = images(index(source)?.manifests);
+    let mut manifests = index(source)?.manifests;
     if let Some(name) = name {
-        let names: Vec<String> = manifests.iter().flat_map(names_of).collect();
-        manifests.retain(|descriptor| {
-            let names = names_of(descriptor);
-            names.iter().any(|known| names::is_meant(name, known))
-        });
-        if manifests.is_empty() {
-            return Err(names::no_such(name, &names));
+        manifests = of_name(manifests, name)?;
+    }
+    choose(source, manifests, wanted, name)
+}
+
+/// The entries of this name. Errors: there is none; the images that have names are listed.
+fn of_name(mut manifests: Vec<Descriptor>, name: &str) -> Result<Vec<Descriptor>> {
+    let images = manifests
+        .iter()
+        .filter(|entry| other_entry(entry).is_none());
+    let known: Vec<String> = images.flat_map(names_of).collect();
+    manifests.retain(|descriptor| {
+        let names = names_of(descriptor);
+        names.iter().any(|known| names::is_meant(name, known))
+    });
+    match manifests.is_empty() {
+        true => Err(names::no_such(name, &known)),
+        false => Ok(manifests),
+    }
+}
+
+/// The manifest or index of this digest, which the name must lead to.
+fn of_name_and_digest(source: &Source, name: &str, digest: &Digest) -> Result<Descriptor> {
+    let named = of_name(index(source)?.manifests, name)?;
+    let is_wanted = |entry: &&Descriptor| entry.digest == digest.to_string();
+    if let Some(entry) = named.iter().find(is_wanted) {
+        return Ok(entry.clone());
+    }
+    let label = names_of(&named[0]).into_iter().next();
+    let mut level = named.clone();
+    for _ in 0..MAX_NESTING {
+        level = level
+            .iter()
+            .flat_map(|entry| below(source, entry))
+            .collect();
+        if let Some(entry) = level.iter().find(is_wanted) {
+            let mut entry = entry.clone();
+            let names = label.map(|label| (REF_NAME.to_string(), label));
+            entry.annotations.extend(names);
+            return Ok(entry);
         }
     }
-    choose(manifests, wanted)
+    let digests: Vec<String> = named.iter().map(|entry| entry.digest.clone()).collect();
+    let is = names::listed(&digests);
+    Err(
+        Error::not_found(format!("{name} is {is}, and not {digest}"))
+            .hint("leave out the digest, or the name"),
+    )
+}
+
+/// The entries of an index; of anything else there are none.
+fn below(source: &Source, descriptor: &Descriptor) -> Vec<Descriptor> {
+    let bytes = descriptor.fetch(source, "the index");
+    let read = bytes.and_then(|bytes| json::parse(&bytes, "the index", &json::MANIFEST));
+    read.map_or_else(|_| Vec::new(), |document: Document| document.manifests)
+}
+
+/// The entry at a place, from 0.
+fn at_index(mut manifests: Vec<Descriptor>, at: usize) -> Result<Descriptor> {
+    if at >= manifests.len() {
+        return Err(names::no_such_index(at, manifests.len()));
+    }
+    let entry = manifests.swap_remove(at);
+    match other_entry(&entry) {
+        Some(other) => Err(not_an_image(&other)),
+        None => Ok(entry),
+    }
 }
 
 fn of_digest(source: &Source, digest: &Digest) -> Result<Descriptor> {
@@ -92,64 +179,36 @@ fn of_digest(source: &Source, digest: &Digest) -> Result<Descriptor> {
 }
 
 /// The names of an image, the longest first.
-fn names_of(descriptor: &Descriptor) -> Vec<String> {
+pub fn names_of(descriptor: &Descriptor) -> Vec<String> {
     let keys = [CONTAINERD_NAME, REF_NAME].iter();
     keys.filter_map(|key| descriptor.annotations.get(*key).cloned())
         .collect()
 }
 
-fn images(mut manifests: Vec<Descriptor>) -> Vec<Descriptor> {
-    manifests.retain(|descriptor| !descriptor.annotations.contains_key(ATTESTATION));
-    manifests
-}
-
-fn platform_of(descriptor: &Descriptor) -> Option<Platform> {
+pub fn platform_of(descriptor: &Descriptor) -> Option<Platform> {
     descriptor.platform.as_ref()?.platform()
 }
 
-/// The one image that is meant: the only one there is, else the one that the platform runs best.
-fn choose(manifests: Vec<Descriptor>, wanted: &Wanted) -> Result<Descriptor> {
-    let known: Vec<Platform> = manifests.iter().filter_map(platform_of).collect();
-    if manifests.len() == 1 {
-        wanted.check(known.first())?;
-    }
-    let distance = |descriptor: &Descriptor| match platform_of(descriptor) {
-        Some(_) if manifests.len() == 1 => Some(0),
-        Some(built_for) => wanted.platform().distance(&built_for),
-        None => Some(0),
-    };
-    let best = manifests.iter().filter_map(distance).min();
-    let mut best: Vec<Descriptor> = manifests
-        .iter()
-        .filter(|descriptor| best.is_some() && distance(descriptor) == best)
-        .cloned()
-        .collect();
-    best.dedup_by(|one, other| one.digest == other.digest);
-    match best.len() {
-        1 => Ok(best.remove(0)),
-        0 if manifests.is_empty() => Err(Error::not_found("there is no image in it")),
-        0 => Err(wanted.no_such_platform(&known)),
-        _ => Err(names::ambiguous(
-            &best.iter().map(name_or_digest).collect::<Vec<_>>(),
-        )),
-    }
-}
-
 /// What tells an image from the others in a reference: `@DIGEST` where it has no name.
-fn name_or_digest(descriptor: &Descriptor) -> String {
+pub fn name_or_digest(descriptor: &Descriptor) -> String {
     let name = names_of(descriptor).into_iter().next();
     name.unwrap_or_else(|| format!("@{}", descriptor.digest))
+}
+
+fn not_an_image(other: &str) -> Error {
+    Error::refused(format!("{other}, not an image"))
 }
 
 /// Goes through nested indexes to a manifest.
 fn descend(
     source: &Source,
     mut descriptor: Descriptor,
+    mut bytes: Vec<u8>,
     wanted: &Wanted,
 ) -> Result<(Descriptor, Vec<u8>, Document)> {
+    let mut is_listed = !matches!(wanted.choice, Some(Choice::Digest(_)));
     for _ in 0..MAX_NESTING {
-        let bytes = descriptor.fetch(source, "the manifest")?;
-        let document: Document = json::parse(&bytes, "the manifest")?;
+        let document: Document = json::parse(&bytes, "the manifest", &json::MANIFEST)?;
         if document.schema_version == Some(1) {
             return Err(
                 Error::refused("a manifest of Docker's schema 1, of before 2016")
@@ -157,9 +216,21 @@ fn descend(
             );
         }
         match (&document.config, document.manifests.is_empty()) {
-            (Some(_), true) => return Ok((descriptor, bytes, document)),
+            (Some(_), true) => {
+                let other = match is_listed {
+                    true => other_manifest(&descriptor, &document),
+                    false => other_config(&descriptor, &document),
+                };
+                return match other {
+                    Some(other) => Err(not_an_image(&other)),
+                    None => Ok((descriptor, bytes, document)),
+                };
+            }
             (None, false) if document.layers.is_empty() => {
-                descriptor = choose(images(document.manifests), wanted)?;
+                let name = wanted.choice.and_then(Choice::name);
+                descriptor = choose(source, document.manifests, wanted, name)?;
+                bytes = descriptor.fetch(source, "the manifest")?;
+                is_listed = true;
             }
             (None, true) => return Err(Error::refused("a manifest without a config")),
             _ => {
@@ -180,14 +251,8 @@ fn config_and_layers(
         .config
         .as_ref()
         .expect("descend returns only those");
-    if !CONFIGS.contains(&&*config.media_type) {
-        let media_type = config.media_type.escape_debug();
-        return Err(Error::refused(format!(
-            "an artifact with a config of type {media_type}, not an image"
-        )));
-    }
-    let bytes = config.fetch(source, "the config")?;
-    let config: Config = json::parse(&bytes, "the config")?;
+    let bytes = config.fetch(source, "the config").map_err(incomplete)?;
+    let config: Config = json::parse(&bytes, "the config", &json::CONFIG)?;
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
         return Err(Error::refused(format!(
@@ -225,13 +290,21 @@ fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str)
     })
 }
 
+/// Without its config, an image is no more than a list of blobs.
+fn incomplete(error: Error) -> Error {
+    match error.kind() {
+        Kind::NotFound => error.hint("the image is incomplete: fetch it again"),
+        _ => error,
+    }
+}
+
 fn hint_at_missing(descriptor: &Descriptor) -> String {
     let is_foreign = ["nondistributable", "foreign"]
         .iter()
         .any(|word| descriptor.media_type.contains(word));
     match (is_foreign, descriptor.urls.first()) {
         (true, Some(url)) => {
-            let url = url.escape_debug();
+            let url = crate::path::display(url.as_bytes());
             format!("this layer is a foreign one, which images need not carry; it is at {url}")
         }
         (true, None) => "this layer is a foreign one, which images need not carry".into(),

@@ -52,6 +52,35 @@ pub fn ambiguous(names: &[String]) -> Error {
     ))
 }
 
+/// There is no image at a place, counted from 0.
+pub fn no_such_index(at: usize, count: usize) -> Error {
+    let what = format!("there is no image @{at}");
+    Error::not_found(what).hint(match count {
+        0 => "there is no image in it".to_string(),
+        1 => "there is one image, @0".to_string(),
+        more => format!("there are {more} images, @0 to @{}", more - 1),
+    })
+}
+
+/// Several images go by one name: only digests, each with its `@`, tell them apart.
+pub fn of_one_name(name: Option<&str>, digests: &[String]) -> Error {
+    let count = digests.len();
+    let what = match name {
+        Some(name) => format!("there are {count} different images named {name}"),
+        None => format!("there are {count} different images, and no name says which"),
+    };
+    Error::not_found(what).hint(format!(
+        "add the digest of one of them to the reference: {}",
+        listed(digests)
+    ))
+}
+
+/// Several images go by one name, where a reference takes no digest.
+pub fn several(name: &str, count: usize) -> Error {
+    let what = format!("there are {count} images named {name}");
+    Error::not_found(what).hint("give the one that is meant a name of its own: `skopeo copy`")
+}
+
 /// Each once, in order.
 pub fn listed(names: &[String]) -> String {
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();

@@ -1,16 +1,36 @@
 //! `Platform`: what an image runs on, and which of several serves best.
 //!
-//! Source: image-spec `image-index.md`, "platform", and its table of variants. Pure.
+//! Source: image-spec `image-index.md`, "platform", and its table of variants; containerd's
+//! `platforms` for the way in which people spell them. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// `OS/ARCHITECTURE[/VARIANT]`, as image-spec spells them.
+/// Operating systems that may stand alone (Go's GOOS).
+const SYSTEMS: [&str; 8] = [
+    "linux", "windows", "freebsd", "darwin", "openbsd", "netbsd", "solaris", "wasip1",
+];
+/// Architectures that may stand alone (Go's GOARCH), in the spelling that [`Platform::new`] gives.
+const ARCHITECTURES: [&str; 13] = [
+    "amd64", "386", "arm", "arm64", "ppc64le", "ppc64", "s390x", "riscv64", "loong64", "mips",
+    "mipsle", "mips64", "mips64le",
+];
+/// What Windows images ask of Windows; every one of them does (image-spec `image-index.md`).
+const WIN32K: &str = "win32k";
+
+/// More than variants are ever apart.
+const LESS_ASKED_FOR: u32 = 1000;
+
+/// `OS[(VERSION+FEATURE...)]/ARCHITECTURE[/VARIANT]`, as image-spec spells the parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
     os: String,
+    /// Of Windows; empty where any will do.
+    os_version: String,
+    /// What the image needs of the system, or what the system provides; sorted.
+    os_features: Vec<String>,
     architecture: String,
     /// Empty where the architecture has no variants, or the usual one is meant.
     variant: String,
@@ -38,6 +58,8 @@ impl Platform {
         let is_number = !variant.is_empty() && variant.bytes().all(|byte| byte.is_ascii_digit());
         Platform {
             os: os.to_lowercase(),
+            os_version: String::new(),
+            os_features: Vec::new(),
             architecture: architecture.into(),
             variant: match is_number {
                 true => format!("v{variant}"),
@@ -46,18 +68,48 @@ impl Platform {
         }
     }
 
+    /// The same with a version of the system and with its features.
+    #[must_use]
+    pub fn with_os(mut self, version: &str, features: &[String]) -> Platform {
+        self.os_version = version.into();
+        self.os_features = features.to_vec();
+        self.os_features.sort();
+        self
+    }
+
     /// How well this platform runs what was built for another: 0 is best, `None` not at all. A
-    /// newer variant runs what was built for an older one.
+    /// newer variant runs what was built for an older one; every feature that is needed must be
+    /// provided (rule T2).
     pub fn distance(&self, built_for: &Platform) -> Option<u32> {
         if (&self.os, &self.architecture) != (&built_for.os, &built_for.architecture) {
             return None;
         }
-        match (self.level(), built_for.level()) {
-            (Some(have), Some(needed)) => have.checked_sub(needed),
-            _ if self.variant == built_for.variant => Some(0),
-            _ if self.variant.is_empty() || built_for.variant.is_empty() => Some(1),
-            _ => None,
+        let provides = |feature: &String| {
+            self.os_features.contains(feature) || (self.os == "windows" && feature == WIN32K)
+        };
+        if !built_for.os_features.iter().all(provides)
+            || !built_for.os_version.starts_with(&self.os_version)
+        {
+            return None;
         }
+        let by_variant = match (self.level(), built_for.level()) {
+            (Some(have), Some(needed)) => have.checked_sub(needed)?,
+            _ if self.variant == built_for.variant => 0,
+            _ if self.variant.is_empty() || built_for.variant.is_empty() => 1,
+            _ => return None,
+        };
+        // What was asked for by its features comes first.
+        match self.os_features.is_empty() || self.os_features == built_for.os_features {
+            true => Some(by_variant),
+            false => Some(by_variant.saturating_add(LESS_ASKED_FOR)),
+        }
+    }
+
+    /// Whether it needs features of the system that nothing here provides.
+    pub(super) fn needs_features(&self) -> bool {
+        let mut bare = self.clone();
+        bare.os_features.clear();
+        bare.distance(self).is_none()
     }
 
     /// The number of the variant, where variants have an order.
@@ -73,6 +125,32 @@ impl Platform {
             false => self.variant.strip_prefix('v')?.parse().ok(),
         }
     }
+
+    /// One word is an operating system on this machine's architecture, or the other way round.
+    fn of_one(word: &str) -> Option<Platform> {
+        let host = Platform::host();
+        let as_system = Platform::new(word, std::env::consts::ARCH, "");
+        let as_architecture = Platform::new(&host.os, word, "");
+        if SYSTEMS.contains(&&*as_system.os) {
+            Some(as_system)
+        } else if ARCHITECTURES.contains(&&*as_architecture.architecture) {
+            Some(as_architecture)
+        } else {
+            None
+        }
+    }
+}
+
+/// `windows(10.0.17763+feature)` in its parts.
+fn split_os(text: &str) -> Option<(&str, &str, Vec<String>)> {
+    let Some((os, rest)) = text.split_once('(') else {
+        return Some((text, "", Vec::new()));
+    };
+    let mut words = rest.strip_suffix(')')?.split('+');
+    let version = words.next()?;
+    let features: Vec<String> = words.map(str::to_string).collect();
+    let is_good = !os.is_empty() && !features.iter().any(String::is_empty);
+    is_good.then_some((os, version, features))
 }
 
 impl FromStr for Platform {
@@ -80,20 +158,37 @@ impl FromStr for Platform {
 
     fn from_str(text: &str) -> Result<Platform> {
         let parts: Vec<&str> = text.split('/').collect();
-        match parts[..] {
-            _ if parts.contains(&"") => {}
-            [os, architecture] => return Ok(Platform::new(os, architecture, "")),
-            [os, architecture, variant] => return Ok(Platform::new(os, architecture, variant)),
-            _ => {}
-        }
-        let what = format!("{text:?} is no platform, such as linux/amd64 or linux/arm/v7");
-        Err(Error::not_found(what))
+        let parsed = match parts[..] {
+            _ if parts.contains(&"") => None,
+            [word] => Platform::of_one(word),
+            [os, architecture] => of_parts((os, architecture, "")),
+            [os, architecture, variant] => of_parts((os, architecture, variant)),
+            _ => None,
+        };
+        parsed.ok_or_else(|| {
+            let what =
+                format!("{text:?} is no platform, such as linux/amd64, linux/arm/v7 or arm64");
+            Error::not_found(what)
+        })
     }
+}
+
+fn of_parts((os, architecture, variant): (&str, &str, &str)) -> Option<Platform> {
+    let (os, version, features) = split_os(os)?;
+    Some(Platform::new(os, architecture, variant).with_os(version, &features))
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        f.write_str(&self.os)?;
+        if !self.os_version.is_empty() || !self.os_features.is_empty() {
+            write!(f, "({}", self.os_version)?;
+            for feature in &self.os_features {
+                write!(f, "+{feature}")?;
+            }
+            f.write_str(")")?;
+        }
+        write!(f, "/{}", self.architecture)?;
         match self.variant.is_empty() {
             true => Ok(()),
             false => write!(f, "/{}", self.variant),

@@ -20,11 +20,16 @@ pub struct Reference {
 
 /// How a reference says which image it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Choice {
     /// By the tag in a layout, or the name in a Docker archive: `:NAME`.
     Name(String),
     /// By the digest of the manifest, or of an index that leads to it: `@DIGEST`.
     Digest(Digest),
+    /// By a name, which must lead to this digest: `:NAME@DIGEST`.
+    NameAndDigest(String, Digest),
+    /// By its place in `index.json` or `manifest.json`, from 0, as skopeo has it: `:@N`.
+    Index(usize),
 }
 
 /// The kinds of image store that are read.
@@ -36,6 +41,8 @@ pub enum Transport {
     OciArchive,
     /// `docker-archive:FILE[:NAME]`
     DockerArchive,
+    /// `dir:DIR`, as skopeo writes it: `manifest.json`, and blobs beside it.
+    Dir,
     /// No prefix: recognised by content.
     Any,
     /// A directory of blobs and nothing else, as containerd keeps them.
@@ -50,6 +57,7 @@ impl Reference {
             (&b"oci:"[..], Transport::Oci),
             (b"oci-archive:", Transport::OciArchive),
             (b"docker-archive:", Transport::DockerArchive),
+            (b"dir:", Transport::Dir),
         ];
         let (transport, rest) = transports
             .iter()
@@ -87,12 +95,39 @@ impl Choice {
         let Ok(text) = std::str::from_utf8(text) else {
             return Err(Error::not_found("the name in the reference is no UTF-8"));
         };
-        Ok(match text.strip_prefix('@') {
-            Some(digest) => Some(Choice::Digest(parse_digest(digest)?)),
-            None if text.is_empty() => None,
-            None => Some(Choice::Name(text.into())),
+        Ok(match (text.strip_prefix('@'), text.rsplit_once('@')) {
+            (Some(digits), _) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(Choice::Index(parse_index(digits)?))
+            }
+            (Some(digest), _) => Some(Choice::Digest(parse_digest(digest)?)),
+            (None, Some((name, digest))) if digest.contains(':') => {
+                Some(Choice::NameAndDigest(name.into(), parse_digest(digest)?))
+            }
+            _ if text.is_empty() => None,
+            _ => Some(Choice::Name(text.into())),
         })
     }
+
+    /// The name, where there is one.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Choice::Name(name) | Choice::NameAndDigest(name, _) => Some(name),
+            Choice::Digest(_) | Choice::Index(_) => None,
+        }
+    }
+
+    /// The digest, where there is one.
+    pub(super) fn digest(&self) -> Option<&Digest> {
+        match self {
+            Choice::Digest(digest) | Choice::NameAndDigest(_, digest) => Some(digest),
+            Choice::Name(_) | Choice::Index(_) => None,
+        }
+    }
+}
+
+fn parse_index(digits: &str) -> Result<usize> {
+    let what = || Error::not_found(format!("`@{digits}` is neither a digest nor a number"));
+    digits.parse().map_err(|_| what())
 }
 
 /// What the user typed wrong is no fault of an image.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::digest::{Digest, Hasher};
 use crate::encoder::Compression;
 use crate::error::{Error, Result};
-use crate::image::Blob;
+use crate::image::{Blob, config_value, manifest_value};
 
 use super::{NewLayer, REF_NAME};
 
@@ -128,8 +128,17 @@ pub fn names_of(descriptor: &Value) -> impl Iterator<Item = String> + '_ {
         .filter_map(|key| Some(annotations[key].as_str()?.to_string()))
 }
 
-/// Reads a document, and compares it with its digest.
-pub fn read(path: &Path, digest: Option<&Digest>, what: &str) -> Result<Value> {
+/// Reads a manifest or an index, and compares it with its digest.
+pub fn manifest(path: &Path, digest: Option<&Digest>, what: &str) -> Result<Value> {
+    manifest_value(&read(path, digest, what)?, what)
+}
+
+/// The same for a config.
+pub fn config(path: &Path, digest: &Digest) -> Result<Value> {
+    config_value(&read(path, Some(digest), "the config")?)
+}
+
+fn read(path: &Path, digest: Option<&Digest>, what: &str) -> Result<Vec<u8>> {
     let opening = |error| Error::system(format!("opening {what}"), error);
     let bytes = Blob::of_file(File::open(path).map_err(opening)?)?.document(what)?;
     if let Some(digest) = digest {
@@ -141,6 +150,5 @@ pub fn read(path: &Path, digest: Option<&Digest>, what: &str) -> Result<Value> {
             return Err(Error::mismatch(text));
         }
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::refused(format!("{what} cannot be read: {error}")))
+    Ok(bytes)
 }

@@ -135,12 +135,15 @@ impl Words<'_> {
         let name = unit_name(&self.target);
         let value = |text: &OsStr| -> Result<String> {
             match text.to_str() {
-                Some(text) if !text.contains(['\n', '\\', '"', '\'']) => {
+                // A carriage return ends a line as well; other control characters are no text.
+                Some(text)
+                    if !text.contains(['\\', '"', '\'']) && !text.contains(char::is_control) =>
+                {
                     Ok(text.replace('%', "%%"))
                 }
                 _ => Err(cannot(
                     "systemd",
-                    "a path has quotes, backslashes, line ends or bytes that are not UTF-8",
+                    "a path has quotes, backslashes, control characters or bytes that are not UTF-8",
                 )),
             }
         };
@@ -311,7 +314,8 @@ fn octal(field: &OsStr) -> Vec<u8> {
     let mut text = Vec::new();
     for &byte in field.as_bytes() {
         match byte {
-            b' ' | b'\t' | b'\n' | b'\\' | b'#' => text.extend(format!("\\{byte:03o}").bytes()),
+            b' ' | b'\\' | b'#' => text.extend(format!("\\{byte:03o}").bytes()),
+            _ if byte.is_ascii_control() => text.extend(format!("\\{byte:03o}").bytes()),
             _ => text.push(byte),
         }
     }

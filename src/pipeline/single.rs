@@ -27,7 +27,8 @@ pub enum Parents {
 }
 
 /// Unpacks one layer into a directory that is absent or empty. It is made beside that directory
-/// and renamed when it is complete; on an error nothing is left.
+/// and renamed when it is complete; on an error nothing is left. What looks like an archive of a
+/// whole image is refused, unless a digest says that it is what was meant.
 pub fn unpack_layer(
     blob: &Blob,
     expected: &Expected,
@@ -78,6 +79,9 @@ fn fill(
     let progress = source.watch.progress;
     progress.begins(0, "", source.blob.len());
     let (pending, measured) = source.read(again(directory)?, options, None)?;
+    if source.expected.blob.is_none() && source.expected.diff_id.is_none() {
+        pending.signs.check()?;
+    }
     let (report, _) = finish(source, directory, pending, view, options)?;
     progress.ends(0, "", &report);
     Ok((report, measured))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::Result;
+use crate::image::ImageSigns;
 use crate::lower::{Below, Markers};
 use crate::path::EntryPath;
 
@@ -24,6 +25,8 @@ pub struct Pending {
     pub(super) sought: BTreeSet<EntryPath>,
     /// A hard link did not find its target in this layer (rule H2), or a path led in a circle.
     pub(super) postponed: bool,
+    /// Whether the layer looks like something else.
+    pub signs: ImageSigns,
     /// What was done so far.
     pub report: Report,
 }
@@ -36,6 +39,7 @@ impl Pending {
             markers: Markers::default(),
             sought: BTreeSet::new(),
             postponed: false,
+            signs: ImageSigns::default(),
             report: Report::default(),
         }
     }

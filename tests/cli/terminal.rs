@@ -16,7 +16,7 @@ const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 const SIGHUP: i32 = 1;
 
-struct Terminal {
+pub struct Terminal {
     keyboard_and_screen: File,
     child: Child,
     seen: String,
@@ -24,7 +24,7 @@ struct Terminal {
 
 impl Terminal {
     /// Runs the command with a terminal of its own.
-    fn run(bench: &Bench, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
+    pub fn run(bench: &Bench, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pseudo-terminal");
         grantpt(&master).expect("it is ours");
@@ -80,7 +80,7 @@ impl Terminal {
     }
 
     /// What was on the screen, and how the command ended.
-    fn finish(mut self) -> (String, ExitStatus) {
+    pub fn finish(mut self) -> (String, ExitStatus) {
         assert!(!self.wait_for("\0 never \0"));
         (self.seen, self.child.wait().expect("it ends"))
     }

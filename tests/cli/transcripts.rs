@@ -204,7 +204,7 @@ fn errors() {
         "unpack oci:two",
         "unpack oci:two:3.21",
         "unpack oci:image --platform=linux/s390x",
-        "unpack oci:image --platform=linux",
+        "unpack oci:image --platform=planet",
         "unpack oci:bad",
         "unpack oci:escape",
         "unpack oci:damaged",

@@ -4,11 +4,11 @@ use std::time::UNIX_EPOCH;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::error::Result;
+use crate::image::{Image, config_value, manifest_value};
 use crate::store::{Record, StoredLayer};
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -39,8 +39,7 @@ impl Documents {
         let config = image.documents.config.clone();
         let (manifest, digest, config_digest) = match &image.documents.manifest {
             Some(manifest) => {
-                let parsed: Value = serde_json::from_slice(manifest)
-                    .map_err(|error| Error::refused(format!("the manifest: {error}")))?;
+                let parsed = manifest_value(manifest, "the manifest")?;
                 let told = parsed["config"]["digest"].as_str().unwrap_or_default();
                 (manifest.clone(), image.digest.clone(), Digest::parse(told)?)
             }
@@ -110,7 +109,7 @@ fn made_up(config: &[u8], digest: &Digest, layers: &[StoredLayer]) -> Vec<u8> {
 
 /// A time that readers cannot read would keep them from all images: then it is the epoch.
 fn created(config: &[u8]) -> String {
-    let config: Value = serde_json::from_slice(config).unwrap_or_default();
+    let config = config_value(config).unwrap_or_default();
     let text = config["created"].as_str().unwrap_or_default();
     let time = humantime::parse_rfc3339(text).unwrap_or(UNIX_EPOCH);
     humantime::format_rfc3339(time).to_string()

@@ -1,0 +1,86 @@
+//! What a name may do to a terminal: nothing. Bytes and texts that may come from an image, as a
+//! person reads them.
+//!
+//! [`display`] is for names, and can be read back. [`controls`] is for sentences that may have such
+//! names in them: every [`Error`](crate::Error) goes through it when it is made, and whatever the
+//! command line prints on a terminal. Pure.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+/// Bytes as a person reads them: printable UTF-8 as it is, all else as `\xff`, so that a name
+/// cannot send control sequences to a terminal. A backslash is shown as two.
+pub fn display(bytes: &[u8]) -> impl fmt::Display + '_ {
+    Escaped(bytes)
+}
+
+/// A sentence without control characters: each is shown as `\x1b`. Everything else stays, the
+/// backslashes of [`display`] among it.
+pub fn controls(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character.is_control() {
+            true => hex(character, &mut shown).expect("memory takes it"),
+            false => shown.push(character),
+        }
+    }
+    shown.into()
+}
+
+/// The bytes of a character, each as `\x1b`.
+fn hex(character: char, out: &mut impl Write) -> fmt::Result {
+    let mut buffer = [0; 4];
+    for byte in character.encode_utf8(&mut buffer).bytes() {
+        write!(out, "\\x{byte:02x}")?;
+    }
+    Ok(())
+}
+
+/// The bytes that [`display`] showed; `None` if it never shows such a text.
+pub fn from_display(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            bytes.push(byte);
+        } else if let Some(after) = rest.strip_prefix(b"\\") {
+            bytes.push(b'\\');
+            rest = after;
+        } else {
+            let digits = std::str::from_utf8(rest.strip_prefix(b"x")?.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[3..];
+        }
+    }
+    Some(bytes)
+}
+
+struct Escaped<'a>(&'a [u8]);
+
+fn is_special(character: char) -> bool {
+    character == '\\' || character.is_control()
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            // Most names are plain, and millions are listed.
+            for part in chunk.valid().split_inclusive(is_special) {
+                let plain = part.trim_end_matches(is_special);
+                f.write_str(plain)?;
+                match &part[plain.len()..] {
+                    "\\" => f.write_str("\\\\")?,
+                    control => control.chars().try_for_each(|one| hex(one, f))?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}

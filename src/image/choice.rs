@@ -1,0 +1,230 @@
+//! Which entry of an index is meant: the only image, or the one that the platform runs best, and
+//! errors that list what there is, with digests (rule T2).
+//!
+//! [`super::layout`] calls it for each index on its way. Manifests and configs are read only where
+//! the index leaves a doubt.
+
+use std::collections::BTreeSet;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+use super::Wanted;
+use super::blob::Source;
+use super::entries::{other_entry, other_manifest};
+use super::json::{self, Config, Descriptor, Document};
+use super::layout::{name_or_digest, names_of, platform_of};
+use super::names;
+use super::platform::Platform;
+
+/// So many manifests are looked into before an index counts as one that does not say.
+const LOOKS_MAX: usize = 100;
+/// So many entries that are no images are listed in an error.
+const LISTED_MAX: usize = 5;
+
+/// The one image that is meant among these entries, all of which have the `name` that was asked
+/// for, if one was.
+pub fn choose(
+    source: &Source,
+    entries: Vec<Descriptor>,
+    wanted: &Wanted,
+    name: Option<&str>,
+) -> Result<Descriptor> {
+    let (mut all, mut others) = candidates(entries);
+    let mut best = best_of(&all, wanted);
+    let says_nothing = |&at: &usize| all[at].platform.is_none();
+    if best.len() > 1 || (all.len() > 1 && best.iter().any(says_nothing)) {
+        for &at in best.iter().take(LOOKS_MAX) {
+            all[at].look(source);
+        }
+        others.extend(all.iter().filter_map(Candidate::as_other));
+        all.retain(|candidate| candidate.other.is_none());
+        best = best_of(&all, wanted);
+    }
+    let Some((&first, more)) = best.split_first() else {
+        return Err(match all.is_empty() {
+            true => no_image(&others),
+            false => wanted.no_such_platform(all.iter().filter_map(Candidate::label)),
+        });
+    };
+    if !more.iter().all(|&at| all[at].is_same_image(&all[first])) {
+        let several: Vec<&Candidate> = best.iter().map(|&at| &all[at]).collect();
+        return Err(ambiguous(&several, name));
+    }
+    match missing_part(source, &all[first].descriptor) {
+        Some(part) => Err(absent(source, part, &all[first], &all)),
+        None => Ok(all.swap_remove(first).descriptor),
+    }
+}
+
+/// An entry that may be the image.
+struct Candidate {
+    descriptor: Descriptor,
+    /// What the index says, or else the config.
+    platform: Option<Platform>,
+    /// The digest of its config.
+    config: Option<String>,
+    /// What it is instead, if its manifest says so.
+    other: Option<String>,
+}
+
+impl Candidate {
+    fn of(descriptor: Descriptor) -> Candidate {
+        Candidate {
+            platform: platform_of(&descriptor),
+            descriptor,
+            config: None,
+            other: None,
+        }
+    }
+
+    /// Looks into the manifest and the config. What cannot be read says nothing: if it is chosen,
+    /// reading it fails again, and then with an error.
+    fn look(&mut self, source: &Source) {
+        let Some(document) = document(source, &self.descriptor) else {
+            return;
+        };
+        self.other = other_manifest(&self.descriptor, &document);
+        let Some(config) = document.config else {
+            return;
+        };
+        if self.platform.is_none() {
+            let bytes = config.fetch(source, "the config");
+            let read =
+                bytes.and_then(|bytes| json::parse::<Config>(&bytes, "the config", &json::CONFIG));
+            self.platform = read.ok().and_then(|config| config.platform.platform());
+        }
+        self.config = Some(config.digest);
+    }
+
+    /// Whether both are one image under two manifests: equal configs have equal layers.
+    fn is_same_image(&self, other: &Candidate) -> bool {
+        self.config.is_some() && self.config == other.config
+    }
+
+    /// Its platform and digest; `None` where no platform is known.
+    fn label(&self) -> Option<String> {
+        let platform = self.platform.as_ref()?;
+        Some(format!("{platform} ({})", short(&self.descriptor)))
+    }
+
+    fn as_other(&self) -> Option<String> {
+        let other = self.other.as_ref()?;
+        Some(format!("{other} ({})", short(&self.descriptor)))
+    }
+
+    /// How a reference says it, whatever its name.
+    fn by_digest(&self) -> String {
+        let digest = &self.descriptor.digest;
+        match &self.platform {
+            Some(platform) => format!("@{digest} ({platform})"),
+            None => format!("@{digest}"),
+        }
+    }
+}
+
+fn short(descriptor: &Descriptor) -> String {
+    let digest = Digest::parse(&descriptor.digest);
+    digest.map_or_else(|_| descriptor.digest.clone(), |digest| digest.short())
+}
+
+/// Each image once, and what the others are.
+fn candidates(entries: Vec<Descriptor>) -> (Vec<Candidate>, Vec<String>) {
+    let (mut images, mut others) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
+    for entry in entries {
+        match other_entry(&entry) {
+            Some(other) => others.push(format!("{other} ({})", short(&entry))),
+            None if seen.insert(entry.digest.clone()) => images.push(Candidate::of(entry)),
+            None => {}
+        }
+    }
+    (images, others)
+}
+
+/// The places of those that serve best: more than one where nothing tells them apart. An only
+/// image is taken whatever it runs on, unless a platform was asked for.
+fn best_of(all: &[Candidate], wanted: &Wanted) -> Vec<usize> {
+    let machine = wanted.platform();
+    let is_alone = all.len() == 1 && wanted.platform.is_none();
+    let distance = |candidate: &Candidate| match &candidate.platform {
+        // An exact match comes before one that does not say.
+        None => Some(u32::MAX),
+        Some(built_for) if is_alone && !built_for.needs_features() => Some(0),
+        Some(built_for) => machine.distance(built_for),
+    };
+    let distances: Vec<Option<u32>> = all.iter().map(distance).collect();
+    let Some(least) = distances.iter().flatten().min() else {
+        return Vec::new();
+    };
+    let places = 0..all.len();
+    places
+        .filter(|&at| distances[at].as_ref() == Some(least))
+        .collect()
+}
+
+fn document(source: &Source, descriptor: &Descriptor) -> Option<Document> {
+    let bytes = descriptor.fetch(source, "the manifest").ok()?;
+    json::parse(&bytes, "the manifest", &json::MANIFEST).ok()
+}
+
+/// Which document of a listed image is not there.
+fn missing_part(source: &Source, descriptor: &Descriptor) -> Option<&'static str> {
+    let has = |descriptor: &Descriptor| {
+        let digest = Digest::parse(&descriptor.digest);
+        digest.is_ok_and(|digest| !source.lacks(&digest))
+    };
+    match document(source, descriptor) {
+        _ if !has(descriptor) => Some("manifest"),
+        Some(Document {
+            config: Some(config),
+            ..
+        }) if !has(&config) => Some("config"),
+        _ => None,
+    }
+}
+
+/// An image is listed, and was not fetched with the others.
+fn absent(source: &Source, part: &str, meant: &Candidate, all: &[Candidate]) -> Error {
+    let (digest, platform) = (short(&meant.descriptor), meant.platform.as_ref());
+    let of = platform.map_or_else(String::new, |platform| format!(" for {platform}"));
+    let what = format!("the image{of} ({digest}) is listed, but its {part} is not there");
+    let is_there = |candidate: &&Candidate| missing_part(source, &candidate.descriptor).is_none();
+    let there = all.iter().take(LOOKS_MAX).filter(is_there);
+    let there: Vec<String> = there.filter_map(Candidate::label).collect();
+    Error::not_found(what).hint(match there.is_empty() {
+        true => "the image is incomplete: fetch it again".into(),
+        false => format!(
+            "--platform chooses one that is there: {}",
+            names::listed(&there)
+        ),
+    })
+}
+
+/// Nothing in the index, or nothing that runs.
+fn no_image(others: &[String]) -> Error {
+    let listed = &others[..others.len().min(LISTED_MAX)];
+    match (&listed, others.len() - listed.len()) {
+        ([], _) => Error::not_found("there is no image in it"),
+        (some, 0) => Error::refused(format!("there is no image in it, only {}", some.join(", "))),
+        (some, more) => Error::refused(format!(
+            "there is no image in it, only {} and {more} more such entries",
+            some.join(", ")
+        )),
+    }
+}
+
+fn ambiguous(several: &[&Candidate], name: Option<&str>) -> Error {
+    let names: Vec<String> = several
+        .iter()
+        .map(|candidate| name_or_digest(&candidate.descriptor))
+        .collect();
+    let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    if name.is_none() && distinct {
+        return names::ambiguous(&names);
+    }
+    let by_digest: Vec<String> = several.iter().map(|one| one.by_digest()).collect();
+    let shared = several.first().map(|one| names_of(&one.descriptor));
+    let shared = shared.and_then(|names| names.into_iter().next());
+    names::of_one_name(name.or(shared.as_deref()), &by_digest)
+}
