@@ -18,6 +18,7 @@ const ORDER: &[(&str, u8)] = &[
     ("limits", 0),
     ("chunk", 0),
     ("threads", 0),
+    ("magic", 0),
     ("archive", 1),
     ("writer", 1),
     ("codec", 1),
