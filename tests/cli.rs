@@ -39,6 +39,8 @@ mod json;
 mod limits;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/not_tar.rs"]
+mod not_tar;
 #[path = "cli/print.rs"]
 mod print;
 #[path = "cli/remove.rs"]
@@ -49,6 +51,8 @@ mod reverse;
 mod rootless;
 #[path = "cli/sharing.rs"]
 mod sharing;
+#[path = "cli/sparse_archives.rs"]
+mod sparse_archives;
 #[path = "cli/stack.rs"]
 mod stack;
 #[path = "cli/store.rs"]

@@ -71,7 +71,19 @@ fn fill(
     let progress = source.watch.progress;
     progress.begins(0, "", source.blob.len());
     let (pending, measured) = source.read(again(directory)?, options, None)?;
+    check_not_empty(source.expected, &measured)?;
     let (report, _) = finish(source, directory, pending, view, options)?;
     progress.ends(0, "", &report);
     Ok((report, measured))
+}
+
+/// Refuses an input without a byte, which may be all that a failed download left, unless a digest
+/// says that it is meant: container engines take one as an empty layer.
+fn check_not_empty(expected: &Expected, measured: &Measured) -> Result<()> {
+    let is_meant = expected.blob.is_some() || expected.diff_id.is_some();
+    match measured.uncompressed == 0 && !is_meant {
+        true => Err(Error::refused("this is not a tar archive: it is empty")
+            .hint("with --digest or --diff-id, an empty layer is taken")),
+        false => Ok(()),
+    }
 }
