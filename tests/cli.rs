@@ -17,6 +17,8 @@ mod layout;
 mod bundle;
 #[path = "cli/choice.rs"]
 mod choice;
+#[path = "cli/damaged_ends.rs"]
+mod damaged_ends;
 #[path = "cli/differences.rs"]
 mod differences;
 #[path = "cli/errors.rs"]
@@ -67,6 +69,8 @@ mod terminal;
 mod transcripts;
 #[path = "cli/unpack_layer.rs"]
 mod unpack_layer;
+#[path = "cli/unusual_archives.rs"]
+mod unusual_archives;
 #[path = "cli/verification.rs"]
 mod verification;
 #[path = "cli/verify.rs"]

@@ -19,7 +19,7 @@ use super::flatten::EditArgs;
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, ViewArgs};
 use super::progress::Shown;
-use super::summary::count;
+use super::summary::{count, warn_of_view};
 use super::usage::{of_option, usage};
 use super::{Global, ImageArgs, output};
 
@@ -129,7 +129,9 @@ fn list(verb: &Export, format: Format, global: &Global) -> anyhow::Result<()> {
     let edits = verb.edits.edits()?;
     let image = verb.image.open()?;
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
-    let mut tree = View::read(&image, &verb.view.options(), how)?.tree;
+    let view = View::read(&image, &verb.view.options(), how)?;
+    warn_of_view(&global.console, &image, &view, None);
+    let mut tree = view.tree;
     edits.apply(&mut tree)?;
     let mut out = BufWriter::new(io::stdout().lock());
     export(&image, &tree, format, how, &mut out)?;

@@ -110,7 +110,9 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
     let read = match is_read {
         true => {
             let how = global.how(Sync::None, verb.limits.limits(), &Silent);
-            View::read(&image, &verb.view.options(), how)?.layers
+            let view = View::read(&image, &verb.view.options(), how)?;
+            summary::warn_of_view(&global.console, &image, &view, None);
+            view.layers
         }
         false => Vec::new(),
     };
