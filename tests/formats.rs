@@ -40,5 +40,7 @@ mod sparse;
 mod tar_crate;
 #[path = "formats/truncation.rs"]
 mod truncation;
+#[path = "formats/verity.rs"]
+mod verity;
 #[path = "formats/writer.rs"]
 mod writer;
