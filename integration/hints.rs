@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::oci::{self, Compression};
 use crate::scratch::{Mounted, Scratch};
-use crate::tarball::LayerBuilder;
+use crate::tarball::{LayerBuilder, Meta};
 
 const NOBODY: u32 = 65534;
 
@@ -99,6 +99,36 @@ fn a_full_disk_is_told_and_nothing_is_left_on_it() {
     }
 }
 
+/// ext4 says of both that there is no space left.
+#[test]
+fn an_xattr_that_is_too_large_is_told_from_a_full_disk() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    let meta = Meta::new(0o644).xattr("user.big", [7; 20_000]);
+    let layers = [
+        LayerBuilder::new().file("f", meta.clone(), ""),
+        LayerBuilder::new().symlink("s", "f").dir("d", meta),
+    ];
+    for (number, layer) in layers.into_iter().enumerate() {
+        let name = format!("layer{number}");
+        fs::write(site.path().join(&name), layer.finish()).unwrap();
+        let output = run(&[], site.path(), &["unpack-layer", &name, "new", "--base"]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            return crate::skip::skip("the file system keeps xattrs of any size");
+        }
+        fails(
+            &output,
+            "setting xattr user.big of 20000 bytes: ",
+            "too large for this file system",
+        );
+        assert!(!text.contains("free some space"), "{text}");
+        assert!(!site.path().join("new").exists());
+    }
+}
+
 #[test]
 fn who_is_not_root_is_told_what_takes_root() {
     let Some(scratch) = Scratch::new() else {
@@ -140,7 +170,7 @@ fn an_id_that_a_user_namespace_lacks_is_told() {
         return;
     };
     let site = image(&scratch);
-    let layer = LayerBuilder::new().file("f", crate::tarball::Meta::new(0o644).owner(5, 6), "");
+    let layer = LayerBuilder::new().file("f", Meta::new(0o644).owner(5, 6), "");
     let layers = [(layer.finish(), Compression::Plain)];
     oci::write_layout(&site.path().join("owned"), "latest", &layers);
     let arguments = ["--store", "s", "unpack", "oci:owned"];

@@ -10,6 +10,7 @@
 //! manual, "Basic Tar Format" and "Storing Sparse Files".
 
 mod data;
+mod end;
 mod extensions;
 mod fields;
 mod number;
@@ -17,7 +18,6 @@ mod pax;
 mod sparse;
 
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -25,6 +25,7 @@ use crate::meta::{Device, Meta};
 use crate::path::{self, EntryPath};
 
 pub use data::Data;
+use end::{not_tar, too_short};
 use extensions::Extensions;
 use fields::{device, hard_link_target, header_name, meta, symlink_target, unsigned, until_nul};
 use pax::Pax;
@@ -81,7 +82,10 @@ pub struct Archive<R> {
     unread: u64,
     /// Zeros after them, up to the next block.
     padding: u64,
-    global: Arc<Pax>,
+    /// Bytes of sparse files so far, holes included.
+    logical: u64,
+    /// Whether a global header was skipped that says something of the entries from here on.
+    overruled: bool,
     ended: bool,
 }
 
@@ -99,7 +103,8 @@ impl<R: Read> Archive<R> {
             position: 0,
             unread: 0,
             padding: 0,
-            global: Arc::default(),
+            logical: 0,
+            overruled: false,
             ended: false,
         }
     }
@@ -120,16 +125,15 @@ impl<R: Read> Archive<R> {
             let size = unsigned(&header.as_old().size, "size")?;
             match header.as_old().linkflag[0] {
                 b'x' | b'X' => {
-                    let mut records = Pax::over(&self.global);
-                    let bytes = self.read_extension(size)?;
-                    records.merge(&bytes, &self.limits)?;
-                    extensions.pax = Some(records);
+                    let records = self.read_extension(size)?;
+                    extensions.pax = Some(Pax::parse(&records, &self.limits)?);
                 }
                 b'g' => {
                     let records = self.read_extension(size)?;
-                    Arc::make_mut(&mut self.global).merge(&records, &self.limits)?;
-                    // They are kept, so many small headers are one large one.
-                    self.limits.check_header(self.global.size())?;
+                    let global = Pax::parse(&records, &self.limits)?;
+                    // Go takes it for a member, so what stands before it is not of the next one.
+                    let before = std::mem::take(&mut extensions);
+                    self.overruled |= global.changes_entries() || !before.is_empty();
                 }
                 b'L' => extensions.long_name = Some(self.read_long_name(size)?),
                 b'K' => extensions.long_link = Some(self.read_long_name(size)?),
@@ -144,6 +148,12 @@ impl<R: Read> Archive<R> {
                 "the archive is truncated: it ends after an extension header",
             )),
         }
+    }
+
+    /// Whether the entry just returned, and all that follow, would be others if global PAX headers
+    /// were obeyed. They are skipped, as Go and the engines do, so that all see the same tree.
+    pub fn is_overruled(&self) -> bool {
+        self.overruled
     }
 
     /// The stored bytes of the current entry. A sparse file's belong where its extents say.
@@ -167,8 +177,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn assemble(&mut self, header: &tar::Header, mut extensions: Extensions) -> Result<Entry> {
-        let own = extensions.pax.take().map(Arc::new);
-        let pax = own.unwrap_or_else(|| Arc::clone(&self.global));
+        let pax = extensions.pax.take().unwrap_or_default();
         let name = match (pax.name(), &extensions.long_name) {
             (Some(name), _) => name.to_vec(),
             (None, Some(name)) => name.clone(),
@@ -244,6 +253,8 @@ impl<R: Read> Archive<R> {
             }),
             Some((size, extents)) => {
                 sparse::check(&extents, size, self.unread)?;
+                self.logical = self.logical.saturating_add(size);
+                self.limits.check_logical(self.logical)?;
                 let extents = Some(extents);
                 Ok(FileShape { size, extents })
             }
@@ -262,13 +273,21 @@ impl<R: Read> Archive<R> {
 
     /// The header of the next member, checked; `None` at the end of the archive.
     fn read_header(&mut self) -> Result<Option<tar::Header>> {
+        let is_first = self.position == 0;
         let mut header = tar::Header::new_old();
         let end = !self.read_block(header.as_mut_bytes())?;
         if end || header.as_bytes().iter().all(|&byte| byte == 0) {
             self.ended = true;
+            if is_first && !end {
+                self.expect_zeros()?;
+            }
             return Ok(None);
         }
-        number::check_sum(&header)?;
+        let is_tar = header.as_bytes()[257..].starts_with(b"ustar");
+        number::check_sum(&header).map_err(|error| match is_first && !is_tar {
+            true => not_tar(0, header.as_bytes()),
+            false => error,
+        })?;
         Ok(Some(header))
     }
 
@@ -283,18 +302,12 @@ impl<R: Read> Archive<R> {
 
     /// Fills a block; false where the input ends before it.
     fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
-        let mut filled = 0;
-        while filled < BLOCK {
-            match self.read_input(&mut block[filled..])? {
-                0 if filled == 0 => return Ok(false),
-                0 if self.position < BLOCK as u64 => {
-                    return Err(Error::refused("this is no tar archive: it is too short"));
-                }
-                0 => return Err(truncated("inside a header")),
-                count => filled += count,
-            }
+        match self.fill(block)? {
+            0 => Ok(false),
+            BLOCK => Ok(true),
+            count if self.position < BLOCK as u64 => Err(too_short(&block[..count])),
+            _ => Err(truncated("inside a header")),
         }
-        Ok(true)
     }
 
     fn read_extension(&mut self, size: u64) -> Result<Vec<u8>> {

@@ -54,8 +54,10 @@ impl<R: Read> Decoder<R> {
                 zstd(reader, limits)
             }
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => xz(reader, limits),
-            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..] => Err(unsupported("bzip2")),
-            [0x04, 0x22, 0x4d, 0x18, ..] => Err(unsupported("lz4")),
+            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..] => {
+                Err(unsupported("bzip2", "bzip2 -dc"))
+            }
+            [0x04, 0x22, 0x4d, 0x18, ..] => Err(unsupported("lz4", "lz4 -dc")),
             _ => Ok(Decoder::Plain(reader)),
         }
     }
@@ -87,9 +89,11 @@ impl<R: Read> Decoder<R> {
     }
 }
 
-fn unsupported(name: &str) -> Error {
-    Error::refused(format!("{name} compression, which no image may have"))
-        .hint("recompress it with gzip, zstd or xz")
+fn unsupported(name: &str, undo: &str) -> Error {
+    let text = format!("{name} compression, which is not read: gzip, zstd and xz are");
+    Error::refused(text).hint(format!(
+        "undo it first: `{undo} FILE | lowerdir VERB - ...`"
+    ))
 }
 
 fn zstd<R: Read>(reader: Buffered<R>, limits: &Limits) -> Result<Decoder<R>> {

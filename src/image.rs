@@ -12,8 +12,10 @@ mod choice;
 mod compressed;
 mod docker;
 mod entries;
+mod holes;
 mod json;
 mod layout;
+mod media_type;
 mod members;
 pub(crate) mod names;
 mod platform;
@@ -102,6 +104,15 @@ impl Layer {
 }
 
 impl Image {
+    /// Whether every layer is a tar archive, as far as media types tell (rule T1): for those who
+    /// trust layers that they do not read. Errors: one is not, by its number and type.
+    pub fn check_media_types(&self) -> Result<()> {
+        self.layers.iter().try_for_each(|layer| {
+            let checked = layer.blob.check_media_type();
+            checked.map_err(|error| error.in_layer(layer.label()))
+        })
+    }
+
     /// Opens the image that a reference names, and checks its manifest and config against their
     /// digests. The layers are checked when they are read. Without a platform, an only image is
     /// taken whatever it runs on, and of several the one that this machine runs best.

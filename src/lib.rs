@@ -38,7 +38,7 @@
 //!
 //! | floor | modules | may |
 //! |---|---|---|
-//! | 0, pure | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`] | neither read nor write |
+//! | 0, pure | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`], [`magic`] | neither read nor write |
 //! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`], `snapshotter` | everything |
 //!
@@ -128,6 +128,7 @@ pub mod layout;
 pub mod limits;
 pub mod listing;
 pub mod lower;
+pub mod magic;
 pub mod meta;
 pub mod mount;
 pub mod newfile;

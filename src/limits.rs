@@ -21,7 +21,8 @@ pub fn check_layers(count: usize) -> Result<()> {
 /// What a layer may cost. [`Default`] is far above what images hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Uncompressed bytes of the archive.
+    /// Uncompressed bytes of the archive; bytes of all its sparse files, holes included: who writes
+    /// or hashes them in full does so for each.
     pub bytes: u64,
     /// Uncompressed bytes for each byte of the blob; the first MiB of a blob counts as whole.
     pub ratio: u64,
@@ -64,6 +65,17 @@ impl Limits {
             return reached(what, "ratio");
         }
         Ok(())
+    }
+
+    /// Refuses sparse files of more bytes in all, holes included.
+    pub fn check_logical(&self, bytes: u64) -> Result<()> {
+        match bytes > self.bytes {
+            true => reached(
+                format!("sparse files of over {} bytes, holes included", self.bytes),
+                "bytes",
+            ),
+            false => Ok(()),
+        }
     }
 
     /// Refuses one entry too many.

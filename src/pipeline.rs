@@ -53,8 +53,10 @@ pub fn chain_ids(image: &Image) -> Vec<Digest> {
 }
 
 /// The layers of an image that are in the store, the lowest first, each from the first of several
-/// stores that has it. Errors: one is missing ([`Kind::NotFound`](crate::Kind::NotFound)).
+/// stores that has it. Errors: one is missing ([`Kind::NotFound`](crate::Kind::NotFound)), or is no
+/// tar archive, by its media type ([`Kind::Refused`](crate::Kind::Refused)).
 pub fn stored_layers(image: &Image, store: &Store) -> Result<Vec<StoredLayer>> {
+    image.check_media_types()?;
     let find = |(layer, chain_id): (&Layer, &Digest)| {
         let found = store
             .layer(chain_id)
@@ -162,6 +164,7 @@ pub(crate) fn unpack_missing(
 ) -> Result<Vec<Unpacked>> {
     // What is accepted here can be mounted.
     check_layers(image.layers.len())?;
+    image.check_media_types()?;
     let chain = chain_ids(image);
     let mut unpacked = BTreeMap::new();
     let mut lower = BTreeMap::new();

@@ -363,3 +363,8 @@ pub fn is_absent(error: &io::Error) -> bool {
 fn below(path: &EntryPath, name: &[u8]) -> io::Result<EntryPath> {
     path.join(name).map_err(io::Error::from)
 }
+
+/// Whether the file system of an open file has any room left for others; false if it does not say.
+pub fn has_room(file: impl AsFd) -> bool {
+    rustix::fs::fstatvfs(file).is_ok_and(|told| told.f_bavail > 0)
+}

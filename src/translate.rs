@@ -47,7 +47,7 @@ use crate::image::ImageSigns;
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
-use crate::unpack::Report;
+use crate::unpack::{ForeignXattrs, Report, Warning, leave_out_foreign};
 use crate::writer::Writer;
 
 /// How a layer is translated.
@@ -57,11 +57,14 @@ pub struct Options {
     pub dialect: Dialect,
     /// Whether `security.selinux` is kept (rule X2).
     pub selinux: bool,
+    /// What becomes of xattrs of other systems and file systems (rule X2).
+    pub foreign_xattrs: ForeignXattrs,
     /// What the layer may cost.
     pub limits: Limits,
 }
 
-/// Translates an uncompressed layer into the form of overlayfs, and returns the writer, flushed.
+/// Translates an uncompressed layer into the form of overlayfs, and returns the writer, flushed. The
+/// layer is read to its last byte.
 ///
 /// Errors: what [`Archive`] and the rules refuse in a layer; an opaque root, a hard link to what
 /// the layer does not have, a file in the place of a directory that has something in it
@@ -74,7 +77,8 @@ pub fn to_overlay<W: Write>(layer: impl Read, options: &Options, out: W) -> Resu
     translator.finish()
 }
 
-/// Translates an archive in the form of overlayfs into a layer, and returns the writer, flushed.
+/// Translates an archive in the form of overlayfs into a layer, and returns the writer, flushed. The
+/// archive is read to its last byte.
 ///
 /// Errors: what [`Archive`] refuses; a renamed directory or a file of attributes only
 /// (`overlay.redirect`, `overlay.metacopy`), a name that a layer would read as a deletion
@@ -87,7 +91,7 @@ pub fn to_oci<W: Write>(archive: impl Read, options: &Options, out: W) -> Result
     translator.finish()
 }
 
-/// Calls for each entry of an archive, within the limits.
+/// Calls for each entry of an archive, within the limits, and reads the input to its last byte.
 fn each<R: Read>(
     archive: R,
     options: &Options,
@@ -107,7 +111,12 @@ fn each<R: Read>(
             .and_then(|()| take(&mut archive, entry))
             .map_err(|error| error.at_entry(path))?;
     }
-    signs.check()
+    signs.check()?;
+    match archive.position() {
+        // An image vouches for an empty blob by its digest; of this input nothing is known.
+        0 => Err(Error::refused("this is not a tar archive: it is empty")),
+        _ => archive.finish().map(drop),
+    }
 }
 
 /// The archive that is being written, and what went into it.
@@ -122,6 +131,20 @@ impl<W: Write> Output<W> {
             writer: Writer::new(out),
             report: Report::default(),
         }
+    }
+
+    /// What rule X2 leaves out of an entry, and what is to be told of it.
+    fn check<R: Read>(
+        &mut self,
+        archive: &Archive<R>,
+        entry: &mut Entry,
+        how: ForeignXattrs,
+    ) -> Result<()> {
+        if archive.is_overruled() {
+            let report = &mut self.report;
+            report.warn(Warning::GlobalHeaderSkipped, &entry.path);
+        }
+        leave_out_foreign(&mut entry.meta, &entry.path, how, &mut self.report)
     }
 
     fn entry(&mut self, path: EntryPath, kind: EntryKind, meta: Meta) -> Result<()> {

@@ -39,9 +39,9 @@ use crate::path::EntryPath;
 use crate::root::{Dir, Root};
 use crate::whiteout::Marker;
 
-pub use attributes::{Fresh, Inode, apply, system};
+pub use attributes::{Fresh, Inode, apply, leave_out_foreign, system};
 pub use created::Created;
-pub use options::{DeviceZero, Options, OverlayXattrs, Owners};
+pub use options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 pub use pending::Pending;
 pub use report::{Occurrences, Report, Warning};
 pub use tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
@@ -119,6 +119,10 @@ impl Unpacker<'_> {
     fn read(&mut self, archive: &mut Archive<Chunks<'_>>) -> Result<()> {
         while let Some(entry) = archive.next_entry()? {
             let path = entry.path.clone();
+            if archive.is_overruled() {
+                let report = &mut self.pending.report;
+                report.warn(Warning::GlobalHeaderSkipped, &path);
+            }
             self.entry(archive, entry)
                 .map_err(|error| error.at_entry(path))?;
         }

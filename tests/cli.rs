@@ -17,6 +17,8 @@ mod layout;
 mod bundle;
 #[path = "cli/choice.rs"]
 mod choice;
+#[path = "cli/damaged_ends.rs"]
+mod damaged_ends;
 #[path = "cli/differences.rs"]
 mod differences;
 #[path = "cli/documents.rs"]
@@ -51,6 +53,8 @@ mod json;
 mod limits;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/not_tar.rs"]
+mod not_tar;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/print.rs"]
@@ -63,6 +67,8 @@ mod reverse;
 mod rootless;
 #[path = "cli/sharing.rs"]
 mod sharing;
+#[path = "cli/sparse_archives.rs"]
+mod sparse_archives;
 #[path = "cli/stack.rs"]
 mod stack;
 #[path = "cli/store.rs"]
@@ -79,6 +85,8 @@ mod terminal;
 mod transcripts;
 #[path = "cli/unpack_layer.rs"]
 mod unpack_layer;
+#[path = "cli/unusual_archives.rs"]
+mod unusual_archives;
 #[path = "cli/verification.rs"]
 mod verification;
 #[path = "cli/verify.rs"]

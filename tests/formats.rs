@@ -24,6 +24,8 @@ mod long_names;
 mod members;
 #[path = "formats/names.rs"]
 mod names;
+#[path = "formats/not_tar.rs"]
+mod not_tar;
 #[path = "formats/numbers.rs"]
 mod numbers;
 #[path = "formats/pax.rs"]
@@ -38,5 +40,7 @@ mod sparse;
 mod tar_crate;
 #[path = "formats/truncation.rs"]
 mod truncation;
+#[path = "formats/verity.rs"]
+mod verity;
 #[path = "formats/writer.rs"]
 mod writer;

@@ -20,6 +20,7 @@ const ORDER: &[(&str, u8)] = &[
     ("chunk", 0),
     ("copy", 0),
     ("threads", 0),
+    ("magic", 0),
     ("archive", 1),
     ("writer", 1),
     ("codec", 1),

@@ -18,6 +18,9 @@ pub fn until_nul(field: &[u8]) -> &[u8] {
 pub fn header_name(header: &tar::Header) -> Vec<u8> {
     let name = until_nul(&header.as_old().name);
     let bytes = header.as_bytes();
+    if let Some(prefix) = prefix_of_go_17(header) {
+        return [prefix, b"/", name].concat();
+    }
     // The magic alone decides, as for GNU tar, Go and Python: writers differ in the version.
     if &bytes[257..263] != b"ustar\0" {
         return name.to_vec();
@@ -29,6 +32,24 @@ pub fn header_name(header: &tar::Header) -> Vec<u8> {
         true => name.to_vec(),
         false => [prefix, b"/", name].concat(),
     }
+}
+
+/// The prefix that Go up to 1.7 wrote into GNU headers, which have two times there. As Go reads it
+/// since (golang issue 21005): if one of them is no number, and the text is ASCII.
+fn prefix_of_go_17(header: &tar::Header) -> Option<&[u8]> {
+    let bytes = header.as_bytes();
+    if &bytes[257..265] != b"ustar  \0" {
+        return None;
+    }
+    let is_time = |field: &[u8]| {
+        let value = number::field(field, "time");
+        field[0] == 0 || value.is_ok_and(|value| i64::try_from(value).is_ok())
+    };
+    if is_time(&bytes[345..357]) && is_time(&bytes[357..369]) {
+        return None;
+    }
+    let prefix = until_nul(&bytes[345..500]);
+    (!prefix.is_empty() && prefix.is_ascii()).then_some(prefix)
 }
 
 /// Owner, mode, time and xattrs of an entry.

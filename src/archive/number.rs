@@ -108,7 +108,7 @@ fn parse_time(text: &[u8]) -> Option<Time> {
 pub fn check_sum(header: &tar::Header) -> Result<()> {
     let bytes = header.as_bytes();
     let stored = field(&header.as_old().cksum, "checksum")
-        .map_err(|_| Error::refused("this is no tar archive: a header without a checksum"))?;
+        .map_err(|_| Error::refused("the archive is damaged: a header without a checksum"))?;
     let of = |value: fn(u8) -> i128| -> i128 {
         let blank = value(b' ') * 8;
         let outside = bytes[..148].iter().chain(&bytes[156..]);

@@ -4,7 +4,6 @@
 //! for `SCHILY.xattr.*`. Pure: bytes in, values out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -14,16 +13,27 @@ use super::number;
 use super::sparse::{self, Extent};
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
+const SPARSE: &[u8] = b"GNU.sparse.";
 /// The kernel takes no longer name (`XATTR_NAME_MAX`).
 const XATTR_NAME_MAX: usize = 255;
 /// The kernel takes no larger value (`XATTR_SIZE_MAX`).
 const XATTR_SIZE_MAX: usize = 1 << 16;
 
-/// The records that hold for one entry: its own, and the global ones below them.
+/// Records that change an entry; beside them, all that begin with [`XATTR`] or [`SPARSE`].
+const ENTRY: &[&[u8]] = &[
+    b"path",
+    b"linkpath",
+    b"size",
+    b"uid",
+    b"gid",
+    b"uname",
+    b"gname",
+    b"mtime",
+];
+
+/// The records of one extended header.
 #[derive(Clone, Default)]
 pub struct Pax {
-    /// Shared, not copied: there may be a megabyte of them before any number of entries.
-    global: Option<Arc<Pax>>,
     /// `None` where an empty value takes a key back.
     values: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     /// `GNU.sparse.offset` and `.numbytes` of format 0.0, in order: there, and only there, a
@@ -32,24 +42,16 @@ pub struct Pax {
 }
 
 impl Pax {
-    /// Nothing of an entry's own yet.
-    pub fn over(global: &Arc<Pax>) -> Pax {
-        Pax {
-            global: Some(Arc::clone(global)),
-            ..Pax::default()
-        }
-    }
-
-    /// Reads the records of one extended header over what is known already; the last of equal
-    /// keys wins, and an empty value takes a key back.
-    pub fn merge(&mut self, mut bytes: &[u8], limits: &Limits) -> Result<()> {
-        self.sparse_pairs.clear();
+    /// Reads the records of one extended header; the last of equal keys wins, and an empty value
+    /// takes a key back.
+    pub fn parse(mut bytes: &[u8], limits: &Limits) -> Result<Pax> {
+        let mut pax = Pax::default();
         while !bytes.is_empty() {
             let (key, value, rest) = record(bytes)?;
-            self.set(key, value, limits)?;
+            pax.set(key, value, limits)?;
             bytes = rest;
         }
-        Ok(())
+        Ok(pax)
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<()> {
@@ -74,21 +76,18 @@ impl Pax {
         Ok(())
     }
 
-    /// How many bytes its own records take.
-    pub fn size(&self) -> u64 {
-        let length = |value: &Option<Box<[u8]>>| value.as_ref().map_or(0, |value| value.len());
-        let sizes = self.values.iter();
-        let sizes = sizes.map(|(key, value)| key.len() + length(value));
-        sizes.sum::<usize>() as u64
+    /// Whether entries would be others by these records, of a global header, if any reader of
+    /// images obeyed it.
+    pub fn changes_entries(&self) -> bool {
+        let of_entry =
+            |key: &[u8]| ENTRY.contains(&key) || key.starts_with(XATTR) || key.starts_with(SPARSE);
+        let mut values = self.values.iter();
+        !self.sparse_pairs.is_empty() || values.any(|(key, value)| value.is_some() && of_entry(key))
     }
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
-        match (self.values.get(key.as_bytes()), &self.global) {
-            (Some(value), _) => value.as_deref(),
-            (None, Some(global)) => global.get(key),
-            (None, None) => None,
-        }
+        self.values.get(key.as_bytes())?.as_deref()
     }
 
     /// The name of the entry: GNU tar keeps a sparse file's apart from `path`.
@@ -98,18 +97,11 @@ impl Pax {
 
     /// The xattrs, by name.
     pub fn xattrs(&self) -> Result<Vec<Xattr>> {
-        let mut found = BTreeMap::new();
-        for pax in self.global.as_deref().into_iter().chain([self]) {
-            let first: Box<[u8]> = XATTR.into();
-            let from_here = pax.values.range(first..);
-            let xattrs = from_here
-                .map_while(|(key, value)| Some((key.strip_prefix(XATTR)?, value.as_deref()?)));
-            found.extend(xattrs);
-        }
-        found
-            .into_iter()
-            .map(|(name, value)| xattr(name, value))
-            .collect()
+        let first: Box<[u8]> = XATTR.into();
+        let from_here = self.values.range(first..);
+        let xattrs =
+            from_here.map_while(|(key, value)| Some((key.strip_prefix(XATTR)?, value.as_deref()?)));
+        xattrs.map(|(name, value)| xattr(name, value)).collect()
     }
 
     /// Whether the sparse map stands at the start of the data (format 1.0).

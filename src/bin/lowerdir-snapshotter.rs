@@ -16,6 +16,7 @@ use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::snapshotter::server::{Socket, serve};
 use lowerdir::snapshotter::{Config, Snapshotter};
 use lowerdir::store::Sync;
+use lowerdir::unpack::ForeignXattrs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,6 +62,9 @@ struct Cli {
     /// Write `user.overlay.*` xattrs, for mounts with the option `userxattr`
     #[arg(long)]
     userxattr: bool,
+    /// What becomes of xattrs in a layer that belong to another system or file system
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = XattrsArg::Lenient)]
+    xattrs: XattrsArg,
     /// When something counts as written: on disk, or at once
     #[arg(long, value_enum, default_value_t = SyncArg::Fs)]
     sync: SyncArg,
@@ -70,6 +74,14 @@ struct Cli {
     /// Print the manual page, and do nothing else
     #[arg(long)]
     man: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum XattrsArg {
+    /// They are left out
+    Lenient,
+    /// The layer is left to containerd
+    Strict,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -136,6 +148,10 @@ impl Cli {
             content_root: self.content_root.clone(),
             options: Options {
                 dialect,
+                foreign_xattrs: match self.xattrs {
+                    XattrsArg::Lenient => ForeignXattrs::Lenient,
+                    XattrsArg::Strict => ForeignXattrs::Strict,
+                },
                 ..Options::default()
             },
             sync: match self.sync {

@@ -16,6 +16,7 @@ use lowerdir::{Error, Run};
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
 use super::row::{self, Row};
+use super::summary::warn_of_view;
 use super::{Global, ImageArgs};
 
 const EXAMPLES: &str = "\
@@ -62,6 +63,7 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
     match (verb.layer, &verb.other) {
         (Some(number), _) => {
             let (before, after) = View::before_and_after(&image, number, &options, how)?;
+            warn_of_view(&global.console, &image, &after, None);
             lines.all((&image, &before.tree), (&image, &after.tree), how)?;
         }
         (None, other) => {
@@ -73,6 +75,8 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
             .open()?;
             let before = View::read(&image, &options, how)?;
             let after = View::read(&other, &options, how)?;
+            warn_of_view(&global.console, &image, &before, None);
+            warn_of_view(&global.console, &other, &after, None);
             lines.all((&image, &before.tree), (&other, &after.tree), how)?;
         }
     }

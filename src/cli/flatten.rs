@@ -25,7 +25,7 @@ use super::limits::LimitsArgs;
 use super::options::{OwnersArgs, SyncArgs, ViewArgs};
 use super::outfile::{Inputs, OutFile, Stoppable, refuse_terminal};
 use super::progress::Shown;
-use super::summary::{counts, warn};
+use super::summary::{counts, warn_of_view};
 use super::target::{compression_of, refuse_archive_name};
 use super::usage::usage;
 use super::{Global, ImageArgs, output};
@@ -138,14 +138,15 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
         owners: verb.owners.owners(),
         ..verb.view.options()
     };
-    let (report, told) = {
+    let (view, report, told) = {
         let shown = Shown::start(&global.console, image.layers.len())?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
-        let mut tree = View::read(&image, &options, how)?.tree;
-        edits.apply(&mut tree)?;
-        verb.write(&image, &tree, &target, &options, how)?
+        let mut view = View::read(&image, &options, how)?;
+        edits.apply(&mut view.tree)?;
+        let (report, told) = verb.write(&image, &view.tree, &target, &options, how)?;
+        (view, report, told)
     };
-    warn(&global.console, std::iter::once((String::new(), &report)));
+    warn_of_view(&global.console, &image, &view, Some(&report));
     if matches!(target, Target::Stdout) {
         return Ok(());
     }

@@ -99,6 +99,10 @@ struct Step {
 
 pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
     let image = verb.image.open()?;
+    // Without reading, the documents are told as they are.
+    if !verb.no_read {
+        image.check_media_types()?;
+    }
     let stored = stored(&image, global)?;
     let lacks = |layer: &Layer| matches!(layer.blob, LayerBlob::Missing { .. });
     let is_read =
@@ -106,7 +110,9 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
     let read = match is_read {
         true => {
             let how = global.how(Sync::None, verb.limits.limits(), &Silent);
-            View::read(&image, &verb.view.options(), how)?.layers
+            let view = View::read(&image, &verb.view.options(), how)?;
+            summary::warn_of_view(&global.console, &image, &view, None);
+            view.layers
         }
         false => Vec::new(),
     };
@@ -120,7 +126,7 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
             diff_id: layer.diff_id.to_string(),
             chain_id: chain_id.to_string(),
             media_type: layer.media_type.clone(),
-            size: layer.blob.get().ok().map(|blob| blob.len()),
+            size: layer.blob.size(),
             directory: stored.map(|stored| output::text(&stored.path)),
             counts: stored
                 .map(Counts::recorded)

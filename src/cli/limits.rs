@@ -7,7 +7,7 @@ use lowerdir::Limits;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitsArgs {
-    /// Uncompressed size of a layer [default: 1T]
+    /// Uncompressed size of a layer, and that of its sparse files with their holes [default: 1T]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_bytes: Option<u64>,
     /// Uncompressed bytes for each byte of a blob over 1 MiB [default: 2000]

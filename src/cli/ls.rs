@@ -18,6 +18,7 @@ use lowerdir::{Error, Result};
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
 use super::row::{self, Row};
+use super::summary::warn_of_view;
 use super::{Global, ImageArgs};
 
 const EXAMPLES: &str = "\
@@ -60,6 +61,7 @@ pub fn run(verb: &Ls, global: &Global) -> anyhow::Result<()> {
         Some(number) => View::of_layer(&image, number, &options, how)?,
         None => View::read(&image, &options, how)?,
     };
+    warn_of_view(&global.console, &image, &view, None);
     let top = verb.top(&view)?;
     let out = BufWriter::new(io::stdout().lock());
     let mut lines = Lines {

@@ -143,7 +143,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "translate",
-                "entries, bytes, deletions, opaque, and warnings, which is empty; only if OUT is a file.",
+                "entries, bytes, deletions, opaque, and warnings as for unpack; only if OUT is a file.",
             ),
             (
                 "convert",

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::ids::{IdMap, IdMaps, Range};
 use lowerdir::store::{Staging, Sync};
-use lowerdir::unpack::{DeviceZero, Options, OverlayXattrs, Owners};
+use lowerdir::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 use lowerdir::{Error, Result};
 
 #[derive(Debug, Args)]
@@ -51,6 +51,15 @@ pub struct TranslationArgs {
     /// Keep security.selinux xattrs
     #[arg(long, help_heading = "Translation")]
     selinux: bool,
+    /// What becomes of xattrs that belong to another system or file system
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "lenient",
+        help_heading = "Translation"
+    )]
+    xattrs: ForeignXattrsArg,
     /// Whose the files are: as the image says, or the caller's [default: image for root]
     #[arg(long, value_enum, help_heading = "Translation")]
     owners: Option<OwnersArg>,
@@ -112,6 +121,15 @@ pub struct ViewArgs {
     /// Keep security.selinux xattrs
     #[arg(long, help_heading = "Reading")]
     selinux: bool,
+    /// What becomes of xattrs that belong to another system or file system
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value = "lenient",
+        help_heading = "Reading"
+    )]
+    xattrs: ForeignXattrsArg,
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +153,14 @@ enum OverlayXattrsArg {
     Drop,
     /// Refuse the layer
     Refuse,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ForeignXattrsArg {
+    /// Leave them out, and say so
+    Lenient,
+    /// Refuse the layer
+    Strict,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -203,6 +229,7 @@ impl TranslationArgs {
             keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
             drop_estargz: self.drop_estargz,
             selinux: self.selinux,
+            foreign_xattrs: self.xattrs.into(),
             owners,
             ids,
         })
@@ -217,6 +244,7 @@ impl ViewArgs {
             keep_dirlinks: self.keep_dirlinks == YesNo::Yes,
             drop_estargz: self.drop_estargz,
             selinux: self.selinux,
+            foreign_xattrs: self.xattrs.into(),
             ..Options::default()
         }
     }
@@ -228,6 +256,15 @@ impl From<OverlayXattrsArg> for OverlayXattrs {
             OverlayXattrsArg::Escape => OverlayXattrs::Escape,
             OverlayXattrsArg::Drop => OverlayXattrs::Drop,
             OverlayXattrsArg::Refuse => OverlayXattrs::Refuse,
+        }
+    }
+}
+
+impl From<ForeignXattrsArg> for ForeignXattrs {
+    fn from(argument: ForeignXattrsArg) -> ForeignXattrs {
+        match argument {
+            ForeignXattrsArg::Lenient => ForeignXattrs::Lenient,
+            ForeignXattrsArg::Strict => ForeignXattrs::Strict,
         }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use indicatif::{HumanBytes, HumanCount};
 
+use lowerdir::image::Image;
 use lowerdir::unpack::{Report, Warning};
+use lowerdir::view::View;
 
 use super::console::ConsoleArgs;
 
@@ -42,6 +44,19 @@ pub fn sum<'a>(reports: impl Iterator<Item = &'a Report>) -> Report {
         opaque: sum.opaque + report.opaque,
         warnings: BTreeMap::new(),
     })
+}
+
+/// The same of an image that was only looked at, and of what was done with it then.
+pub fn warn_of_view(console: &ConsoleArgs, image: &Image, view: &View, done: Option<&Report>) {
+    let layers = image.layers.iter().zip(&view.layers);
+    let layers: Vec<(String, Report)> = layers
+        .map(|(layer, applied)| (layer.label(), applied.report()))
+        .collect();
+    let layers = layers.iter().map(|(label, report)| (label.clone(), report));
+    warn(
+        console,
+        layers.chain(done.map(|report| (String::new(), report))),
+    );
 }
 
 /// Explains each kind of warning once, with how often it came up and where it did first. A label

@@ -8,15 +8,15 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use lowerdir::codec::Decoder;
+use lowerdir::codec::Opened;
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::translate::{Options, to_oci, to_overlay};
 use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
-use super::options::WhiteoutArg;
+use super::options::{ForeignXattrsArg, WhiteoutArg};
 use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};
-use super::summary::counts;
+use super::summary::{counts, warn};
 use super::{Global, output};
 
 const BUFFER: usize = 1 << 20;
@@ -65,6 +65,9 @@ pub struct Translate {
     /// Keep security.selinux xattrs
     #[arg(long)]
     selinux: bool,
+    /// What becomes of xattrs that belong to another system or file system
+    #[arg(long, value_enum, value_name = "HOW", default_value = "lenient")]
+    xattrs: ForeignXattrsArg,
     #[command(flatten)]
     limits: LimitsArgs,
 }
@@ -95,10 +98,11 @@ pub fn run(verb: &Translate, global: &Global) -> anyhow::Result<()> {
             },
         },
         selinux: verb.selinux,
+        foreign_xattrs: verb.xattrs.into(),
         limits: verb.limits.limits(),
     };
     let input_file = file.try_clone()?;
-    let input = Decoder::with_limits(file, &options.limits).with_context(named)?;
+    let input = Opened::new(file, options.limits).with_context(named)?;
     let input = BufReader::with_capacity(BUFFER, input);
     let inputs = Inputs {
         file: Some(&input_file),
@@ -111,6 +115,7 @@ pub fn run(verb: &Translate, global: &Global) -> anyhow::Result<()> {
     };
     let (out, report) = done.with_context(named)?;
     out.0.keep()?;
+    warn(&global.console, std::iter::once((String::new(), &report)));
     if global.console.json && !is_stdout(&verb.output) {
         output::json(&Translated { report: &report })?;
         return Ok(());

@@ -189,6 +189,7 @@ impl Verify {
     /// The layers that are meant, by what the store knows of them.
     fn layers(&self, image: Option<&Image>, store: &Store) -> lowerdir::Result<Vec<Named>> {
         if let Some(image) = image {
+            image.check_media_types()?;
             let labels = image.layers.iter().map(|layer| layer.label());
             return Ok(labels.zip(pipeline::chain_ids(image)).collect());
         }

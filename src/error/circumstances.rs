@@ -15,6 +15,8 @@ pub enum Operation {
     SetOwner,
     /// Setting an xattr.
     SetXattr,
+    /// Setting an xattr that is too large for the file system, on which there is room left.
+    SetLargeXattr,
     /// Giving a finished directory its name.
     Publish,
     /// Opening or making a store.

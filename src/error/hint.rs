@@ -101,15 +101,9 @@ const ROWS: &[Row] = &[
         "--store DIR or LOWERDIR_STORE names another directory",
     ),
     row(
-        &[Operation::SetXattr],
-        &[ENOSPC, E2BIG, ERANGE],
-        "ext4 has room for 4 KiB of xattrs with a file: use xfs or btrfs; if `df` says that it is full, free some space",
-    )
-    .on(FileSystem::Ext),
-    row(
-        &[Operation::SetXattr],
-        &[E2BIG, ERANGE],
-        "this file system holds no xattr so large: xfs holds 64 KiB",
+        &[Operation::SetLargeXattr],
+        &[],
+        "it is too large for this file system: ext4 has room for 4 KiB of xattrs with a file, btrfs for 16 KiB, xfs for 64 KiB each",
     ),
     row(&[], FULL, "free some space or inodes (`df` and `df -i` count them), or use another file system"),
     row(&[], &[EROFS], "use another file system, or mount this one writable"),
@@ -159,7 +153,7 @@ const ROWS: &[Row] = &[
     row(
         &[Operation::SetXattr],
         &[EOPNOTSUPP],
-        "tmpfs holds user.* xattrs since Linux 6.6, and others not at all: use a directory on ext4, xfs or btrfs",
+        "tmpfs holds user.* xattrs since Linux 6.6: use a directory on ext4, xfs or btrfs",
     )
     .on(FileSystem::Tmpfs),
     row(&[Operation::SetXattr], &[EOPNOTSUPP], FOREIGN).on(FileSystem::Ext),

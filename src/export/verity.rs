@@ -3,10 +3,26 @@
 //! Source: kernel `Documentation/filesystems/fsverity.rst`, "Merkle tree" and "fs-verity
 //! descriptor". No salt, blocks of 4096 bytes, as composefs has it. Pure.
 
+use std::sync::LazyLock;
+
 use sha2::{Digest, Sha256};
 
 const BLOCK: usize = 4096;
 const DIGEST: usize = 32;
+/// Digests in a block.
+const WIDTH: u64 = (BLOCK / DIGEST) as u64;
+/// Enough levels for any size.
+const LEVELS: usize = 9;
+
+/// For each level, the digest that stands for zeros alone: files have holes, and one may be of any
+/// size.
+static ZEROS: LazyLock<[[u8; DIGEST]; LEVELS]> = LazyLock::new(|| {
+    let mut below: [u8; DIGEST] = Sha256::digest([0; BLOCK]).into();
+    std::array::from_fn(|_| {
+        let next = Sha256::digest(below.repeat(WIDTH as usize)).into();
+        std::mem::replace(&mut below, next)
+    })
+});
 
 /// A digest in the making.
 #[derive(Debug)]
@@ -16,8 +32,6 @@ pub struct Verity {
     /// For each level of the tree, from the bottom, the digests of the block that is not full yet.
     levels: Vec<Vec<u8>>,
     size: u64,
-    /// The digest of a block of zeros: files have holes.
-    zeros: [u8; DIGEST],
 }
 
 impl Default for Verity {
@@ -26,7 +40,6 @@ impl Default for Verity {
             block: Vec::with_capacity(BLOCK),
             levels: Vec::new(),
             size: 0,
-            zeros: Sha256::digest([0; BLOCK]).into(),
         }
     }
 }
@@ -57,11 +70,10 @@ impl Verity {
             if self.block.len() == BLOCK {
                 self.end_block();
             }
-            if self.block.is_empty() && count > BLOCK as u64 {
-                // It is no last block: that one decides how the tree ends.
-                self.size += BLOCK as u64;
-                count -= BLOCK as u64;
-                self.add(0, self.zeros);
+            // The last block is left: it decides how the tree ends.
+            let blocks = count.saturating_sub(1) / BLOCK as u64;
+            if self.block.is_empty() && blocks > 0 {
+                count -= self.skip_blocks(blocks) * BLOCK as u64;
                 continue;
             }
             let now = count.min((BLOCK - self.block.len()) as u64);
@@ -91,9 +103,32 @@ impl Verity {
         self.add(0, digest);
     }
 
+    /// Takes some of so many blocks of zeros: as large a part of the tree as begins here and is in
+    /// them. Returns how many.
+    fn skip_blocks(&mut self, most: u64) -> u64 {
+        let done = self.size / BLOCK as u64;
+        let (mut level, mut count) = (0, 1);
+        while count * WIDTH <= most && done.is_multiple_of(count * WIDTH) {
+            (level, count) = (level + 1, count * WIDTH);
+        }
+        // What is complete below goes up before.
+        for full in 0..level {
+            if let Some(digests) = self.levels.get_mut(full)
+                && !digests.is_empty()
+            {
+                let digest = Sha256::digest(&*digests).into();
+                digests.clear();
+                self.add(full + 1, digest);
+            }
+        }
+        self.size += count * BLOCK as u64;
+        self.add(level, ZEROS[level]);
+        count
+    }
+
     /// Adds a digest to a level, and that level's block to the next one when it is full.
     fn add(&mut self, level: usize, digest: [u8; DIGEST]) {
-        if level == self.levels.len() {
+        while level >= self.levels.len() {
             self.levels.push(Vec::with_capacity(BLOCK));
         }
         if self.levels[level].len() == BLOCK {

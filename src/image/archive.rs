@@ -11,10 +11,11 @@ use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::archive::{Archive, EntryKind};
+use crate::archive::{Archive, EntryKind, FileShape};
 use crate::codec::Decoder;
 use crate::copy::copy;
 use crate::error::{Error, Operation, Result};
+use crate::limits::Limits;
 use crate::path::EntryPath;
 
 use super::blob::{Blob, DOCUMENT_MAX};
@@ -84,9 +85,9 @@ fn plain(mut file: File, length: u64) -> Result<Members> {
     file.rewind()
         .map_err(|error| Error::system("seeking in the archive", error))?;
     let file = Arc::new(file);
-    let mut archive = Archive::new(&*file);
-    let members = list(&mut archive, |archive, size| {
-        let blob = Blob::in_file(&file, archive.position(), size);
+    let mut archive = Archive::with_limits(&*file, limits());
+    let members = list(&mut archive, |archive| {
+        let blob = Blob::in_file(&file, archive.position(), archive.stored());
         archive.seek_past_data()?;
         match archive.position() > length {
             true => Err(Error::refused("the image archive is truncated")
@@ -100,9 +101,10 @@ fn plain(mut file: File, length: u64) -> Result<Members> {
 /// Lists what a compressed file holds: all of it is uncompressed, once.
 fn compressed(file: File) -> Result<Members> {
     let file = Arc::new(Compressed::new(file));
-    let mut archive = Archive::new(file.read()?);
+    let mut archive = Archive::with_limits(file.read()?, limits());
     let mut room = MEMORY_MAX;
-    let members = list(&mut archive, |archive, size| {
+    let members = list(&mut archive, |archive| {
+        let size = archive.stored();
         if size > room.min(DOCUMENT_MAX) {
             return Ok(Blob::in_compressed(&file, archive.position(), size));
         }
@@ -115,22 +117,29 @@ fn compressed(file: File) -> Result<Members> {
         Ok(Blob::in_memory(bytes))
     })?;
     // Damage shows at the end: checksums stand there.
-    io::copy(&mut archive.into_inner(), &mut io::sink())
-        .map_err(|error| Error::reading("reading the archive to its end", error))?;
+    archive.finish()?;
     Ok(Members(members))
 }
 
-/// Lists an archive; `blob` says where the data of the current entry is.
+/// Of the archive itself. No option raises what its holes may be: see [`with_holes`].
+fn limits() -> Limits {
+    Limits {
+        bytes: u64::MAX,
+        ..Limits::default()
+    }
+}
+
+/// Lists an archive; `blob` says where the stored data of the current entry is.
 fn list<R: Read>(
     archive: &mut Archive<R>,
-    mut blob: impl FnMut(&mut Archive<R>, u64) -> Result<Blob>,
+    mut blob: impl FnMut(&mut Archive<R>) -> Result<Blob>,
 ) -> Result<BTreeMap<EntryPath, Member>> {
     let mut members = BTreeMap::new();
+    let mut extents = 0;
     while let Some(entry) = archive.next_entry()? {
         let member = match entry.kind {
-            // A hole in a blob would be a curiosity; it is not read as one.
-            EntryKind::File(shape) if shape.extents.is_none() => {
-                let blob = blob(archive, shape.size);
+            EntryKind::File(shape) => {
+                let blob = blob(archive).and_then(|blob| with_holes(blob, shape, &mut extents));
                 Member::File(blob.map_err(|error| error.at_entry(&entry.path))?)
             }
             EntryKind::Symlink(target) => Member::Symlink(target),
@@ -140,6 +149,27 @@ fn list<R: Read>(
         members.insert(entry.path, member);
     }
     Ok(members)
+}
+
+/// A member as it was before it was stored: `tar -S`, bsdtar and the `tar` crate leave out its
+/// holes. `extents` counts those of all members, which are kept in memory.
+fn with_holes(stored: Blob, shape: FileShape, extents: &mut usize) -> Result<Blob> {
+    let Some(parts) = shape.extents else {
+        return Ok(stored);
+    };
+    let limits = Limits::default();
+    *extents += parts.len();
+    if *extents > limits.extents {
+        let what = format!("sparse files of over {} parts in all", limits.extents);
+        return Err(Error::limit(what).hint("make the archive without holes: tar without -S"));
+    }
+    let most = limits.ratio.saturating_mul(stored.len().max(1 << 20));
+    if shape.size > most {
+        let (size, stored) = (shape.size, stored.len());
+        let what = format!("a sparse file of {size} bytes, of which {stored} are stored");
+        return Err(Error::limit(what).hint("make the archive without holes: tar without -S"));
+    }
+    Ok(stored.with_holes(parts, shape.size))
 }
 
 /// Where a symbolic link at `path` leads, by name alone.

@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::archive::Extent;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 
 use super::archive::{Members, spool};
 use super::compressed::{Compressed, Part};
+use super::holes::Holes;
+use super::media_type;
 
 /// Manifests are at most 4 MiB (distribution-spec, "Pushing Manifests"); configs are smaller.
 pub(super) const DOCUMENT_MAX: u64 = 4 << 20;
@@ -26,9 +29,19 @@ pub struct Blob {
 
 #[derive(Clone, Debug)]
 enum Bytes {
-    File { file: Arc<File>, offset: u64 },
+    File {
+        file: Arc<File>,
+        offset: u64,
+    },
     Memory(Arc<[u8]>),
-    Compressed { file: Arc<Compressed>, offset: u64 },
+    Compressed {
+        file: Arc<Compressed>,
+        offset: u64,
+    },
+    Sparse {
+        stored: Arc<Blob>,
+        extents: Arc<[Extent]>,
+    },
 }
 
 impl Blob {
@@ -80,6 +93,14 @@ impl Blob {
         Blob { bytes, length }
     }
 
+    /// Bytes of which only these parts are stored, and the rest are zeros; the caller has checked
+    /// that they fit.
+    pub(super) fn with_holes(self, extents: Vec<Extent>, length: u64) -> Blob {
+        let (stored, extents) = (Arc::new(self), extents.into());
+        let bytes = Bytes::Sparse { stored, extents };
+        Blob { bytes, length }
+    }
+
     /// In bytes.
     pub fn len(&self) -> u64 {
         self.length
@@ -94,6 +115,7 @@ impl Blob {
     pub fn offset_in_compressed(&self) -> Option<u64> {
         match &self.bytes {
             Bytes::Compressed { offset, .. } => Some(*offset),
+            Bytes::Sparse { stored, .. } => stored.offset_in_compressed(),
             Bytes::File { .. } | Bytes::Memory(_) => None,
         }
     }
@@ -109,6 +131,10 @@ impl Blob {
             Bytes::Memory(bytes) => Reader::Memory(Cursor::new(Arc::clone(bytes))),
             Bytes::Compressed { file, offset } => {
                 Reader::Compressed(file.part(*offset, self.length))
+            }
+            Bytes::Sparse { stored, extents } => {
+                let extents = Arc::clone(extents);
+                Reader::Sparse(Holes::new(stored.open(), extents, self.length))
             }
         })
     }
@@ -143,6 +169,7 @@ enum Reader {
     },
     Memory(Cursor<Arc<[u8]>>),
     Compressed(Part),
+    Sparse(Holes),
 }
 
 impl Read for BlobReader {
@@ -161,6 +188,7 @@ impl Read for BlobReader {
             }
             Reader::Memory(bytes) => bytes.read(buffer),
             Reader::Compressed(part) => part.read(buffer),
+            Reader::Sparse(holes) => holes.read(buffer),
         }
     }
 }
@@ -178,6 +206,13 @@ pub enum LayerBlob {
         /// What the user can do.
         hint: String,
     },
+    /// Its media type says that it is no tar archive (rule T1).
+    NotTar {
+        /// That type.
+        media_type: String,
+        /// Its size as far as the image has it, in bytes.
+        length: Option<u64>,
+    },
 }
 
 impl LayerBlob {
@@ -193,10 +228,45 @@ impl LayerBlob {
         }
     }
 
-    /// The blob. Errors: it is missing ([`Kind::NotFound`]).
+    /// The same, if a layer of this media type is one that is read.
+    pub(super) fn of_type(self, media_type: &str) -> LayerBlob {
+        match media_type::refusal(media_type) {
+            None => self,
+            Some(_) => LayerBlob::NotTar {
+                media_type: media_type.into(),
+                length: self.size(),
+            },
+        }
+    }
+
+    /// Errors: its media type says that it is no tar archive ([`Kind::Refused`]).
+    pub fn check_media_type(&self) -> Result<()> {
+        match self {
+            LayerBlob::NotTar { media_type, .. } => {
+                media_type::refusal(media_type).map_or(Ok(()), Err)
+            }
+            LayerBlob::There(_) | LayerBlob::Missing { .. } => Ok(()),
+        }
+    }
+
+    /// In bytes, if it is there.
+    pub fn size(&self) -> Option<u64> {
+        match self {
+            LayerBlob::There(blob) => Some(blob.len()),
+            LayerBlob::Missing { .. } => None,
+            LayerBlob::NotTar { length, .. } => *length,
+        }
+    }
+
+    /// The blob. Errors: it is missing ([`Kind::NotFound`]); its media type says that it is no tar
+    /// archive ([`Kind::Refused`]).
     pub fn get(&self) -> Result<&Blob> {
         match self {
             LayerBlob::There(blob) => Ok(blob),
+            LayerBlob::NotTar { media_type, .. } => {
+                let error = media_type::refusal(media_type);
+                Err(error.expect("that is why it is one"))
+            }
             LayerBlob::Missing { what, hint } => Err(Error::not_found(what).hint(hint)),
         }
     }

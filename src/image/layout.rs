@@ -277,9 +277,10 @@ fn config_and_layers(
 fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str) -> Result<Layer> {
     let (digest, size) = descriptor.promise()?;
     let diff_id = Digest::parse(diff_id)?;
+    let blob = LayerBlob::found(source.blob(&digest), || hint_at_missing(descriptor))?;
     Ok(Layer {
         number,
-        blob: LayerBlob::found(source.blob(&digest), || hint_at_missing(descriptor))?,
+        blob: blob.of_type(&descriptor.media_type),
         expected: Expected {
             blob: Some(digest),
             size: Some(size),

@@ -11,7 +11,7 @@ use crate::lower::LowerView;
 use crate::newfile::check_not_within;
 use crate::root::{self, Dir};
 use crate::store::Beside;
-use crate::unpack::{Options, Report};
+use crate::unpack::{Options, Pending, Report};
 
 use super::Run;
 use super::watch::LowestFailure;
@@ -80,9 +80,20 @@ fn fill(
     progress.begins(0, "", source.blob.len());
     let (pending, measured) = source.read(again(directory)?, options, None)?;
     if source.expected.blob.is_none() && source.expected.diff_id.is_none() {
-        pending.signs.check()?;
+        check_is_layer(&pending, &measured)?;
     }
     let (report, _) = finish(source, directory, pending, view, options)?;
     progress.ends(0, "", &report);
     Ok((report, measured))
+}
+
+/// Refuses what no digest vouches for and is no layer: an archive of an image, and an input without a
+/// byte, which may be all that a failed download left. Container engines take one as an empty layer.
+fn check_is_layer(pending: &Pending, measured: &Measured) -> Result<()> {
+    pending.signs.check()?;
+    match measured.uncompressed {
+        0 => Err(Error::refused("this is not a tar archive: it is empty")
+            .hint("with --digest or --diff-id, an empty layer is taken")),
+        _ => Ok(()),
+    }
 }

@@ -31,7 +31,9 @@ impl<'a, W: Write> ToOci<'a, W> {
         }
     }
 
-    pub fn entry<R: Read>(&mut self, archive: &mut Archive<R>, entry: Entry) -> Result<()> {
+    pub fn entry<R: Read>(&mut self, archive: &mut Archive<R>, mut entry: Entry) -> Result<()> {
+        let how = self.options.foreign_xattrs;
+        self.out.check(archive, &mut entry, how)?;
         let Entry {
             path,
             kind,

@@ -35,7 +35,9 @@ impl<'a, W: Write> ToOverlay<'a, W> {
         }
     }
 
-    pub fn entry<R: Read>(&mut self, archive: &mut Archive<R>, entry: Entry) -> Result<()> {
+    pub fn entry<R: Read>(&mut self, archive: &mut Archive<R>, mut entry: Entry) -> Result<()> {
+        let how = self.options.foreign_xattrs;
+        self.out.check(archive, &mut entry, how)?;
         let time = entry.meta.mtime;
         match Marker::of(&entry.path)? {
             Marker::Remove(path) => drop(self.markers.whiteouts.insert(path, time)),

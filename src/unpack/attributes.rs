@@ -9,11 +9,11 @@ use rustix::io::Errno;
 
 use crate::dialect::Namespace;
 use crate::error::{Error, Operation, Result};
-use crate::meta::{Meta, Time, Xattr};
+use crate::meta::{Meta, Time, Xattr, is_foreign_xattr};
 use crate::path::{self, EntryPath};
 use crate::root::{self, Dir};
 
-use super::options::{Options, OverlayXattrs, Owners};
+use super::options::{ForeignXattrs, Options, OverlayXattrs, Owners};
 use super::report::{Report, Warning};
 
 /// An inode whose attributes are to be set.
@@ -95,11 +95,7 @@ pub fn apply(
             Err(error) if may_be_left_out(inode, xattr, &error, options) => {
                 report.warn(Warning::XattrNotKept, path);
             }
-            Err(error) => {
-                let doing = format!("setting xattr {}", path::display(&xattr.name));
-                let error = Error::system(doing, error).during(Operation::SetXattr);
-                return Err(error.at_entry(path));
-            }
+            Err(error) => return Err(not_set(inode, xattr, error).at_entry(path)),
         }
     }
     // An ACL among the xattrs has changed the mode.
@@ -111,6 +107,27 @@ pub fn apply(
     inode
         .set_times(meta.mtime)
         .or_else(|error| fail("setting the times", error))
+}
+
+/// The error about an xattr that could not be set. On a disk with room left, no room is one that the
+/// file system has for the xattrs of a file.
+fn not_set(inode: &Inode<'_>, xattr: &Xattr, error: io::Error) -> Error {
+    let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    let has_room = || match inode {
+        Inode::Open(fd) => root::has_room(fd),
+        Inode::Named(dir, ..) => root::has_room(dir),
+    };
+    let is_too_large = is(Errno::TOOBIG) || is(Errno::RANGE) || is(Errno::NOSPC) && has_room();
+    let name = path::display(&xattr.name);
+    let (operation, doing) = match is_too_large {
+        true => {
+            let size = xattr.value.len();
+            let doing = format!("setting xattr {name} of {size} bytes");
+            (Operation::SetLargeXattr, doing)
+        }
+        false => (Operation::SetXattr, format!("setting xattr {name}")),
+    };
+    Error::system(doing, error).during(operation)
 }
 
 /// Rule X2: what cannot be kept is an error, except `user.*` where no file system takes it, and
@@ -134,14 +151,45 @@ pub fn system(doing: &str, error: io::Error) -> Error {
     Error::system(doing, error).during(Operation::Create)
 }
 
+/// Rule X2: leaves out the xattrs of other systems and file systems, with a warning for each.
+/// Errors: they are to be refused.
+pub fn leave_out_foreign(
+    meta: &mut Meta,
+    path: &EntryPath,
+    how: ForeignXattrs,
+    report: &mut Report,
+) -> Result<()> {
+    let is_foreign = |xattr: &Xattr| is_foreign_xattr(&xattr.name);
+    let Some(first) = meta.xattrs.iter().find(|xattr| is_foreign(xattr)) else {
+        return Ok(());
+    };
+    if how == ForeignXattrs::Strict {
+        let name = path::display(&first.name);
+        let what = format!("xattr {name} belongs to another system or file system");
+        return Err(Error::refused(what)
+            .at_entry(path)
+            .hint("without --xattrs=strict it is left out"));
+    }
+    meta.xattrs.retain(|xattr| {
+        let drops = is_foreign(xattr);
+        if drops {
+            report.warn(Warning::ForeignXattrDropped, path);
+        }
+        !drops
+    });
+    Ok(())
+}
+
 /// Makes the xattrs of an entry into what is to be on disk: overlayfs's own are escaped, dropped
-/// or refused (rule X1), a label is dropped unless asked for (rule X2).
+/// or refused (rule X1); a label is dropped unless asked for, and so is what belongs to another
+/// system (rule X2).
 pub fn translate_xattrs(
     meta: &mut Meta,
     path: &EntryPath,
     options: &Options,
     report: &mut Report,
 ) -> Result<()> {
+    leave_out_foreign(meta, path, options.foreign_xattrs, report)?;
     for xattr in std::mem::take(&mut meta.xattrs) {
         if &*xattr.name == b"security.selinux" && !options.selinux {
             continue;

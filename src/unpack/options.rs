@@ -23,6 +23,9 @@ pub struct Options {
     pub drop_estargz: bool,
     /// Whether `security.selinux` is kept (rule X2).
     pub selinux: bool,
+    /// What becomes of xattrs of other systems and file systems (rule X2).
+    #[serde(default, skip_serializing_if = "ForeignXattrs::is_lenient")]
+    pub foreign_xattrs: ForeignXattrs,
     /// Whose the files are.
     pub owners: Owners,
     /// What becomes of the ids in the layer: of owners, in ACLs, of capabilities.
@@ -39,6 +42,7 @@ impl Default for Options {
             keep_dirlinks: true,
             drop_estargz: false,
             selinux: false,
+            foreign_xattrs: ForeignXattrs::Lenient,
             owners: Owners::Image,
             ids: IdMaps::default(),
         }
@@ -71,6 +75,24 @@ pub enum OverlayXattrs {
     Drop,
     /// The layer is refused.
     Refuse,
+}
+
+/// What becomes of xattrs that belong to another system or to one file system, see
+/// [`is_foreign_xattr`](crate::meta::is_foreign_xattr).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForeignXattrs {
+    /// Left out, with a warning.
+    #[default]
+    Lenient,
+    /// The layer is refused.
+    Strict,
+}
+
+impl ForeignXattrs {
+    fn is_lenient(&self) -> bool {
+        *self == ForeignXattrs::Lenient
+    }
 }
 
 /// What becomes of a character device 0:0 in a layer, which overlayfs would read as a deletion.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Markers, OwnDirectories};
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
-use crate::unpack::Options;
+use crate::unpack::{Occurrences, Options, Report, Warning};
 
 use super::course::Course;
 use super::read::Said;
@@ -24,6 +24,21 @@ pub struct Applied {
     pub deleted: BTreeMap<EntryPath, Time>,
     /// The directories of which it hides what the layers below have in them.
     pub opaque: BTreeSet<EntryPath>,
+    /// What it has and the tree has not.
+    pub warnings: BTreeMap<Warning, Occurrences>,
+}
+
+impl Applied {
+    /// The same in numbers.
+    pub fn report(&self) -> Report {
+        Report {
+            entries: self.entries,
+            bytes: self.bytes,
+            deletions: self.deleted.len() as u64,
+            opaque: self.opaque.len() as u64,
+            warnings: self.warnings.clone(),
+        }
+    }
 }
 
 /// Applies a layer, counted from 1 at the bottom. After an error the tree is of no use.
@@ -32,6 +47,7 @@ pub struct Applied {
 pub fn apply(tree: &mut Tree, layer: u32, said: Said, options: &Options) -> Result<Applied> {
     let mut applied = Applied {
         entries: said.count,
+        warnings: said.left_out.warnings,
         ..Applied::default()
     };
     tree.root.needed_by = layer;

@@ -17,7 +17,9 @@ use crate::meta::{Device, Meta};
 use crate::path;
 use crate::pipeline::Run;
 use crate::threads::start;
-use crate::unpack::{DeviceZero, ESTARGZ, Options, OverlayXattrs};
+use crate::unpack::{
+    DeviceZero, ESTARGZ, Options, OverlayXattrs, Report, Warning, leave_out_foreign,
+};
 use crate::whiteout::Marker;
 
 const BUFFER: usize = 256 * 1024;
@@ -31,6 +33,8 @@ pub struct Said {
     pub entries: Vec<(u64, Entry)>,
     /// How many entries the archive has, markers among them.
     pub count: u64,
+    /// What was left out: the warnings alone.
+    pub left_out: Report,
 }
 
 /// Reads layers, and hands on what they say from the first to the last. Of several errors the one
@@ -91,6 +95,9 @@ fn read_layer(
     read_archive(layer, limits, stop, |archive| {
         while let Some(entry) = archive.next_entry()? {
             let path = entry.path.clone();
+            if archive.is_overruled() {
+                said.left_out.warn(Warning::GlobalHeaderSkipped, &path);
+            }
             said.add(entry, options, limits)
                 .map_err(|error| error.at_entry(&path))?;
         }
@@ -144,7 +151,9 @@ impl Said {
             Marker::Reserved => {}
             Marker::None if is_left_out(&entry, options)? => {}
             Marker::None => {
-                as_shown(&entry.kind, &mut entry.meta, options)?;
+                let (path, meta) = (&entry.path, &mut entry.meta);
+                leave_out_foreign(meta, path, options.foreign_xattrs, &mut self.left_out)?;
+                as_shown(&entry.kind, meta, options)?;
                 match entry.kind {
                     EntryKind::Directory => self.markers.directories.add(&entry.path),
                     _ => self.markers.directories.replace(&entry.path),

@@ -80,7 +80,7 @@ fn status_3_for_what_is_no_image_at_all() {
     let bench = Bench::new();
     bench.write("text", "these are not the bytes of an archive".repeat(20));
     bench.write("image.tar", LayerBuilder::new().dir("d", 0o755).finish());
-    bench.unpack("text").fails(3, &["no tar archive"]);
+    bench.unpack("text").fails(3, &["not a tar archive"]);
     bench
         .unpack("image.tar")
         .fails(3, &["index.json", "manifest.json"]);

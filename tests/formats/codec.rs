@@ -138,14 +138,15 @@ fn each_digest_has_the_algorithm_that_was_promised() {
 }
 
 #[test]
-fn what_no_image_may_have_is_refused() {
-    for (name, magic) in [
-        ("bzip2", &b"BZh91AY&SY"[..]),
-        ("lz4", b"\x04\x22\x4d\x18\x64\x40"),
+fn a_compression_that_is_not_read_is_named_with_what_undoes_it() {
+    for (name, magic, command) in [
+        ("bzip2", &b"BZh91AY&SY"[..], "`bzip2 -dc FILE |"),
+        ("lz4", b"\x04\x22\x4d\x18\x64\x40", "`lz4 -dc FILE |"),
     ] {
         let error = decode(magic, Expected::default()).map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
         assert!(error.to_string().contains(name), "{error}");
+        assert!(error.hint_text().unwrap().contains(command));
     }
 }
 

@@ -86,7 +86,8 @@ fn a_ustar_name_has_a_prefix() {
     block[508..512].copy_from_slice(b"tar\0");
     seal(&mut block);
     assert_eq!(one(&block).entry.path.as_bytes(), b"prefix/name");
-    // In GNU headers the field has other uses.
+    // In GNU headers the field has other uses: two times.
+    block[345..357].copy_from_slice(b"14200000000\0");
     block[257..265].copy_from_slice(b"ustar  \0");
     seal(&mut block);
     assert_eq!(one(&block).entry.path.as_bytes(), b"name");
@@ -141,5 +142,43 @@ fn only_a_directory_may_be_the_root() {
         );
         let file = LayerBuilder::new().file(name, 0o644, "").finish();
         assert_eq!(crate::read::error(&file), lowerdir::Kind::Refused);
+    }
+}
+
+/// A header with GNU's magic, a text where it has two times, and a name.
+fn of_go_17(prefix: &[u8]) -> [u8; 512] {
+    let mut block = header(b'0', b"name", b"", &Meta::new(0o644), 0);
+    block[257..265].copy_from_slice(b"ustar  \0");
+    block[345..345 + prefix.len()].copy_from_slice(prefix);
+    seal(&mut block);
+    block
+}
+
+/// Go before 1.8 wrote a prefix into GNU headers; Go and Python read it (golang issue 21005).
+#[test]
+fn a_prefix_in_a_gnu_header_is_read_as_go_reads_it() {
+    let long = [b'd'; 155];
+    for (prefix, path) in [
+        (&b"dir"[..], &b"dir/name"[..]),
+        (b"dir/sub", b"dir/sub/name"),
+        (&long, &[&long[..], b"/name"].concat()),
+        // Two times, as GNU tar writes them with --incremental, or one, or none.
+        (b"13773744211\x0013773744212\0", b"name"),
+        (b"13773744211\0", b"name"),
+        (b"", b"name"),
+        (b" 13773744211", b"name"),
+        (b"\x80\0\0\0\0\0\0\0\x5f\0\0\0", b"name"),
+        // What may be either is a time.
+        (b"1234", b"name"),
+        // No times, and no ASCII.
+        (b"d\xc3\xa9r", b"name"),
+        // A time that overflows is none, and no text.
+        (b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"name"),
+        // The second time is a text: the prefix is longer than the first.
+        (b"00000000000/sub", b"00000000000/sub/name"),
+    ] {
+        let entry = one(&of_go_17(prefix)).entry;
+        let shown = prefix.escape_ascii();
+        assert_eq!(entry.path.as_bytes(), path, "{shown}");
     }
 }

@@ -289,3 +289,28 @@ proptest! {
         }
     }
 }
+
+/// A hole of any size takes a few bytes, so all of them together count.
+#[test]
+fn holes_count_against_the_limit_of_bytes() {
+    let archive = |sizes: &[u64]| {
+        let files = sizes.iter().map(|size| old_gnu(&[(0, 1)], *size, b"x"));
+        files.collect::<Vec<_>>().concat()
+    };
+    let limits = lowerdir::Limits {
+        bytes: 1 << 20,
+        ..lowerdir::Limits::default()
+    };
+    let last = |bytes: &[u8]| {
+        let mut archive = lowerdir::archive::Archive::with_limits(bytes, limits);
+        while archive.next_entry()?.is_some() {}
+        Ok(())
+    };
+    last(&archive(&[1 << 20])).unwrap();
+    last(&archive(&[1 << 19, 1 << 19])).unwrap();
+    for sizes in [&[(1 << 20) + 1][..], &[1 << 20, 1], &[1 << 32]] {
+        let error: lowerdir::Error = last(&archive(sizes)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Limit);
+        assert!(error.hint_text().unwrap().starts_with("--max-bytes"));
+    }
+}

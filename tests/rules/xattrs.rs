@@ -1,7 +1,8 @@
 //! X1 to X3: extended attributes.
 
 use lowerdir::Kind;
-use lowerdir::unpack::{OverlayXattrs, Warning};
+use lowerdir::meta::is_foreign_xattr;
+use lowerdir::unpack::{ForeignXattrs, OverlayXattrs, Warning};
 
 use crate::layer::{Entry, layer};
 use crate::place::Place;
@@ -147,11 +148,83 @@ fn x2_an_xattr_that_linux_cannot_hold_is_a_limit() {
     }
 }
 
+/// Of other systems, and of one file system alone.
+const FOREIGN: [&str; 8] = [
+    "nonsense",
+    "com.apple.provenance",
+    "com.docker.grpcfuse.ownership",
+    "btrfs.compression",
+    "lustre.lov",
+    "system.nfs4_acl",
+    "system.cifs_acl",
+    "trusted.SGI_ACL_FILE",
+];
+
 #[test]
-fn x2_an_xattr_of_no_known_namespace_is_an_error() {
-    let error = Place::new().refused([layer().add(Entry::file("f", "").xattr("nonsense", "1"))]);
-    assert_eq!(error.entry(), Some("f"));
-    assert!(error.to_string().contains("xattr nonsense"), "{error}");
+fn x2_xattrs_of_other_systems_are_left_out_with_a_warning() {
+    for name in FOREIGN {
+        let place = Place::new();
+        let top = place.stack([layer()
+            .add(Entry::dir("d").xattr(name, "1").xattr("user.a", "b"))
+            .add(Entry::file("f", "").xattr(name, "1"))
+            .add(Entry::symlink("s", "f").xattr(name, "1"))
+            .add(Entry::dir("./").xattr(name, "1"))]);
+        assert_eq!(top.xattrs("d").into_keys().collect::<Vec<_>>(), ["user.a"]);
+        assert!(top.xattrs("f").is_empty() && top.xattrs(".").is_empty());
+        assert_eq!(top.warnings(Warning::ForeignXattrDropped), 4, "{name}");
+        let first = &top.report.warnings[&Warning::ForeignXattrDropped].first;
+        assert_eq!(first, "d");
+    }
+}
+
+#[test]
+fn x2_strict_makes_them_an_error() {
+    for name in FOREIGN {
+        let place = Place::with(|options| options.foreign_xattrs = ForeignXattrs::Strict);
+        let error = place.refused([layer().add(Entry::file("f", "").xattr(name, "1"))]);
+        assert_eq!((error.kind(), error.entry()), (Kind::Refused, Some("f")));
+        let text = error.to_string();
+        assert!(text.contains(&format!("xattr {name} ")), "{text}");
+        assert!(error.hint_text().unwrap().contains("--xattrs"));
+    }
+}
+
+#[test]
+fn x2_strict_takes_what_linux_has_names_for() {
+    let place = Place::with(|options| options.foreign_xattrs = ForeignXattrs::Strict);
+    let entry = Entry::file("f", "").xattr("user.com.apple.x", "1");
+    let entry = entry
+        .xattr("trusted.x", "1")
+        .xattr("security.capability", "");
+    let (top, name) = (place.try_stack(&[layer().add(entry)]), "user.com.apple.x");
+    // Without privilege the others are left out, and an empty capability is none.
+    match top {
+        Ok(top) => assert_eq!(top[0].xattr("f", name).unwrap(), b"1"),
+        Err(error) => assert!(error.to_string().contains("security.capability"), "{error}"),
+    }
+}
+
+/// Whoever has a label unpacked wants it, whatever the file system; it is no other system's.
+#[test]
+fn x2_names_decide_and_not_what_the_file_system_takes() {
+    for (name, is_foreign) in [
+        ("user.", false),
+        ("user.x", false),
+        ("trusted.x", false),
+        ("trusted.overlay.opaque", false),
+        ("trusted.glusterfs.dht", false),
+        ("trusted.SGI_ACL_DEFAULT", true),
+        ("security.capability", false),
+        ("security.ima", false),
+        ("system.posix_acl_access", false),
+        ("system.posix_acl_default", false),
+        ("system.posix_acl_other", true),
+        ("system.advise", true),
+        ("user", true),
+        ("", true),
+    ] {
+        assert_eq!(is_foreign_xattr(name.as_bytes()), is_foreign, "{name}");
+    }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::fs;
 
 use lowerdir::snapshotter::Snapshotter;
+use lowerdir::unpack::ForeignXattrs;
 use tonic::Code;
 
 use crate::oci::{Compression, chain_ids, diff_ids};
 use crate::place::{BLOB, Place, TARGET, labels, two_layers};
-use crate::tarball::LayerBuilder;
+use crate::tarball::{LayerBuilder, Meta};
 
 fn prepare(
     snapshotter: &Snapshotter,
@@ -115,6 +116,8 @@ fn a_blob_that_is_refused_is_left_to_containerd() {
     let place = Place::new();
     let layers = [
         b"an encrypted layer, say".repeat(100),
+        // Zeros, as an empty archive has them, before an EROFS superblock.
+        [&[0; 1024][..], b"\xe2\xe1\xf5\xe0", &[0; 3068]].concat(),
         LayerBuilder::new().file("../x", 0o644, "").finish(),
     ];
     let snapshotter = place.open();
@@ -123,9 +126,28 @@ fn a_blob_that_is_refused_is_left_to_containerd() {
         let blob = place.add_blob(layer);
         assert_eq!(prepare(&snapshotter, (&chain[0], &blob), None), None);
     }
-    assert_eq!(place.told.lock().unwrap().len(), 2);
+    assert_eq!(place.told.lock().unwrap().len(), 3);
     assert!(place.store().layers().unwrap().is_empty());
-    assert_eq!(place.directories().len(), 2);
+    assert_eq!(place.directories().len(), 3);
+}
+
+#[test]
+fn xattrs_of_other_systems_are_left_out_or_left_to_containerd() {
+    let meta = Meta::new(0o644).xattr("com.apple.provenance", "x");
+    let layer = LayerBuilder::new().file("f", meta, "").finish();
+    let chain = chain_ids(&diff_ids([&layer]));
+    for (how, made) in [
+        (ForeignXattrs::Lenient, Some(Code::AlreadyExists)),
+        (ForeignXattrs::Strict, None),
+    ] {
+        let mut place = Place::new();
+        place.config.options.foreign_xattrs = how;
+        let blob = place.add_blob(&layer);
+        let snapshotter = place.open();
+        assert_eq!(prepare(&snapshotter, (&chain[0], &blob), None), made);
+        let count = usize::from(made.is_some());
+        assert_eq!(place.store().layers().unwrap().len(), count);
+    }
 }
 
 #[test]
