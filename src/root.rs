@@ -7,8 +7,8 @@
 
 mod acls;
 mod data;
+mod details;
 mod layer;
-mod replace;
 mod umask;
 mod xattrs;
 
@@ -26,7 +26,8 @@ use rustix::io::Errno;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
-pub use data::{Take, read_all, read_data};
+pub use data::{Take, clone_or_copy, read_all, read_data};
+pub use details::Details;
 pub use layer::Root;
 pub use umask::clear_umask;
 

@@ -1,0 +1,33 @@
+//! What `stat(2)` does not say of a name: the mount that it lies on, and whether it may be changed.
+//!
+//! Source: `statx(2)`.
+
+use std::io;
+
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+
+use super::Dir;
+
+/// More of a name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// The mount that it lies on; `None` before Linux 5.8. A bind mount has one of its own, though
+    /// its device number is the same.
+    pub mount: Option<u64>,
+    /// Nothing can be linked to it, renamed or removed (`chattr +i`, `chattr +a`).
+    pub is_immutable: bool,
+}
+
+impl Dir {
+    /// Looks at a name without following it.
+    pub fn details(&self, name: &[u8]) -> io::Result<Details> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let stat = rustix::fs::statx(self, name, flags, StatxFlags::MNT_ID)?;
+        let known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID);
+        let fixed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+        Ok(Details {
+            mount: known.then_some(stat.stx_mnt_id),
+            is_immutable: stat.stx_attributes.intersects(fixed),
+        })
+    }
+}
