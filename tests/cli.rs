@@ -37,6 +37,8 @@ mod incomplete;
 mod json;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/link_names.rs"]
+mod link_names;
 #[path = "cli/looking.rs"]
 mod looking;
 #[path = "cli/print.rs"]
