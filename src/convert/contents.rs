@@ -139,11 +139,7 @@ impl Converter<'_> {
     fn check_can_be_linked(&self, directory: &Dir, name: &[u8], stat: &Stat) -> Result<()> {
         let details = directory.details(name);
         let details = details.map_err(|error| Error::system("looking at it", error))?;
-        if details.mount != self.place.mount {
-            return Err(
-                Error::in_the_way("another file system is mounted there").hint("unmount it first")
-            );
-        }
+        details.check_mount(self.place.mount)?;
         if is_directory(stat) && stat.st_dev != self.place.stat.st_dev {
             let what = "a subvolume, whose files cannot be linked from outside";
             return Err(Error::in_the_way(what).hint("copy it into a directory"));

@@ -6,6 +6,8 @@ use std::io;
 
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 
+use crate::error::{Error, Result};
+
 use super::Dir;
 
 /// More of a name in a directory.
@@ -16,6 +18,19 @@ pub struct Details {
     pub mount: Option<u64>,
     /// Nothing can be linked to it, renamed or removed (`chattr +i`, `chattr +a`).
     pub is_immutable: bool,
+}
+
+impl Details {
+    /// Errors: it lies on another mount than this one.
+    pub fn check_mount(&self, mount: Option<u64>) -> Result<()> {
+        match self.mount == mount {
+            true => Ok(()),
+            false => {
+                let error = Error::in_the_way("another file system is mounted there");
+                Err(error.hint("unmount it first"))
+            }
+        }
+    }
 }
 
 impl Dir {

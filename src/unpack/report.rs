@@ -39,6 +39,10 @@ pub enum Warning {
     XattrNotKept,
     /// An xattr of overlayfs's own, with `--overlay-xattrs=drop`.
     OverlayXattrDropped,
+    /// An xattr of another system or file system (rule X2).
+    ForeignXattrDropped,
+    /// An entry that a global PAX header would have changed.
+    GlobalHeaderSkipped,
     /// A 0:0 character device, with `--device-zero=skip`.
     DeviceZeroSkipped,
     /// A device node that this caller may not make.
@@ -57,6 +61,12 @@ impl Warning {
                 "xattrs left out: not allowed on this file type or to this user"
             }
             Warning::OverlayXattrDropped => "overlayfs's own xattrs left out, as asked",
+            Warning::ForeignXattrDropped => {
+                "xattrs left out: they belong to another system or file system"
+            }
+            Warning::GlobalHeaderSkipped => {
+                "entries after a global PAX header, which is skipped, as container engines do"
+            }
             Warning::DeviceZeroSkipped => "0:0 character devices left out, as asked",
             Warning::DeviceNotMade => "device nodes left out: making them needs root",
             Warning::ParentNotKnown => {
