@@ -47,6 +47,8 @@ mod print;
 mod remove;
 #[path = "cli/reverse.rs"]
 mod reverse;
+#[path = "cli/reverse_images.rs"]
+mod reverse_images;
 #[path = "cli/rootless.rs"]
 mod rootless;
 #[path = "cli/sharing.rs"]
