@@ -1,11 +1,14 @@
-//! Trees that are converted in place: there and back is the identity, a killed run is taken up, and
-//! what a mount shows stays what it was.
+//! Trees that are converted: there and back is the identity, a killed run leaves one form or the
+//! other, and what a mount shows stays what it was.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use rustix::mount::mount_bind;
 
 use crate::generate::Flavour;
 use crate::property::{Image, Verdict, for_each_stack, stacks};
@@ -79,7 +82,7 @@ fn to_another_dialect_and_back_is_the_identity() {
 }
 
 #[test]
-fn a_killed_run_is_taken_up() {
+fn a_killed_run_leaves_one_form_or_the_other() {
     for_each_stack(stacks() / 10, ACCEPTED, |site, stack| {
         let image = Image::write(site, stack);
         if stack.expected().is_err() {
@@ -88,28 +91,30 @@ fn a_killed_run_is_taken_up() {
         let layers = layers_of(&image, stack.jobs)?;
         for (number, layer) in layers.iter().enumerate() {
             let (before, below) = (walk(layer), &layers[number + 1..]);
-            if !in_pieces(layer, &["--to=oci"], &[])? {
+            if !with_kills(layer, &["--to=oci"], &[])? {
                 // A name too long for `.wh.`: then nothing is changed.
                 same(&before, layer)?;
                 continue;
             }
             no_whiteouts(layer)?;
-            in_pieces(layer, &[], below)?;
+            with_kills(layer, &[], below)?;
             same(&before, layer)?;
+            // The next run removes what a killed one left beside it.
+            convert(layer, &["--to=oci"], &[]).done()?;
+            alone(layer)?;
+            convert(layer, &[], below).done()?;
         }
         Ok(())
     });
 }
 
 /// Converts with many interruptions; false if it was refused.
-fn in_pieces(layer: &Path, options: &[&str], below: &[PathBuf]) -> Result<bool, String> {
+fn with_kills(layer: &Path, options: &[&str], below: &[PathBuf]) -> Result<bool, String> {
     let before = walk(layer);
     for after in 0..6 {
         kill_after(layer, options, below, after)?;
-        let journal = xattr::get(layer, "trusted.lowerdir.convert");
-        let is_interrupted = journal.map_err(|error| error.to_string())?.is_some();
-        if !is_interrupted && same(&before, layer).is_err() {
-            // It was done already.
+        if same(&before, layer).is_err() {
+            // It was done already, to the last name, else the way back would show it.
             return Ok(true);
         }
     }
@@ -117,6 +122,20 @@ fn in_pieces(layer: &Path, options: &[&str], below: &[PathBuf]) -> Result<bool, 
     match run.code() {
         Some(3) => Ok(false),
         _ => run.done().map(|_| true),
+    }
+}
+
+/// Nothing lies beside a layer but what is beside each in a store.
+fn alone(layer: &Path) -> Verdict {
+    let names = std::fs::read_dir(layer.parent().expect("it is in a directory"));
+    let names = names.map_err(|error| error.to_string())?;
+    let names = names.map(|name| name.expect("a name").file_name());
+    let left: Vec<_> = names
+        .filter(|name| name.as_encoded_bytes().starts_with(b".lowerdir-"))
+        .collect();
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{left:?} is left")),
     }
 }
 
@@ -198,7 +217,7 @@ fn no_whiteouts(layer: &Path) -> Verdict {
 
 /// Each call by which a conversion changes something, one after another, in both directions.
 #[test]
-fn a_run_killed_at_any_system_call_is_taken_up() {
+fn a_run_killed_at_any_system_call_leaves_one_form_or_the_other() {
     if Command::new("strace").arg("--version").output().is_err() {
         return crate::skip("there is no strace: the Debian package has that name");
     }
@@ -208,26 +227,38 @@ fn a_run_killed_at_any_system_call_is_taken_up() {
     let site = scratch.site();
     let (layer, below) = rich_layer(site.path());
     let trusted = walk(&layer);
+    convert(&layer, &["--to=oci"], &[])
+        .done()
+        .expect("it can be");
+    let oci = walk(&layer);
+    let below = std::slice::from_ref(&below);
+    convert(&layer, &[], below).done().expect("and back");
     let mut kills = 0;
     for call in [
+        "mkdirat",
+        "linkat",
+        "openat",
         "setxattr",
-        "lsetxattr",
-        "lremovexattr",
+        "fsetxattr",
         "renameat2",
+        "syncfs",
+        "fsync",
         "unlinkat",
         "utimensat",
     ] {
         for number in 1.. {
-            let there = killed_at(&layer, &["--to=oci"], &[], call, number);
-            let back = killed_at(&layer, &[], std::slice::from_ref(&below), call, number);
+            let there = killed_at(&layer, &["--to=oci"], &[], call, number, [&trusted, &oci]);
+            let back = killed_at(&layer, &[], below, call, number, [&oci, &trusted]);
             same(&trusted, &layer).unwrap_or_else(|what| panic!("{call} {number}: {what}"));
             kills += u32::from(there) + u32::from(back);
             if !there && !back {
+                // Nobody killed these: what was left before is gone.
+                alone(&layer).unwrap_or_else(|what| panic!("{call} {number}: {what}"));
                 break;
             }
         }
     }
-    assert!(kills > 30, "only {kills} runs were killed");
+    assert!(kills > 100, "only {kills} runs were killed");
 }
 
 /// A layer with every kind of mark, and the one below it.
@@ -270,8 +301,16 @@ fn rich_layer(site: &Path) -> (PathBuf, PathBuf) {
     (top, base)
 }
 
-/// Converts, killed at one system call, and then once more; tells whether it came to that.
-fn killed_at(layer: &Path, options: &[&str], below: &[PathBuf], call: &str, number: u32) -> bool {
+/// Converts from one form to the other, killed at one system call, and then once more if that was
+/// before its end; tells whether it came to that.
+fn killed_at(
+    layer: &Path,
+    options: &[&str],
+    below: &[PathBuf],
+    call: &str,
+    number: u32,
+    [old, new]: [&Walk; 2],
+) -> bool {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null", "-e"]);
     strace.arg(format!("inject={call}:signal=KILL:when={number}"));
@@ -283,14 +322,90 @@ fn killed_at(layer: &Path, options: &[&str], below: &[PathBuf], call: &str, numb
         .args(options)
         .args(parents(options, below))
         .arg("--quiet");
-    if strace.status().expect("it was there").success() {
-        return false;
+    let is_killed = !strace.status().expect("it was there").success();
+    if same(old, layer).is_ok() {
+        let run = convert(layer, options, below);
+        assert_eq!(run.code(), Some(0), "{}", run.complaint(call));
     }
-    let journal = xattr::get(layer, "trusted.lowerdir.convert").expect("a tmpfs has xattrs");
-    let is_started = journal.is_some();
-    let run = convert(layer, options, below);
-    // The last call of all removes the journal: what is killed there is done.
-    let is_done = !is_started && run.code() == Some(3);
-    assert!(is_done || run.code() == Some(0), "{}", run.complaint(call));
-    true
+    same(new, layer).unwrap_or_else(|what| panic!("{call} {number}: {what}"));
+    is_killed
+}
+
+/// A name more for each file would be too many for ext4, so such files are copied, as a group.
+#[test]
+fn a_file_of_very_many_names_stays_one() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    for count in [20_000, 33_000] {
+        let tree = site.path().join(format!("tree{count}"));
+        std::fs::create_dir(&tree).expect("a directory");
+        std::fs::write(tree.join(".wh.gone"), "").expect("a marker");
+        std::fs::write(tree.join("0"), "data").expect("a file");
+        for number in 1..count {
+            let name = tree.join(number.to_string());
+            std::fs::hard_link(tree.join("0"), name).expect("a link");
+        }
+        convert(&tree, &[], &[]).done().expect("it is converted");
+        let names = std::fs::metadata(tree.join("0")).expect("it is there");
+        assert_eq!(names.nlink(), count);
+        assert_eq!(std::fs::read(tree.join("0")).expect("a file"), b"data");
+    }
+}
+
+/// What cannot be exchanged, or lies elsewhere, is named before anything is made.
+#[test]
+fn a_mount_or_an_immutable_file_is_refused() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    let (tree, other) = (site.path().join("tree"), site.path().join("other"));
+    for directory in [&tree, &other, &tree.join("d")] {
+        std::fs::create_dir(directory).expect("a directory");
+    }
+    std::fs::write(tree.join(".wh.x"), "").expect("a marker");
+    std::fs::write(tree.join("f"), "").expect("a file");
+    let refused = |words: &str| {
+        let run = convert(&tree, &[], &[]);
+        assert_eq!(run.code(), Some(1), "{}", run.complaint(words));
+        assert!(
+            run.complaint("").contains(words),
+            "{}",
+            run.complaint(words)
+        );
+        assert!(tree.join(".wh.x").exists());
+        alone(&tree).expect("nothing is left");
+    };
+    for (target, words) in [
+        (tree.join("d"), "d: another file system is mounted there"),
+        (tree.join("f"), "f: another file system is mounted there"),
+        (tree.clone(), "is a mount point"),
+    ] {
+        let source = if target.is_dir() {
+            &other
+        } else {
+            &tree.join(".wh.x")
+        };
+        if target == tree {
+            std::fs::write(other.join(".wh.x"), "").expect("a marker");
+        }
+        mount_bind(source, &target).expect("a bind mount");
+        let mounted = Mounted(target);
+        refused(words);
+        drop(mounted);
+    }
+    let chattr = |flag: &str| {
+        let status = Command::new("chattr")
+            .arg(flag)
+            .arg(tree.join("f"))
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    if chattr("+i") {
+        refused("f: it is immutable");
+        assert!(chattr("-i"));
+    }
+    convert(&tree, &[], &[]).done().expect("it is converted");
 }

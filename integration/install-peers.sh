@@ -7,7 +7,7 @@ for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr
     podman:podman skopeo:skopeo runc:runc gzip:gzip xz:xz-utils zstd:zstd strace:strace \
     mksquashfs:squashfs-tools mkfs.erofs:erofs-utils \
     bsdtar:libarchive-tools mtree:mtree-netbsd fsverity:fsverity \
-    mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs \
+    mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs \
     qemu-storage-daemon:qemu-system-common containerd:containerd docker-registry:docker-registry \
     curl:curl; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"

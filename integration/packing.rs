@@ -2,6 +2,7 @@
 //! applied again, is the tree that the mount showed.
 
 mod changes;
+mod places;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,61 +1,64 @@
-//! Rewriting a tree in place: from the form that images have (`.wh.` files) into one that a mount
+//! A tree in another form: from the one that images have (`.wh.` files) into one that a mount
 //! obeys, back, or from one such form to another.
 //!
-//! It may be killed at any moment, and goes on where it was when it is called again: a name in its
-//! new form is there before the old one goes, each appears by rename, and what the next run must
-//! know is kept in xattrs of the tree itself until it is done (`trusted.lowerdir.*`, or
-//! `user.lowerdir.*` without root): what is being converted to what, and the times of directories.
+//! The new tree is made beside the old one, in a directory of the same parent: directories and
+//! marks are new, files are further names of the same inodes (a copy where an xattr gets another
+//! name). Once it is on disk, the two are exchanged by one rename, and the old one goes. So the
+//! directory is always whole, in one form or in the other, whenever the work is stopped; nothing is
+//! kept in the tree itself that a layer could forge (rule X1). What a dead run left is removed by
+//! the next one beside the same directory ([`crate::store::Staging`]).
 //!
-//! The phases: look at all of it and refuse what cannot be done, before anything is changed; set
-//! aside xattrs that the image has and that look like overlayfs's own; rewrite the marks, from the
-//! top down; give those xattrs the names of the new form. Everything is reached by descriptor,
-//! beneath the directory, and no link is followed: the tree may be hostile. Rules W1 to W7, O1 to
-//! O3, X1. The command line calls it.
+//! First all of the tree is looked at, and refused where something has no counterpart. Everything
+//! is reached by descriptor, beneath the directory, and no link is followed: the tree may be
+//! hostile. Rules W1 to W7, O1 to O3, X1. The command line calls it.
 //!
 //! ```
+//! use lowerdir::Silent;
 //! use lowerdir::convert::{Form, Options, convert};
 //! use lowerdir::dialect::{Dialect, Namespace};
 //!
 //! let place = tempfile::tempdir()?;
-//! std::fs::write(place.path().join(".wh.motd"), "")?;
+//! let tree = place.path().join("tree");
+//! std::fs::create_dir(&tree)?;
+//! std::fs::write(tree.join(".wh.motd"), "")?;
 //! let options = Options {
 //!     from: Form::Oci,
 //!     to: Form::Overlay(Dialect { namespace: Namespace::User, ..Dialect::default() }),
 //!     parents: None,
 //!     dry_run: false,
 //! };
-//! let report = convert(place.path(), &options, &mut |_, _| Ok(()))?;
+//! let report = convert(&tree, &options, &mut |_, _| Ok(()), &Silent)?;
 //! assert_eq!(report.deletions, 1);
-//! assert!(place.path().join("motd").symlink_metadata().is_ok());
+//! assert!(tree.join("motd").symlink_metadata().is_ok());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod build;
 mod contents;
 mod form;
-mod journal;
-mod make;
-mod marks;
-mod scan;
-mod walk;
+mod place;
+mod plan;
 mod xattrs;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::lower::LowerView;
 use crate::path::EntryPath;
+use crate::progress::Progress;
 use crate::root::{self, Dir};
-use crate::store::check_outside;
+use crate::store::{Beside, Sync, check_outside};
 
 pub use form::Form;
 
-use journal::{Journal, Phase};
+use build::Builder;
+use contents::{Contents, is_directory};
+use place::Place;
 
 /// What is converted to what.
 #[derive(Clone, Debug)]
@@ -92,86 +95,119 @@ pub struct Report {
     pub opaque: u64,
     /// Marks that hid nothing, and went.
     pub needless: u64,
-    /// Inodes with xattrs that have another name now.
+    /// Names whose xattrs have another name now.
     pub xattrs: u64,
-    /// Whether an earlier run was taken up.
-    pub resumed: bool,
 }
 
-/// Who is told of each change before it is made; its error ends the work, which can be taken up.
+/// Is called for each change before it is made; its error ends the work, and nothing is changed.
 pub type Tell<'a> = &'a mut dyn FnMut(Change, &EntryPath) -> Result<()>;
 
-/// Converts the tree in a directory.
+/// Converts the tree in a directory. Descriptors that were open in it before lead into the old
+/// tree, which is removed.
 ///
-/// Errors: another conversion is at work in it, or was interrupted and is not this one; what has no
-/// counterpart in the new form: a root that is opaque, names too long, names and devices that would
-/// become marks, redirects ([`Kind::Refused`](crate::Kind::Refused)); another file system mounted
-/// in it. Nothing is changed then. The system's: then the same call goes on later.
-pub fn convert(directory: &Path, options: &Options, tell: Tell<'_>) -> Result<Report> {
+/// Errors: what has no counterpart in the new form: a root that is opaque, names too long, names
+/// and devices that would become marks, redirects ([`Kind::Refused`](crate::Kind::Refused));
+/// another conversion at work in it; a mount point, or another file system mounted in it; the
+/// system's. The tree is unchanged then, but where only the removal of the old one failed, which
+/// the error says.
+pub fn convert(
+    directory: &Path,
+    options: &Options,
+    tell: Tell<'_>,
+    progress: &dyn Progress,
+) -> Result<Report> {
     if options.from == options.to {
         return Err(Error::refused(
             "both forms are the same: there is nothing to convert",
         ));
     }
     check_outside(directory, "the tree")?;
-    let top = open(directory)?;
-    lock(&top)?;
-    let mut converter = Converter {
-        journal: Journal::open(&top, options)?,
-        parents: options
-            .parents
-            .as_deref()
-            .map(|paths| view(paths, options.to))
-            .transpose()?,
-        top,
-        options,
-        report: Report::default(),
-        tell,
+    let place = Place::open(directory)?;
+    let parents = options.parents.as_deref();
+    let parents = parents.map(|paths| view(paths, options.to)).transpose()?;
+    let walk = |tell: Tell<'_>, builder: Option<&mut Builder<'_>>| {
+        let converter = Converter {
+            place: &place,
+            options,
+            parents: parents.as_ref(),
+            report: Report::default(),
+            tell,
+            progress,
+        };
+        converter.walk(builder)
     };
-    converter.report.resumed = converter.journal.is_resumed();
-    let done = converter.all();
-    done.map_err(|error| root::told(error, &converter.top))?;
-    Ok(converter.report)
+    walk(&mut |_, _| Ok(()), None)?;
+    if options.dry_run {
+        return walk(tell, None);
+    }
+    let beside = Beside::replacing(&place.path, "converted tree")?;
+    let new = beside.directory()?;
+    new.remove_acls()
+        .map_err(|error| Error::system("removing an inherited ACL", error))?;
+    let mut builder = Builder::new(&place.top, &new, options);
+    let built = walk(tell, Some(&mut builder)).and_then(|report| {
+        builder.finish()?;
+        Ok(report)
+    });
+    let report = built.map_err(|error| root::told(error, &new))?;
+    progress.syncs();
+    beside.sync(Sync::Fs)?;
+    if progress.is_cancelled() {
+        return Err(Error::cancelled());
+    }
+    beside.exchange(&place.stat, Sync::Fs)?;
+    Ok(report)
 }
 
-/// One conversion.
+/// One walk over the tree.
 struct Converter<'a> {
-    top: Dir,
+    place: &'a Place,
     options: &'a Options,
-    journal: Journal,
-    parents: Option<LowerView>,
+    parents: Option<&'a LowerView>,
     report: Report,
     tell: Tell<'a>,
+    progress: &'a dyn Progress,
 }
 
 impl Converter<'_> {
-    fn all(&mut self) -> Result<()> {
-        let parks = self.scan()?;
-        match self.options.dry_run {
-            true => self.rewrite_marks(),
-            false => self.change(parks),
+    /// From directory to directory, parents first. Deep trees cost memory, not descriptors or stack.
+    fn walk(mut self, mut builder: Option<&mut Builder<'_>>) -> Result<Report> {
+        let mut todo = vec![plan::Place::root()];
+        while let Some(place) = todo.pop() {
+            if self.progress.is_cancelled() {
+                return Err(Error::cancelled());
+            }
+            let path = &place.path;
+            let directory = self.place.top.open_beneath(path);
+            let directory = directory.map_err(|error| reading(path, error))?;
+            let contents = self.contents(path, &directory)?;
+            self.xattrs(path, &directory, &contents)?;
+            let plan = self.plan(&place, &contents)?;
+            if let Some(builder) = &mut builder {
+                builder.directory(path, &directory, &contents, &plan)?;
+            }
+            todo.extend(plan.directories);
         }
+        Ok(self.report)
     }
 
-    /// Each phase is done before the next begins, and may be done twice.
-    fn change(&mut self, parks: bool) -> Result<()> {
-        if self.journal.phase() == Phase::SetAside {
-            self.journal.enter(&self.top, Phase::SetAside)?;
-            if parks {
-                self.set_xattrs_aside()?;
+    /// Looks at the xattrs of a directory and of what is in it that is none.
+    fn xattrs(&mut self, path: &EntryPath, directory: &Dir, contents: &Contents) -> Result<()> {
+        let mut names: Vec<(EntryPath, &[u8])> = vec![(path.clone(), b".")];
+        for (name, stat) in &contents.names {
+            if !is_directory(stat) {
+                names.push((path.join(name)?, name));
             }
-            self.journal.enter(&self.top, Phase::Marks)?;
         }
-        if self.journal.phase() == Phase::Marks {
-            self.rewrite_marks()?;
-            self.journal.enter(&self.top, Phase::TakeBack)?;
+        for (place, name) in names {
+            let xattrs = directory.kept_xattrs(name);
+            let xattrs = xattrs.map_err(|error| reading(&place, error))?;
+            let translated = xattrs::translate(xattrs, self.options);
+            if translated.map_err(|error| error.at_entry(&place))?.renamed {
+                self.told(Change::Xattr, &place)?;
+            }
         }
-        if parks || self.report.resumed {
-            self.take_xattrs_back()?;
-        }
-        rustix::fs::syncfs(&self.top)
-            .map_err(|errno| Error::system("writing it to disk", errno))?;
-        self.journal.close(&self.top)
+        Ok(())
     }
 
     fn told(&mut self, change: Change, path: &EntryPath) -> Result<()> {
@@ -191,14 +227,6 @@ fn open(directory: &Path) -> Result<Dir> {
         .map_err(|error| Error::system(format!("opening {}", directory.display()), error))
 }
 
-fn lock(top: &Dir) -> Result<()> {
-    match rustix::fs::flock(top, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(Error::in_the_way("somebody else is converting it")),
-        Err(errno) => Err(Error::system("locking it", errno)),
-    }
-}
-
 /// The layers below, which have the form that is being made.
 fn view(paths: &[PathBuf], to: Form) -> Result<LowerView> {
     let layers = paths.iter().map(|path| open(path).map(Arc::new));
@@ -211,4 +239,11 @@ fn view(paths: &[PathBuf], to: Form) -> Result<LowerView> {
         namespace,
     };
     Ok(LowerView::new(layers.collect::<Result<_>>()?, dialect))
+}
+
+/// An error of reading the old tree.
+fn reading(path: &EntryPath, error: io::Error) -> Error {
+    Error::io("reading it", error)
+        .at_entry(path)
+        .during(Operation::ReadTree)
 }

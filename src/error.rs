@@ -89,11 +89,6 @@ impl Error {
         Error::new(Kind::Cancelled, "interrupted: nothing was changed", None)
     }
 
-    /// The caller asked to stop, where what was done so far stays; `what` says what is left.
-    pub fn stopped(what: impl Into<String>) -> Error {
-        Error::new(Kind::Cancelled, what, None)
-    }
-
     /// Something that was asked for does not exist.
     pub fn not_found(what: impl Into<String>) -> Error {
         Error::new(Kind::NotFound, what, None)

@@ -179,8 +179,8 @@ impl Layout {
         let (digest, size) = self.put_blob(&manifest)?;
         let mut descriptor = json!({ "mediaType": MANIFEST, "annotations": { REF_NAME: tag } });
         document::redirect(&mut descriptor, &(digest.clone(), size));
-        if let (Some(os), Some(architecture)) = (config.get("os"), config.get("architecture")) {
-            descriptor["platform"] = json!({ "os": os, "architecture": architecture });
+        if let Some(platform) = document::platform(&config) {
+            descriptor["platform"] = platform;
         }
         let mut index = self.index()?;
         replace(&mut index, tag, descriptor)?;

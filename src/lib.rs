@@ -114,6 +114,7 @@ pub mod codec;
 pub mod collect;
 pub mod content;
 pub mod convert;
+mod copier;
 mod copy;
 pub mod dialect;
 pub mod digest;

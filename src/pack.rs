@@ -70,7 +70,8 @@ pub struct Options {
 ///
 /// Errors ([`Kind::Refused`](crate::Kind::Refused)): what needs the directories below (redirects,
 /// files that are attributes only) without them; names that a layer would read as deletions;
-/// xattrs that no archive can hold; a file that changes while it is read. The system's.
+/// xattrs that no archive can hold; a file that changes while it is read. Another file system that
+/// is mounted in the upperdir, which an overlay mount does not show. The system's.
 pub fn pack<W: Write>(
     upper: &Path,
     lowers: Option<&[PathBuf]>,
@@ -86,8 +87,12 @@ pub fn pack<W: Write>(
         whiteout: Whiteout::Xattr,
         namespace: options.namespace,
     };
+    let upper = open(upper)?;
+    let details = upper.details(b".");
+    let details = details.map_err(|error| Error::system("looking at the upperdir", error))?;
     let packer = Packer {
-        upper: Root::new(open(upper)?),
+        upper: Root::new(upper),
+        mount: details.mount,
         lowers: lowers.map(|layers| Lowers::new(layers, dialect)),
         dialect,
         options,

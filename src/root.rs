@@ -7,9 +7,9 @@
 
 mod acls;
 mod data;
+mod details;
 mod layer;
 mod real;
-mod replace;
 mod surroundings;
 mod umask;
 mod xattrs;
@@ -28,7 +28,8 @@ use rustix::io::Errno;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
-pub use data::{Take, read_all, read_data};
+pub use data::{Take, clone_or_copy, read_all, read_data};
+pub use details::Details;
 pub use layer::Root;
 pub use real::real_path;
 pub use surroundings::{privilege, surroundings, told};
@@ -180,6 +181,11 @@ impl Dir {
     /// Removes a name that is no directory.
     pub fn remove_file(&self, name: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(self, name, AtFlags::empty())?)
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_dir(&self, name: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(self, name, AtFlags::REMOVEDIR)?)
     }
 
     /// Removes a name, and all below it if it is a directory. Absent is fine.

@@ -12,6 +12,12 @@ pub const PREFIX: &[u8] = b".wh.";
 pub const OPAQUE: &[u8] = b".wh..wh..opq";
 const BOOKKEEPING: &[u8] = b".wh..wh.";
 
+/// Whether a component of a path begins as a marker does: nothing that we write may have such a
+/// name, but markers (rule W6).
+pub fn is_marker_in(path: &EntryPath) -> bool {
+    path.components().any(|name| name.starts_with(PREFIX))
+}
+
 /// The meaning of an entry's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marker {

@@ -51,6 +51,8 @@ mod incomplete;
 mod json;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/link_names.rs"]
+mod link_names;
 #[path = "cli/looking.rs"]
 mod looking;
 #[path = "cli/not_tar.rs"]
@@ -63,6 +65,8 @@ mod print;
 mod remove;
 #[path = "cli/reverse.rs"]
 mod reverse;
+#[path = "cli/reverse_images.rs"]
+mod reverse_images;
 #[path = "cli/rootless.rs"]
 mod rootless;
 #[path = "cli/sharing.rs"]

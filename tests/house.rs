@@ -30,6 +30,7 @@ const ORDER: &[(&str, u8)] = &[
     ("newfile", 1),
     ("lower", 2),
     ("unpack", 2),
+    ("copier", 2),
     ("settle", 2),
     ("listing", 2),
     ("progress", 2),

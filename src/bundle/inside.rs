@@ -51,7 +51,7 @@ impl Inside {
             match &*self.view.lookup(&next)? {
                 Found::Directory(_) | Found::Absent => way.enter(next),
                 Found::Leaf(leaf) if leaf.file_type() == FileType::Symlink => {
-                    if !way.follow(&self.view.read_link(&next, leaf)?) {
+                    if !way.follow(&self.view.read_link(&next, leaf)?)? {
                         let why = "a loop of symbolic links in the image";
                         return Err(Error::refused(why).at_entry(path));
                     }

@@ -6,10 +6,10 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use lowerdir::Error;
 use lowerdir::convert::{Change, Form, Options, Report, convert};
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::path::EntryPath;
+use lowerdir::{Error, Progress};
 
 use super::summary::count;
 use super::{Global, interrupt, output};
@@ -22,15 +22,18 @@ Examples:
   lowerdir convert layer --from trusted --to user    for a mount with `userxattr`
   lowerdir convert diff --from fuse-overlayfs        what a rootless container left
 
-Run it again if it was interrupted: it goes on where it was. The tree must not be mounted meanwhile.
-With each layer directory below given by --parent, deletions and opaque marks that hide nothing go,
-and an opaque root becomes deletions; the directories below have overlayfs's form already.";
+The tree must not be mounted or changed meanwhile. Whatever was open in it before, such as the current
+directory of a shell, stays in the old tree, which is removed. With each layer directory below given
+by --parent, deletions and opaque marks that hide nothing go, and an opaque root becomes deletions;
+the directories below have overlayfs's form already.";
 
-/// Convert a directory in place: `.wh.` files to overlayfs's form, back, or between dialects.
+/// Convert a directory: `.wh.` files to overlayfs's form, back, or between dialects.
 ///
-/// Each name appears in its new form before the old one goes. Before anything is changed, the tree
-/// is looked at, and refused where something has no counterpart: then it is as it was. No link is
-/// followed, and no other file system entered.
+/// The new tree is made beside the old one, and takes its name in one step: whenever it is stopped or
+/// killed, DIR is as it was, or converted. That needs a few inodes for directories, and no room for
+/// files, which are hard links; a file whose xattrs change is copied (reflinked on xfs and btrfs). DIR
+/// cannot be a mount point, and the directory that it is in must be writable. What has no counterpart
+/// is refused. No link is followed, and no other file system entered.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Convert {
@@ -102,17 +105,12 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
     };
     let shows = !global.console.json && (verb.dry_run || global.console.verbose);
     interrupt::listen()?;
-    let mut tell = |change, path: &EntryPath| {
-        if interrupt::received().is_some() {
-            return Err(Error::stopped("interrupted: run it again, and it goes on"));
-        }
-        match shows {
-            true => show(change, path),
-            false => Ok(()),
-        }
+    let mut tell = |change, path: &EntryPath| match shows {
+        true => show(change, path),
+        false => Ok(()),
     };
     let named = || verb.directory.display().to_string();
-    let report = convert(&verb.directory, &options, &mut tell).with_context(named)?;
+    let report = convert(&verb.directory, &options, &mut tell, &Interrupts).with_context(named)?;
     if global.console.json {
         output::json(&Converted {
             directory: output::text(&verb.directory),
@@ -125,6 +123,15 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
     }
     global.console.note(&counts(&report));
     Ok(())
+}
+
+/// Ctrl-C ends the work, and what was made so far is removed.
+struct Interrupts;
+
+impl Progress for Interrupts {
+    fn is_cancelled(&self) -> bool {
+        interrupt::received().is_some()
+    }
 }
 
 fn show(change: Change, path: &EntryPath) -> lowerdir::Result<()> {
@@ -150,9 +157,6 @@ fn counts(report: &Report) -> String {
     if report.xattrs > 0 {
         let (one, many) = ("inode with renamed xattrs", "inodes with renamed xattrs");
         parts.push(count(report.xattrs, one, many));
-    }
-    if report.resumed {
-        parts.push("an interrupted run taken up".into());
     }
     parts.join(", ")
 }

@@ -19,7 +19,7 @@ use lowerdir::path::EntryPath;
 use lowerdir::unpack::{Options, Report};
 use lowerdir::view::{Tree, View};
 use lowerdir::writer::Writer;
-use lowerdir::{Error, Run};
+use lowerdir::{Error, Platform, Run};
 
 use super::limits::LimitsArgs;
 use super::options::{OwnersArgs, SyncArgs, ViewArgs};
@@ -207,6 +207,7 @@ impl Flatten {
                 let config = image.documents.config_by_specification()?;
                 let config: Value = serde_json::from_slice(&config)?;
                 let history = history(image, &config)?;
+                let config = with_variant(config, image);
                 let digest = layout.publish(tag, config, &[(layer, history)])?;
                 told.digest = Some(digest.to_string());
                 report
@@ -252,6 +253,18 @@ impl Target<'_> {
             _ => Err(usage("a new image needs a name: oci:DIR:TAG")),
         }
     }
+}
+
+/// The variant may be said in the index alone.
+fn with_variant(mut config: Value, image: &Image) -> Value {
+    let variant = image.platform.as_ref().map_or("", Platform::variant);
+    let is_said = config["variant"]
+        .as_str()
+        .is_some_and(|said| !said.is_empty());
+    if !variant.is_empty() && !is_said && config.is_object() {
+        config["variant"] = variant.into();
+    }
+    config
 }
 
 /// One step, at a time that does not depend on when it is done: `SOURCE_DATE_EPOCH`, else that of

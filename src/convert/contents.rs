@@ -1,32 +1,26 @@
-//! What one directory holds: names, and marks in either form, because an earlier run may have come
-//! to any place.
+//! What one directory holds: names, and marks in the form that it has. What cannot be converted is
+//! refused here.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::dialect::{self, Dialect, Whiteout};
-use crate::meta::Time;
-use crate::path::EntryPath;
+use crate::dialect;
+use crate::error::{Error, Result};
+use crate::meta::{Device, Time};
+use crate::path::{EntryPath, NAME_MAX};
 use crate::root::{self, Dir};
-use crate::whiteout;
+use crate::whiteout::{self, Marker};
 
-use super::Converter;
 use super::form::{FUSE_OPAQUE, Form};
-use super::scan::is_whiteout_device;
-use super::walk::is_directory;
+use super::{Converter, reading};
 
-/// aufs keeps such names (rule W6); what was not finished here has one, too.
-const BOOKKEEPING: &[u8] = b".wh..wh.";
-
-/// A deleted name, in one form or in both.
-#[derive(Default)]
+/// A deleted name.
+#[derive(Clone, Copy)]
 pub struct Deletion {
-    /// `.wh.NAME`, and whether it is a directory.
-    pub marker: Option<bool>,
-    /// NAME itself.
-    pub node: Option<Whiteout>,
+    /// It is a file `.wh.NAME`.
+    pub is_marker: bool,
     pub time: Time,
 }
 
@@ -35,93 +29,178 @@ pub struct Contents {
     /// What is no mark.
     pub names: BTreeMap<Box<[u8]>, Stat>,
     pub deletions: BTreeMap<Box<[u8]>, Deletion>,
-    /// There is a `.wh..wh..opq`.
-    pub opaque_file: Option<Time>,
-    /// Any form says that it is opaque.
-    pub opaque: bool,
-    /// What no form needs.
+    /// It is opaque, since that time where a file says so.
+    pub opaque: Option<Time>,
+    /// It has the empty mark of a directory whose deletions may hide nothing (rule W3).
+    pub is_over_unknown: bool,
+    /// What aufs keeps, which no layer may have (rule W6).
     pub bookkeeping: Vec<Box<[u8]>>,
 }
 
 impl Converter<'_> {
-    /// Reads the marks of one directory, in whichever form.
-    pub(super) fn contents(&self, path: &EntryPath, directory: &Dir) -> io::Result<Contents> {
+    /// Reads one directory.
+    pub(super) fn contents(&self, path: &EntryPath, directory: &Dir) -> Result<Contents> {
+        let fail = |error| reading(path, error);
         let mut contents = Contents {
             names: BTreeMap::new(),
             deletions: BTreeMap::new(),
-            opaque_file: None,
-            opaque: !path.is_root() && self.is_marked_opaque(directory)?,
+            opaque: self.opaque_mark(path, directory).map_err(fail)?,
+            is_over_unknown: self.is_over_unknown(directory).map_err(fail)?,
             bookkeeping: Vec::new(),
         };
-        for name in directory.names()? {
-            let Some(stat) = directory.stat(&name)? else {
+        for name in directory.names().map_err(fail)? {
+            let place = path.join(&name)?;
+            let Some(stat) = directory
+                .stat(&name)
+                .map_err(|error| reading(&place, error))?
+            else {
                 continue;
             };
-            let time = root::mtime(&stat);
-            if &*name == whiteout::OPAQUE {
-                contents.opaque_file = Some(time);
-                contents.opaque = true;
-            } else if name.starts_with(BOOKKEEPING) {
-                contents.bookkeeping.push(name);
-            } else if let Some(target) = name.strip_prefix(whiteout::PREFIX) {
-                let deletion = contents.deletions.entry(target.into()).or_default();
-                deletion.marker = Some(is_directory(&stat));
-                deletion.time = time;
-            } else if let Some(form) = self.whiteout_form(directory, &name, &stat)? {
-                let deletion = contents.deletions.entry(name).or_default();
-                deletion.node = Some(form);
-                if deletion.marker.is_none() {
-                    deletion.time = time;
-                }
-            } else {
-                contents.names.insert(name, stat);
-            }
+            self.check_can_be_linked(directory, &name, &stat)
+                .and_then(|()| self.sort(&mut contents, &place, directory, name, stat))
+                .map_err(|error| error.at_entry(&place))?;
         }
         Ok(contents)
     }
 
-    fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
-        let forms = [self.options.from, self.options.to];
-        forms.into_iter().filter_map(Form::dialect)
+    fn sort(
+        &self,
+        contents: &mut Contents,
+        place: &EntryPath,
+        directory: &Dir,
+        name: Box<[u8]>,
+        stat: Stat,
+    ) -> Result<()> {
+        let time = root::mtime(&stat);
+        if name.starts_with(whiteout::PREFIX) {
+            return self.sort_marker(contents, place, directory, name, stat);
+        }
+        let is_whiteout = self.is_whiteout(directory, &name, &stat);
+        if !is_whiteout.map_err(|error| reading(place, error))? {
+            contents.names.insert(name, stat);
+            return Ok(());
+        }
+        if self.options.from == Form::Oci {
+            let what = "a character device 0:0, which overlayfs would read as a deletion";
+            return Err(Error::refused(what));
+        }
+        let length = name.len() + whiteout::PREFIX.len();
+        if self.options.to.has_marker_files() && length > NAME_MAX {
+            return Err(Error::refused(
+                "a deletion of a name so long that no file can be called .wh. and that name",
+            )
+            .hint("`lowerdir pack` writes it into an archive"));
+        }
+        let is_marker = false;
+        let found = Deletion { is_marker, time };
+        contents.deletions.entry(name).or_insert(found);
+        Ok(())
     }
 
-    fn is_marked_opaque(&self, directory: &Dir) -> io::Result<bool> {
-        for dialect in self.dialects() {
-            let value = directory.short_xattr(b".", dialect.opaque_xattr())?;
-            if value.as_deref() == Some(dialect::OPAQUE) {
-                return Ok(true);
+    fn sort_marker(
+        &self,
+        contents: &mut Contents,
+        place: &EntryPath,
+        directory: &Dir,
+        name: Box<[u8]>,
+        stat: Stat,
+    ) -> Result<()> {
+        let time = root::mtime(&stat);
+        if !self.options.from.has_marker_files() {
+            return Err(Error::refused(
+                "a name that starts with .wh., which would become a deletion",
+            )
+            .hint("is the tree in the form of images already?"));
+        }
+        match Marker::of(place)? {
+            Marker::None => unreachable!("it starts with .wh."),
+            Marker::Reserved => contents.bookkeeping.push(name),
+            Marker::Opaque(of) => {
+                if of.is_root() && !self.options.to.has_marker_files() && self.parents.is_none() {
+                    let what = "the root is opaque, which overlayfs ignores on the root of a layer";
+                    return Err(Error::refused(what).hint("give each layer below with --parent"));
+                }
+                contents.opaque = Some(time);
+            }
+            Marker::Remove(target) => {
+                if is_directory(&stat) && !is_empty(directory, &name, place)? {
+                    let what = "a whiteout that is a directory with something in it";
+                    return Err(Error::refused(what));
+                }
+                let is_marker = true;
+                let found = Deletion { is_marker, time };
+                contents.deletions.insert(target.name().into(), found);
             }
         }
-        let forms = [self.options.from, self.options.to];
-        if !forms.contains(&Form::FuseOverlayfs) {
-            return Ok(false);
-        }
-        let name = std::str::from_utf8(FUSE_OPAQUE).expect("it is ASCII");
-        Ok(directory.short_xattr(b".", name)?.is_some())
+        Ok(())
     }
 
-    fn whiteout_form(
-        &self,
-        directory: &Dir,
-        name: &[u8],
-        stat: &Stat,
-    ) -> io::Result<Option<Whiteout>> {
-        // fuse-overlayfs reads devices too.
-        if is_whiteout_device(stat) {
-            return Ok(Some(Whiteout::Device));
+    /// What the kernel will not link, or what lies elsewhere, is refused before anything is made.
+    fn check_can_be_linked(&self, directory: &Dir, name: &[u8], stat: &Stat) -> Result<()> {
+        let details = directory.details(name);
+        let details = details.map_err(|error| Error::system("looking at it", error))?;
+        details.check_mount(self.place.mount)?;
+        if is_directory(stat) && stat.st_dev != self.place.stat.st_dev {
+            let what = "a subvolume, whose files cannot be linked from outside";
+            return Err(Error::in_the_way(what).hint("copy it into a directory"));
         }
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if !is_file || stat.st_size != 0 {
+        match details.is_immutable {
+            false => Ok(()),
+            true => Err(
+                Error::in_the_way("it is immutable, or can only be appended to")
+                    .hint("`chattr -i -a` takes that away"),
+            ),
+        }
+    }
+
+    /// The kernel ignores such a mark on a layer's root (rule O3).
+    fn opaque_mark(&self, path: &EntryPath, directory: &Dir) -> io::Result<Option<Time>> {
+        if path.is_root() {
             return Ok(None);
         }
-        for dialect in self.dialects() {
-            if directory
-                .short_xattr(name, dialect.whiteout_xattr())?
-                .is_some()
-            {
-                return Ok(Some(Whiteout::Xattr));
+        let is_marked = match self.options.from {
+            Form::Oci => false,
+            Form::FuseOverlayfs => directory.short_xattr(b".", FUSE_OPAQUE)?.is_some(),
+            Form::Overlay(dialect) => {
+                let value = directory.short_xattr(b".", dialect.opaque_xattr())?;
+                value.as_deref() == Some(dialect::OPAQUE)
             }
-        }
-        Ok(None)
+        };
+        Ok(is_marked.then(Time::default))
     }
+
+    fn is_over_unknown(&self, directory: &Dir) -> io::Result<bool> {
+        let Some(dialect) = self.options.from.dialect() else {
+            return Ok(true);
+        };
+        let value = directory.short_xattr(b".", dialect.origin_xattr())?;
+        Ok(value.is_some_and(|value| value.is_empty()))
+    }
+
+    fn is_whiteout(&self, directory: &Dir, name: &[u8], stat: &Stat) -> io::Result<bool> {
+        let zero = rustix::fs::makedev(Device::WHITEOUT.major, Device::WHITEOUT.minor);
+        match FileType::from_raw_mode(stat.st_mode) {
+            // fuse-overlayfs reads devices too.
+            FileType::CharacterDevice => Ok(stat.st_rdev == zero),
+            FileType::RegularFile if stat.st_size == 0 => match self.options.from.dialect() {
+                Some(dialect) => {
+                    let mark = directory.short_xattr(name, dialect.whiteout_xattr())?;
+                    Ok(mark.is_some())
+                }
+                None => Ok(false),
+            },
+            _ => Ok(false),
+        }
+    }
+}
+
+pub fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn is_empty(directory: &Dir, name: &[u8], place: &EntryPath) -> Result<bool> {
+    let names = directory
+        .open_beneath(&EntryPath::root().join(name)?)
+        .and_then(|directory| directory.names());
+    Ok(names.map_err(|error| reading(place, error))?.is_empty())
 }

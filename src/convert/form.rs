@@ -17,7 +17,7 @@ pub enum Form {
 }
 
 /// What fuse-overlayfs marks an opaque directory with.
-pub const FUSE_OPAQUE: &[u8] = b"user.fuseoverlayfs.opaque";
+pub const FUSE_OPAQUE: &str = "user.fuseoverlayfs.opaque";
 
 impl Form {
     /// Whether deletions are files `.wh.NAME`.
@@ -44,7 +44,7 @@ impl Form {
         let dialect = match self {
             Form::Oci => return Some(on_disk.to_vec()),
             Form::FuseOverlayfs => {
-                return (on_disk != FUSE_OPAQUE).then(|| on_disk.to_vec());
+                return (on_disk != FUSE_OPAQUE.as_bytes()).then(|| on_disk.to_vec());
             }
             Form::Overlay(dialect) => dialect,
         };
@@ -59,7 +59,7 @@ impl Form {
     }
 }
 
-/// As the command line has it, and the journal.
+/// As the command line spells it.
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

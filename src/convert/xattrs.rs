@@ -1,96 +1,84 @@
-//! Xattrs of the image that look like overlayfs's own: set aside while marks are rewritten, so that
-//! neither this run nor the next takes the one for the other, and taken back under the names of the
-//! new form (rule X1).
-//!
-//! Setting one and removing the other are two steps; whoever is killed between them does the first
-//! one again.
+//! The xattrs of an inode in its new form: overlayfs's own go or stay, and data that looks like them
+//! is escaped or unescaped (rule X1).
 
-use std::io;
-
-use crate::error::Result;
+use crate::dialect::Dialect;
+use crate::error::{Error, Result};
 use crate::meta::Xattr;
-use crate::path::EntryPath;
-use crate::root::Dir;
+use crate::path::{self, NAME_MAX};
 
-use super::walk::{changing, each, xattrs};
-use super::{Change, Converter, Options};
+use super::Options;
 
-/// `trusted.overlay.X` is kept as `trusted.lowerdir.overlay.X`.
-const ASIDE: &[u8] = b"lowerdir.overlay.";
+/// Marks by which overlayfs refers to the layers below.
+const REFERENCES: [&str; 2] = ["redirect", "metacopy"];
 
-/// The name under which an xattr is set aside, if its name on disk changes.
-pub fn aside(xattr: &[u8], options: &Options) -> Option<Vec<u8>> {
-    let shown = options.from.shown(xattr)?;
-    if options.to.on_disk(&shown) == xattr {
-        return None;
-    }
-    let (namespace, rest) = split(&shown, b"overlay.")?;
-    Some([namespace, ASIDE, rest].concat())
+/// Xattrs in their new form, sorted, and whether one has another name now.
+pub struct Translated {
+    pub xattrs: Vec<Xattr>,
+    pub renamed: bool,
 }
 
-/// The name in the new form of one that was set aside.
-fn back(xattr: &[u8], options: &Options) -> Option<Vec<u8>> {
-    let (namespace, rest) = split(xattr, ASIDE)?;
-    Some(options.to.on_disk(&[namespace, b"overlay.", rest].concat()))
-}
-
-fn split<'a>(name: &'a [u8], middle: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    [&b"trusted."[..], b"user."]
-        .into_iter()
-        .find_map(|namespace| {
-            let rest = name.strip_prefix(namespace)?.strip_prefix(middle)?;
-            Some((&name[..namespace.len()], rest))
-        })
-}
-
-impl Converter<'_> {
-    pub(super) fn set_xattrs_aside(&mut self) -> Result<()> {
-        self.rename_xattrs(aside, true)
-    }
-
-    pub(super) fn take_xattrs_back(&mut self) -> Result<()> {
-        self.rename_xattrs(back, false)
-    }
-
-    fn rename_xattrs(
-        &mut self,
-        new_name: fn(&[u8], &Options) -> Option<Vec<u8>>,
-        tells: bool,
-    ) -> Result<()> {
-        let top = self
-            .top
-            .open_beneath(&EntryPath::root())
-            .map_err(|error| changing(&EntryPath::root(), error))?;
-        each(&top, |path, directory| {
-            let names = directory.names().map_err(|error| changing(path, error))?;
-            let own: &[Box<[u8]>] = if path.is_root() {
-                &[(*b".").into()]
-            } else {
-                &[]
-            };
-            for name in own.iter().chain(&names) {
-                let place = match &**name {
-                    b"." => path.clone(),
-                    name => path.join(name)?,
-                };
-                let fail = |error| changing(&place, error);
-                let mut renamed = false;
-                for xattr in xattrs(directory, name).map_err(fail)? {
-                    if let Some(new) = new_name(&xattr.name, self.options) {
-                        rename(directory, name, &xattr, &new).map_err(fail)?;
-                        renamed = true;
-                    }
-                }
-                if renamed && tells {
-                    self.told(Change::Xattr, &place)?;
+/// Translates the xattrs of an inode; overlayfs's own that say a directory is opaque go, since
+/// [`super::plan`] decides over them. Errors: one of them has no counterpart.
+pub fn translate(xattrs: Vec<Xattr>, options: &Options) -> Result<Translated> {
+    let (from, to) = (options.from, options.to);
+    let mut translated = Translated {
+        xattrs: Vec::with_capacity(xattrs.len()),
+        renamed: false,
+    };
+    for mut xattr in xattrs {
+        match from.shown(&xattr.name) {
+            Some(shown) => {
+                let name = to.on_disk(&shown);
+                check_length(&xattr, &name)?;
+                translated.renamed |= *name != *xattr.name;
+                xattr.name = name.into();
+                translated.xattrs.push(xattr);
+            }
+            None if keeps_orders(options) => {
+                if from.dialect().map(Dialect::opaque_xattr).map(str::as_bytes)
+                    != Some(&*xattr.name)
+                {
+                    translated.xattrs.push(xattr);
                 }
             }
-            Ok(())
-        })
+            None => refuse_reference(&xattr, options)?,
+        }
+    }
+    let by_name = |one: &Xattr, other: &Xattr| one.name.cmp(&other.name);
+    translated.xattrs.sort_unstable_by(by_name);
+    Ok(translated)
+}
+
+/// Whether both forms take their orders from the same xattrs.
+fn keeps_orders(options: &Options) -> bool {
+    let prefix = |form: super::Form| form.dialect().map(Dialect::prefix);
+    prefix(options.from).is_some() && prefix(options.from) == prefix(options.to)
+}
+
+fn check_length(old: &Xattr, name: &[u8]) -> Result<()> {
+    match name.len() > NAME_MAX {
+        false => Ok(()),
+        true => {
+            let old = path::display(&old.name);
+            let what = format!("xattr {old}: the name gets too long");
+            Err(Error::refused(what).hint("remove it first"))
+        }
     }
 }
 
-fn rename(directory: &Dir, name: &[u8], xattr: &Xattr, new: &[u8]) -> io::Result<()> {
-    directory.set_xattr(name, new, &xattr.value)?;
-    directory.remove_xattr(name, &xattr.name)
+fn refuse_reference(xattr: &Xattr, options: &Options) -> Result<()> {
+    let prefix = options.from.dialect().map_or("", Dialect::prefix);
+    let mark = xattr.name.strip_prefix(prefix.as_bytes());
+    match REFERENCES
+        .iter()
+        .any(|reference| mark == Some(reference.as_bytes()))
+    {
+        false => Ok(()),
+        true => {
+            let name = path::display(&xattr.name);
+            let what = format!("xattr {name}: it says that the content is in the layers below");
+            Err(Error::refused(what)
+                .hint("`lowerdir pack` with --lower makes a layer of such a directory"))
+        }
+    }
 }

@@ -3,18 +3,19 @@
 //!
 //! [`super::containers_storage`] calls it. The new tree is private to its caller until it is whole.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use crate::copier::{Copier, Data, Original};
 use crate::error::{Error, Operation, Result};
+use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::progress::Progress;
-use crate::root::{self, Dir};
-use crate::unpack::{Fresh, Inode, Options, Owners, Report, apply, system};
+use crate::root::Dir;
+use crate::unpack::{Inode, Owners, system};
 
 /// What a file of the new tree is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,18 +28,15 @@ pub enum Means {
 pub fn duplicate(from: &Dir, to: &Dir, means: Means, progress: &dyn Progress) -> Result<()> {
     to.remove_acls()
         .map_err(|error| system("removing an inherited ACL", error))?;
+    let owners = match rustix::process::geteuid().is_root() {
+        true => Owners::Image,
+        false => Owners::Caller,
+    };
     let mut duplicating = Duplicating {
         from,
         to,
         means,
-        options: Options {
-            owners: match rustix::process::geteuid().is_root() {
-                true => Owners::Image,
-                false => Owners::Caller,
-            },
-            ..Options::default()
-        },
-        first_names: HashMap::new(),
+        copier: Copier::new(to, Data::Shared, owners),
     };
     let mut directories = vec![EntryPath::root()];
     let mut next = 0;
@@ -58,9 +56,7 @@ struct Duplicating<'a> {
     from: &'a Dir,
     to: &'a Dir,
     means: Means,
-    options: Options,
-    /// Of inodes with several names, by device and number.
-    first_names: HashMap<(u64, u64), EntryPath>,
+    copier: Copier<'a>,
 }
 
 impl Duplicating<'_> {
@@ -87,7 +83,7 @@ impl Duplicating<'_> {
                 Means::HardLinks => from.link(&name, &to, &name).map_err(|error| {
                     failed("making a hard link to it", error, &below).during(Operation::HardLink)
                 })?,
-                Means::Reflinks => self.clone_inode(&from, &to, &name, &stat, &below)?,
+                Means::Reflinks => self.clone_inode(&from, &name, &stat, &below)?,
             }
         }
         Ok(directories)
@@ -96,65 +92,18 @@ impl Duplicating<'_> {
     fn clone_inode(
         &mut self,
         from: &Dir,
-        to: &Dir,
         name: &[u8],
         stat: &Stat,
         path: &EntryPath,
     ) -> Result<()> {
-        let making = |error| failed("making it", error, path);
-        let inode = (stat.st_dev, stat.st_ino);
-        if stat.st_nlink > 1
-            && let Some(first) = self.first_names.get(&inode)
-        {
-            let (parent, first) = first.split().expect("it has a name");
-            let parent = self.to.open_beneath(&parent).map_err(making)?;
-            return parent.link(first, to, name).map_err(making);
-        }
-        self.first_names.insert(inode, path.clone());
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {
-                let source = from.open_file(&EntryPath::parse(name)?).map_err(making)?;
-                let file = to.make_file(name).map_err(making)?;
-                if stat.st_size > 0 {
-                    rustix::fs::ioctl_ficlone(&file, &source).map_err(|errno| {
-                        failed("sharing its blocks", errno.into(), path).during(Operation::Reflink)
-                    })?;
-                }
-                self.describe(&Inode::Open(file.as_fd()), from, name, stat, path)
-            }
-            FileType::Symlink => {
-                let target = from.read_link(name).map_err(making)?;
-                to.make_symlink(name, &target).map_err(making)?;
-                self.describe(
-                    &Inode::Named(to, name, FileType::Symlink),
-                    from,
-                    name,
-                    stat,
-                    path,
-                )
-            }
-            kind => {
-                to.make_node(name, kind, root::device(stat))
-                    .map_err(making)?;
-                self.describe(&Inode::Named(to, name, kind), from, name, stat, path)
-            }
-        }
-    }
-
-    /// Gives an inode the attributes of the one that it stands for.
-    fn describe(
-        &self,
-        inode: &Inode<'_>,
-        from: &Dir,
-        name: &[u8],
-        stat: &Stat,
-        path: &EntryPath,
-    ) -> Result<()> {
-        let xattrs = from.kept_xattrs(name);
-        let xattrs = xattrs.map_err(|error| failed("reading its xattrs", error, path))?;
-        let meta = root::attributes(stat, xattrs);
-        let (fresh, mut report) = (Fresh::default(), Report::default());
-        apply(inode, &meta, path, &self.options, fresh, &mut report)
+        let xattrs = kept_xattrs(from, name, path)?;
+        let original = Original {
+            directory: from,
+            name,
+            stat,
+            xattrs: &xattrs,
+        };
+        self.copier.copy(original, path)
     }
 
     fn finish(&self, path: &EntryPath) -> Result<()> {
@@ -162,8 +111,20 @@ impl Duplicating<'_> {
         let from = self.from.open_beneath(path).map_err(opening)?;
         let to = self.to.open_beneath(path).map_err(opening)?;
         let stat = from.stat_self().map_err(opening)?;
-        self.describe(&Inode::Open(to.as_fd()), &from, b".", &stat, path)
+        let original = Original {
+            directory: &from,
+            name: b".",
+            stat: &stat,
+            xattrs: &kept_xattrs(&from, b".", path)?,
+        };
+        self.copier
+            .describe(&Inode::Open(to.as_fd()), original, path)
     }
+}
+
+fn kept_xattrs(from: &Dir, name: &[u8], path: &EntryPath) -> Result<Vec<Xattr>> {
+    let xattrs = from.kept_xattrs(name);
+    xattrs.map_err(|error| failed("reading its xattrs", error, path))
 }
 
 fn failed(doing: &str, error: io::Error, path: &EntryPath) -> Error {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 use crate::view::{Body, Inode, Source, Stored, Tree};
+use crate::whiteout;
 
 /// Set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;
@@ -50,8 +51,10 @@ impl Edits {
     /// Makes the changes.
     ///
     /// Errors: a pattern that means nothing; a path that leads through something that is no
-    /// directory; a file that is not there; no `/usr` whose attributes could be taken.
+    /// directory, or that a layer would read as a deletion; a file that is not there; no `/usr`
+    /// whose attributes could be taken.
     pub fn apply(&self, tree: &mut Tree) -> Result<()> {
+        self.check_names()?;
         if !self.exclude.is_empty() {
             let patterns = self.patterns()?;
             tree.remove(|path| patterns.is_match(path.as_os_str()));
@@ -75,6 +78,23 @@ impl Edits {
             tree.for_each_meta(|meta| meta.mtime = meta.mtime.min(latest));
         }
         tree.move_below(&self.prefix)
+    }
+
+    /// Rule W6.
+    fn check_names(&self) -> Result<()> {
+        let replaced = self.replace.iter().map(|(path, _)| path);
+        let linked = self.symlinks.iter().map(|(path, _)| path);
+        let all = replaced.chain(linked).chain(&self.directories);
+        match all
+            .chain([&self.prefix])
+            .find(|path| whiteout::is_marker_in(path))
+        {
+            None => Ok(()),
+            Some(path) => {
+                let why = "a name that starts with .wh., which means a deletion in a layer";
+                Err(Error::not_found(why).at_entry(path))
+            }
+        }
     }
 
     fn patterns(&self) -> Result<GlobSet> {

@@ -77,6 +77,11 @@ impl Platform {
         self
     }
 
+    /// Which of several kinds of the architecture; empty where the usual one is meant.
+    pub fn variant(&self) -> &str {
+        &self.variant
+    }
+
     /// How well this platform runs what was built for another: 0 is best, `None` not at all. A
     /// newer variant runs what was built for an older one; every feature that is needed must be
     /// provided (rule T2).

@@ -68,15 +68,55 @@ pub fn append(
             diff_ids.len() - 1
         )));
     }
-    let past = array(config, "history")?;
-    let with_layer = |entry: &&Value| entry["empty_layer"] != json!(true);
-    // An image may have no history; then its layers get an empty one each.
-    for _ in past.iter().filter(with_layer).count()..number - 1 {
-        past.push(json!({}));
-    }
-    past.push(history.entry());
+    fill_history(config, number - 1)?;
+    array(config, "history")?.push(history.entry());
     config["created"] = json!(history.time());
     Ok(())
+}
+
+/// Gives each of so many layers an entry in the history: an image may have none, or fewer, and those
+/// who pair them with layers refuse that. Each gets a time: Docker 25 (moby issue 47729) and umoci
+/// crash on an entry without one.
+fn fill_history(config: &mut Value, layers: usize) -> Result<()> {
+    let created = config["created"].as_str().filter(|text| is_time(text));
+    let created = created.unwrap_or("1970-01-01T00:00:00Z").to_owned();
+    let past = array(config, "history")?;
+    if past.iter().any(|entry| !entry.is_object()) {
+        return Err(Error::refused("an entry of the history is no JSON object"));
+    }
+    let with_layer = |entry: &&Value| entry["empty_layer"] != json!(true);
+    for _ in past.iter().filter(with_layer).count()..layers {
+        past.push(
+            json!({ "created_by": "unknown", "comment": "the image says nothing of this layer" }),
+        );
+    }
+    for entry in past.iter_mut().filter(|entry| entry["created"].is_null()) {
+        entry["created"] = json!(created);
+    }
+    Ok(())
+}
+
+/// Whether a text is a time as RFC 3339 writes it, in whatever zone.
+fn is_time(text: &str) -> bool {
+    let zone = text.len().checked_sub("+00:00".len());
+    let utc = zone
+        .and_then(|at| text.split_at_checked(at))
+        .filter(|(_, zone)| zone.starts_with(['+', '-']) && zone.as_bytes()[3] == b':');
+    let text = utc.map_or(text.to_owned(), |(time, _)| format!("{time}Z"));
+    humantime::parse_rfc3339(&text).is_ok()
+}
+
+/// What a config says that its image runs on, as a descriptor says it; `None` without an operating
+/// system and an architecture.
+pub fn platform(config: &Value) -> Option<Value> {
+    let says = |name: &str| config.get(name).filter(|value| value.as_str() != Some(""));
+    let mut platform = json!({ "os": says("os")?, "architecture": says("architecture")? });
+    for name in ["os.version", "os.features", "variant"] {
+        if let Some(value) = says(name).filter(|value| !value.is_null()) {
+            platform[name] = value.clone();
+        }
+    }
+    Some(platform)
 }
 
 fn descriptor(compression: Compression, of_docker: bool, layer: &NewLayer) -> Value {

@@ -102,7 +102,7 @@ impl Below {
                     if leaf.file_type() == FileType::Symlink
                         && follow.is_some_and(|own| !own.replaces(&next, path, way.left())) =>
                 {
-                    if !way.follow(&view.read_link(&next, leaf)?) {
+                    if !way.follow(&view.read_link(&next, leaf)?)? {
                         return Ok(None);
                     }
                 }

@@ -5,7 +5,9 @@
 //! [`crate::view`] for the layers below, [`crate::unpack`] and [`crate::translate`] for the layer
 //! itself.
 
-use crate::path::EntryPath;
+use crate::error::{Error, Result};
+use crate::path::{EntryPath, NAME_MAX};
+use crate::whiteout;
 
 /// More symbolic links on one path than this are a loop, as for the kernel.
 const MAX_SYMLINKS: u32 = 40;
@@ -73,21 +75,36 @@ impl Way {
         self.depth += 1;
     }
 
-    /// Goes where a symbolic link leads; false if it was one too many.
-    #[must_use]
-    pub fn follow(&mut self, target: &[u8]) -> bool {
+    /// Goes where a symbolic link leads; false if it was one too many. Errors: a component there is
+    /// none that a layer may spell (rule N5).
+    pub fn follow(&mut self, target: &[u8]) -> Result<bool> {
+        check_components(target)?;
         self.links += 1;
         if target.starts_with(b"/") {
             (self.at, self.depth) = (EntryPath::root(), 0);
         }
         self.todo.extend(reversed(target));
-        self.links <= MAX_SYMLINKS
+        Ok(self.links <= MAX_SYMLINKS)
     }
 
     /// Where it has come to at its end.
     pub fn end(self) -> EntryPath {
         self.at
     }
+}
+
+/// Rule N5: a name that no layer may spell is none that a link may lead to, else it would be made.
+fn check_components(target: &[u8]) -> Result<()> {
+    let why = target.split(|&byte| byte == b'/').find_map(|component| {
+        if component.len() > NAME_MAX {
+            Some("a symbolic link leads to a name of over 255 bytes")
+        } else if component.starts_with(whiteout::PREFIX) {
+            Some("a symbolic link leads to a name that starts with .wh., which means a deletion")
+        } else {
+            None
+        }
+    });
+    why.map_or(Ok(()), |why| Err(Error::refused(why)))
 }
 
 /// The components of a path, without empty ones and `.`, the first one last.

@@ -8,7 +8,7 @@ use rustix::fs::Stat;
 
 use crate::error::{Error, Operation, Result};
 use crate::path::EntryPath;
-use crate::root::Dir;
+use crate::root::{self, Dir};
 use crate::whiteout;
 
 use super::below::Below;
@@ -215,10 +215,18 @@ impl<W: Write> Packer<'_, W> {
         let Some(marks) = &directory.upper else {
             return Ok((children, deleted));
         };
-        let dialect = self.dialect;
+        let (dialect, mount) = (self.dialect, self.mount);
         let fail = |error| reading(&directory.path, error);
         let dir: &Dir = self.upper.dir(&directory.path).map_err(fail)?;
         for name in dir.names().map_err(fail)? {
+            // An overlay mount shows what is under it.
+            match dir.details(&name) {
+                Err(error) if root::is_absent(&error) => continue,
+                details => details
+                    .map_err(fail)?
+                    .check_mount(mount)
+                    .map_err(|error| at(&directory.path, &name, error))?,
+            }
             let found = inode::look(dir, &name, marks.holds_xattr_whiteouts, dialect);
             match found.map_err(fail)? {
                 Some(Inode::Deletion) => deleted.push(name),
@@ -233,6 +241,13 @@ impl<W: Write> Packer<'_, W> {
             }
         }
         Ok((children, deleted))
+    }
+}
+
+fn at(directory: &EntryPath, name: &[u8], error: Error) -> Error {
+    match directory.join(name) {
+        Ok(path) => error.at_entry(path),
+        Err(too_long) => too_long,
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Stat};
 use crate::archive::{Entry, EntryKind, FileShape};
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
-use crate::meta::{Meta, Time};
+use crate::meta::{Meta, Time, is_foreign_xattr};
 use crate::path::EntryPath;
 use crate::root::{self, Dir, Root};
 use crate::unpack::{Report, Warning};
@@ -25,6 +25,8 @@ use super::{Options, file, inode};
 /// Writes one layer.
 pub struct Packer<'a, W> {
     pub upper: Root,
+    /// The mount that the upperdir lies on.
+    pub mount: Option<u64>,
     pub lowers: Option<Lowers>,
     pub dialect: Dialect,
     pub options: &'a Options,
@@ -227,6 +229,13 @@ impl<W: Write> Packer<'_, W> {
 
     fn entry(&mut self, path: EntryPath, kind: EntryKind, mut meta: Meta) -> Result<()> {
         meta.xattrs = self.dialect.shown(meta.xattrs, self.options.selinux);
+        // Rule X2: they say how this file system keeps it.
+        for _ in meta
+            .xattrs
+            .extract_if(.., |xattr| is_foreign_xattr(&xattr.name))
+        {
+            self.report.warn(Warning::ForeignXattrDropped, &path);
+        }
         meta.mtime = clamped(meta.mtime, self.options.clamp);
         self.report.entries += 1;
         self.out.entry(&Entry { path, kind, meta })

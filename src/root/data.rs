@@ -1,4 +1,4 @@
-//! Reading a file: all of it, or its data without the holes.
+//! Reading a file: all of it, or its data without the holes; and copying one.
 
 use std::fs::File;
 use std::io;
@@ -50,4 +50,15 @@ pub fn read_all(file: &File, take: Take<'_>) -> io::Result<()> {
         take(offset, &buffer[..count])?;
         offset += count as u64;
     }
+}
+
+/// Fills an empty file with what another one holds: it shares the blocks where the file system can
+/// do so, and keeps the holes where it cannot.
+pub fn clone_or_copy(source: &File, file: &File) -> io::Result<()> {
+    let size = source.metadata()?.len();
+    if size == 0 || rustix::fs::ioctl_ficlone(file, source).is_ok() {
+        return Ok(());
+    }
+    file.set_len(size)?;
+    read_data(source, &mut |offset, data| file.write_all_at(data, offset))
 }

@@ -10,17 +10,21 @@ use crate::meta::Xattr;
 
 use super::Dir;
 
+/// How xfs shows its ACLs a second time.
+const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
+
 impl Dir {
     /// Sets an xattr of a name, not of what it points to.
     pub fn set_xattr(&self, name: &[u8], xattr: &[u8], value: &[u8]) -> io::Result<()> {
         xattr::set(self.proc_path(name), OsStr::from_bytes(xattr), value)
     }
 
-    /// The xattrs of a name, not of what it points to, sorted.
+    /// The xattrs of a name, not of what it points to, sorted; an ACL comes once (rule X2).
     pub fn xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
         let path = self.proc_path(name);
         let mut xattrs = Vec::new();
-        for name in xattr::list(&path)? {
+        let twice = |name: &std::ffi::OsString| name.as_bytes().starts_with(XFS_ACLS);
+        for name in xattr::list(&path)?.filter(|name| !twice(name)) {
             if let Some(value) = xattr::get(&path, &name)? {
                 let (name, value) = (name.as_bytes().into(), value.into());
                 xattrs.push(Xattr { name, value });

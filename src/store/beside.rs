@@ -1,12 +1,14 @@
 //! `Beside`: a directory of the caller's in the making, beside the one that it is to become: whole
 //! or absent.
 //!
-//! [`crate::pipeline`] fills it with one layer, [`crate::flatten`] with a merged tree. It lies in a
-//! [`Staging`] directory, so what a dead process left is removed by the next one in that place.
+//! [`crate::pipeline`] fills it with one layer, [`crate::flatten`] with a merged tree,
+//! [`crate::convert`] with the tree that replaces another. It lies in a [`Staging`] directory, so
+//! what a dead process left is removed by the next one in that place.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Operation, Result};
@@ -29,6 +31,11 @@ impl Beside {
     pub fn new(target: &Path, what: &'static str) -> Result<Beside> {
         check_outside(target, what)?;
         check_target(target)?;
+        Beside::replacing(target, what)
+    }
+
+    /// Starts one for a directory that is there, to be [exchanged](Beside::exchange) with it.
+    pub fn replacing(target: &Path, what: &'static str) -> Result<Beside> {
         let staging = Staging::beside_target(target)?;
         staging
             .directory()
@@ -64,29 +71,73 @@ impl Beside {
             let text = format!("renaming the {what} to {}", target.display());
             Error::system(text, error).during(Operation::Publish)
         };
-        match self.rename() {
-            Ok(()) => {}
-            Err(Errno::ACCESS) => self.rename_read_only(sync).map_err(renaming)?,
-            Err(errno) => return Err(renaming(errno.into())),
-        }
+        self.rename(RenameFlags::empty(), sync).map_err(renaming)?;
         sync_directory(self.staging.parent(), sync)
             .map_err(|error| Error::system(format!("writing the {what}'s name to disk"), error))
     }
 
-    fn rename(&self) -> rustix::io::Result<()> {
+    /// Exchanges it with the directory that has its name, in one step, and removes that one, which
+    /// must be the inode `old`: anything else is left where it is.
+    pub fn exchange(self, old: &Stat, sync: Sync) -> Result<()> {
+        let Beside { target, what, .. } = &self;
+        let text = format!(
+            "exchanging {} with the {what} made beside it",
+            target.display()
+        );
+        let exchanging = |error: io::Error| {
+            Error::system(&text, error).hint(
+                "it takes one local file system (ext4, xfs, btrfs, tmpfs), and no mount point",
+            )
+        };
+        self.rename(RenameFlags::EXCHANGE, sync)
+            .map_err(exchanging)?;
+        let found = self.staging.directory().stat(FS.as_bytes());
+        let found = found.map_err(exchanging)?.map(|stat| stat.st_ino);
+        if found != Some(old.st_ino) {
+            self.rename(RenameFlags::EXCHANGE, sync)
+                .map_err(exchanging)?;
+            let what = format!("{} was replaced while it was read", target.display());
+            return Err(Error::in_the_way(what).hint("run it again"));
+        }
+        // Until both names are on disk, the old tree is the only one that a power cut leaves.
+        [self.staging.directory(), self.staging.parent()]
+            .iter()
+            .try_for_each(|directory| sync_directory(directory, sync))
+            .map_err(|error| Error::system(format!("writing the {what}'s name to disk"), error))?;
+        let removing = format!("{} is complete; removing the old one", target.display());
+        self.staging
+            .remove()
+            .map_err(|error| Error::system(removing, error))
+    }
+
+    fn rename(&self, flags: RenameFlags, sync: Sync) -> io::Result<()> {
         let from = self.staging.directory();
-        rustix::fs::renameat(from, FS, rustix::fs::CWD, &self.target)
+        match rustix::fs::renameat_with(from, FS, CWD, &self.target, flags) {
+            Err(Errno::ACCESS) => self.rename_read_only(flags, sync),
+            other => Ok(other?),
+        }
     }
 
     /// Without root, a directory that may not be written cannot be moved either, since its `..`
-    /// changes: it is made writable for that moment.
-    fn rename_read_only(&self, sync: Sync) -> io::Result<()> {
-        let directory = self.inner()?;
-        let mode = directory.stat_self()?.st_mode & 0o7777;
-        root::set_mode(&directory, mode | 0o700)?;
-        self.rename()?;
-        root::set_mode(&directory, mode)?;
-        sync_directory(&directory, sync)
+    /// changes: it is made writable for that moment, and so is one that it is exchanged with.
+    fn rename_read_only(&self, flags: RenameFlags, sync: Sync) -> io::Result<()> {
+        let mut moved = vec![self.inner()?];
+        if flags.contains(RenameFlags::EXCHANGE) {
+            moved.push(Dir::open(&self.target)?);
+        }
+        let mut modes = Vec::new();
+        for directory in &moved {
+            let mode = directory.stat_self()?.st_mode & 0o7777;
+            root::set_mode(directory, mode | 0o700)?;
+            modes.push(mode);
+        }
+        let from = self.staging.directory();
+        let renamed = rustix::fs::renameat_with(from, FS, CWD, &self.target, flags);
+        for (directory, mode) in moved.iter().zip(modes) {
+            root::set_mode(directory, mode)?;
+        }
+        renamed?;
+        sync_directory(&moved[0], sync)
     }
 }
 

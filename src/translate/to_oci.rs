@@ -39,8 +39,11 @@ impl<'a, W: Write> ToOci<'a, W> {
             kind,
             mut meta,
         } = entry;
-        let name = path.split().map(|(_, name)| name).unwrap_or_default();
-        if name.starts_with(whiteout::PREFIX) {
+        let target = match &kind {
+            EntryKind::HardLink(target) => Some(target),
+            _ => None,
+        };
+        if whiteout::is_marker_in(&path) || target.is_some_and(whiteout::is_marker_in) {
             return Err(Error::refused(
                 "a name that starts with .wh., which means a deletion in a layer",
             )

@@ -190,7 +190,7 @@ impl<'a, W: Write> ToOverlay<'a, W> {
             let next = way.at().join(&name)?;
             let found = self.tree.find(&next);
             if let Some(target) = found.and_then(|inode| self.targets.get(&inode)) {
-                if !way.follow(target) {
+                if !way.follow(target)? {
                     return Err(Error::refused("its parents are a loop of symbolic links"));
                 }
                 continue;

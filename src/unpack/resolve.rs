@@ -75,7 +75,7 @@ impl Unpacker<'_> {
             let next = way.at().join(&name)?;
             match self.step(&next)? {
                 Step::Symlink(target) => {
-                    if !way.follow(&target) {
+                    if !way.follow(&target)? {
                         let error = || Error::refused("its parents are a loop of symbolic links");
                         self.postpone(error)?;
                         return Ok(None);

@@ -187,7 +187,7 @@ impl Applying<'_> {
                 }
                 Body::Symlink(target) if self.follows => {
                     let place = course.path().join(&name)?;
-                    !own.replaces(&place, path, course.left()) && course.follow(target)
+                    !own.replaces(&place, path, course.left()) && course.follow(target)?
                 }
                 _ => false,
             };
@@ -280,7 +280,7 @@ impl Applying<'_> {
                         continue;
                     }
                     Body::Symlink(target) if self.follows || child.is_last_in(self.layer) => {
-                        match course.follow(target) {
+                        match course.follow(target)? {
                             true => continue,
                             false => return Err(loop_of_links()),
                         }

@@ -52,12 +52,11 @@ impl Course {
         Ok(())
     }
 
-    /// Goes where a symbolic link leads; false if it was one too many.
-    #[must_use]
-    pub fn follow(&mut self, target: &[u8]) -> bool {
-        let is_fine = self.way.follow(target);
+    /// Goes where a symbolic link leads; false if it was one too many. Errors: rule N5.
+    pub fn follow(&mut self, target: &[u8]) -> Result<bool> {
+        let is_fine = self.way.follow(target)?;
         self.go_up();
-        is_fine
+        Ok(is_fine)
     }
 
     /// The way itself goes back to the root, and up.

@@ -178,7 +178,7 @@ impl Tree {
             match &self.inode(child.inode).body {
                 Body::Directory(_) => course.enter(&name, child.inode)?,
                 Body::Symlink(target) if follows(child) => {
-                    if !course.follow(target) {
+                    if !course.follow(target)? {
                         return Err(loop_of_links());
                     }
                 }

@@ -1,0 +1,143 @@
+//! What each directory of the new tree is to have: deletions and opaque marks, as the rules W2 to
+//! W4 and O1 to O3 want them.
+
+use crate::error::Result;
+use crate::lower::Found;
+use crate::meta::Time;
+use crate::path::EntryPath;
+
+use super::contents::{Contents, Deletion, is_directory};
+use super::{Change, Converter};
+
+/// A directory, and what is known of it from the one above.
+pub struct Place {
+    pub path: EntryPath,
+    /// What is above it hides all that is below it (rule W4).
+    alone: bool,
+    /// It takes the place of a deleted name (rule W2).
+    replaces: bool,
+}
+
+impl Place {
+    pub fn root() -> Place {
+        Place {
+            path: EntryPath::root(),
+            alone: false,
+            replaces: false,
+        }
+    }
+}
+
+/// What one directory is to have.
+#[derive(Default)]
+pub struct Plan {
+    /// It hides what is below, since that time.
+    pub opaque: Option<Time>,
+    /// What it deletes, and the times of the deletions.
+    pub deletions: Vec<(Box<[u8]>, Time)>,
+    /// The directories in it, the last one first.
+    pub directories: Vec<Place>,
+}
+
+impl Converter<'_> {
+    /// Decides over one directory, and tells of each change in it.
+    pub(super) fn plan(&mut self, place: &Place, contents: &Contents) -> Result<Plan> {
+        let path = &place.path;
+        let mut plan = Plan::default();
+        let is_emptied = contents.opaque.is_some() || place.replaces;
+        let empties_root = is_emptied && path.is_root() && !self.options.to.has_marker_files();
+        if empties_root {
+            self.delete_all_below(contents, &mut plan)?;
+        } else if is_emptied {
+            if place.alone || !self.may_show_directory(path)? {
+                self.told(Change::Needless, path)?;
+            } else {
+                self.told(Change::Opaque, path)?;
+                plan.opaque = Some(contents.opaque.unwrap_or_default());
+            }
+        }
+        for name in &contents.bookkeeping {
+            self.told(Change::Needless, &path.join(name)?)?;
+        }
+        let is_hidden = place.alone || is_emptied;
+        for (name, deletion) in &contents.deletions {
+            if empties_root && self.may_show(&path.join(name)?)? {
+                // It is deleted, or replaced, with all others.
+                continue;
+            }
+            self.deletion(path, name, deletion, contents, is_hidden, &mut plan)?;
+        }
+        for (name, _) in contents
+            .names
+            .iter()
+            .rev()
+            .filter(|(_, stat)| is_directory(stat))
+        {
+            let path = path.join(name)?;
+            let replaces = contents.deletions.contains_key(name)
+                || (empties_root && self.may_show_directory(&path)?);
+            plan.directories.push(Place {
+                path,
+                alone: is_hidden && !empties_root,
+                replaces,
+            });
+        }
+        Ok(plan)
+    }
+
+    fn deletion(
+        &mut self,
+        path: &EntryPath,
+        name: &[u8],
+        deletion: &Deletion,
+        contents: &Contents,
+        is_hidden: bool,
+        plan: &mut Plan,
+    ) -> Result<()> {
+        let target = path.join(name)?;
+        match contents.names.get(name) {
+            // Rule W2: what is new stands, alone, of which its own turn will tell.
+            Some(stat) if is_directory(stat) => return Ok(()),
+            None if !is_hidden && self.may_show(&target)? => {}
+            _ => return self.told(Change::Needless, &target),
+        }
+        if !(deletion.is_marker && self.options.to.has_marker_files()) {
+            self.told(Change::Deletion, &target)?;
+        }
+        plan.deletions.push((name.into(), deletion.time));
+        Ok(())
+    }
+
+    /// Rule O3: the kernel ignores the mark on the root, so each name below is deleted, and what
+    /// stands in the place of a directory is opaque itself.
+    fn delete_all_below(&mut self, contents: &Contents, plan: &mut Plan) -> Result<()> {
+        let root = EntryPath::root();
+        let names = match &self.parents {
+            Some(view) => view.names(&root)?,
+            None => return Ok(()),
+        };
+        let time = contents.opaque.unwrap_or_default();
+        for name in names {
+            if !contents.names.contains_key(&name) {
+                self.told(Change::Deletion, &root.join(&name)?)?;
+                plan.deletions.push((name, time));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the layers below show, or may show, something at a path (rule W3).
+    fn may_show(&self, path: &EntryPath) -> Result<bool> {
+        match &self.parents {
+            Some(view) => Ok(!matches!(*view.lookup(path)?, Found::Absent)),
+            None => Ok(true),
+        }
+    }
+
+    fn may_show_directory(&self, path: &EntryPath) -> Result<bool> {
+        match &self.parents {
+            Some(view) => Ok(matches!(*view.lookup(path)?, Found::Directory(_))),
+            None => Ok(true),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `Copier`: inodes of one tree once more in another, with all their attributes, the names of one
+//! inode still names of one inode.
+//!
+//! [`crate::convert`] copies what it may not share with the old tree, `export` clones layers. It
+//! makes inodes in directories that its caller made, and changes nothing in the tree that it reads.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{FileType, Stat};
+
+use crate::error::{Error, Operation, Result};
+use crate::meta::Xattr;
+use crate::path::EntryPath;
+use crate::root::{self, Dir};
+use crate::unpack::{Fresh, Inode, Options, Owners, Report, apply};
+
+/// What happens to the content of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// It is shared (reflinked), or that is an error.
+    Shared,
+    /// It is shared where the file system can do so, and copied where it cannot.
+    SharedOrCopied,
+}
+
+/// A name in the tree that is read, with what it is.
+#[derive(Clone, Copy)]
+pub struct Original<'a> {
+    /// The directory that it is in.
+    pub directory: &'a Dir,
+    /// Its name there.
+    pub name: &'a [u8],
+    /// Of the name itself, not of what it points to.
+    pub stat: &'a Stat,
+    /// What the copy gets.
+    pub xattrs: &'a [Xattr],
+}
+
+/// Copies inodes into one tree.
+pub struct Copier<'a> {
+    /// The tree that they go into.
+    to: &'a Dir,
+    data: Data,
+    options: Options,
+    /// Of inodes with several names, by device and number.
+    first_names: HashMap<(u64, u64), EntryPath>,
+}
+
+impl<'a> Copier<'a> {
+    /// For a tree that holds no copy yet. With [`Owners::Image`], an owner that cannot be set is an
+    /// error.
+    pub fn new(to: &'a Dir, data: Data, owners: Owners) -> Copier<'a> {
+        let options = Options {
+            owners,
+            ..Options::default()
+        };
+        Copier {
+            to,
+            data,
+            options,
+            first_names: HashMap::new(),
+        }
+    }
+
+    /// Makes the copy of something that is no directory, at `path`, whose parent is there.
+    pub fn copy(&mut self, original: Original<'_>, path: &EntryPath) -> Result<()> {
+        let making = |error| Error::system("making it", error).at_entry(path);
+        let Original { name, stat, .. } = original;
+        let (parent, new) = path.split().expect("only a directory is the root");
+        let directory = self.to.open_beneath(&parent).map_err(making)?;
+        let inode = (stat.st_dev, stat.st_ino);
+        if stat.st_nlink > 1
+            && let Some(first) = self.first_names.get(&inode)
+        {
+            let (parent, first) = first.split().expect("it has a name");
+            let parent = self.to.open_beneath(&parent).map_err(making)?;
+            return parent.link(first, &directory, new).map_err(making);
+        }
+        self.first_names.insert(inode, path.clone());
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        match kind {
+            FileType::RegularFile => {
+                let source = original.directory.open_file(&EntryPath::parse(name)?);
+                let file = directory.make_file(new).map_err(making)?;
+                self.fill(&file, &source.map_err(making)?)
+                    .map_err(|error| self.not_filled(error).at_entry(path))?;
+                return self.describe(&Inode::Open(file.as_fd()), original, path);
+            }
+            FileType::Symlink => {
+                let target = original.directory.read_link(name).map_err(making)?;
+                directory.make_symlink(new, &target).map_err(making)?;
+            }
+            kind => {
+                let device = root::device(stat);
+                directory.make_node(new, kind, device).map_err(making)?;
+            }
+        }
+        self.describe(&Inode::Named(&directory, new, kind), original, path)
+    }
+
+    fn fill(&self, file: &File, source: &File) -> io::Result<()> {
+        match self.data {
+            Data::SharedOrCopied => root::clone_or_copy(source, file),
+            Data::Shared if source.metadata()?.len() == 0 => Ok(()),
+            Data::Shared => Ok(rustix::fs::ioctl_ficlone(file, source)?),
+        }
+    }
+
+    fn not_filled(&self, error: io::Error) -> Error {
+        match self.data {
+            Data::Shared => Error::io("sharing its blocks", error).during(Operation::Reflink),
+            Data::SharedOrCopied => Error::io("copying its data", error),
+        }
+    }
+
+    /// Gives an inode the attributes of another one. Errors: one of them cannot be set.
+    pub fn describe(
+        &self,
+        inode: &Inode<'_>,
+        original: Original<'_>,
+        path: &EntryPath,
+    ) -> Result<()> {
+        let meta = root::attributes(original.stat, original.xattrs.to_vec());
+        let (fresh, mut report) = (Fresh::default(), Report::default());
+        apply(inode, &meta, path, &self.options, fresh, &mut report)
+    }
+}

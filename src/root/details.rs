@@ -1,0 +1,48 @@
+//! What `stat(2)` does not say of a name: the mount that it lies on, and whether it may be changed.
+//!
+//! Source: `statx(2)`.
+
+use std::io;
+
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+
+use crate::error::{Error, Result};
+
+use super::Dir;
+
+/// More of a name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// The mount that it lies on; `None` before Linux 5.8. A bind mount has one of its own, though
+    /// its device number is the same.
+    pub mount: Option<u64>,
+    /// Nothing can be linked to it, renamed or removed (`chattr +i`, `chattr +a`).
+    pub is_immutable: bool,
+}
+
+impl Details {
+    /// Errors: it lies on another mount than this one.
+    pub fn check_mount(&self, mount: Option<u64>) -> Result<()> {
+        match self.mount == mount {
+            true => Ok(()),
+            false => {
+                let error = Error::in_the_way("another file system is mounted there");
+                Err(error.hint("unmount it first"))
+            }
+        }
+    }
+}
+
+impl Dir {
+    /// Looks at a name without following it.
+    pub fn details(&self, name: &[u8]) -> io::Result<Details> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let stat = rustix::fs::statx(self, name, flags, StatxFlags::MNT_ID)?;
+        let known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID);
+        let fixed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+        Ok(Details {
+            mount: known.then_some(stat.stx_mnt_id),
+            is_immutable: stat.stx_attributes.intersects(fixed),
+        })
+    }
+}
