@@ -17,14 +17,20 @@ mod place;
 mod content;
 #[path = "snapshotter/filters.rs"]
 mod filters;
+#[path = "snapshotter/full_disk.rs"]
+mod full_disk;
 #[path = "snapshotter/grpc.rs"]
 mod grpc;
 #[path = "snapshotter/kills.rs"]
 mod kills;
 #[path = "snapshotter/layers.rs"]
 mod layers;
+#[path = "snapshotter/lost.rs"]
+mod lost;
 #[path = "snapshotter/model.rs"]
 mod model;
+#[path = "snapshotter/races.rs"]
+mod races;
 #[path = "snapshotter/shapes.rs"]
 mod shapes;
 #[path = "snapshotter/socket.rs"]
