@@ -7,6 +7,8 @@
 mod dice;
 #[path = "support/oci.rs"]
 mod oci;
+#[path = "support/start.rs"]
+mod start;
 #[path = "support/tarball.rs"]
 mod tarball;
 

@@ -2,9 +2,11 @@
 //! kill and a power cut. It knows what may be done with a snapshot, and nothing of directories.
 //!
 //! redb keeps it: a B-tree that is copied on write, with checksums, in Rust alone. A change that was
-//! not committed never was; the file is locked while it is open. [`file`] makes and checks the file.
+//! not committed never was; the file is locked while it is open. [`file`] makes and checks the file,
+//! [`rows`] reads snapshots of it.
 
 mod file;
+mod rows;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,8 +24,14 @@ use crate::store::Sync;
 
 use super::failure::Failure;
 use super::snapshot::{Kind, Labels, Snapshot, Usage};
+use rows::{all, existing, find, line};
 
 type Rows = redb::ReadOnlyTable<&'static str, &'static [u8]>;
+/// A transaction, and what keeps the database open for it.
+type Begun<'a> = (
+    WriteTransaction,
+    RwLockReadGuard<'a, Option<redb::Database>>,
+);
 type Snapshots = TableDefinition<'static, &'static str, &'static [u8]>;
 
 /// By name; as JSON.
@@ -149,7 +157,7 @@ impl Database {
     }
 
     fn read_once<T>(&self, look: impl Fn(&Rows) -> Result<T, Failure>) -> Result<T, Failure> {
-        let open = self.opened();
+        let open = self.redb.read().unwrap_or_else(PoisonError::into_inner);
         let redb = open.as_ref().ok_or_else(Failure::closed)?;
         let transaction = redb.begin_read().map_err(Failure::database)?;
         look(
@@ -159,21 +167,8 @@ impl Database {
         )
     }
 
-    fn opened(&self) -> RwLockReadGuard<'_, Option<redb::Database>> {
-        self.redb.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A transaction, and what keeps the database open for it.
-    fn begin_write(
-        &self,
-    ) -> Result<
-        (
-            WriteTransaction,
-            RwLockReadGuard<'_, Option<redb::Database>>,
-        ),
-        Failure,
-    > {
-        let open = self.opened();
+    fn begin_write(&self) -> Result<Begun<'_>, Failure> {
+        let open = self.redb.read().unwrap_or_else(PoisonError::into_inner);
         let redb = open.as_ref().ok_or_else(Failure::closed)?;
         let transaction = redb.begin_write().map_err(Failure::database)?;
         Ok((transaction, open))
@@ -399,45 +394,4 @@ fn random() -> rustix::io::Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-fn find(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    name: &str,
-) -> Result<Option<Snapshot>, Failure> {
-    let text = table.get(name).map_err(Failure::database)?;
-    text.map(|text| snapshot(text.value())).transpose()
-}
-
-fn existing(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    name: &str,
-) -> Result<Snapshot, Failure> {
-    let found = find(table, name)?;
-    found.ok_or_else(|| Failure::not_found(format!("snapshot {name} does not exist")))
-}
-
-fn all(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Vec<Snapshot>, Failure> {
-    let rows = table.iter().map_err(Failure::database)?;
-    rows.map(|row| snapshot(row.map_err(Failure::database)?.1.value()))
-        .collect()
-}
-
-fn line(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    name: &str,
-) -> Result<Vec<Snapshot>, Failure> {
-    let mut line = vec![existing(table, name)?];
-    while let Some(parent) = &line[line.len() - 1].parent {
-        line.push(existing(table, parent)?);
-    }
-    Ok(line)
-}
-
-fn snapshot(text: &[u8]) -> Result<Snapshot, Failure> {
-    serde_json::from_slice(text).map_err(|error| {
-        Failure::lost(format!(
-            "a snapshot in the database cannot be read: {error}"
-        ))
-    })
 }
