@@ -14,7 +14,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL := $(subst -gnu,-musl,$(HOST))
 
 .PHONY: build snapshotter demo share install install-snapshotter uninstall static deb test unit \
-	integration peers fuzz proto check bench bench-micro clean
+	test-conditions integration peers fuzz proto check bench bench-micro clean
 
 build:
 	$(CARGO) build --release --locked
@@ -88,6 +88,11 @@ unit:
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features containerd --test snapshotter
 	$(CARGO) test --locked --features containerd --doc snapshotter
+
+# Some of them under each condition that they must not depend on: ignored signals, another umask, ...
+# make test-conditions [CONDITIONS="nohup umask-077"]
+test-conditions:
+	tests/conditions.sh $(CONDITIONS)
 
 integration: peers
 	STRICT=1 $(CARGO) test --release --locked --test integration

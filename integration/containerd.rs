@@ -19,6 +19,8 @@ mod runs;
 mod skip;
 #[path = "containerd/snapshots.rs"]
 mod snapshots;
+#[path = "../tests/support/start.rs"]
+mod start;
 
 #[path = "../tests/support/oci.rs"]
 mod oci;

@@ -42,6 +42,8 @@ mod rootless;
 mod runc;
 mod scratch;
 mod skip;
+#[path = "../tests/support/start.rs"]
+mod start;
 #[path = "../tests/support/tarball.rs"]
 mod tarball;
 #[path = "../tests/support/touched.rs"]

@@ -137,11 +137,17 @@ pub struct Snapshotter {
 impl Snapshotter {
     /// Opens the database, the directories and the store, and has them agree.
     ///
-    /// Errors: another process has the root open; a path that cannot be told to containerd; what the
-    /// system says.
+    /// Errors: another process has the root open; a path that cannot be told to containerd; the database
+    /// is damaged, or lost while there are directories of snapshots, or does not know of one that has
+    /// something in it ([`DataLoss`](tonic::Code::DataLoss)); what the system says.
     pub fn open(config: &Config, tell: Tell) -> Result<Snapshotter> {
         let directories = Directories::open(&config.root, config.sync)?;
-        let database = Database::open(&config.root.join("metadata.redb"), config.sync)?;
+        let path = config.root.join("metadata.redb");
+        let _lock = directories.lock()?;
+        if !Database::is_there(&path)? {
+            agreement::check_unused(&directories, &path)?;
+        }
+        let database = Database::open(&path, config.sync)?;
         let dialect = config.options.dialect;
         let snapshotter = Snapshotter {
             pin_prefix: format!("snapshotter-{:016x}-", database.owner()),
@@ -192,10 +198,10 @@ impl Snapshotter {
         let labels = snapshot::kept(labels)?;
         let active = self.database.get(key)?;
         let usage = match active.kind {
-            Kind::Active => {
-                self.directories.sync(active.id)?;
-                self.directories.usage(active.id)?
-            }
+            Kind::Active => self.while_there(&active, |directories| {
+                directories.sync(active.id)?;
+                directories.usage(active.id)
+            })?,
             Kind::View | Kind::Committed => Usage::default(),
         };
         self.database.change(|change| {
@@ -206,13 +212,20 @@ impl Snapshotter {
 
     /// Forgets a snapshot on which no other stands, and removes what it has.
     pub fn remove(&self, key: &str) -> Result<()> {
-        let removed = self.database.change(|change| change.remove(key))?;
+        let removed = self.database.change(|change| {
+            for id in change.removed()? {
+                if !self.directories.has(id)? {
+                    change.forget_removed(id)?;
+                }
+            }
+            change.remove(key)
+        })?;
         let done = match removed.chain {
             Some(_) => self.layers.unpin(&self.pin_name(removed.id)),
             None => self.directories.remove(removed.id),
         };
-        // Nobody knows of it any more: what is left goes at the next start.
-        done.unwrap_or_else(|error| self.tell(&Failure::from(error)));
+        // The database knows that it was removed: what is left goes with a cleanup, or a start.
+        done.unwrap_or_else(|error| self.tell(&Failure::from(error).told()));
         Ok(())
     }
 
@@ -244,7 +257,9 @@ impl Snapshotter {
         let snapshot = self.database.get(key)?;
         match (snapshot.usage, &snapshot.chain) {
             (Some(usage), _) => Ok(usage),
-            (None, None) => Ok(self.directories.usage(snapshot.id)?),
+            (None, None) => {
+                self.while_there(&snapshot, |directories| directories.usage(snapshot.id))
+            }
             (None, Some(chain_id)) => {
                 let usage = self.layers.usage(chain_id)?;
                 self.database.change(|change| {
@@ -259,17 +274,26 @@ impl Snapshotter {
         }
     }
 
-    /// Removes directories that no snapshot has.
+    /// Removes the directories of removed snapshots, as far as they are still there.
     pub fn cleanup(&self) -> Result<()> {
-        // While this is looked at, none is being made; numbers are never given twice.
-        let orphans = self.database.change(|change| {
-            let known = change.all()?.iter().map(|one| one.id).collect();
-            Ok(self.directories.orphans(&known)?)
-        })?;
-        for name in orphans {
-            self.directories.remove_name(&name)?;
+        for name in self.remove_unused()? {
+            let text = "belongs to no snapshot; something is in it, and it is left alone";
+            self.tell(&format!("directory {name} {text}"));
         }
         Ok(())
+    }
+
+    /// Looks at the directory of a snapshot that another request may remove meanwhile. Errors: it did.
+    fn while_there<T>(
+        &self,
+        snapshot: &Snapshot,
+        look: impl FnOnce(&Directories) -> crate::error::Result<T>,
+    ) -> Result<T> {
+        look(&self.directories).map_err(|error| match self.database.get(&snapshot.name) {
+            Ok(there) if there.id == snapshot.id => error.into(),
+            Ok(_) => Failure::not_found(format!("snapshot {} does not exist", snapshot.name)),
+            Err(failure) => failure,
+        })
     }
 
     /// Has what is being unpacked given up, and its requests refused.

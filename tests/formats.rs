@@ -1,6 +1,8 @@
 //! Formats, byte by byte: what the archive reader and the decoders make of archives that honest
 //! and dishonest writers leave. Nothing here needs privilege, or touches more than memory.
 
+#[path = "support/start.rs"]
+mod start;
 #[path = "support/tarball.rs"]
 mod tarball;
 

@@ -21,6 +21,8 @@ mod names;
 mod oci;
 #[path = "hostile/special.rs"]
 mod special;
+#[path = "support/start.rs"]
+mod start;
 #[path = "support/tarball.rs"]
 mod tarball;
 #[path = "hostile/types.rs"]

@@ -1,5 +1,8 @@
 //! The house keeps its order: who may import whom, how a module opens, what is forbidden.
 
+#[path = "support/start.rs"]
+mod start;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -154,6 +157,53 @@ fn every_file_opens_with_what_it_is_for() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("//! "), "{}", path.display());
     }
+}
+
+/// A test that was started by `nohup`, in the background, or with another umask, gives the same result.
+#[test]
+fn start_is_part_of_every_test_target() {
+    let manifest = fs::read_to_string(source().with_file_name("Cargo.toml")).unwrap();
+    let targets = manifest.split("[[test]]").skip(1).map(|target| {
+        let path = target.split("path = \"").nth(1).unwrap();
+        path.split('"').next().unwrap()
+    });
+    let mut count = 0;
+    for path in targets {
+        let text = fs::read_to_string(source().with_file_name(path)).unwrap();
+        let has_it = text.contains("support/start.rs\"]\nmod start;");
+        assert!(has_it, "{path} does not include tests/support/start.rs");
+        count += 1;
+    }
+    assert!(count >= 9, "only {count} targets");
+}
+
+/// What a test process has ignored or closed, or finds in its environment, when it runs.
+#[test]
+fn start_leaves_nothing_of_what_was_before() {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The runtime of Rust ignores SIGPIPE, and has children not do so.
+    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+    let sigpipe = 1 << (13 - 1);
+    assert_eq!(ignored & !sigpipe & 0x7fff_ffff, 0, "{ignored:x}");
+    assert!(status.contains("Umask:\t0022"), "{status}");
+    let stdin = fs::read_link("/proc/self/fd/0").unwrap();
+    assert_eq!(stdin, Path::new("/dev/null"));
+    for name in [
+        "LOWERDIR_STORE",
+        "SOURCE_DATE_EPOCH",
+        "NO_COLOR",
+        "COLUMNS",
+        "TERM",
+        "LANG",
+    ] {
+        assert_eq!(std::env::var_os(name), None, "{name}");
+    }
+    let temporary = std::env::temp_dir();
+    assert!(
+        temporary.is_absolute() && temporary.is_dir(),
+        "{temporary:?}"
+    );
 }
 
 #[test]

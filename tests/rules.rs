@@ -6,6 +6,8 @@
 
 #[path = "support/oci.rs"]
 mod oci;
+#[path = "support/start.rs"]
+mod start;
 #[path = "support/tarball.rs"]
 mod tarball;
 

@@ -7,6 +7,8 @@
 mod dice;
 #[path = "support/oci.rs"]
 mod oci;
+#[path = "support/start.rs"]
+mod start;
 #[path = "support/tarball.rs"]
 mod tarball;
 
@@ -17,14 +19,20 @@ mod place;
 mod content;
 #[path = "snapshotter/filters.rs"]
 mod filters;
+#[path = "snapshotter/full_disk.rs"]
+mod full_disk;
 #[path = "snapshotter/grpc.rs"]
 mod grpc;
 #[path = "snapshotter/kills.rs"]
 mod kills;
 #[path = "snapshotter/layers.rs"]
 mod layers;
+#[path = "snapshotter/lost.rs"]
+mod lost;
 #[path = "snapshotter/model.rs"]
 mod model;
+#[path = "snapshotter/races.rs"]
+mod races;
 #[path = "snapshotter/shapes.rs"]
 mod shapes;
 #[path = "snapshotter/socket.rs"]

@@ -14,7 +14,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use lowerdir::Options;
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::snapshotter::server::{Socket, serve};
-use lowerdir::snapshotter::{Config, Snapshotter};
+use lowerdir::snapshotter::{Config, Failure, Snapshotter};
 use lowerdir::store::Sync;
 use lowerdir::unpack::ForeignXattrs;
 
@@ -111,7 +111,9 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
     };
     tell(&format!("{error:#}"));
     let known = error.downcast_ref::<lowerdir::Error>();
-    if let Some(hint) = known.and_then(lowerdir::Error::hint_text) {
+    let failure = error.downcast_ref::<Failure>();
+    let hint = known.and_then(lowerdir::Error::hint_text);
+    if let Some(hint) = hint.or(failure.and_then(|failure| failure.hint.as_deref())) {
         anstream::eprintln!("hint: {hint}");
     }
     ExitCode::FAILURE

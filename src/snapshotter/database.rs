@@ -2,22 +2,36 @@
 //! kill and a power cut. It knows what may be done with a snapshot, and nothing of directories.
 //!
 //! redb keeps it: a B-tree that is copied on write, with checksums, in Rust alone. A change that was
-//! not committed never was; the file is locked while it is open.
+//! not committed never was; the file is locked while it is open. [`file`] makes and checks the file,
+//! [`rows`] reads snapshots of it.
 
-use std::path::Path;
+mod file;
+mod rows;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::SystemTime;
 
 use redb::{
     Durability, MultimapTable, MultimapTableDefinition, ReadableMultimapTable, ReadableTable,
     Table, TableDefinition, WriteTransaction,
 };
+use tonic::Code;
 
 use crate::error::Error;
 use crate::store::Sync;
 
 use super::failure::Failure;
 use super::snapshot::{Kind, Labels, Snapshot, Usage};
+use rows::{all, existing, find, line};
 
+type Rows = redb::ReadOnlyTable<&'static str, &'static [u8]>;
+/// A transaction, and what keeps the database open for it.
+type Begun<'a> = (
+    WriteTransaction,
+    RwLockReadGuard<'a, Option<redb::Database>>,
+);
 type Snapshots = TableDefinition<'static, &'static str, &'static [u8]>;
 
 /// By name; as JSON.
@@ -26,6 +40,8 @@ const SNAPSHOTS: Snapshots = TableDefinition::new("snapshots");
 const CHILDREN: MultimapTableDefinition<'static, &str, &str> =
     MultimapTableDefinition::new("children");
 const NUMBERS: TableDefinition<'static, &str, u64> = TableDefinition::new("numbers");
+/// The numbers of removed snapshots whose directories may still be there.
+const REMOVED: TableDefinition<'static, u64, ()> = TableDefinition::new("removed");
 
 /// What the file is written as.
 const FORMAT: u64 = 1;
@@ -35,7 +51,9 @@ const DEPTH_MAX: usize = crate::stack::MAX_LAYERS;
 /// The snapshots that there are.
 #[derive(Debug)]
 pub struct Database {
-    redb: redb::Database,
+    path: PathBuf,
+    /// `None` after a failure, until it can be opened again.
+    redb: RwLock<Option<redb::Database>>,
     durability: Durability,
     owner: u64,
 }
@@ -54,19 +72,35 @@ pub struct Wanted<'a> {
 }
 
 impl Database {
-    /// Opens a database, and makes it if it is not there. Errors: it is open already; it is of a
-    /// later version, or no database.
+    /// Whether there is a database; an empty file is none.
+    pub fn is_there(path: &Path) -> Result<bool, Failure> {
+        file::is_there(path)
+    }
+
+    /// Opens a database, and makes it if it is not there; the caller holds a lock that lets no other
+    /// process make one meanwhile. Errors: it is open already; it is damaged, of a later version,
+    /// or no database.
     pub fn open(path: &Path, sync: Sync) -> Result<Database, Failure> {
-        let redb = redb::Database::builder()
-            .create_with_file_format_v3(true)
-            .create(path)
-            .map_err(Failure::database)?;
         let durability = match sync {
             Sync::Fs => Durability::Immediate,
             Sync::None => Durability::Eventual,
         };
+        if !file::is_there(path)? {
+            file::make(path, sync, |redb| {
+                Database::begun(path, redb, durability).map(drop)
+            })?;
+        }
+        Database::begun(path, file::open(path)?, durability)
+    }
+
+    fn begun(
+        path: &Path,
+        redb: redb::Database,
+        durability: Durability,
+    ) -> Result<Database, Failure> {
         let mut database = Database {
-            redb,
+            path: path.into(),
+            redb: RwLock::new(Some(redb)),
             durability,
             owner: 0,
         };
@@ -84,7 +118,13 @@ impl Database {
         &self,
         make: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut transaction = self.redb.begin_write().map_err(Failure::database)?;
+        let (mut transaction, _open) = match self.begin_write() {
+            Err(failure) if failure.code == Code::Unavailable => {
+                self.reopen()?;
+                self.begin_write()?
+            }
+            begun => begun?,
+        };
         transaction.set_durability(self.durability);
         let made = make(&mut Change::open(&transaction)?)?;
         transaction.commit().map_err(Failure::database)?;
@@ -106,16 +146,42 @@ impl Database {
         self.read(|table| line(table, name))
     }
 
-    fn read<T>(
-        &self,
-        look: impl FnOnce(&redb::ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let transaction = self.redb.begin_read().map_err(Failure::database)?;
+    fn read<T>(&self, look: impl Fn(&Rows) -> Result<T, Failure>) -> Result<T, Failure> {
+        match self.read_once(&look) {
+            Err(failure) if failure.code == Code::Unavailable => {
+                self.reopen()?;
+                self.read_once(&look)
+            }
+            done => done,
+        }
+    }
+
+    fn read_once<T>(&self, look: impl Fn(&Rows) -> Result<T, Failure>) -> Result<T, Failure> {
+        let open = self.redb.read().unwrap_or_else(PoisonError::into_inner);
+        let redb = open.as_ref().ok_or_else(Failure::closed)?;
+        let transaction = redb.begin_read().map_err(Failure::database)?;
         look(
             &transaction
                 .open_table(SNAPSHOTS)
                 .map_err(Failure::database)?,
         )
+    }
+
+    fn begin_write(&self) -> Result<Begun<'_>, Failure> {
+        let open = self.redb.read().unwrap_or_else(PoisonError::into_inner);
+        let redb = open.as_ref().ok_or_else(Failure::closed)?;
+        let transaction = redb.begin_write().map_err(Failure::database)?;
+        Ok((transaction, open))
+    }
+
+    /// Opens the file anew: redb does nothing more once a read or a write has failed, even when the
+    /// full disk that it failed for has room again.
+    fn reopen(&self) -> Result<(), Failure> {
+        let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+        // Its lock on the file goes with it.
+        drop(redb.take());
+        *redb = Some(file::open(&self.path)?);
+        Ok(())
     }
 }
 
@@ -124,6 +190,7 @@ pub struct Change<'a> {
     snapshots: Table<'a, &'static str, &'static [u8]>,
     children: MultimapTable<'a, &'static str, &'static str>,
     numbers: Table<'a, &'static str, u64>,
+    removed: Table<'a, u64, ()>,
 }
 
 impl<'a> Change<'a> {
@@ -131,10 +198,12 @@ impl<'a> Change<'a> {
         let snapshots = transaction.open_table(SNAPSHOTS);
         let children = transaction.open_multimap_table(CHILDREN);
         let numbers = transaction.open_table(NUMBERS);
+        let removed = transaction.open_table(REMOVED);
         Ok(Change {
             snapshots: snapshots.map_err(Failure::database)?,
             children: children.map_err(Failure::database)?,
             numbers: numbers.map_err(Failure::database)?,
+            removed: removed.map_err(Failure::database)?,
         })
     }
 
@@ -238,7 +307,8 @@ impl<'a> Change<'a> {
         Ok(committed)
     }
 
-    /// Forgets a snapshot, and says what it was. Errors: there is none; others stand on it.
+    /// Forgets a snapshot, and says what it was; if it has a directory, its number is kept among
+    /// those [`removed`](Self::removed). Errors: there is none; others stand on it.
     pub fn remove(&mut self, name: &str) -> Result<Snapshot, Failure> {
         let snapshot = existing(&self.snapshots, name)?;
         let mut children = self.children.get(name).map_err(Failure::database)?;
@@ -249,7 +319,25 @@ impl<'a> Change<'a> {
         }
         drop(children);
         self.take(&snapshot)?;
+        if snapshot.chain.is_none() {
+            self.removed
+                .insert(snapshot.id, ())
+                .map_err(Failure::database)?;
+        }
         Ok(snapshot)
+    }
+
+    /// The numbers of removed snapshots whose directories may be there still.
+    pub fn removed(&self) -> Result<BTreeSet<u64>, Failure> {
+        let rows = self.removed.iter().map_err(Failure::database)?;
+        rows.map(|row| Ok(row.map_err(Failure::database)?.0.value()))
+            .collect()
+    }
+
+    /// The directory of a removed snapshot is gone.
+    pub fn forget_removed(&mut self, id: u64) -> Result<(), Failure> {
+        self.removed.remove(id).map_err(Failure::database)?;
+        Ok(())
     }
 
     /// Writes a snapshot anew: same name, same parent.
@@ -306,44 +394,4 @@ fn random() -> rustix::io::Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-fn find(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    name: &str,
-) -> Result<Option<Snapshot>, Failure> {
-    let text = table.get(name).map_err(Failure::database)?;
-    text.map(|text| snapshot(text.value())).transpose()
-}
-
-fn existing(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    name: &str,
-) -> Result<Snapshot, Failure> {
-    let found = find(table, name)?;
-    found.ok_or_else(|| Failure::not_found(format!("snapshot {name} does not exist")))
-}
-
-fn all(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Vec<Snapshot>, Failure> {
-    let rows = table.iter().map_err(Failure::database)?;
-    rows.map(|row| snapshot(row.map_err(Failure::database)?.1.value()))
-        .collect()
-}
-
-fn line(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    name: &str,
-) -> Result<Vec<Snapshot>, Failure> {
-    let mut line = vec![existing(table, name)?];
-    while let Some(parent) = &line[line.len() - 1].parent {
-        line.push(existing(table, parent)?);
-    }
-    Ok(line)
-}
-
-fn snapshot(text: &[u8]) -> Result<Snapshot, Failure> {
-    serde_json::from_slice(text).map_err(|error| Failure {
-        code: tonic::Code::DataLoss,
-        text: format!("a snapshot in the database cannot be read: {error}"),
-    })
 }

@@ -1,17 +1,22 @@
 //! `Directories`: what snapshots that have a directory keep in it. Named by a number that only one
-//! snapshot ever has: what the database does not know of is rubbish.
+//! snapshot ever has. What is in a directory is removed only for a snapshot that the caller knows to
+//! be removed: one that no record explains may be all that is left of a container.
 //!
 //! ```text
 //! ROOT/                      0700
-//!   metadata.redb            see Database
+//!   metadata.redb            see Database; metadata.redb.new in the making
 //!   snapshots/<id>/fs        what was written to the snapshot
 //!   snapshots/<id>/work      overlayfs's own, of an active one
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
@@ -30,6 +35,7 @@ const WORK: &str = "work";
 #[derive(Debug)]
 pub struct Directories {
     path: PathBuf,
+    root: Dir,
     directory: Dir,
     sync: Sync,
 }
@@ -51,6 +57,7 @@ impl Directories {
             let directory = Dir::open(&path)?;
             Ok(Directories {
                 path,
+                root: top,
                 directory,
                 sync,
             })
@@ -59,6 +66,22 @@ impl Directories {
             let error = Error::system(format!("opening the root {}", root.display()), error);
             error.hint("--root DIR names another directory")
         })
+    }
+
+    /// Keeps other processes from setting the root up, until it is dropped.
+    pub fn lock(&self) -> Result<OwnedFd> {
+        let lock = || -> io::Result<OwnedFd> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let own = rustix::fs::openat(&self.root, ".", flags, Mode::empty())?;
+            rustix::fs::flock(&own, FlockOperation::LockExclusive)?;
+            Ok(own)
+        };
+        lock().map_err(|error| Error::system("locking the root", error))
+    }
+
+    /// Where they are.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The directory that takes what is written to a snapshot.
@@ -72,7 +95,8 @@ impl Directories {
     }
 
     /// Makes the directory of a snapshot, and has the part for what is written to it set up. All of
-    /// it is on disk before this returns. One of a change that was not committed may be in its place.
+    /// it is on disk before this returns. One of a change that was not committed may be in its place;
+    /// errors: something else is.
     pub fn make(
         &self,
         id: u64,
@@ -82,7 +106,7 @@ impl Directories {
         let name = id.to_string();
         let failed = |error| Error::system(format!("making directory {name}"), error);
         let make = || -> io::Result<(Dir, Dir)> {
-            removal::remove(&self.directory, &name)?;
+            self.remove_empty(&name)?;
             self.directory.make_dir(name.as_bytes())?;
             let own = self.own(id)?;
             own.make_dir(FS.as_bytes())?;
@@ -129,20 +153,8 @@ impl Directories {
         Ok(self.names()?.into_values().collect())
     }
 
-    /// The names that belong to other snapshots than these.
-    pub fn orphans(&self, known: &BTreeSet<u64>) -> Result<Vec<String>> {
-        let names = self.names()?.into_iter();
-        let orphans = names.filter(|(name, id)| !known.contains(id) || name.contains('.'));
-        Ok(orphans.map(|(name, _)| name).collect())
-    }
-
-    /// Removes something by its name.
-    pub fn remove_name(&self, name: &str) -> Result<()> {
-        removal::remove(&self.directory, name)
-            .map_err(|error| Error::system(format!("removing directory {name}"), error))
-    }
-
-    fn names(&self) -> Result<BTreeMap<String, u64>> {
+    /// Every name that is there, with the number of the snapshot that it belongs to.
+    pub fn names(&self) -> Result<BTreeMap<String, u64>> {
         let names = self.directory.names();
         let names = names.map_err(|error| Error::system("listing the snapshots", error))?;
         // What has another name is not ours.
@@ -153,9 +165,59 @@ impl Directories {
         Ok(names.iter().filter_map(|name| ours(name)).collect())
     }
 
+    /// Whether anything of a snapshot is there.
+    pub fn has(&self, id: u64) -> Result<bool> {
+        Ok(self.names()?.into_values().any(|there| there == id))
+    }
+
+    /// Removes the directory of a snapshot that nobody has used yet, and says whether it was one:
+    /// nothing is in it. Absent is fine.
+    pub fn remove_empty(&self, name: &str) -> io::Result<bool> {
+        let path = |path: String| EntryPath::parse(path.as_bytes());
+        let Some(own) = self.directory.find_beneath(&path(name.into())?)? else {
+            return Ok(true);
+        };
+        for inside in own.names()? {
+            let is_part = [FS.as_bytes(), WORK.as_bytes()].contains(&&*inside);
+            let part = format!("{name}/{}", String::from_utf8_lossy(&inside));
+            if !is_part
+                || !self
+                    .directory
+                    .open_beneath(&path(part)?)?
+                    .names()?
+                    .is_empty()
+            {
+                return Ok(false);
+            }
+        }
+        // What comes into it from now on keeps it.
+        for part in [FS, WORK] {
+            allow_absent(rustix::fs::unlinkat(&own, part, AtFlags::REMOVEDIR))?;
+        }
+        allow_absent(rustix::fs::unlinkat(
+            &self.directory,
+            name,
+            AtFlags::REMOVEDIR,
+        ))?;
+        Ok(true)
+    }
+
+    /// Removes something by its name.
+    pub fn remove_name(&self, name: &str) -> Result<()> {
+        removal::remove(&self.directory, name)
+            .map_err(|error| Error::system(format!("removing directory {name}"), error))
+    }
+
     fn own(&self, id: u64) -> io::Result<Dir> {
         let name = id.to_string();
         self.directory
             .open_beneath(&EntryPath::parse(name.as_bytes())?)
+    }
+}
+
+fn allow_absent(done: rustix::io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(errno) if errno != Errno::NOENT => Err(errno.into()),
+        _ => Ok(()),
     }
 }

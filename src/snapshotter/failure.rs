@@ -10,6 +10,10 @@ use tonic::{Code, Status};
 
 use crate::error::{Error, Kind};
 
+/// Bytes of a status's text. Clients of C-core take 8 KiB of headers, in which each byte that is not
+/// printable ASCII takes three.
+const TEXT_MAX: usize = 2048;
+
 /// A refusal, or what went wrong.
 #[derive(Debug)]
 pub struct Failure {
@@ -17,12 +21,29 @@ pub struct Failure {
     pub code: Code,
     /// What people read.
     pub text: String,
+    /// What they can do about it.
+    pub hint: Option<String>,
 }
 
 impl Failure {
     fn new(code: Code, text: impl Into<String>) -> Failure {
         let text = text.into();
-        Failure { code, text }
+        let hint = None;
+        Failure { code, text, hint }
+    }
+
+    /// Says what can be done about it.
+    pub fn hint(self, hint: impl Into<String>) -> Failure {
+        let hint = Some(hint.into());
+        Failure { hint, ..self }
+    }
+
+    /// All of it in one line, for a log or an answer.
+    pub fn told(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{self} ({hint})"),
+            None => self.to_string(),
+        }
     }
 
     /// There is no such snapshot.
@@ -45,13 +66,29 @@ impl Failure {
         Failure::new(Code::FailedPrecondition, text)
     }
 
-    /// The database cannot be used.
+    /// What was kept is not there any more, or is not as it was written.
+    pub fn lost(text: impl Into<String>) -> Failure {
+        Failure::new(Code::DataLoss, text)
+    }
+
+    /// The database has failed, and was not opened again.
+    pub fn closed() -> Failure {
+        Failure::new(Code::Unavailable, "the database failed a moment ago")
+    }
+
+    /// The database cannot be used; [`Code::Unavailable`] where opening it again may help.
     pub fn database(error: impl Into<redb::Error>) -> Failure {
         match error.into() {
             redb::Error::DatabaseAlreadyOpen => {
                 let text = "the database is in use: another lowerdir-snapshotter has this --root";
                 Failure::new(Code::Unavailable, text)
             }
+            redb::Error::PreviousIo => Failure::closed(),
+            redb::Error::Io(error) => {
+                let code = error.raw_os_error().map_or(Code::Internal, of_system);
+                Failure::new(code, format!("the database: {error}"))
+            }
+            redb::Error::Corrupted(why) => Failure::lost(format!("the database is damaged: {why}")),
             error => Failure::new(Code::Internal, format!("the database: {error}")),
         }
     }
@@ -74,10 +111,8 @@ impl From<Error> for Failure {
         if let Some(cause) = std::error::Error::source(&error) {
             text += &format!(": {cause}");
         }
-        if let Some(hint) = error.hint_text() {
-            text += &format!(" ({hint})");
-        }
-        Failure { code, text }
+        let hint = error.hint_text().map(Into::into);
+        Failure { code, text, hint }
     }
 }
 
@@ -93,8 +128,20 @@ fn of_system(number: i32) -> Code {
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Status {
-        Status::new(failure.code, failure.text)
+        Status::new(failure.code, cut(&failure.told()))
     }
+}
+
+/// A text that fits the header of an answer: of a long one, its beginning and its end.
+fn cut(text: &str) -> String {
+    if text.len() <= TEXT_MAX {
+        return text.into();
+    }
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=TEXT_MAX / 2).rev().find(is_boundary).unwrap_or(0);
+    let tail = text.len() - TEXT_MAX / 4;
+    let tail = (tail..text.len()).find(is_boundary).unwrap_or(text.len());
+    format!("{}…{}", &text[..head], &text[tail..])
 }
 
 impl fmt::Display for Failure {

@@ -132,8 +132,8 @@ impl Snapshotter {
             Ok(true) => Ok(self.layers.find(chain_id)?),
             Ok(false) => Ok(None),
             Err(error) if is_of_the_image(&error) => {
-                let failure = Failure::from(error);
-                self.tell(&format!("{failure}: left to containerd"));
+                let why = Failure::from(error).told();
+                self.tell(&format!("{why}: left to containerd"));
                 Ok(None)
             }
             Err(error) => Err(error.into()),

@@ -1,12 +1,15 @@
 //! The socket, and the life of the server: it listens before it says so, and stops when it is asked
 //! to, once the requests that it has are answered.
 
+mod authority;
+
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
@@ -15,6 +18,7 @@ use crate::error::{Error, Result};
 use super::Snapshotter;
 use super::api::services::snapshots::v1::snapshots_server::SnapshotsServer;
 use super::service::Service;
+use authority::Lenient;
 
 /// A socket that listens, and goes when it is dropped.
 #[derive(Debug)]
@@ -122,8 +126,9 @@ async fn run(
     let stop = async {
         let _ = stopping.await;
     };
+    let clients = UnixListenerStream::new(listener).map(|client| client.map(Lenient::new));
     Server::builder()
-        .serve_with_incoming_shutdown(service, UnixListenerStream::new(listener), stop)
+        .serve_with_incoming_shutdown(service, clients, stop)
         .await
         .map_err(io::Error::other)
 }

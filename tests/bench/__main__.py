@@ -5,6 +5,7 @@ The environment says the rest: what `settings` reads, and README=1 to put the re
 
 import json
 import os
+import signal
 import sys
 
 import corpora
@@ -43,6 +44,18 @@ def show(results):
         report.publish(summary)
 
 
+def start():
+    """As a login starts it: what is ignored here would be ignored by every program that runs."""
+    usual = {signal.SIGPIPE, signal.SIGXFSZ}
+    for number in signal.valid_signals() - usual:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
+    for name in ("LOWERDIR_STORE", "SOURCE_DATE_EPOCH", "TAR_OPTIONS"):
+        os.environ.pop(name, None)
+    os.environ["LC_ALL"] = "C.UTF-8"
+
+
 VERBS = {"build": build, "run": run, "report": show_last, "micro": figures.measure}
 
 if __name__ == "__main__":
@@ -50,4 +63,5 @@ if __name__ == "__main__":
         sys.exit(f"usage: {sys.argv[0]} {'|'.join(VERBS)}")
     if sys.argv[1] in ("run", "micro") and os.geteuid() != 0:
         sys.exit("the benchmark mounts file systems: run it as root")
+    start()
     VERBS[sys.argv[1]]()

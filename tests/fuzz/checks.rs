@@ -16,6 +16,9 @@ pub mod codec;
 mod corpus;
 #[path = "../support/dice.rs"]
 mod dice;
+#[cfg(test)]
+#[path = "../support/start.rs"]
+mod start;
 // The fuzz crate needs a part of it only.
 #[allow(dead_code)]
 #[path = "../../integration/generate.rs"]

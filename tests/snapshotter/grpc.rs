@@ -180,3 +180,39 @@ fn refusals_have_the_codes_that_containerd_knows() {
         Ok(())
     });
 }
+
+/// A status is a header: clients give an answer up whose headers take more than 8 KiB.
+#[test]
+fn a_long_reason_is_cut_in_its_middle() {
+    let place = Place::new();
+    served(&place, |mut client| async move {
+        for (odd, count) in [("x", 5000), ("\u{e9}", 700_001), ("\n", 3000)] {
+            let filter = format!("name=={} y", odd.repeat(count).replace('\n', "\u{1f9ea}"));
+            let asked = ListSnapshotsRequest {
+                filters: vec![filter],
+                ..Default::default()
+            };
+            let refused = client.list(asked).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument);
+            let said = refused.message();
+            assert!(said.starts_with("filter \"name=="), "{said}");
+            assert!(said.ends_with("in the place of a comma"), "{said}");
+            assert!(said.len() <= 2048 && said.contains('\u{2026}'), "{said}");
+            let key = odd.repeat(count);
+            let asked = StatSnapshotRequest {
+                key,
+                ..Default::default()
+            };
+            let missing = client.stat(asked).await.unwrap_err();
+            assert_eq!(missing.code(), Code::NotFound);
+            assert!(missing.message().ends_with("does not exist"));
+        }
+        let asked = StatSnapshotRequest {
+            key: "short".into(),
+            ..Default::default()
+        };
+        let missing = client.stat(asked).await.unwrap_err();
+        assert_eq!(missing.message(), "snapshot short does not exist");
+        Ok(())
+    });
+}

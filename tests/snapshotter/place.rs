@@ -28,7 +28,15 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Place {
-        let directory = TempDir::new().expect("a temporary directory");
+        Place::below(TempDir::new().expect("a temporary directory"))
+    }
+
+    /// In memory, where there is such a place: a database waits for the disk at each change.
+    pub fn in_memory() -> Place {
+        TempDir::new_in("/dev/shm").map_or_else(|_| Place::new(), Place::below)
+    }
+
+    fn below(directory: TempDir) -> Place {
         let config = Config {
             root: directory.path().join("root"),
             store: directory.path().join("store"),

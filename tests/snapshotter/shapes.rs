@@ -208,22 +208,6 @@ fn a_tree_that_is_too_deep_for_any_path_can_be_removed() {
 }
 
 #[test]
-fn what_no_snapshot_has_goes_with_a_cleanup_or_a_start() {
-    let place = Place::new();
-    let snapshotter = place.open();
-    snapshotter.prepare("key", None, labels([])).unwrap();
-    let orphan = place.config.root.join("snapshots/77/fs/deep");
-    fs::create_dir_all(&orphan).unwrap();
-    snapshotter.cleanup().unwrap();
-    assert_eq!(place.directories().len(), 1);
-    fs::create_dir_all(&orphan).unwrap();
-    drop(snapshotter);
-    let snapshotter = place.open();
-    assert_eq!(place.directories().len(), 1);
-    assert!(snapshotter.mounts("key").is_ok());
-}
-
-#[test]
 fn labels_have_a_size() {
     let place = Place::new();
     let snapshotter = place.open();

@@ -1,10 +1,12 @@
 //! The socket, and the program that listens on it.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use lowerdir::snapshotter::server::Socket;
 
@@ -141,5 +143,88 @@ fn help_and_manual_name_each_option() {
             assert!(text.contains(&format!("--{option}")), "{option}: {text}");
         }
         assert!(text.contains("[proxy_plugins.lowerdir]"), "{text}");
+    }
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = size[1..].to_vec();
+    frame.extend([kind, flags, 0, 0, 0, stream]);
+    frame.extend(payload);
+    frame
+}
+
+/// A literal field with a name of its own, as gRPC's C core writes it.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut field = vec![0x40];
+    for text in [name, value] {
+        assert!(text.len() < 127);
+        field.push(text.len() as u8);
+        field.extend(text.as_bytes());
+    }
+    field
+}
+
+/// The kind of the first frame that answers on each of some streams: headers, or a refusal.
+fn answers(connection: &mut UnixStream, count: usize) -> BTreeMap<u8, u8> {
+    let limit = Some(Duration::from_secs(60));
+    connection.set_read_timeout(limit).unwrap();
+    let mut kinds = BTreeMap::new();
+    while kinds.len() < count {
+        let mut head = [0; 9];
+        connection.read_exact(&mut head).expect("an answer");
+        let mut payload = vec![0; usize::from(head[1]) * 256 + usize::from(head[2])];
+        connection.read_exact(&mut payload).expect("an answer");
+        if head[8] > 0 {
+            kinds.entry(head[8]).or_insert(head[3]);
+        }
+    }
+    kinds
+}
+
+#[test]
+fn the_socket_may_be_named_as_authority() {
+    let place = Place::new();
+    let _running = start(&place);
+    let path = "/containerd.services.snapshots.v1.Snapshots/Cleanup";
+    let long = "%2F".repeat(40);
+    for authority in ["localhost", "run%2Fx.sock", "/run/x.sock", "a b", &long] {
+        let mut connection = UnixStream::connect(place.path().join("run/sock")).unwrap();
+        let mut block = literal(":path", path);
+        block.extend(literal(":authority", authority));
+        block.extend([0x83, 0x86]);
+        block.extend(literal("content-type", "application/grpc"));
+        block.extend(literal("te", "trailers"));
+        // The same of the tables: the third to last field that was added is the authority.
+        let again = [0x83, 0x86, 0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62];
+        let mut padded = vec![3, 0, 0, 0, 0, 16];
+        padded.extend(&block);
+        padded.extend([0; 3]);
+        // A name of the static table, in a field that no table takes.
+        let mut indexed = literal(":path", path);
+        indexed.push(1);
+        indexed.extend(&literal(":authority", authority)[12..]);
+        indexed.extend([0x83, 0x86]);
+        indexed.extend(literal("content-type", "application/grpc"));
+        indexed.extend(literal("te", "trailers"));
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(4, 0, 0, &[]));
+        let (end_of_headers, padding_and_priority) = (4, 0x28);
+        for (stream, flags, block) in [
+            (1, 0, &block[..]),
+            (3, 0, &again[..]),
+            (5, padding_and_priority, &padded[..]),
+            (7, 0, &indexed[..]),
+        ] {
+            bytes.extend(frame(1, end_of_headers | flags, stream, block));
+            bytes.extend(frame(0, 1, stream, &[0; 5]));
+        }
+        // In pieces that end anywhere.
+        for piece in bytes.chunks(7) {
+            connection.write_all(piece).unwrap();
+        }
+        let headers = BTreeMap::from([1, 3, 5, 7].map(|stream| (stream, 1)));
+        assert_eq!(answers(&mut connection, 4), headers, "{authority}");
     }
 }
