@@ -81,7 +81,8 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
         let list = run(&["export", &format!("--format={format}"), &reference])?;
         lists::same(format, &list, &expected)?;
     }
-    containers_storage(site, image, &reference, tree)
+    containers_storage(site, image, &reference, tree)?;
+    mstack(site, image, jobs, tree)
 }
 
 /// The library's way, without a process.
@@ -119,6 +120,45 @@ fn containers_storage(site: &Path, image: &Image, reference: &str, tree: &Listin
         layers.insert(0, target.join("overlay").join(id).join("diff"));
     }
     let mounted = Mounted::stack(&layers, false, site).map_err(|error| error.to_string())?;
+    image.shows(&mounted, tree)
+}
+
+/// Issue 13, section F, mends this: systemd mounts each stack with `userxattr`, and `export` refuses
+/// the layers that are made for that. Once it takes them this is to be `false`, and then to go.
+const MSTACK_IS_AWAITED: bool = true;
+
+/// As systemd 262 mounts it.
+fn mstack(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> Verdict {
+    let (store, target) = (shown(&site.join("user")), site.join("it.mstack"));
+    image.unpack("user", jobs, &["--userxattr"]).done()?;
+    let run = lowerdir(&[
+        "--store",
+        &store,
+        "export",
+        "--format=mstack",
+        "--sync=none",
+        &image.reference("oci:"),
+        &shown(&target),
+    ]);
+    if MSTACK_IS_AWAITED {
+        return match run.code() {
+            Some(1) => Ok(()),
+            _ => Err(run.complaint("it is awaited no longer")),
+        };
+    }
+    run.done()?;
+    let names = fs::read_dir(&target).map_err(|error| error.to_string())?;
+    // layer@1 is the lowest.
+    let mut layers: Vec<(usize, PathBuf)> = Vec::new();
+    for entry in names {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let number = path.to_str().and_then(|path| path.rsplit_once('@'));
+        let number = number.and_then(|(_, number)| number.parse().ok());
+        layers.push((number.ok_or("an entry that is no layer")?, path));
+    }
+    layers.sort();
+    let layers: Vec<PathBuf> = layers.into_iter().rev().map(|(_, path)| path).collect();
+    let mounted = Mounted::stack(&layers, true, site).map_err(|error| error.to_string())?;
     image.shows(&mounted, tree)
 }
 
