@@ -41,6 +41,8 @@ mod limits;
 mod looking;
 #[path = "cli/print.rs"]
 mod print;
+#[path = "cli/refusals.rs"]
+mod refusals;
 #[path = "cli/remove.rs"]
 mod remove;
 #[path = "cli/reverse.rs"]
