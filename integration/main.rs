@@ -41,6 +41,7 @@ mod readme;
 mod root_rules;
 mod rootless;
 mod runc;
+mod scenarios;
 mod scratch;
 mod skip;
 #[path = "../tests/support/tarball.rs"]
