@@ -71,8 +71,7 @@ fn diff_tells_what_differs_between_two_trees() {
         };
         let below = Stack {
             layers: stack.layers[..stack.layers.len() - 1].to_vec(),
-            compression: stack.compression.clone(),
-            jobs: 1,
+            ..stack.clone()
         };
         let other = below.expected().map_err(|refused| refused.1.why)?;
         let expected = differences(&other, &tree);

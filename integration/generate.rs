@@ -9,7 +9,7 @@ use std::fmt;
 use crate::dice::Dice;
 use crate::model::{Listing, Model, Refused};
 use crate::oci::Compression;
-use crate::tarball::{Entry, Kind, LayerBuilder, Meta};
+use crate::tarball::{Entry, Kind, LayerBuilder, Meta, Spelling};
 
 /// An image: its layers, the bottommost first, and how it is unpacked.
 #[derive(Clone, PartialEq)]
@@ -17,6 +17,9 @@ pub struct Stack {
     pub layers: Vec<Vec<Entry>>,
     pub compression: Vec<Compression>,
     pub jobs: usize,
+    pub spelling: Spelling,
+    /// Whether the archives have their end-of-archive blocks, which may be missing.
+    pub has_ends: bool,
 }
 
 /// What stacks may hold; a peer that cannot do it all gets a smaller one.
@@ -84,10 +87,17 @@ impl Stack {
         let compressions = [Compression::Plain, Compression::Gzip, Compression::Zstd];
         let compression = layers.iter().map(|_| *dice.pick(&compressions)).collect();
         let jobs = 1 + dice.below(4) as usize;
+        let spelling = match dice.percent(50) {
+            true => *dice.pick(&Spelling::ALL),
+            false => Spelling::Pax,
+        };
+        let has_ends = !dice.percent(5);
         Stack {
             layers,
             compression,
             jobs,
+            spelling,
+            has_ends,
         }
     }
 
@@ -103,8 +113,13 @@ impl Stack {
     /// The layers as tars, the bottommost first, and how each is to be compressed.
     pub fn tars(&self) -> Vec<(Vec<u8>, Compression)> {
         let tar = |layer: &Vec<Entry>| {
-            let tar = layer.iter().fold(LayerBuilder::new(), LayerBuilder::entry);
-            tar.finish()
+            let add = |tar: LayerBuilder, entry| tar.spelled(entry, self.spelling);
+            let tar = layer.iter().fold(LayerBuilder::new(), add);
+            // Nothing at all would be no archive.
+            match self.has_ends || layer.is_empty() {
+                true => tar.finish(),
+                false => tar.finish_without_end(),
+            }
         };
         let tars = self.layers.iter().map(tar);
         tars.zip(self.compression.iter().copied()).collect()
@@ -159,6 +174,8 @@ impl Stack {
             layers: self.layers.clone(),
             compression: vec![Compression::Plain; self.layers.len()],
             jobs: 1,
+            spelling: Spelling::Pax,
+            has_ends: true,
         };
         let all = layers
             .chain(halves)
@@ -191,7 +208,12 @@ impl Stack {
 /// A line for each entry, as `tar tv` would.
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "unpacked with -j{}", self.jobs)?;
+        let (spelling, ends) = (self.spelling, if self.has_ends { "" } else { ", no ends" });
+        writeln!(
+            f,
+            "unpacked with -j{}, spelled as {spelling:?}{ends}",
+            self.jobs
+        )?;
         for (number, layer) in self.layers.iter().enumerate() {
             writeln!(f, "layer {number} ({:?}):", self.compression[number])?;
             for Entry { name, kind, meta } in layer {
@@ -245,6 +267,10 @@ fn alphabet(dice: &mut Dice, flavour: Flavour) -> Vec<Vec<u8>> {
     }
     if flavour.odd_names && dice.percent(2) {
         names.push(vec![b'n'; 255]);
+    }
+    // Two of them are too long for a header.
+    if dice.percent(5) {
+        names.push(vec![b'l'; 60]);
     }
     names
 }
@@ -360,7 +386,20 @@ impl Generator<'_> {
         } else {
             length
         };
-        Kind::File((0..length).map(|_| self.dice.byte()).collect())
+        let mut content: Vec<u8> = (0..length).map(|_| self.dice.byte()).collect();
+        if self.dice.percent(15) {
+            self.add_holes(&mut content);
+        }
+        Kind::File(content)
+    }
+
+    /// Runs of zeros before, behind and between.
+    fn add_holes(&mut self, content: &mut Vec<u8>) {
+        for _ in 0..=self.dice.below(3) {
+            let at = *self.dice.pick(&[0, content.len() / 2, content.len()]);
+            let length = *self.dice.pick(&[63, 64, 512, 4096, 5000, 20_000]);
+            content.splice(at..at, std::iter::repeat_n(0, length));
+        }
     }
 
     fn symlink_target(&mut self) -> Vec<u8> {
@@ -378,6 +417,7 @@ impl Generator<'_> {
             ]
             .concat(),
             16 => [b"./", path.as_slice(), b"//"].concat(),
+            17 if self.dice.percent(50) => vec![b't'; 150],
             17 => b"..".to_vec(),
             18 => b"/".to_vec(),
             _ => b".".to_vec(),
@@ -487,9 +527,21 @@ impl Generator<'_> {
             "trusted.overlay.metacopy",
             "trusted.overlay.overlay.opaque",
             "security.selinux",
+            "security.other",
+            "user.a b-\u{e9}",
         ] {
             if dice.percent(3) {
-                let values: [&[u8]; 6] = [b"y", b"x", b"/a", b"v\0\n=\xff", b"12 a=b\n", b"\n"];
+                let values: [&[u8]; 9] = [
+                    b"y",
+                    b"x",
+                    b"/a",
+                    b"v\0\n=\xff",
+                    b"12 a=b\n",
+                    b"\n",
+                    b"",
+                    b"-",
+                    &[b'z'; 3000],
+                ];
                 meta.xattrs.push((name.into(), dice.pick(&values).to_vec()));
             }
         }

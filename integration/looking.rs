@@ -197,7 +197,7 @@ fn as_layer(walk: &Walk) -> Listing {
     listing
 }
 
-fn told(listing: &Listing) -> Told {
+pub fn told(listing: &Listing) -> Told {
     let line = |(path, item): (&Vec<u8>, &Item)| (path.clone(), line_of_item(item));
     listing.iter().map(line).collect()
 }
@@ -223,7 +223,7 @@ fn line_of_item(item: &Item) -> String {
     format!("{kind} {detail} {attributes:?}{opaque}{link}")
 }
 
-fn same(left: &str, these: &Told, right: &str, those: &Told) -> Verdict {
+pub fn same(left: &str, these: &Told, right: &str, those: &Told) -> Verdict {
     let paths: BTreeSet<&Vec<u8>> = these.keys().chain(those.keys()).collect();
     let differ = paths
         .into_iter()

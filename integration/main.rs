@@ -9,6 +9,7 @@
 //! The strongest test is [`property`]: random images, unpacked, mounted, walked and compared with
 //! an in-memory [`model`] that knows nothing of overlayfs.
 
+mod agreement;
 mod bench;
 mod bundles;
 mod converting;
@@ -40,6 +41,7 @@ mod readme;
 mod root_rules;
 mod rootless;
 mod runc;
+mod scenarios;
 mod scratch;
 mod skip;
 #[path = "../tests/support/start.rs"]

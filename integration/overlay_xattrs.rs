@@ -5,7 +5,7 @@ use crate::generate::Stack;
 use crate::oci::Compression;
 use crate::property::Image;
 use crate::scratch::Scratch;
-use crate::tarball::{Entry, Kind, Meta};
+use crate::tarball::{Entry, Kind, Meta, Spelling};
 
 /// kernel `fs/overlayfs/overlayfs.h`, `enum ovl_xattr`; and one that is escaped already.
 const NAMES: [&str; 13] = [
@@ -61,6 +61,8 @@ fn stack(xattr: &str, value: &[u8]) -> Stack {
         layers: vec![below, above],
         compression: vec![Compression::Plain; 2],
         jobs: 1,
+        spelling: Spelling::Pax,
+        has_ends: true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way back: what a container changes through a real overlay mount, packed as a layer and
 //! applied again, is the tree that the mount showed.
 
-mod changes;
+pub mod changes;
 mod places;
 
 use std::collections::BTreeSet;
@@ -181,7 +181,7 @@ impl Changed {
     }
 }
 
-fn mount(
+pub fn mount(
     site: &Path,
     layers: &[PathBuf],
     upper: &Path,

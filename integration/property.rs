@@ -217,6 +217,7 @@ pub fn for_each_stack(count: u64, flavour: Flavour, check: impl Check) {
         return;
     };
     let seeds = number_from("LOWERDIR_SEED").map_or(0..count, |seed| seed..seed + 1);
+    eprintln!("{} random stacks", seeds.end - seeds.start);
     let (seeds, failure) = (Mutex::new(seeds), Mutex::new(None));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {

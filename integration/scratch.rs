@@ -133,6 +133,11 @@ impl Run {
         self.output.status.code()
     }
 
+    /// Whether it printed nothing on standard output.
+    pub fn is_silent(&self) -> bool {
+        self.output.stdout.is_empty()
+    }
+
     /// The lines of the standard output, as paths, if it worked.
     pub fn done(self) -> Result<Vec<PathBuf>, String> {
         if !self.output.status.success() {

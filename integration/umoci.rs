@@ -13,7 +13,7 @@ use crate::model::{Listing, Model};
 use crate::oci::Compression;
 use crate::property::{Image, for_each_stack, stacks};
 use crate::scratch::{Run, Scratch};
-use crate::tarball::{Entry, Kind, Meta};
+use crate::tarball::{Entry, Kind, Meta, Spelling};
 use crate::walk::Walk;
 
 const CAN_DO: Flavour = Flavour {
@@ -91,6 +91,8 @@ fn markers_reach_through_no_replaced_symlink_as_in_umoci() {
             layers: vec![below, above],
             compression: vec![Compression::Gzip; 2],
             jobs: 1,
+            spelling: Spelling::Pax,
+            has_ends: true,
         };
         let site = scratch.site();
         let (site, tree) = (site.path(), stack.expected().expect("nothing refuses it"));

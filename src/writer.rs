@@ -31,6 +31,7 @@ mod header;
 mod pax;
 mod sparse;
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 
 use crate::archive::{Entry, EntryKind, FileShape};
@@ -38,8 +39,11 @@ use crate::error::{Error, Result};
 use crate::path::EntryPath;
 
 use header::Header;
+use sparse::{Body, Run};
 
 const BLOCK: usize = 512;
+/// More than ever stand together: a part of a sparse file is widened at both ends.
+const ZEROS: [u8; 4 * BLOCK] = [0; 4 * BLOCK];
 
 /// A tar archive that is being written: [`entry`](Writer::entry), then the file's stored bytes
 /// through [`Write`], then the next entry; [`finish`](Writer::finish) at the end.
@@ -47,6 +51,8 @@ pub struct Writer<W> {
     out: W,
     /// Stored bytes of the current entry that are still to come.
     missing: u64,
+    /// Those bytes and the zeros between them.
+    runs: VecDeque<Run>,
     /// Zeros that follow them.
     padding: usize,
     /// The current entry, for errors.
@@ -59,13 +65,15 @@ impl<W: Write> Writer<W> {
         Writer {
             out,
             missing: 0,
+            runs: VecDeque::new(),
             padding: 0,
             path: EntryPath::root(),
         }
     }
 
     /// Begins an entry. For a file, [`stored`] bytes must follow: all of it, or what its extents
-    /// list, which end in an empty one where the file ends in a hole (added if it is not there).
+    /// list. These are widened to whole blocks with zeros, so that every reader takes them alike;
+    /// an empty one ends the map where the file ends in a hole.
     ///
     /// Errors ([`Kind::Refused`](crate::Kind::Refused)): what no archive can hold: an xattr whose
     /// name has a `=`, a device number or an owner that does not fit (rule M3); a sparse map that
@@ -78,21 +86,17 @@ impl<W: Write> Writer<W> {
     }
 
     fn begin(&mut self, entry: &Entry) -> Result<()> {
-        let map = match &entry.kind {
-            EntryKind::File(shape) => sparse::map(shape)?,
-            _ => None,
+        let (body, missing) = match &entry.kind {
+            EntryKind::File(shape) => (Body::of(shape)?, stored(shape)),
+            _ => (Body::default(), 0),
         };
-        let stored = match &entry.kind {
-            EntryKind::File(shape) => stored(shape),
-            _ => 0,
-        };
-        let before = map.as_ref().map_or(0, |map| map.len() as u64);
-        let header = Header::of(entry, before + stored)?;
+        let length = body.len();
+        let header = Header::of(entry, body.map.len() as u64 + length)?;
         let mut bytes = header.into_bytes();
-        bytes.extend(map.unwrap_or_default());
+        bytes.extend(body.map);
         self.put(&bytes)?;
-        self.missing = stored;
-        self.padding = (stored.next_multiple_of(BLOCK as u64) - stored) as usize;
+        (self.missing, self.runs) = (missing, body.runs);
+        self.padding = (length.next_multiple_of(BLOCK as u64) - length) as usize;
         Ok(())
     }
 
@@ -111,8 +115,22 @@ impl<W: Write> Writer<W> {
                 .at_entry(&self.path)
                 .hint("it became shorter while it was read: nothing may write to it meanwhile"));
         }
-        let padding = std::mem::take(&mut self.padding);
-        self.put(&[0; BLOCK][..padding])
+        let mut zeros = std::mem::take(&mut self.padding);
+        zeros += self.runs.drain(..).map(|run| run.zeros).sum::<usize>();
+        self.put(&ZEROS[..zeros])
+    }
+
+    /// How many bytes of the file may follow now, with the zeros before them written.
+    fn begin_run(&mut self) -> io::Result<u64> {
+        while let Some(run) = self.runs.front_mut() {
+            self.out.write_all(&ZEROS[..run.zeros])?;
+            run.zeros = 0;
+            if run.data > 0 {
+                return Ok(run.data);
+            }
+            self.runs.pop_front();
+        }
+        Ok(0)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
@@ -120,7 +138,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// How many bytes of a file an archive stores.
+/// How many bytes of a file its extents list: what [`Writer`] takes.
 pub fn stored(shape: &FileShape) -> u64 {
     match &shape.extents {
         None => shape.size,
@@ -131,8 +149,12 @@ pub fn stored(shape: &FileShape) -> u64 {
 /// Takes the stored bytes of the current entry, and no more of them than it has.
 impl<W: Write> Write for Writer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.missing).map_or(bytes.len(), |most| most.min(bytes.len()));
-        if most == 0 && !bytes.is_empty() {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let most = self.begin_run()?;
+        let most = usize::try_from(most).map_or(bytes.len(), |most| most.min(bytes.len()));
+        if most == 0 {
             return Err(Error::in_the_way("it has more bytes than it said")
                 .at_entry(&self.path)
                 .hint("it became longer while it was read: nothing may write to it meanwhile")
@@ -140,6 +162,9 @@ impl<W: Write> Write for Writer<W> {
         }
         let count = self.out.write(&bytes[..most])?;
         self.missing -= count as u64;
+        if let Some(run) = self.runs.front_mut() {
+            run.data -= count as u64;
+        }
         Ok(count)
     }
 

@@ -63,6 +63,8 @@ mod not_tar;
 mod outputs;
 #[path = "cli/print.rs"]
 mod print;
+#[path = "cli/refusals.rs"]
+mod refusals;
 #[path = "cli/remove.rs"]
 mod remove;
 #[path = "cli/reverse.rs"]

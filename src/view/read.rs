@@ -99,11 +99,20 @@ fn read_layer(
                 said.left_out.warn(Warning::GlobalHeaderSkipped, &path);
             }
             said.add(entry, options, limits)
+                .and_then(|()| pass_over(archive))
                 .map_err(|error| error.at_entry(&path))?;
         }
         Ok(())
     })?;
     Ok(said)
+}
+
+/// Reads the data of the current entry, while it is known whose it is.
+fn pass_over(archive: &mut LayerArchive<'_>) -> Result<()> {
+    let passed = io::copy(&mut archive.data(), &mut io::sink());
+    passed
+        .map(drop)
+        .map_err(|error| Error::reading("reading its data", error))
 }
 
 /// An archive in the blob of a layer.

@@ -1,24 +1,104 @@
-//! The map of a sparse file, format 1.0: decimal lines before the data, filled up to a block. Pure.
+//! How a sparse file stands in an archive, format 1.0: decimal lines before the data, filled up to a
+//! block, and the data of the parts. Pure. Called by the writer alone.
+//!
+//! GNU tar begins the data of each part at a block, while Go, libarchive and Python read the parts
+//! one right after another. All agree where every part but the last fills whole blocks, as in the
+//! archives of GNU tar itself; so the parts here are widened to blocks, with zeros.
+
+use std::collections::VecDeque;
 
 use crate::archive::{Extent, FileShape};
 use crate::error::{Error, Result};
 
 use super::BLOCK;
 
-/// The map of a file, if it has holes. Errors: parts out of order, or past the file's end.
-pub fn map(shape: &FileShape) -> Result<Option<Vec<u8>>> {
-    let Some(extents) = &shape.extents else {
-        return Ok(None);
-    };
-    check(extents, shape.size)?;
-    let mut extents = extents.clone();
+/// A file's data in the archive.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// What stands before it.
+    pub map: Vec<u8>,
+    /// Its stored bytes, and the zeros between them.
+    pub runs: VecDeque<Run>,
+}
+
+/// Zeros, and then bytes of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    pub zeros: usize,
+    pub data: u64,
+}
+
+impl Body {
+    /// Errors: parts out of order, or past the file's end.
+    pub fn of(shape: &FileShape) -> Result<Body> {
+        let Some(extents) = &shape.extents else {
+            let (zeros, data) = (0, shape.size);
+            return Ok(Body {
+                map: Vec::new(),
+                runs: VecDeque::from([Run { zeros, data }]),
+            });
+        };
+        check(extents, shape.size)?;
+        let parts: Vec<&Extent> = extents.iter().filter(|extent| extent.length > 0).collect();
+        let wide = widened(&parts, shape.size);
+        Ok(Body {
+            runs: runs(&parts, &wide),
+            map: map(wide, shape.size),
+        })
+    }
+
+    /// How many bytes it takes after the map.
+    pub fn len(&self) -> u64 {
+        self.runs
+            .iter()
+            .map(|run| run.zeros as u64 + run.data)
+            .sum()
+    }
+}
+
+/// The parts from block to block, those that meet as one; the last ends with the file.
+fn widened(parts: &[&Extent], size: u64) -> Vec<Extent> {
+    let block = BLOCK as u64;
+    let mut wide: Vec<Extent> = Vec::new();
+    for part in parts {
+        let offset = part.offset / block * block;
+        let end = (part.offset + part.length)
+            .checked_next_multiple_of(block)
+            .map_or(size, |end| end.min(size));
+        match wide.last_mut() {
+            Some(last) if offset <= last.offset + last.length => last.length = end - last.offset,
+            _ => wide.push(Extent {
+                offset,
+                length: end - offset,
+            }),
+        }
+    }
+    wide
+}
+
+/// Less than two blocks of zeros each.
+fn runs(parts: &[&Extent], wide: &[Extent]) -> VecDeque<Run> {
+    let mut runs = VecDeque::new();
+    let mut parts = parts.iter().peekable();
+    for Extent { offset, length } in wide {
+        let (mut at, end) = (*offset, offset + length);
+        while let Some(part) = parts.next_if(|part| part.offset < end) {
+            let (zeros, data) = ((part.offset - at) as usize, part.length);
+            runs.push_back(Run { zeros, data });
+            at = part.offset + part.length;
+        }
+        let (zeros, data) = ((end - at) as usize, 0);
+        runs.push_back(Run { zeros, data });
+    }
+    runs
+}
+
+fn map(mut extents: Vec<Extent>, size: u64) -> Vec<u8> {
     let end = extents.last().map_or(0, |last| last.offset + last.length);
     // GNU tar takes the size from it.
-    if end < shape.size {
-        extents.push(Extent {
-            offset: shape.size,
-            length: 0,
-        });
+    if end < size {
+        let (offset, length) = (size, 0);
+        extents.push(Extent { offset, length });
     }
     let mut map = format!("{}\n", extents.len());
     for extent in extents {
@@ -26,7 +106,7 @@ pub fn map(shape: &FileShape) -> Result<Option<Vec<u8>>> {
     }
     let mut map = map.into_bytes();
     map.resize(map.len().next_multiple_of(BLOCK), 0);
-    Ok(Some(map))
+    map
 }
 
 fn check(extents: &[Extent], size: u64) -> Result<()> {

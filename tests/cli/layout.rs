@@ -60,6 +60,15 @@ impl Layout {
         self.index(&[self.document(MANIFEST, manifest)]);
     }
 
+    /// Writes a file of the layout.
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path.join(name), bytes).expect("a file");
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.path.join(name)).expect("a file");
+    }
+
     /// The file of a blob.
     pub fn file(&self, descriptor: &Value) -> PathBuf {
         let digest = descriptor["digest"].as_str().expect("a digest");

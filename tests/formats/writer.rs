@@ -128,6 +128,29 @@ fn write(entries: &[Entry]) -> lowerdir::Result<Vec<u8>> {
     writer.finish()
 }
 
+/// What a file holds that [`write`] wrote.
+fn content(shape: &FileShape) -> Vec<u8> {
+    let mut bytes = (0..stored(shape)).map(|at| at as u8 | 1);
+    let mut content = vec![0; shape.size as usize];
+    let whole = [Extent {
+        offset: 0,
+        length: shape.size,
+    }];
+    for Extent { offset, length } in shape.extents.as_deref().unwrap_or(&whole) {
+        let part = &mut content[*offset as usize..][..*length as usize];
+        part.fill_with(|| bytes.next().expect("that many are stored"));
+    }
+    content
+}
+
+/// GNU tar begins each part at a block, other readers where the last one ended.
+fn fills_blocks(shape: &FileShape) -> bool {
+    let extents = shape.extents.as_deref().unwrap_or_default();
+    let is_whole =
+        |part: &Extent| part.length % 512 == 0 || part.offset + part.length == shape.size;
+    extents.iter().all(is_whole)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
@@ -141,8 +164,14 @@ proptest! {
         prop_assert_eq!(members.len(), entries.len());
         for (member, entry) in members.iter().zip(&entries) {
             prop_assert_eq!(&member.entry.path, &entry.path);
-            prop_assert_eq!(&member.entry.kind, &entry.kind);
             prop_assert_eq!(&member.entry.meta, &entry.meta);
+            if let (EntryKind::File(found), EntryKind::File(shape)) = (&member.entry.kind, &entry.kind) {
+                prop_assert!(fills_blocks(found), "{:?}", found);
+                prop_assert_eq!(found.extents.is_some(), shape.extents.is_some());
+                prop_assert_eq!(&member.content, &content(shape));
+            } else {
+                prop_assert_eq!(&member.entry.kind, &entry.kind);
+            }
             if let EntryKind::File(shape) = &entry.kind {
                 prop_assert_eq!(member.content.len() as u64, shape.size);
                 let holes = member.content.iter().filter(|&&byte| byte == 0).count();
