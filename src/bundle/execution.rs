@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::image::{Image, null_is_empty};
@@ -58,8 +59,11 @@ pub struct Parameters {
 impl Execution {
     /// Errors: it cannot be read, or is for something else than Linux.
     pub fn of(image: &Image) -> Result<Execution> {
-        let read: Execution = serde_json::from_slice(&image.documents.config)
-            .map_err(|error| Error::refused(format!("the config cannot be read: {error}")))?;
+        let config = &image.documents.config;
+        let read: Execution = serde_json::from_slice(config).map_err(|error| {
+            let why = field_at_fault(config).unwrap_or_else(|| error.to_string());
+            Error::refused(format!("the config cannot be read: {why}"))
+        })?;
         match &*read.os {
             "" | "linux" => Ok(read),
             other => Err(Error::refused(format!(
@@ -68,4 +72,22 @@ impl Execution {
             ))),
         }
     }
+}
+
+/// The member that is not of the type that it should be, and why: serde names none.
+fn field_at_fault(config: &[u8]) -> Option<String> {
+    let members: Map<String, Value> = serde_json::from_slice(config).ok()?;
+    let parameters = members.get("config").and_then(Value::as_object);
+    parameters
+        .and_then(|members| bad_member::<Parameters>(members, "config."))
+        .or_else(|| bad_member::<Execution>(&members, ""))
+}
+
+/// The first member that cannot be read, even alone.
+fn bad_member<T: DeserializeOwned>(members: &Map<String, Value>, path: &str) -> Option<String> {
+    members.iter().find_map(|(name, value)| {
+        let alone = Map::from_iter([(name.clone(), value.clone())]);
+        let error = serde_json::from_value::<T>(alone.into()).err()?;
+        Some(format!("{path}{name}: {error}"))
+    })
 }
