@@ -1,11 +1,13 @@
-//! A layer directory once more, without its data being copied: directories are made anew, and files
-//! are hard links to the same inodes, or inodes that share their blocks.
+//! A layer directory once more: directories are made anew, and files are hard links to the same inodes,
+//! inodes that share their blocks, or copies.
 //!
 //! [`super::containers_storage`] calls it. The new tree is private to its caller until it is whole.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
@@ -21,6 +23,8 @@ use crate::unpack::{Fresh, Inode, Options, Owners, Report, apply, system};
 pub enum Means {
     HardLinks,
     Reflinks,
+    /// Copies, which keep the holes of sparse files.
+    Copies,
 }
 
 /// Fills an empty directory with what a layer directory holds.
@@ -86,9 +90,11 @@ impl Duplicating<'_> {
             match self.means {
                 Means::HardLinks => from.link(&name, &to, &name).map_err(|error| {
                     failed("making a hard link to it", error, &below)
-                        .hint("hard links need the file system of --store: try --link=symlink")
+                        .hint("hard links need the file system of --store: try --link=copy")
                 })?,
-                Means::Reflinks => self.clone_inode(&from, &to, &name, &stat, &below)?,
+                Means::Reflinks | Means::Copies => {
+                    self.clone_inode(&from, &to, &name, &stat, &below)?
+                }
             }
         }
         Ok(directories)
@@ -117,10 +123,7 @@ impl Duplicating<'_> {
                 let source = from.open_file(&EntryPath::parse(name)?).map_err(making)?;
                 let file = to.make_file(name).map_err(making)?;
                 if stat.st_size > 0 {
-                    rustix::fs::ioctl_ficlone(&file, &source).map_err(|errno| {
-                        failed("sharing its blocks", errno.into(), path)
-                            .hint("this takes one xfs or btrfs for both: try --link=symlink")
-                    })?;
+                    self.fill(&file, &source, path)?;
                 }
                 self.describe(&Inode::Open(file.as_fd()), from, name, stat, path)
             }
@@ -140,6 +143,20 @@ impl Duplicating<'_> {
                     .map_err(making)?;
                 self.describe(&Inode::Named(to, name, kind), from, name, stat, path)
             }
+        }
+    }
+
+    /// Gives a new file the data of another one.
+    fn fill(&self, file: &File, source: &File, path: &EntryPath) -> Result<()> {
+        let cloned = rustix::fs::ioctl_ficlone(file, source);
+        match self.means {
+            Means::Copies if cloned.is_err() => {
+                copy(source, file).map_err(|error| failed("copying it", error, path))
+            }
+            _ => cloned.map_err(|errno| {
+                failed("sharing its blocks", errno.into(), path)
+                    .hint("this takes one xfs or btrfs for both: try --link=copy")
+            }),
         }
     }
 
@@ -166,6 +183,11 @@ impl Duplicating<'_> {
         let stat = from.stat_self().map_err(opening)?;
         self.describe(&Inode::Open(to.as_fd()), &from, b".", &stat, path)
     }
+}
+
+fn copy(source: &File, file: &File) -> io::Result<()> {
+    file.set_len(source.metadata()?.len())?;
+    root::read_data(source, &mut |offset, data| file.write_all_at(data, offset))
 }
 
 fn failed(doing: &str, error: io::Error, path: &EntryPath) -> Error {
