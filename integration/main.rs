@@ -15,6 +15,7 @@ mod converting;
 mod crash;
 #[path = "../tests/support/dice.rs"]
 mod dice;
+mod engines;
 mod exporting;
 mod flattening;
 mod generate;
@@ -40,6 +41,7 @@ mod readme;
 mod root_rules;
 mod rootless;
 mod runc;
+mod runtimes;
 mod scratch;
 mod skip;
 #[path = "../tests/support/tarball.rs"]
