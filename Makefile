@@ -100,6 +100,7 @@ integration: peers
 
 peers:
 	integration/install-peers.sh
+	integration/install-engines.sh
 
 # make fuzz [TARGET=archive|codec|unpack|stack] [SECONDS=60], by cargo-fuzz on a nightly toolchain:
 # from the kept corpus; what is new goes to target/fuzz. `make unit` tries the kept corpus itself.

@@ -1,5 +1,6 @@
 //! Bundles that `runc` really runs: with the overlay in `config.json`, mounted before, and by what is
 //! printed; read-only, with an upperdir and in memory. And what `umoci` makes of the same config.
+//! Other runtimes are in `runtimes`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::engines::Runtime;
 use crate::layout::{Layout, MANIFEST, named};
 use crate::oci;
 use crate::scratch::{Mounted, Run, Scratch};
@@ -36,7 +38,7 @@ pub fn busybox() -> LayerBuilder {
 }
 
 /// What a distribution's image has, and two layers on top of it.
-fn layers() -> Vec<Vec<u8>> {
+pub fn layers() -> Vec<Vec<u8>> {
     let base = busybox()
         .file("kept", 0o644, "")
         .file("gone", 0o644, "")
@@ -51,22 +53,22 @@ fn layers() -> Vec<Vec<u8>> {
     vec![base.finish(), second.finish(), third.finish()]
 }
 
-fn parameters() -> Value {
+pub fn parameters() -> Value {
     json!({
         "Entrypoint": ["/bin/sh", "-c"], "Cmd": [SCRIPT, "arg"], "User": "app",
         "WorkingDir": "/srv", "Env": ["PATH=/bin", "NAME=value"], "Volumes": { "/data": {} },
-        "Labels": { "a": "b" }, "StopSignal": "SIGINT", "ExposedPorts": { "80/tcp": {} },
+        "Labels": { "org.opencontainers.image.title": "b" }, "StopSignal": "SIGINT", "ExposedPorts": { "80/tcp": {} },
     })
 }
 
-struct Shop {
-    site: TempDir,
+pub struct Shop {
+    pub site: TempDir,
     image: String,
     _scratch: Scratch,
 }
 
 impl Shop {
-    fn open(program: &str, layers: &[Vec<u8>], parameters: Value) -> Option<Shop> {
+    pub fn open(program: &str, layers: &[Vec<u8>], parameters: Value) -> Option<Shop> {
         if Command::new(program).arg("--version").output().is_err() {
             crate::skip(&format!("there is no {program}: see install-peers.sh"));
             return None;
@@ -90,11 +92,11 @@ impl Shop {
         Some(shop)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.site.path().join(name)
     }
 
-    fn lowerdir(&self, arguments: &[&str]) -> String {
+    pub fn lowerdir(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
         command
             .arg("--store")
@@ -105,10 +107,15 @@ impl Shop {
     }
 
     /// Makes a bundle, and returns what is printed.
-    fn bundle(&self, name: &str, options: &[&str]) -> String {
+    pub fn bundle(&self, name: &str, options: &[&str]) -> String {
         let directory = self.path(name).display().to_string();
         let fixed = ["bundle", &self.image, &directory, "--sync=none"];
         self.lowerdir(&[&fixed[..], options].concat())
+    }
+
+    /// Where the layers are mounted, until this is dropped.
+    pub fn rootfs(&self, name: &str) -> Mounted {
+        Mounted(self.path(name).join("rootfs"))
     }
 
     /// What the container prints.
@@ -119,13 +126,20 @@ impl Shop {
 
 /// What the container of a bundle prints.
 pub fn run(state: &Path, bundle: &Path) -> Result<String, String> {
-    let mut runc = Command::new("timeout");
-    runc.args(["-s", "KILL", "60", "runc", "--root"]).arg(state);
+    run_by(&Runtime::installed("runc"), state, bundle)
+}
+
+/// The same, by another runtime.
+pub fn run_by(runtime: &Runtime, state: &Path, bundle: &Path) -> Result<String, String> {
+    let mut command = runtime.engines.command("timeout");
+    command.args(["-s", "KILL", "60", runtime.program, "--root"]);
+    command.arg(state);
     // The name is one for the whole machine: cgroups are made for it.
     let name = bundle.file_name().expect("a name").to_string_lossy();
     let name = format!("lowerdir-bundle-{name}-{}", std::process::id());
     let run = Run::of(
-        runc.args(["run", "--bundle"])
+        command
+            .args(["run", "--bundle"])
             .arg(bundle)
             .arg(name)
             .stdin(Stdio::null()),
@@ -135,7 +149,13 @@ pub fn run(state: &Path, bundle: &Path) -> Result<String, String> {
 
 /// Runs a bundle that the product has no part in.
 pub fn runc_works(site: &Path) -> bool {
+    works(&Runtime::installed("runc"), site)
+}
+
+/// The same, by another runtime.
+pub fn works(runtime: &Runtime, site: &Path) -> bool {
     let bundle = site.join("trial");
+    let _ = fs::remove_dir_all(&bundle);
     fs::create_dir_all(bundle.join("rootfs/bin")).expect("a directory");
     let copy = Command::new("sh")
         .arg("-c")
@@ -154,19 +174,20 @@ pub fn runc_works(site: &Path) -> bool {
     config["process"]["args"] = json!(["/bin/busybox", "echo", "it works"]);
     config["root"]["readonly"] = false.into();
     fs::write(&file, config.to_string()).unwrap();
-    match run(&site.join("runc"), &bundle) {
+    match run_by(runtime, &site.join("state"), &bundle) {
         Ok(text) if text == "it works\n" => true,
         other => {
+            let label = &runtime.label;
             crate::skip(&format!(
-                "runc cannot run what `runc spec` writes: {other:?}"
+                "{label} cannot run what `runc spec` writes: {other:?}"
             ));
             false
         }
     }
 }
 
-const SEEN: &str = "arg 1000:1001 /srv /srv value\n/dev/null\n/kept\n";
-const READ_ONLY: &str = "volume\n711:1000\n";
+pub const SEEN: &str = "arg 1000:1001 /srv /srv value\n/dev/null\n/kept\n";
+pub const READ_ONLY: &str = "volume\n711:1000\n";
 
 #[test]
 fn runc_runs_bundles_read_only_and_with_changes_both_ways() {
@@ -231,6 +252,7 @@ fn root_changes_owners_and_removes_what_others_own() {
     let script =
         "busybox chown 5:6 /kept && rm -r /srv /data/* ; mount -t tmpfs x /bin || echo denied";
     shop.bundle("root", &[&options[..], &["--", script]].concat());
+    let _rootfs = shop.rootfs("root");
     let printed = shop.run("root").expect("it runs");
     assert_eq!(printed, "denied\n");
     use std::os::unix::fs::MetadataExt;
@@ -291,6 +313,7 @@ fn runc_runs_a_deep_stack() {
     };
     if runc_works(shop.site.path()) {
         shop.bundle("deep", &["--", "ls /srv"]);
+        let _rootfs = shop.rootfs("deep");
         let printed = shop.run("deep").expect("it runs");
         assert_eq!(printed.lines().count(), 57, "{printed}");
     }
@@ -320,6 +343,7 @@ fn runc_runs_a_real_image() {
             "cat /etc/alpine-release; touch /x; id -un",
         ],
     );
+    let _rootfs = shop.rootfs("alpine");
     let printed = shop.run("alpine").expect("it runs");
     assert!(
         printed.starts_with("3.11") && printed.ends_with("\nroot\n"),
@@ -342,6 +366,7 @@ fn umoci_says_the_same_of_the_config() {
     let run = Run::of(umoci.args(["unpack", "--image", &image]).arg(&theirs));
     run.text().unwrap_or_else(|complaint| panic!("{complaint}"));
     shop.bundle("ours", &["--terminal"]);
+    let _rootfs = shop.rootfs("ours");
     let read = |bundle: &Path| -> Value {
         serde_json::from_slice(&fs::read(bundle.join("config.json")).unwrap()).unwrap()
     };

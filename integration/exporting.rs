@@ -1,14 +1,16 @@
 //! What Podman and Buildah make of an image that `export` put into an additional image store, which
-//! they have on a read-only mount.
+//! they have on a read-only mount; and systemd of a mount stack.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::mount::{MountFlags, mount_bind, mount_remount};
 
 use crate::crash::disk::{Disk, Mount};
+use crate::engines::Engines;
 use crate::oci::{Compression, sha256, write_layout};
 use crate::producers::workshop::{Input, Workshop, lowerdir, worked};
 use crate::scratch::{Mounted, Run};
@@ -76,6 +78,13 @@ impl Site {
     fn sh(&self, script: &str) -> String {
         self.shop.run(&["sh", "-e", "-c", script])
     }
+
+    /// The same with other engines.
+    fn sh_with(&self, engines: &Engines, script: &str) -> String {
+        let mut line = engines.words();
+        line.extend(["sh", "-e", "-c", script].map(Into::into));
+        self.shop.run(&line)
+    }
 }
 
 fn layers() -> [Vec<u8>; 2] {
@@ -101,12 +110,12 @@ fn layers() -> [Vec<u8>; 2] {
     [low.finish(), high.finish()]
 }
 
-/// The same by symbolic links, whose image has its manifest, and by hard links.
+/// The same by hard links, whose image has its manifest, and by symbolic links.
 #[test]
 fn podman_runs_an_exported_image_from_a_read_only_mount() {
     for (compression, options) in [
         (Compression::Gzip, &[][..]),
-        (Compression::Plain, &["--link=hardlink"]),
+        (Compression::Plain, &["--link=symlink"]),
     ] {
         let Some(site) = Site::open(&["podman", "runc", "busybox"]) else {
             return;
@@ -120,6 +129,140 @@ fn podman_runs_an_exported_image_from_a_read_only_mount() {
         let script = "echo written >> /srv/opaque/new; cat /srv/opaque/new";
         let text = site.sh(&format!("{PODMAN_RUN} localhost/busy:1 sh -c '{script}'"));
         assert_eq!(text, "new\nwritten");
+    }
+}
+
+/// crun takes no hierarchy of cgroups beside those of version 1, and Podman 5 only version 2.
+const USER_NAMESPACES: &str = "\
+    [ $(stat -f -c %T /sys/fs/cgroup) = cgroup2fs ] || {
+        umount -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; }
+    echo containers:200000:1000000 > $TMPDIR/ids
+    { cat /etc/passwd; echo containers:x:65533:65533::/:/bin/false; } > $TMPDIR/passwd
+    mount --bind $TMPDIR/passwd /etc/passwd
+    mount --bind $TMPDIR/ids /etc/subuid; mount --bind $TMPDIR/ids /etc/subgid
+    for options in --userns=auto '--uidmap 0:100000:65536'; do
+        podman run --rm --runtime crun --cgroups=disabled --network none $options \
+            --ulimit nofile=20000:20000 --ulimit nproc=1000:1000 busy:1 \
+            sh -c 'busybox stat -c %u:%g:%a /srv /srv/opaque/new; ls /srv; echo x >> /srv/opaque/new
+                   busybox awk \"{ print \\$2 }\" /proc/self/uid_map'
+    done";
+
+/// containers/storage mounts the directory above the layers with other ids, or chowns a copy of the
+/// topmost layer where it may not: what the layers share with the store is left alone.
+#[test]
+fn podman_runs_containers_with_user_namespaces_and_changes_nothing_in_the_store() {
+    for engines in [Some(Engines::installed()), Engines::of("sid")] {
+        // A newer Podman would convert the database of an older one.
+        let Some(site) = Site::open(&["podman", "crun", "busybox"]) else {
+            return;
+        };
+        let Some(engines) = engines else { continue };
+        // Root of the container goes through them to its root file system.
+        for directory in site.shop.path("").ancestors().take(2) {
+            let mode = fs::Permissions::from_mode(0o711);
+            fs::set_permissions(directory, mode).expect("it is ours");
+        }
+        site.image(Compression::Gzip, &[]);
+        site.mount();
+        let seen = |host: &str| format!("0:0:755\n0:0:644\nopaque\n{host}");
+        let expected = [seen("200000"), seen("100000")].join("\n");
+        for variable in ["", "export _CONTAINERS_OVERLAY_DISABLE_IDMAP=yes\n"] {
+            let script = format!("{variable}{USER_NAMESPACES}");
+            assert_eq!(site.sh_with(&engines, &script), expected, "{engines:?}");
+        }
+        site.lowerdir(&["verify", "--all"]);
+    }
+}
+
+/// link(2) does not work from one mount to another, also where both have one file system.
+#[test]
+fn where_no_hard_links_can_be_made_layers_are_links_or_copies() {
+    let Some(site) = Site::open(&["podman", "runc", "busybox"]) else {
+        return;
+    };
+    site.image(Compression::Gzip, &[]);
+    let elsewhere = site.shop.path("elsewhere");
+    fs::create_dir(&elsewhere).expect("a directory");
+    mount_bind(&elsewhere, &elsewhere).expect("a bind mount");
+    let elsewhere = Mounted(elsewhere);
+    let image = format!("oci:{}:busy:1", site.text("layout"));
+    let export = |name: &str, options: &[&str]| {
+        let target = elsewhere.0.join(name);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        command.arg("--store").arg(site.shop.path("store"));
+        command.args(["export", "--format=containers-storage", &image]);
+        let output = command
+            .arg(&target)
+            .args(options)
+            .output()
+            .expect("it starts");
+        let layers = fs::read_dir(target.join("overlay")).map(|names| {
+            let paths = names.map(|entry| entry.expect("a name").path().join("diff"));
+            let mut paths: Vec<_> = paths
+                .filter(|path| path.symlink_metadata().is_ok())
+                .collect();
+            paths.sort();
+            paths
+        });
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), stderr, layers.unwrap_or_default())
+    };
+    let (status, stderr, layers) = export("auto", &[]);
+    assert!(
+        status == Some(0) && stderr.contains("--link=copy"),
+        "{stderr}"
+    );
+    assert!(layers.len() == 2 && layers.iter().all(|diff| diff.is_symlink()));
+    let (status, stderr, _) = export("hard", &["--link=hardlink"]);
+    assert!(
+        status == Some(1) && stderr.contains("--link=copy"),
+        "{stderr}"
+    );
+    let (status, stderr, copies) = export("copy", &["--link=copy"]);
+    assert!(status == Some(0) && !stderr.contains("warning"), "{stderr}");
+    assert!(copies.len() == 2 && copies.iter().all(|diff| !diff.is_symlink()));
+    // The store may go then; the same tree is mounted.
+    site.lowerdir(&["rm", "busy:1"]);
+    let images = elsewhere.0.join("copy");
+    mount_bind(&images, &site.media.0).expect("a bind mount");
+    let listing = site.sh(&format!("{PODMAN_RUN} busy:1 ls -R /srv"));
+    assert_eq!(listing, "/srv:\nopaque\n/srv/opaque:\nnew");
+}
+
+/// systemd mounts with `userxattr`, whoever it is.
+#[test]
+fn systemd_mounts_an_exported_mount_stack_without_what_is_deleted() {
+    let Some(site) = Site::open(&["busybox"]) else {
+        return;
+    };
+    let Some(engines) = Engines::of("sid") else {
+        return;
+    };
+    let layers = layers().map(|layer| (layer, Compression::Gzip));
+    write_layout(&site.shop.path("layout"), "it", &layers);
+    let image = format!("oci:{}:it", site.text("layout"));
+    let target = site.text("it.mstack");
+    for whiteout in ["device", "xattr"] {
+        let store = site.text(whiteout);
+        let run = |arguments: &[&str]| {
+            worked(lowerdir(
+                &[&["--store", &store], arguments].concat(),
+                Input::None,
+            ))
+        };
+        let form = format!("--whiteout={whiteout}");
+        run(&["unpack", "--userxattr", &form, "--sync=none", &image]);
+        run(&["export", "--format=mstack", &image, &target]);
+        let script = format!(
+            "mkdir -p $TMPDIR/m; systemd-mstack --mount {target} $TMPDIR/m >&2; cd $TMPDIR/m
+             ls -R srv; ls etc"
+        );
+        let listing = site.sh_with(&engines, &script);
+        assert_eq!(
+            listing, "srv:\nopaque\nsrv/opaque:\nnew\npasswd",
+            "{whiteout}"
+        );
+        fs::remove_dir_all(&target).expect("it was made");
     }
 }
 
@@ -337,7 +480,9 @@ fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
                 all.extend(contents(&path));
                 Vec::new()
             }
-            _ => fs::read(&path).expect("a file"),
+            kind if kind.is_file() => fs::read(&path).expect("a file"),
+            // A deletion.
+            _ => Vec::new(),
         };
         all.insert(path, bytes);
     }

@@ -4,7 +4,7 @@ set -eu
 
 missing=
 for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr buildah:buildah \
-    podman:podman skopeo:skopeo runc:runc gzip:gzip xz:xz-utils zstd:zstd strace:strace \
+    podman:podman skopeo:skopeo runc:runc crun:crun gzip:gzip xz:xz-utils zstd:zstd strace:strace \
     mksquashfs:squashfs-tools mkfs.erofs:erofs-utils \
     bsdtar:libarchive-tools mtree:mtree-netbsd fsverity:fsverity \
     mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs \

@@ -16,6 +16,7 @@ mod converting;
 mod crash;
 #[path = "../tests/support/dice.rs"]
 mod dice;
+mod engines;
 mod exporting;
 mod flattening;
 mod generate;
@@ -41,6 +42,7 @@ mod readme;
 mod root_rules;
 mod rootless;
 mod runc;
+mod runtimes;
 mod scenarios;
 mod scratch;
 mod skip;

@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::bundles;
+use crate::engines::{Engines, runtimes};
 use crate::layout::Layout;
 use crate::namespace::{self, Root};
 use crate::oci;
@@ -60,7 +61,16 @@ impl Shop {
 
     /// Runs a script there as nobody.
     fn nobody(&self, before: &[&str], script: &str) -> Result<String, String> {
-        let mut command = Command::new("setpriv");
+        self.nobody_with(&Engines::installed(), before, script)
+    }
+
+    fn nobody_with(
+        &self,
+        engines: &Engines,
+        before: &[&str],
+        script: &str,
+    ) -> Result<String, String> {
+        let mut command = engines.command("setpriv");
         command
             .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
             .args(before);
@@ -139,9 +149,9 @@ fn root_of_a_namespace_of_many_ids_keeps_the_owners() {
     assert_eq!((shadow.uid(), shadow.gid()), (100_000, 100_042));
 }
 
-/// `runc` as nobody makes the namespace itself, from the bundle.
+/// The script of the bundle makes the mount, and each runtime a user namespace of its own in that one.
 #[test]
-fn runc_runs_bundles_of_nobody_without_root() {
+fn every_runtime_starts_bundles_of_nobody_without_root() {
     let Some(shop) = Shop::of(NOBODY) else { return };
     if Command::new("runc").arg("--version").output().is_err() {
         return crate::skip("there is no runc: see install-peers.sh");
@@ -156,6 +166,21 @@ fn runc_runs_bundles_of_nobody_without_root() {
     if let Err(why) = shop.nobody(&[], trial) {
         return eprintln!("skipped: runc cannot run what `runc spec --rootless` writes: {why}");
     }
+    let mut runtimes = runtimes();
+    runtimes.retain(|runtime| {
+        let trial = format!(
+            "cd trial; {} --root ../state run lowerdir-trial-$$",
+            runtime.program
+        );
+        let tried = shop.nobody_with(&runtime.engines, &[], &trial);
+        if let Err(why) = &tried {
+            crate::skip(&format!(
+                "{} runs nothing without root: {why}",
+                runtime.label
+            ));
+        }
+        tried.is_ok()
+    });
     let script = "touch /new 2>/dev/null && echo written; ls /etc; id -u; ls -A /emptied";
     let seen = "shadow\n0\nnew\n";
     for (name, options, expected) in [
@@ -165,11 +190,24 @@ fn runc_runs_bundles_of_nobody_without_root() {
     ] {
         let make = format!(
             "$0 unpack oci:image --rootless -q > /dev/null
-             $0 bundle oci:image {name} --rootless {options} -- /bin/sh -c '{script}'
-             runc --root runc run --bundle {name} lowerdir-{name}-$$"
+             $0 bundle oci:image {name} --rootless -q {options} -- /bin/sh -c '{script}'"
         );
-        assert_eq!(shop.nobody(&[], &make), Ok(expected), "{name}");
+        assert_eq!(shop.nobody(&[], &make), Ok(String::new()), "{name}");
+        for runtime in &runtimes {
+            let run = format!(
+                "{name}/with-rootfs {} --root state run --bundle {name} lowerdir-{name}-$$",
+                runtime.program
+            );
+            let printed = shop.nobody_with(&runtime.engines, &[], &run);
+            assert_eq!(printed.as_ref(), Ok(&expected), "{}: {name}", runtime.label);
+        }
     }
+    // Where a runtime takes the overlay of a config.json, it needs no script.
+    let config = format!(
+        "$0 bundle oci:image config --rootless --overlay=config -q -- /bin/sh -c '{script}'
+         runc --root state run --bundle config lowerdir-config-$$"
+    );
+    assert_eq!(shop.nobody(&[], &config), Ok(seen.into()));
     assert_eq!(
         fs::metadata(shop.path("u/new"))
             .expect("it was written")
@@ -188,9 +226,10 @@ fn runc_runs_bundles_with_user_namespaces() {
     }
     let maps = ["--uid-map=0:100000:65536", "--gid-map=0:100000:65536"];
     let idmap = [&["--idmap"], &maps[..]].concat();
+    let denied_idmap = [&["--overlay=config"], &idmap[..]].concat();
     for (name, unpack, bundle, denied) in [
-        ("mapped", &maps[..], &[][..], &[][..]),
-        ("idmap", &[], &idmap[..], &idmap[..]),
+        ("mapped", &maps[..], &[][..], &["--overlay=config"][..]),
+        ("idmap", &[], &idmap[..], &denied_idmap[..]),
     ] {
         let lowerdir = |arguments: &[&str]| {
             let mut command = Command::new(PROGRAM);
@@ -209,7 +248,7 @@ fn runc_runs_bundles_with_user_namespaces() {
         assert!(!shop.path(name).exists());
 
         let (upper, work) = (format!("{name}-upper"), format!("{name}-work"));
-        let fixed = ["bundle", "oci:image", name, "--overlay=mounted"];
+        let fixed = ["bundle", "oci:image", name];
         let changes = ["--upper", &upper, "--work", &work];
         let command = ["--", "/bin/sh", "-c", WITH_IDS];
         let made = lowerdir(&[&fixed[..], &changes, bundle, &command].concat());

@@ -6,7 +6,9 @@
 //!   config.json       see `config`
 //!   rootfs/           the mount point; with changes in memory it has `upper` and `work`, which are
 //!                     copied onto the tmpfs
-//!   mountpoints/      if the image lacks some: a lower directory above the image's, with nothing else
+//!   mountpoints/      what the image lacks of mount points and of the working directory: a lower
+//!                     directory above the image's, with nothing else
+//!   with-rootfs       for Overlay::Script: see `script`
 //! ```
 //!
 //! Called by the command line. It unpacks nothing: [`crate::pipeline`] does. Everything is made beside
@@ -21,6 +23,7 @@ mod inside;
 mod mountpoints;
 mod namespace;
 mod process;
+mod script;
 mod user;
 mod volumes;
 
@@ -46,15 +49,20 @@ use namespace::UserNamespace;
 
 /// Where the layers are mounted, in the bundle.
 pub const ROOTFS: &str = "rootfs";
+pub use script::NAME as SCRIPT;
 const MOUNTPOINTS: &str = "mountpoints";
 
 /// Who mounts the layers on `rootfs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlay {
-    /// The runtime: the mount stands first in `config.json`.
-    InConfig,
-    /// [`write()`], at once.
+    /// [`write()`], at once. Every runtime takes that. The mount ends with `umount`, or a reboot.
     Mounted,
+    /// A script in the bundle, [`SCRIPT`], which mounts them in a mount namespace of its own and runs
+    /// the runtime there. Every runtime takes that, also without root.
+    Script,
+    /// The runtime: the mount on `/` comes first in `config.json`. runc from 1.3 on and crun 1.21
+    /// refuse it (runc issue 5070).
+    InConfig,
     /// Somebody else, before the container is started, by a command for a POSIX shell.
     Command,
     /// The same by a line of fstab(5).
@@ -76,6 +84,8 @@ pub struct Wanted<'a> {
     pub terminal: bool,
     /// The user namespace of the container, if [`write()`] mounts the layers with its ids.
     pub idmap: Option<&'a mount::UserNamespace>,
+    /// Annotations to add to the image's own, or to put in their place: names with their values.
+    pub annotations: &'a [(String, String)],
     /// Whether who is not root is to run it: in a user namespace with the caller alone, and with the
     /// host's network.
     pub rootless: bool,
@@ -88,13 +98,15 @@ pub struct Wanted<'a> {
 pub struct Bundle {
     /// Its absolute path.
     pub path: PathBuf,
+    /// Who mounts the layers.
+    pub overlay: Overlay,
     /// What `config.json` says.
     pub config: Value,
     /// What is to be mounted, or was mounted, on `rootfs`.
     pub stack: Stack,
     /// The words that mount it, where somebody else does.
     pub words: Option<Vec<u8>>,
-    /// Annotations of the image that runtimes would obey, and that were left out.
+    /// Labels of the image that did not become annotations.
     pub left_out: Vec<String>,
 }
 
@@ -134,6 +146,7 @@ pub struct Bundle {
 ///     command: &["/bin/true".into()],
 ///     terminal: false,
 ///     idmap: None,
+///     annotations: &[],
 ///     rootless: false,
 ///     sync: Sync::None,
 /// };
@@ -244,7 +257,7 @@ impl Making<'_> {
         let doing = |error| system("writing the bundle", error);
         let volumes = volumes::of(self.execution, self.inside, self.namespace)?;
         let process = process::of(self.execution, self.inside, self.wanted, self.namespace)?;
-        let annotations = annotations::of(self.execution);
+        let annotations = annotations::of(self.execution, self.wanted.annotations);
         self.directory.make_dir(ROOTFS.as_bytes()).map_err(doing)?;
         let mut mounts = config::mounts();
         mounts.extend(volumes);
@@ -253,18 +266,24 @@ impl Making<'_> {
             // Its root must get to the root of the container.
             root::set_mode(&self.directory, 0o711).map_err(doing)?;
         }
-        let stack = match self.mountpoints(&mounts)? {
+        let cwd = process["cwd"].as_str().expect("it is text");
+        let stack = match self.mountpoints(&mounts, cwd)? {
             true => image.with_top(self.path.join(MOUNTPOINTS))?,
             false => image.clone(),
         };
         let rootfs = self.path.join(ROOTFS);
+        let command = |rootfs| self.words(&stack, rootfs, self.wanted.upper).command();
         let words = match self.wanted.overlay {
             Overlay::InConfig => {
                 mounts.splice(0..0, self.overlay(&stack)?);
                 None
             }
             Overlay::Mounted => None,
-            Overlay::Command => Some(self.words(&stack, rootfs, self.wanted.upper).command()?),
+            Overlay::Script => {
+                script::write(&self.directory, &command(rootfs)?, self.wanted.rootless)?;
+                None
+            }
+            Overlay::Command => Some(command(rootfs)?),
             Overlay::Fstab => Some(self.words(&stack, rootfs, self.wanted.upper).fstab()?),
             Overlay::Unit => Some(self.words(&stack, rootfs, self.wanted.upper).systemd()?),
         };
@@ -276,6 +295,7 @@ impl Making<'_> {
         self.write_config(&config)?;
         Ok(Bundle {
             path: self.path.into(),
+            overlay: self.wanted.overlay,
             config,
             stack,
             words,
@@ -283,12 +303,13 @@ impl Making<'_> {
         })
     }
 
-    /// Makes those that the image lacks; false if it has all.
-    fn mountpoints(&self, mounts: &[Value]) -> Result<bool> {
+    /// Makes those that the image lacks, and the working directory, which a runtime could not make
+    /// either; false if it has all.
+    fn mountpoints(&self, mounts: &[Value], cwd: &str) -> Result<bool> {
         let destinations = mounts
             .iter()
             .filter_map(|mount| mount["destination"].as_str());
-        let lacking = mountpoints::lacking(destinations, self.inside)?;
+        let lacking = mountpoints::lacking(destinations, cwd, self.inside)?;
         if lacking.is_empty() {
             return Ok(false);
         }

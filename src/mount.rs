@@ -27,6 +27,7 @@ use upper::{Directories, Like};
 pub use idmap::{UserNamespace, hold_user_namespace};
 pub(crate) use upper::Made;
 pub use words::Words;
+pub(crate) use words::quoted;
 
 #[cfg(feature = "containerd")]
 pub(crate) use upper::copy_attributes;

@@ -1,21 +1,24 @@
-//! The annotations of a bundle: what the image's config says, and its labels, which win (image-spec
-//! `conversion.md`, "Annotations").
+//! The annotations of a bundle: what the image's config says, its labels, which win (image-spec
+//! `conversion.md`, "Annotations"), and what the caller adds.
+//!
+//! Runtimes take orders by annotations: runc gives properties to systemd, crun and Kata Containers run or
+//! choose programs of the host, and others to come will take others. An image has no say in that: of its
+//! labels, only those become annotations that the image specification defines. The caller names the rest.
 
 use std::collections::BTreeMap;
 
 use super::execution::Execution;
 
-/// Runtimes take orders from these: runc gives properties to systemd, crun and Kata Containers run or
-/// choose programs of the host. An image has no say in that.
-const ORDERS: [&str; 3] = ["org.systemd.property.", "run.oci.", "io.katacontainers."];
+/// image-spec `annotations.md`, "Pre-Defined Annotation Keys".
+const DESCRIPTIVE: &str = "org.opencontainers.image.";
 
 pub struct Annotations {
     pub kept: BTreeMap<String, String>,
-    /// The keys of the others.
+    /// The keys of the labels that are none.
     pub left_out: Vec<String>,
 }
 
-pub fn of(execution: &Execution) -> Annotations {
+pub fn of(execution: &Execution, added: &[(String, String)]) -> Annotations {
     let parameters = &execution.config;
     let ports: Vec<&str> = parameters
         .exposed_ports
@@ -35,16 +38,16 @@ pub fn of(execution: &Execution) -> Annotations {
     ];
     let implied = implied.into_iter().filter(|(_, value)| !value.is_empty());
     let mut kept: BTreeMap<String, String> = implied
-        .map(|(name, value)| (format!("org.opencontainers.image.{name}"), value))
+        .map(|(name, value)| (format!("{DESCRIPTIVE}{name}"), value))
         .collect();
     let mut left_out = Vec::new();
     for (key, value) in &parameters.labels {
-        match ORDERS.iter().any(|prefix| key.starts_with(prefix)) {
-            true => left_out.push(key.clone()),
-            // The runtime-spec wants keys that are not empty.
-            false if key.is_empty() => left_out.push(key.clone()),
-            false => drop(kept.insert(key.clone(), value.clone())),
+        match key.starts_with(DESCRIPTIVE) {
+            true => drop(kept.insert(key.clone(), value.clone())),
+            false => left_out.push(key.clone()),
         }
     }
+    kept.extend(added.iter().cloned());
+    left_out.retain(|key| !kept.contains_key(key));
     Annotations { kept, left_out }
 }

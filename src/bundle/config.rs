@@ -91,7 +91,8 @@ pub fn of(
 ) -> Value {
     let namespaces = ["pid", "network", "ipc", "uts", "mount"];
     json!({
-        "ociVersion": "1.0.2",
+        // Nothing here is newer, and systemd-nspawn takes no other.
+        "ociVersion": "1.0.0",
         "process": process,
         "root": { "path": ROOTFS, "readonly": read_only },
         "mounts": mounts,

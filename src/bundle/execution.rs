@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::image::{Image, config_value, null_is_empty};
@@ -59,8 +60,10 @@ impl Execution {
     /// Errors: it cannot be read, or is for something else than Linux.
     pub fn of(image: &Image) -> Result<Execution> {
         let config = config_value(&image.documents.config)?;
-        let read: Execution = serde_json::from_value(config)
-            .map_err(|error| Error::refused(format!("the config cannot be read: {error}")))?;
+        let read: Execution = serde_json::from_value(config.clone()).map_err(|error| {
+            let why = field_at_fault(&config).unwrap_or_else(|| error.to_string());
+            Error::refused(format!("the config cannot be read: {why}"))
+        })?;
         match &*read.os {
             "" | "linux" => Ok(read),
             other => Err(Error::refused(format!(
@@ -69,4 +72,22 @@ impl Execution {
             ))),
         }
     }
+}
+
+/// The member that is not of the type that it should be, and why: serde names none.
+fn field_at_fault(config: &Value) -> Option<String> {
+    let members = config.as_object()?;
+    let parameters = members.get("config").and_then(Value::as_object);
+    parameters
+        .and_then(|members| bad_member::<Parameters>(members, "config."))
+        .or_else(|| bad_member::<Execution>(members, ""))
+}
+
+/// The first member that cannot be read, even alone.
+fn bad_member<T: DeserializeOwned>(members: &Map<String, Value>, path: &str) -> Option<String> {
+    members.iter().find_map(|(name, value)| {
+        let alone = Map::from_iter([(name.clone(), value.clone())]);
+        let error = serde_json::from_value::<T>(alone.into()).err()?;
+        Some(format!("{path}{name}: {error}"))
+    })
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::lower::{Found, LowerView, Way};
 use crate::meta::Meta;
-use crate::path::EntryPath;
+use crate::path::{EntryPath, display};
 use crate::root::Dir;
 use crate::store::StoredLayer;
 use crate::unpack::{Fresh, Inode, Options, Report, apply};
@@ -45,7 +45,19 @@ impl Inside {
 
     /// Errors: a loop of symbolic links.
     pub fn find(&self, path: &EntryPath) -> Result<Place> {
-        let mut way = Way::new(path);
+        self.go(Way::new(path), path.as_bytes())
+    }
+
+    /// The same for a path as an image spells it, perhaps with `..`. Errors: also, a name of it is
+    /// too long.
+    pub fn find_text(&self, text: &str) -> Result<Place> {
+        let mut way = Way::new(&EntryPath::root());
+        // One step cannot be too many.
+        let _ = way.follow(text.as_bytes());
+        self.go(way, text.as_bytes())
+    }
+
+    fn go(&self, mut way: Way, path: &[u8]) -> Result<Place> {
         while let Some(name) = way.next_name() {
             let next = way.at().join(&name)?;
             match &*self.view.lookup(&next)? {
@@ -53,7 +65,7 @@ impl Inside {
                 Found::Leaf(leaf) if leaf.file_type() == FileType::Symlink => {
                     if !way.follow(&self.view.read_link(&next, leaf)?)? {
                         let why = "a loop of symbolic links in the image";
-                        return Err(Error::refused(why).at_entry(path));
+                        return Err(Error::refused(why).at_entry(display(path)));
                     }
                 }
                 Found::Leaf(leaf) => {
@@ -62,7 +74,7 @@ impl Inside {
                         None => Ok(Place::Leaf(next, layer, kind)),
                         Some(_) => {
                             let why = format!("{next} of the image is no directory");
-                            Err(Error::refused(why).at_entry(path))
+                            Err(Error::refused(why).at_entry(display(path)))
                         }
                     };
                 }

@@ -1,5 +1,6 @@
-//! The mount points that an image lacks, as a lower directory above its layers: a runtime could not make
-//! them in a read-only root, and would leave them among the changes in another one.
+//! The mount points that an image lacks, and its working directory, as a lower directory above its
+//! layers: a runtime could not make them in a read-only root, and would leave them among the changes in
+//! another one.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use super::inside::{Inside, Place};
 /// Where the image has nothing, sorted. Below another mount, the runtime makes them itself.
 pub fn lacking<'a>(
     destinations: impl Iterator<Item = &'a str>,
+    cwd: &str,
     inside: &Inside,
 ) -> Result<Vec<EntryPath>> {
     // An image may name many volumes.
@@ -25,6 +27,11 @@ pub fn lacking<'a>(
             lacking.push(place);
         }
         mounted.insert(path);
+    }
+    if let Place::Absent(place) = inside.find_text(cwd)?
+        && !place.ancestors().any(|above| mounted.contains(&above))
+    {
+        lacking.push(place);
     }
     lacking.sort();
     lacking.dedup();

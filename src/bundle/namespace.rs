@@ -17,14 +17,19 @@ use super::{Overlay, Wanted};
 
 pub struct UserNamespace {
     ids: IdMaps,
-    /// Whether there is only the caller in it.
+    /// Whether there is only the user in it who starts the runtime.
     is_rootless: bool,
     /// Whether the layers have the ids of the host.
     is_mapped: bool,
 }
 
-/// The caller is root.
-fn alone() -> Result<IdMaps> {
+/// Who starts the runtime is root: the caller; or, where the layers are mounted first, root of the user
+/// namespace that the mount is made in.
+fn alone(overlay: Overlay) -> Result<IdMaps> {
+    let (uid, gid) = match overlay {
+        Overlay::InConfig => (geteuid().as_raw(), getegid().as_raw()),
+        _ => (0, 0),
+    };
     let only = |host| {
         let (container, size) = (0, 1);
         IdMap::new(vec![Range {
@@ -34,8 +39,8 @@ fn alone() -> Result<IdMaps> {
         }])
     };
     Ok(IdMaps {
-        uids: only(geteuid().as_raw())?,
-        gids: only(getegid().as_raw())?,
+        uids: only(uid)?,
+        gids: only(gid)?,
     })
 }
 
@@ -46,7 +51,7 @@ impl UserNamespace {
         let refuse = |text: &str, hint: &str| Err(Error::in_the_way(text).hint(hint));
         let is_mapped = !ids.is_empty();
         let ids = match (is_mapped, wanted.idmap) {
-            (false, None) if wanted.rootless => alone()?,
+            (false, None) if wanted.rootless => alone(wanted.overlay)?,
             (false, None) => return Ok(None),
             (true, _) if wanted.rootless => {
                 let text = "the layers were unpacked with id maps, which --rootless may not use";

@@ -7,9 +7,10 @@ use crate::path::display;
 
 use super::Wanted;
 use super::execution::Execution;
-use super::inside::Inside;
+use super::inside::{Inside, Place};
 use super::namespace::UserNamespace;
 use super::user::{self, User};
+use super::volumes;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Those of a process that may be root in its container and no more than that: what Docker and Podman
@@ -50,7 +51,7 @@ pub fn of(
         "user": ids,
         "args": arguments(execution, wanted.command)?,
         "env": environment(execution, &user, wanted.terminal)?,
-        "cwd": working_directory(execution)?,
+        "cwd": working_directory(execution, inside)?,
         "capabilities": {
             "bounding": CAPABILITIES,
             "effective": CAPABILITIES,
@@ -66,8 +67,14 @@ fn arguments(execution: &Execution, command: &[String]) -> Result<Vec<String>> {
         true => &parameters.cmd[..],
         false => command,
     };
-    let arguments = [&parameters.entrypoint[..], rest].concat();
-    if arguments.is_empty() {
+    let entrypoint = match &parameters.entrypoint[..] {
+        // How an image takes away the entrypoint of its base: Docker, containerd and Podman drop it.
+        [only] if only.is_empty() => &[],
+        all => all,
+    };
+    let arguments = [entrypoint, rest].concat();
+    // No program has an empty name.
+    if arguments.first().is_none_or(String::is_empty) {
         let hint = "name one: lowerdir bundle IMAGE DIR -- COMMAND";
         return Err(Error::not_found("the image names no command").hint(hint));
     }
@@ -119,10 +126,22 @@ fn environment(execution: &Execution, user: &User, terminal: bool) -> Result<Vec
     Ok(environment)
 }
 
-/// Runtimes want it absolute.
-fn working_directory(execution: &Execution) -> Result<String> {
+/// Runtimes want it absolute. Errors: it is no directory; it is one that the runtime mounts, where a
+/// runtime was once led out of the container (CVE-2024-21626).
+fn working_directory(execution: &Execution, inside: &Inside) -> Result<String> {
     let directory = &execution.config.working_dir;
     check(directory, "the working directory")?;
+    let refuse = |why: &str| {
+        let shown = display(directory.as_bytes());
+        Err(Error::refused(why).at_entry(shown))
+    };
+    match inside.find_text(directory)? {
+        Place::Leaf(..) => return refuse("the working directory is no directory in the image"),
+        Place::Directory(place) | Place::Absent(place) if volumes::is_the_runtimes(&place) => {
+            return refuse("the working directory is in a directory that is the runtime's");
+        }
+        Place::Directory(_) | Place::Absent(_) => {}
+    }
     Ok(match directory.starts_with('/') {
         true => directory.clone(),
         false => format!("/{directory}"),

@@ -1,19 +1,20 @@
 //! `Config.Volumes`: a tmpfs for each, empty, with the owner and mode that the image has there.
 //!
 //! They are the image's words: a volume on `/` would hide the image, and one in `/proc`, `/sys` or
-//! `/dev` what protects the host, so they are refused, also where a symbolic link leads there.
+//! `/dev` what protects the host, so they are refused, also where a symbolic link leads there. So is a
+//! working directory there, which could be a descriptor of the runtime.
 
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::path::EntryPath;
+use crate::path::{EntryPath, display};
 
 use super::execution::Execution;
 use super::inside::{Inside, Place};
 use super::mount_of;
 use super::namespace::UserNamespace;
 
-/// No volume may be at, or below, one of these.
+/// What the runtime mounts; an image may name nothing at, or below, one of these.
 const KEPT: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
 const OPTIONS: [&str; 5] = ["rw", "nosuid", "nodev", "noexec", "relatime"];
 
@@ -26,6 +27,7 @@ pub fn of(
     let mut paths = Vec::new();
     for volume in execution.config.volumes.keys() {
         let path = EntryPath::parse(volume.as_bytes()).map_err(|error| {
+            let volume = display(volume.as_bytes());
             Error::refused(format!("a volume: {}", error.reason())).at_entry(volume)
         })?;
         paths.push(path);
@@ -38,19 +40,23 @@ pub fn of(
         .collect()
 }
 
+/// Whether a place in the image is covered by what every container gets.
+pub fn is_the_runtimes(place: &EntryPath) -> bool {
+    let first = place.components().next();
+    first.is_some_and(|first| KEPT.contains(&first))
+}
+
 fn volume(path: &EntryPath, inside: &Inside, namespace: Option<&UserNamespace>) -> Result<Value> {
     let refuse = |why: &str| Err(Error::refused(why).at_entry(path));
     let place = match inside.find(path)? {
         Place::Directory(place) | Place::Absent(place) => place,
         Place::Leaf(..) => return refuse("a volume in the place of a file"),
     };
-    let first = place.components().next();
-    match first {
-        None => return refuse("a volume in the place of the root"),
-        Some(first) if KEPT.contains(&first) => {
-            return refuse("a volume in a directory that is the runtime's");
-        }
-        Some(_) => {}
+    if place == EntryPath::root() {
+        return refuse("a volume in the place of the root");
+    }
+    if is_the_runtimes(&place) {
+        return refuse("a volume in a directory that is the runtime's");
     }
     let mut options: Vec<String> = OPTIONS.map(String::from).into();
     if let Some(meta) = inside.attributes(&place)? {

@@ -6,8 +6,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
-use lowerdir::bundle::{self, Overlay, ROOTFS, Wanted};
+use lowerdir::bundle::{self, Overlay, ROOTFS, SCRIPT, Wanted};
+use lowerdir::path::display;
 
+use super::console::ConsoleArgs;
 use super::mount::{IdmapArgs, UpperArgs};
 use super::options::SyncArgs;
 use super::progress::Shown;
@@ -18,11 +20,12 @@ const EXAMPLES: &str = "\
 Examples:
   lowerdir bundle alpine.tar box                          a read-only root
   runc run --bundle box NAME
+  lowerdir umount box/rootfs && rm -r box
   lowerdir bundle alpine.tar box --tmpfs -- /bin/ls -l    another command; changes in memory
   lowerdir bundle alpine.tar box --upper changes --work work
-  lowerdir bundle alpine.tar box --overlay=mounted        then `lowerdir umount box/rootfs`
-  lowerdir bundle alpine.tar box --overlay=mounted --idmap --uid-map 0:100000:65536
-  lowerdir bundle alpine.tar box --rootless               for `runc run` without root
+  lowerdir bundle alpine.tar box --idmap --uid-map 0:100000:65536
+  lowerdir bundle alpine.tar box --rootless               without root
+  box/with-rootfs runc run --bundle box NAME
   lowerdir bundle alpine.tar box --overlay=cmd > mount.sh
   lowerdir bundle alpine.tar box --overlay=systemd > unit";
 
@@ -33,6 +36,11 @@ Examples:
 /// keep it as long as the bundle is used: `lowerdir unpack` puts it there. DIR must be absent or empty,
 /// and stay where it is. A user is looked up in the image's own /etc/passwd; volumes become tmpfs
 /// mounts.
+///
+/// The layers are mounted on DIR/rootfs, which every runtime takes. Take the mount down before you
+/// remove DIR: else `rm -r` deletes what is in --upper, too. After a restart of the system the mount is
+/// gone: make the bundle again, or with --overlay=systemd or fstab. With --rootless, DIR/with-rootfs is
+/// a script that mounts them and runs what is named after it; that mount ends with the container.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Bundle {
@@ -46,15 +54,19 @@ pub struct Bundle {
     command: Vec<String>,
     #[command(flatten)]
     upper: UpperArgs,
-    /// Who mounts the layers
-    #[arg(long, value_enum, value_name = "HOW", default_value = "config")]
-    overlay: OverlayArg,
+    /// Who mounts the layers [default: mounted; script with --rootless]
+    #[arg(long, value_enum, value_name = "HOW")]
+    overlay: Option<OverlayArg>,
     #[command(flatten)]
     idmap: IdmapArgs,
     /// For a runtime that is not started by root: a user namespace with the caller alone, who is root
     /// there, the host's network, and no cgroup
     #[arg(long, conflicts_with = "idmap")]
     rootless: bool,
+    /// Add an annotation to config.json. Of the image's labels, only org.opencontainers.image.* become
+    /// annotations, since runtimes obey others. May be given many times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = annotation)]
+    annotation: Vec<(String, String)>,
     /// Give the process a terminal
     #[arg(long)]
     terminal: bool,
@@ -64,10 +76,13 @@ pub struct Bundle {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OverlayArg {
-    /// The runtime: as the first mount in config.json, which runc takes
-    Config,
     /// This command, on DIR/rootfs
     Mounted,
+    /// DIR/with-rootfs, a script that runs a runtime with them, in a mount namespace of its own
+    Script,
+    /// The runtime: as the first mount in config.json. Only runc before 1.3 and crun but for 1.21 take
+    /// it
+    Config,
     /// A shell command, which is printed
     Cmd,
     /// A line of /etc/fstab, which is printed
@@ -83,10 +98,34 @@ struct BundleJson {
     rootfs: String,
     read_only: bool,
     lowerdirs: usize,
-    /// What mounts the layers, where somebody else does.
+    /// What mounts the layers, where another program does.
     mount: Option<String>,
+    /// The script that mounts the layers and runs a runtime.
+    script: Option<String>,
     left_out: Vec<String>,
     config: Value,
+}
+
+/// KEY=VALUE: the runtime-spec wants keys that are not empty.
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("it must be KEY=VALUE".into()),
+    }
+}
+
+impl Bundle {
+    fn overlay(&self) -> Overlay {
+        match self.overlay {
+            None if self.rootless => Overlay::Script,
+            None | Some(OverlayArg::Mounted) => Overlay::Mounted,
+            Some(OverlayArg::Script) => Overlay::Script,
+            Some(OverlayArg::Config) => Overlay::InConfig,
+            Some(OverlayArg::Cmd) => Overlay::Command,
+            Some(OverlayArg::Fstab) => Overlay::Fstab,
+            Some(OverlayArg::Systemd) => Overlay::Unit,
+        }
+    }
 }
 
 pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
@@ -100,24 +139,17 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     let wanted = Wanted {
         idmap: namespace.as_ref(),
         upper: &upper,
-        overlay: match verb.overlay {
-            OverlayArg::Config => Overlay::InConfig,
-            OverlayArg::Mounted => Overlay::Mounted,
-            OverlayArg::Cmd => Overlay::Command,
-            OverlayArg::Fstab => Overlay::Fstab,
-            OverlayArg::Systemd => Overlay::Unit,
-        },
+        overlay: verb.overlay(),
+        annotations: &verb.annotation,
         command: &verb.command,
         terminal: verb.terminal,
         rootless: verb.rootless,
         sync: verb.sync.sync(),
     };
     let bundle = bundle::write(&image, &store, &verb.directory, &wanted)?;
-    for key in &bundle.left_out {
-        let key = lowerdir::path::display(key.as_bytes());
-        let text = format!("annotation {key} is left out: runtimes would obey it");
-        global.console.warning(&text);
-    }
+    tell(&bundle, &global.console);
+    let script = bundle.path.join(SCRIPT);
+    let script = (wanted.overlay == Overlay::Script).then_some(script);
     if global.console.json {
         output::json(&BundleJson {
             directory: output::text(&bundle.path),
@@ -127,6 +159,7 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
             mount: bundle
                 .words
                 .map(|text| String::from_utf8_lossy(&text).into_owned()),
+            script: script.as_deref().map(output::text),
             left_out: bundle.left_out,
             config: bundle.config,
         })?;
@@ -136,4 +169,23 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
         output::bytes(words)?;
     }
     Ok(())
+}
+
+/// What is not as the image has it, and what the user does next.
+fn tell(bundle: &bundle::Bundle, console: &ConsoleArgs) {
+    if !bundle.left_out.is_empty() {
+        let keys = bundle.left_out.iter();
+        let keys: Vec<_> = keys
+            .map(|key| display(key.as_bytes()).to_string())
+            .collect();
+        let keys = keys.join(", ");
+        console.note(&format!("labels that do not become annotations: {keys}"));
+    }
+    // Where another program mounts the layers, that comes first.
+    if bundle.words.is_none() {
+        console.note(&format!("to run it: {}", bundle.run_command()));
+    }
+    if let Some(command) = bundle.umount_command() {
+        console.note(&format!("before it is removed: {command}"));
+    }
 }

@@ -43,10 +43,11 @@ Podman, Buildah and CRI-O find /srv/images by this in /etc/containers/storage.co
 /// digests of the others, and 0 for times before 1970, which EROFS cannot have; mtree has SHA-256
 /// digests and no xattrs.
 ///
-/// containers-storage and mstack go into DIR, and lead to the layers in the store, which must have
-/// the image: no data is copied. containers-storage adds the image to an additional image store,
-/// which is made if it is not there; Podman, Buildah and CRI-O run it from there, read-only; they
-/// can push it with --tar-split. mstack makes a mount stack of systemd 260.
+/// containers-storage and mstack go into DIR, and are made of the layers in the store, which must have
+/// the image. containers-storage adds the image to an additional image store, which is made if it is
+/// not there; Podman, Buildah and CRI-O run it from there, read-only; they can push it with
+/// --tar-split. mstack makes a mount stack of systemd 260, of links to the layers: systemd mounts it
+/// with userxattr, so the image must have been unpacked with --userxattr.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Export {
@@ -76,7 +77,7 @@ struct StorageArgs {
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
     /// What the layers of containers-storage are
-    #[arg(long, value_enum, value_name = "HOW", default_value = "symlink")]
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     link: LinkArg,
     /// Write down what the archive of each layer was, so that the image can be pushed from
     /// containers-storage: this reads the blobs once more
@@ -100,12 +101,18 @@ enum FormatArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LinkArg {
-    /// Links to the store, which must keep the image
-    Symlink,
-    /// Directories of hard links, on the file system of the store
+    /// Hard links where DIR is on the file system of the store, else symbolic links
+    Auto,
+    /// Directories of hard links, on the file system of the store: one link(2) for each file; a change
+    /// to such a file would change the store
     Hardlink,
+    /// One symbolic link for each layer: the store must keep the image, and containers with user
+    /// namespaces (--userns, --uidmap) do not start
+    Symlink,
     /// Directories of files that share their blocks, on one xfs or btrfs with the store
     Reflink,
+    /// Copies, on any file system
+    Copy,
 }
 
 pub fn run(verb: &Export, global: &Global) -> anyhow::Result<()> {
@@ -195,9 +202,11 @@ fn containers_storage(
     let adding = Adding {
         directory: target,
         link: match verb.storage.link {
+            LinkArg::Auto => Link::Auto,
             LinkArg::Symlink => Link::Symlink,
             LinkArg::Hardlink => Link::Hard,
             LinkArg::Reflink => Link::Reflink,
+            LinkArg::Copy => Link::Copy,
         },
         names: &verb.names(image, global)?,
         tar_split: verb.storage.tar_split,
@@ -210,6 +219,11 @@ fn containers_storage(
     let is_user = |layer: &StoredLayer| layer.record.options.dialect.namespace == Namespace::User;
     if layers.last().is_some_and(is_user) {
         let text = "its layers were unpacked with --userxattr: only a rootless program mounts them";
+        global.console.warning(text);
+    }
+    if added.symlinks > 0 && matches!(verb.storage.link, LinkArg::Auto) {
+        let text = "hard links to the store cannot be made there, so its layers are symbolic links: \
+                    containers with user namespaces do not start; with --link=copy they do";
         global.console.warning(text);
     }
     if global.console.json {

@@ -244,12 +244,12 @@ const ROWS: &[Row] = &[
     row(
         &[Operation::HardLink],
         &[EXDEV, EPERM, EMLINK, EOPNOTSUPP],
-        "hard links need the file system of --store: try --link=symlink",
+        "hard links need the file system of --store: try --link=copy",
     ),
     row(
         &[Operation::Reflink],
         &[EXDEV, EINVAL, EOPNOTSUPP, ENOTTY, ENOSYS],
-        "this takes one xfs or btrfs for both: try --link=symlink",
+        "this takes one xfs or btrfs for both: try --link=copy",
     ),
     row(
         &[Operation::MapIds],

@@ -1,8 +1,8 @@
 //! An additional image store of containers/storage: what Podman, Buildah and CRI-O take images from,
 //! read-only, when `additionalimagestores` of storage.conf(5) names it.
 //!
-//! `lowerdir export` calls [`add`]. The layers are those of our store: by symbolic link, by hard link
-//! or by reflink; no data is copied. With a tar-split, which tells what the archive of a layer was, the
+//! `lowerdir export` calls [`add`]. The layers are those of our store: by hard link, symbolic link,
+//! reflink or copy (see [`Link`]). With a tar-split, which tells what the archive of a layer was, the
 //! image can also be pushed.
 //!
 //! ```text
@@ -48,13 +48,20 @@ use place::Place;
 /// How a layer directory is part of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
-    /// A symbolic link to it: the image is there as long as our store has it.
+    /// [`Hard`](Link::Hard) where that can be, else [`Symlink`](Link::Symlink).
     #[default]
+    Auto,
+    /// A symbolic link to it: the image is there as long as our store has it. For a container with a
+    /// user namespace, containers/storage mounts the directory *above* the layers with its ids; a link
+    /// leads out of that mount, and the container has no files.
     Symlink,
-    /// A directory tree of its own, whose files are hard links: on the file system of our store.
+    /// A directory tree of its own, whose files are hard links: on the file system of our store. Who
+    /// changes such a file changes our store.
     Hard,
     /// A tree of its own, whose files share their blocks: on a file system that can do that.
     Reflink,
+    /// A tree of its own.
+    Copy,
 }
 
 /// What to add, beside the image.
@@ -82,8 +89,10 @@ pub struct Added {
     pub names: Vec<String>,
     /// The IDs of its layers, the lowest first.
     pub layers: Vec<String>,
-    /// How many of them were not there before.
+    /// How many of them were not there before, or were there as something else.
     pub new_layers: usize,
+    /// How many of these are symbolic links.
+    pub symlinks: usize,
 }
 
 /// Adds an image to an additional image store, which it makes if there is none. `layers` are those of

@@ -1,5 +1,5 @@
-//! A layer directory once more, without its data being copied: directories are made anew, and files
-//! are hard links to the same inodes, or inodes that share their blocks.
+//! A layer directory once more: directories are made anew, and files are hard links to the same inodes,
+//! inodes that share their blocks, or copies.
 //!
 //! [`super::containers_storage`] calls it. The new tree is private to its caller until it is whole.
 
@@ -22,6 +22,8 @@ use crate::unpack::{Inode, Owners, system};
 pub enum Means {
     HardLinks,
     Reflinks,
+    /// Copies, which keep the holes of sparse files.
+    Copies,
 }
 
 /// Fills an empty directory with what a layer directory holds.
@@ -32,11 +34,15 @@ pub fn duplicate(from: &Dir, to: &Dir, means: Means, progress: &dyn Progress) ->
         true => Owners::Image,
         false => Owners::Caller,
     };
+    let data = match means {
+        Means::Copies => Data::SharedOrCopied,
+        Means::HardLinks | Means::Reflinks => Data::Shared,
+    };
     let mut duplicating = Duplicating {
         from,
         to,
         means,
-        copier: Copier::new(to, Data::Shared, owners),
+        copier: Copier::new(to, data, owners),
     };
     let mut directories = vec![EntryPath::root()];
     let mut next = 0;
@@ -83,7 +89,9 @@ impl Duplicating<'_> {
                 Means::HardLinks => from.link(&name, &to, &name).map_err(|error| {
                     failed("making a hard link to it", error, &below).during(Operation::HardLink)
                 })?,
-                Means::Reflinks => self.clone_inode(&from, &name, &stat, &below)?,
+                Means::Reflinks | Means::Copies => {
+                    self.clone_inode(&from, &name, &stat, &below)?;
+                }
             }
         }
         Ok(directories)

@@ -1,8 +1,9 @@
 //! A mount stack of systemd: a directory with a link to each layer, and nothing else.
 //!
 //! `systemd-nspawn --mstack=`, `RootMStack=` of a service, and `mount -t mstack` take it; they follow
-//! the links, and sort the names as versions, the lowest layer first.
-//! Source: `systemd.mstack(7)` of systemd 260.
+//! the links, and sort the names as versions, the lowest layer first. They mount with `userxattr`,
+//! always: an opaque directory that is marked in `trusted.*` would show what it deletes.
+//! Source: `systemd.mstack(7)` of systemd 260; `src/shared/mstack.c` of systemd 262.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,7 +16,7 @@ use crate::store::{Beside, StoredLayer, Sync};
 /// Writes a mount stack of an image's layers, the lowest first, into a directory that is absent or
 /// empty, and whose name ends in `.mstack`. It is made beside it and renamed when it is complete.
 ///
-/// Errors: the name does not end so; there are no layers; they have their marks in `user.*`, which
+/// Errors: the name does not end so; there are no layers; they have their marks in `trusted.*`, which
 /// systemd's mounts do not read; what the system says.
 ///
 /// ```
@@ -30,7 +31,14 @@ use crate::store::{Beside, StoredLayer, Sync};
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
 /// # let target = place.path().join("image.mstack");
-/// # let options = Options { owners: Owners::Caller, ..Options::default() };
+/// # let options = Options {
+/// #     dialect: lowerdir::dialect::Dialect {
+/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #         ..Default::default()
+/// #     },
+/// #     owners: Owners::Caller,
+/// #     ..Options::default()
+/// # };
 /// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
 /// # let store = Store::open(&directory)?;
 /// # unpack_image(&image, &store, &options, Run::default())?;
@@ -65,15 +73,17 @@ fn check(layers: &[StoredLayer], target: &Path) -> Result<()> {
         let text = format!("{} is no name of a mount stack", target.display());
         return Err(Error::in_the_way(text).hint("it must end in .mstack"));
     }
-    let is_user = |layer: &StoredLayer| layer.record.options.dialect.namespace == Namespace::User;
+    let is_trusted =
+        |layer: &StoredLayer| layer.record.options.dialect.namespace == Namespace::Trusted;
     match layers.last() {
         None => Err(Error::not_found(
             "the image has no layers, and so there is nothing to mount",
         )),
-        Some(top) if is_user(top) => {
-            let what =
-                "its layers were unpacked with --userxattr, which systemd's mounts do not read";
-            Err(Error::in_the_way(what).hint("unpack the image into another --store, as root"))
+        Some(top) if is_trusted(top) => {
+            let what = "systemd mounts with userxattr, and the layers have trusted.overlay.* xattrs: \
+                        deleted files would come back";
+            let hint = "unpack the image once more: lowerdir --store DIR unpack --userxattr IMAGE";
+            Err(Error::in_the_way(what).hint(hint))
         }
         Some(_) => Ok(()),
     }

@@ -169,17 +169,20 @@ impl Words<'_> {
         Ok(text.into_bytes())
     }
 
-    /// What `lowerdir mount` does for an upperdir that is absent or empty.
+    /// What `lowerdir mount` does for an upperdir that is absent or empty. Whether it is, the shell
+    /// looks: it may run this again when there are changes.
     fn make(&self, upperdir: &Path, workdir: &Path) -> Vec<Vec<u8>> {
         let (upper, work) = (quoted(upperdir.as_os_str()), quoted(workdir.as_os_str()));
         let mut steps = vec![[b"mkdir -p ", &*upper, b" ", &work].concat()];
-        let is_empty = std::fs::read_dir(upperdir).map_or(true, |mut names| names.next().is_none());
-        if let (true, Some(top)) = (is_empty, self.stack.directories().first()) {
+        if let Some(top) = self.stack.directories().first() {
             let top = quoted(top.as_os_str());
-            for tool in ["chown", "chmod", "touch"] {
+            let like = |tool: &str| {
                 let tool = tool.as_bytes();
-                steps.push([tool, b" --reference=", &*top, b" ", &upper].concat());
-            }
+                [tool, b" --reference=", &*top, b" ", &upper].concat()
+            };
+            let alike = ["chown", "chmod", "touch"].map(like).join(&b" &&\n "[..]);
+            let has_changes = [b"[ -n \"$(ls -A ", &*upper, b")\" ]"].concat();
+            steps.push([b"{ ", &*has_changes, b" || {\n ", &alike, b"; }; }"].concat());
         }
         steps
     }
@@ -299,7 +302,7 @@ fn too_long() -> Error {
 }
 
 /// As a shell takes it for one word.
-fn quoted(word: &OsStr) -> Vec<u8> {
+pub fn quoted(word: &OsStr) -> Vec<u8> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:,=@%+".contains(byte);
     let bytes = word.as_bytes();
     if !bytes.is_empty() && bytes.iter().all(is_plain) {

@@ -238,7 +238,7 @@ fn a_name_of_no_use_is_left_out_or_refused() {
 fn hard_links_make_layers_of_their_own_without_data_of_their_own() {
     let bench = Bench::new();
     images(&bench, &["it"]);
-    let run = export(&bench, "it", &["--link=hardlink", "--json"]);
+    let run = export(&bench, "it", &["--json"]);
     let told: Value = serde_json::from_str(run.lines()[0]).expect("JSON");
     let diff = |number: usize| {
         let id = told["layers"][number].as_str().expect("an ID");
@@ -267,6 +267,62 @@ fn hard_links_make_layers_of_their_own_without_data_of_their_own() {
     // Another name of an inode is no change.
     let run = bench.on_store(&["verify", "--all"]);
     assert_eq!(run.status, 0, "{run:?}");
+}
+
+/// containers/storage mounts the directory above the layers with other ids: symbolic links lead out of it.
+#[test]
+fn layers_are_directories_by_default_and_what_was_links_becomes_so() {
+    let bench = Bench::new();
+    images(&bench, &["it"]);
+    let id = |run: Run| -> String {
+        let told: Value = serde_json::from_str(run.lines()[0]).expect("JSON");
+        told["layers"][0].as_str().expect("an ID").into()
+    };
+    let diff = |id: &str| bench.path("target/overlay").join(id).join("diff");
+    let run = export(&bench, "it", &["--json", "--link=symlink"]);
+    assert!(!run.stderr.contains("warning"), "{run:?}");
+    assert!(diff(&id(run)).is_symlink());
+    for (options, new) in [(&[][..], 2), (&[], 0), (&["--link=symlink"], 0)] {
+        let run = export(&bench, "it", &[&["--json"], options].concat());
+        let told: Value = serde_json::from_str(run.lines()[0]).expect("JSON");
+        assert_eq!(told["new_layers"], json!(new), "{options:?}");
+        let diff = diff(&id(run));
+        assert!(!diff.is_symlink() && diff.join("d/a").is_file());
+    }
+}
+
+/// Copies have inodes of their own, with the same attributes, links and holes.
+#[test]
+fn copies_are_files_of_their_own() {
+    let bench = Bench::new();
+    images(&bench, &["it"]);
+    let run = export(&bench, "it", &["--link=copy", "--json"]);
+    let told: Value = serde_json::from_str(run.lines()[0]).expect("JSON");
+    let id = told["layers"][0].as_str().expect("an ID");
+    let copied = bench.path("target/overlay").join(id).join("diff");
+    let run = bench.on_store(&["stack", "oci:images:it"]);
+    let stored = Path::new(run.lines()[0].split(':').next_back().unwrap());
+    let of = |directory: &Path, name: &str| {
+        fs::symlink_metadata(directory.join(name)).expect("it is there")
+    };
+    for name in ["d/a", "d/c"] {
+        let (copy, original) = (of(&copied, name), of(stored, name));
+        assert_ne!(copy.ino(), original.ino());
+        assert_eq!(
+            (copy.mode(), copy.mtime(), copy.size(), copy.blocks()),
+            (
+                original.mode(),
+                original.mtime(),
+                original.size(),
+                original.blocks()
+            )
+        );
+    }
+    assert_eq!(of(&copied, "d/a").ino(), of(&copied, "d/b").ino());
+    assert_eq!(
+        fs::read(copied.join("d/a")).unwrap(),
+        fs::read(stored.join("d/a")).unwrap()
+    );
 }
 
 /// What a reader makes of a tar-split and the layer directory: checksums are left to those who have
@@ -358,7 +414,7 @@ fn what_cannot_be_cloned_is_an_error_and_leaves_nothing() {
         return;
     }
     run.fails(1, &["layer 1 (sha256:", "d/a", "sharing its blocks"]);
-    assert!(run.hint().contains("--link=symlink"), "{run:?}");
+    assert!(run.hint().contains("--link=copy"), "{run:?}");
     assert!(!bench.path("target").exists());
 }
 
@@ -420,7 +476,14 @@ fn a_mount_stack_is_links_to_the_layers_and_nothing_else() {
         .collect();
     let layout = Layout::new(bench.path("image"));
     layout.image(&layout.manifest(&layers));
-    let run = bench.on_store(&["unpack", "oci:image", "--owners=caller", "--sync=none"]);
+    let unpack = [
+        "unpack",
+        "oci:image",
+        "--userxattr",
+        "--owners=caller",
+        "--sync=none",
+    ];
+    let run = bench.on_store(&unpack);
     let mut directories = run.lines();
     directories.reverse();
     let arguments = ["export", "--format=mstack", "oci:image", "it.mstack", "-q"];
@@ -459,13 +522,13 @@ fn a_mount_stack_that_systemd_would_not_take_is_refused() {
     run.fails(1, &["it is no name of a mount stack"]);
     assert_eq!(run.hint(), "it must end in .mstack");
 
-    let other = Bench::new();
-    let layout = Layout::new(other.path("image"));
-    layout.image(&layout.manifest(&layers("it")));
-    other.unpack("oci:image").lines();
-    let arguments = ["export", "--format=mstack", "oci:image", "it.mstack"];
-    other.on_store(&arguments).fails(1, &["--userxattr"]);
-    assert!(!other.path("it.mstack").exists());
+    // systemd does not read `trusted.overlay.opaque`: its mount would show what is deleted.
+    let arguments = ["export", "--format=mstack", "oci:images:it", "it.mstack"];
+    let run = bench.on_store(&arguments);
+    run.fails(1, &["trusted.overlay", "deleted files would come back"]);
+    let command = "lowerdir --store DIR unpack --userxattr IMAGE";
+    assert!(run.hint().ends_with(command), "{run:?}");
+    assert!(!bench.path("it.mstack").exists());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
+use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::digest::Digest;
@@ -147,6 +148,7 @@ impl Place<'_> {
             names: Vec::new(),
             layers: chain.layers,
             new_layers: chain.new,
+            symlinks: chain.symlinks,
         };
         self.put_list(&mut placing, LAYERS, &list)?;
         let top = added.layers.last();
@@ -186,7 +188,7 @@ impl Place<'_> {
             }
             let parent = chain.layers.last();
             let id = records::layer_id(parent, &Digest::parse(&record.diff_id)?);
-            let known = self.short_name(&id, &chain.lower, &list);
+            let known = self.short_name(&id, &chain.lower, adding.link, &list);
             let (is_new, short) = match known {
                 Some(short) => (false, short),
                 None => {
@@ -195,8 +197,9 @@ impl Place<'_> {
                 }
             };
             if is_new {
-                stage_layer(placing, layer, &id, &short, &chain.lower, adding.link, run)
-                    .map_err(in_layer)?;
+                let staged =
+                    stage_layer(placing, layer, &id, &short, &chain.lower, adding.link, run);
+                chain.symlinks += usize::from(staged.map_err(in_layer)? == Link::Symlink);
                 chain.new += 1;
             }
             let size = match adding.tar_split {
@@ -213,8 +216,9 @@ impl Place<'_> {
         Ok((list, chain))
     }
 
-    /// The short name of a layer that is there, above these others, and in the list.
-    fn short_name(&self, id: &str, lower: &[String], list: &[Value]) -> Option<String> {
+    /// The short name of a layer that is there, above these others, and in the list; not a symbolic
+    /// link where there is to be none.
+    fn short_name(&self, id: &str, lower: &[String], link: Link, list: &[Value]) -> Option<String> {
         let layer = self.path.join("overlay").join(id);
         let read = |name: &str| std::fs::read_to_string(layer.join(name)).ok();
         let short = read("link")?;
@@ -223,7 +227,8 @@ impl Place<'_> {
         let leads =
             layer.join("diff").is_dir() && self.path.join("overlay/l").join(&short).is_dir();
         let is_above = read("lower").unwrap_or_default() == lower.join(":");
-        (is_listed && leads && is_above).then_some(short)
+        let may_be_so = link == Link::Symlink || !layer.join("diff").is_symlink();
+        (is_listed && leads && is_above && may_be_so).then_some(short)
     }
 
     /// Stages the tar-split of a layer, unless it is there. Returns the size of the archive.
@@ -291,8 +296,10 @@ struct Chain {
     /// Their short names, topmost first.
     lower: Vec<String>,
     new: usize,
+    symlinks: usize,
 }
 
+/// Stages a layer, and returns what it is.
 fn stage_layer(
     placing: &mut Placing<'_>,
     layer: &StoredLayer,
@@ -301,7 +308,7 @@ fn stage_layer(
     lower: &[String],
     link: Link,
     run: Run<'_>,
-) -> Result<()> {
+) -> Result<Link> {
     let directory = placing.stage_directory(&format!("overlay/{id}"))?;
     let making = |error| Error::system("making its directory", error);
     let write = |name: &str, text: &str| {
@@ -313,20 +320,41 @@ fn stage_layer(
     if !lower.is_empty() {
         write("lower", &lower.join(":")).map_err(making)?;
     }
+    let made = stage_diff(&directory, layer, link, run)?;
+    placing.stage_symlink(&format!("overlay/l/{short}"), &format!("../{id}/diff"))?;
+    Ok(made)
+}
+
+/// Makes `diff` in the directory of a layer, and returns what it is.
+fn stage_diff(directory: &Dir, layer: &StoredLayer, link: Link, run: Run<'_>) -> Result<Link> {
+    let making = |error| Error::system("making its directory", error);
     let means = match link {
         Link::Symlink => {
             let target = layer.path.as_os_str().as_bytes();
             directory.make_symlink(b"diff", target).map_err(making)?;
-            None
+            return Ok(link);
         }
-        Link::Hard => Some(Means::HardLinks),
-        Link::Reflink => Some(Means::Reflinks),
+        Link::Auto | Link::Hard => Means::HardLinks,
+        Link::Reflink => Means::Reflinks,
+        Link::Copy => Means::Copies,
     };
-    if let Some(means) = means {
-        directory.make_dir(b"diff").map_err(making)?;
-        let diff = directory.open_beneath(&EntryPath::parse(b"diff")?);
-        let diff = diff.map_err(making)?;
-        duplicate(&layer.directory, &diff, means, run.progress)?;
+    directory.make_dir(b"diff").map_err(making)?;
+    let diff = directory.open_beneath(&EntryPath::parse(b"diff")?);
+    let diff = diff.map_err(making)?;
+    match duplicate(&layer.directory, &diff, means, run.progress) {
+        Err(error) if link == Link::Auto && no_hard_links(&error) => {
+            directory.remove_tree(b"diff").map_err(making)?;
+            stage_diff(directory, layer, Link::Symlink, run)
+        }
+        Err(error) => Err(error),
+        Ok(()) if link == Link::Auto => Ok(Link::Hard),
+        Ok(()) => Ok(link),
     }
-    placing.stage_symlink(&format!("overlay/l/{short}"), &format!("../{id}/diff"))
+}
+
+/// Whether link(2) can never work here: another file system or mount, a file of another user
+/// (`protected_hardlinks`), or too many links already.
+fn no_hard_links(error: &Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::XDEV | Errno::PERM | Errno::MLINK))
 }
