@@ -7,9 +7,10 @@
 //! and expects the same checks to see it.
 //!
 //! Continuous integration runs a part of it. Environment variables choose more: LOWERDIR_KILLS,
-//! LOWERDIR_ERRORS, LOWERDIR_CUTS, LOWERDIR_STATES, LOWERDIR_ROUNDS; LOWERDIR_SEED chooses the moments.
+//! LOWERDIR_ERRORS, LOWERDIR_FAULTS, LOWERDIR_CUTS, LOWERDIR_STATES, LOWERDIR_ROUNDS; LOWERDIR_SEED chooses the moments.
 
 mod attack;
+mod blame;
 pub mod disk;
 mod errors;
 mod kills;

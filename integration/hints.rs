@@ -185,3 +185,64 @@ fn an_id_that_a_user_namespace_lacks_is_told() {
         "--owners=caller",
     );
 }
+
+#[test]
+fn root_on_an_overlay_mount_is_told_of_whiteouts_without_devices() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    let low = LayerBuilder::new().file("f", 0o644, "");
+    let high = LayerBuilder::new().whiteout("f");
+    let layers = [low, high].map(|layer| (layer.finish(), Compression::Plain));
+    oci::write_layout(&site.path().join("image"), "latest", &layers);
+    for name in ["lower", "upper", "work"] {
+        fs::create_dir(site.path().join(name)).unwrap();
+    }
+    let overlay = Mounted::nothing(site.path());
+    let place = site.path().display();
+    let options = format!("lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work");
+    let options = std::ffi::CString::new(options).unwrap();
+    mount(
+        "overlay",
+        &overlay.0,
+        "overlay",
+        MountFlags::empty(),
+        &*options,
+    )
+    .unwrap();
+    let store = overlay.0.join("store");
+    let unpack = ["--store", store.to_str().unwrap(), "unpack", "oci:image"];
+    let output = run(&[], site.path(), &unpack);
+    fails(
+        &output,
+        "f: writing a whiteout: operation not permitted",
+        "--whiteout=xattr",
+    );
+    let xattr = [&unpack[..], &["--whiteout=xattr"]].concat();
+    let output = run(&[], site.path(), &xattr);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn an_xattr_that_ext4_has_no_room_for_is_told() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    let disk = crate::crash::disk::Disk::make(site.path(), "ext4", "16M", &["-b", "4096"]);
+    let Some(place) = crate::crash::disk::Mount::of(&disk.file, &site.path().join("disk")) else {
+        return;
+    };
+    let large = crate::tarball::Meta::new(0o644).xattr("user.large", "x".repeat(8000));
+    let layer = LayerBuilder::new().file("f", large, "").finish();
+    oci::write_layout(
+        &site.path().join("image"),
+        "latest",
+        &[(layer, Compression::Plain)],
+    );
+    let store = place.place().join("store");
+    let unpack = ["--store", store.to_str().unwrap(), "unpack", "oci:image"];
+    let output = run(&[], site.path(), &unpack);
+    fails(&output, "f: setting xattr user.large", "4 KiB of xattrs");
+}

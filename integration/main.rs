@@ -34,6 +34,7 @@ mod mounts;
 mod namespace;
 #[path = "../tests/support/oci.rs"]
 mod oci;
+mod outputs;
 mod overlay_xattrs;
 mod packing;
 mod producers;

@@ -6,6 +6,8 @@
 
 mod circumstances;
 mod hint;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, io};
 
@@ -94,9 +96,16 @@ impl Error {
         Error::new(Kind::NotFound, what, None)
     }
 
-    /// A system call failed while `doing`.
+    /// A system call failed while `doing`. An error of this crate that comes through `std::io` keeps
+    /// its kind, its cause and its hint.
     pub fn system(doing: impl Into<String>, cause: impl Into<io::Error>) -> Error {
-        Error::new(Kind::System, doing, Some(Cause(cause.into())))
+        match Error::own(cause.into()) {
+            Ok(mut own) => {
+                own.0.doing = format!("{}: {}", doing.into(), own.0.doing);
+                own
+            }
+            Err(cause) => Error::new(Kind::System, doing, Some(Cause(cause))),
+        }
     }
 
     /// Something on this machine stands in the way; `what` says what.

@@ -69,7 +69,7 @@ impl Layout {
             path: path.into(),
             directory: File::open(path).map_err(opening)?,
         };
-        if !path.join("index.json").is_file() {
+        if !layout.has_index()? {
             let what = format!("{} is no OCI layout: it has no index.json", path.display());
             return Err(Error::refused(what));
         }
@@ -100,13 +100,25 @@ impl Layout {
     }
 
     fn open_locked(layout: Layout) -> Result<Layout> {
-        match layout.path.join("index.json").is_file() {
+        match layout.has_index()? {
             true => Ok(layout),
             false => {
                 let path = layout.path.display();
                 let what = format!("{path} is neither empty nor an OCI layout");
                 Err(Error::refused(what))
             }
+        }
+    }
+
+    fn has_index(&self) -> Result<bool> {
+        let path = self.path.join("index.json");
+        match fs::metadata(&path) {
+            Ok(found) => Ok(found.is_file()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::system(
+                format!("looking at {}", path.display()),
+                error,
+            )),
         }
     }
 

@@ -48,7 +48,12 @@ pub struct Positions {
 
 /// Runs a command undisturbed, and lists its calls.
 pub fn positions(command: &Command, log: &Path) -> Positions {
-    let mut traced = wrapped(command, true, log, &[format!("trace={CALLS}")]);
+    positions_of(command, log, CALLS)
+}
+
+/// The same, of other calls.
+pub fn positions_of(command: &Command, log: &Path, calls: &str) -> Positions {
+    let mut traced = wrapped(command, true, log, &[format!("trace={calls}")]);
     let run = output(&mut traced);
     assert!(run.status.success(), "{traced:?}: {run:?}");
     let text = fs::read_to_string(log).expect("what strace wrote");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::archive::Extent;
 use crate::digest::Digest;
@@ -290,7 +291,14 @@ impl Source {
     pub fn has(&self, name: &str) -> bool {
         match self {
             Source::Directory(directory) | Source::Blobs(directory) | Source::Flat(directory) => {
-                directory.join(name).is_file()
+                match std::fs::metadata(directory.join(name)) {
+                    Ok(found) => found.is_file(),
+                    // It may be there: opening it says what is wrong.
+                    Err(error) => !matches!(
+                        Errno::from_io_error(&error),
+                        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+                    ),
+                }
             }
             Source::Archive(members) => members.find(name).is_some(),
         }

@@ -46,8 +46,14 @@ impl Layout {
 
     fn blobs(&self) -> Result<PathBuf> {
         let path = self.path.join("blobs/sha256");
-        fs::create_dir_all(&path)
-            .map_err(|error| Error::system(format!("making {}", path.display()), error))?;
+        let making = |error| Error::system(format!("making {}", path.display()), error);
+        match fs::create_dir_all(&path) {
+            // That something is there is no error, but it must be a directory.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::read_dir(&path).map_err(making)?;
+            }
+            other => other.map_err(making)?,
+        }
         Ok(path)
     }
 
