@@ -18,7 +18,7 @@ use super::names;
 use super::platform::Platform;
 
 /// So many manifests are looked into before an index counts as one that does not say.
-const LOOKS_MAX: usize = 100;
+pub const LOOKS_MAX: usize = 50;
 /// So many entries that are no images are listed in an error.
 const LISTED_MAX: usize = 5;
 

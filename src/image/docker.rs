@@ -14,6 +14,8 @@ use super::{Documents, Image, Layer, Wanted};
 
 /// Where new archives keep files by digest.
 const BLOBS: &str = "blobs/";
+/// So many bytes of configs are hashed to find one by its digest.
+const HASHED_MAX: u64 = 1 << 30;
 /// What Docker before 1.10 wrote in the place of `manifest.json`.
 pub const REPOSITORIES: &str = "repositories";
 
@@ -144,12 +146,17 @@ fn names_of(images: &[Saved], digests: &mut Digests) -> Vec<String> {
 struct Digests<'a> {
     source: &'a Source,
     known: BTreeMap<String, Option<Digest>>,
+    /// How many bytes were read for them: many names may stand for one file.
+    bytes: u64,
 }
 
 impl Digests<'_> {
     fn of(source: &Source) -> Digests<'_> {
-        let known = BTreeMap::new();
-        Digests { source, known }
+        Digests {
+            source,
+            known: BTreeMap::new(),
+            bytes: 0,
+        }
     }
 
     /// Of a config that can be read.
@@ -157,8 +164,12 @@ impl Digests<'_> {
         if let Some(known) = self.known.get(file) {
             return known.clone();
         }
-        let bytes = self.source.get(file).and_then(|blob| blob.document(file));
-        let digest = bytes.ok().map(|bytes| Digest::of(&bytes));
+        let blob = self.source.get(file).ok()?;
+        self.bytes = self.bytes.saturating_add(blob.len());
+        if self.bytes > HASHED_MAX {
+            return None;
+        }
+        let digest = blob.document(file).ok().map(|bytes| Digest::of(&bytes));
         self.known.insert(file.into(), digest.clone());
         digest
     }

@@ -1,12 +1,14 @@
 //! OCI image layouts, bare content stores and skopeo's directories: from an index through nested
 //! ones to one manifest and its layers.
 
+use std::collections::BTreeSet;
+
 use crate::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 
 use super::blob::{LayerBlob, Source};
-use super::choice::choose;
+use super::choice::{LOOKS_MAX, choose};
 use super::entries::{other_config, other_entry, other_manifest};
 use super::json::{self, Config, Descriptor, Document};
 use super::names;
@@ -133,11 +135,11 @@ fn of_name_and_digest(source: &Source, name: &str, digest: &Digest) -> Result<De
     }
     let label = names_of(&named[0]).into_iter().next();
     let mut level = named.clone();
+    let mut seen = BTreeSet::new();
     for _ in 0..MAX_NESTING {
-        level = level
-            .iter()
-            .flat_map(|entry| below(source, entry))
-            .collect();
+        level.retain(|entry| seen.insert(entry.digest.clone()));
+        let looked = level.iter().take(LOOKS_MAX);
+        level = looked.flat_map(|entry| below(source, entry)).collect();
         if let Some(entry) = level.iter().find(is_wanted) {
             let mut entry = entry.clone();
             let names = label.map(|label| (REF_NAME.to_string(), label));

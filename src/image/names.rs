@@ -8,6 +8,8 @@ use crate::error::Error;
 
 /// What Docker leaves out of the names that it shows.
 const DOCKER_PREFIXES: [&str; 2] = ["docker.io/library/", "docker.io/"];
+/// So many names are of use in an error.
+const LISTED_MAX: usize = 30;
 /// How alike two names are, from 0 to 1, before one is proposed for the other.
 const ALIKE: f64 = 0.8;
 
@@ -81,8 +83,14 @@ pub fn several(name: &str, count: usize) -> Error {
     Error::not_found(what).hint("give the one that is meant a name of its own: `skopeo copy`")
 }
 
-/// Each once, in order.
+/// Each once, in order; of very many the first ones.
 pub fn listed(names: &[String]) -> String {
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    names.into_iter().collect::<Vec<_>>().join(", ")
+    let more = names.len().saturating_sub(LISTED_MAX);
+    let first = names.into_iter().take(LISTED_MAX);
+    let first = first.collect::<Vec<_>>().join(", ");
+    match more {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }

@@ -234,6 +234,18 @@ fn objects_are_merged_and_null_changes_no_object() {
     bench.unpack(&image).fails(3, &["0 layers"]);
 }
 
+/// Go decodes a list into the elements that an earlier one left; so `skopeo` sees one image here.
+#[test]
+fn a_list_that_comes_twice_keeps_what_its_elements_have() {
+    let bench = Bench::new();
+    let image = image_with(&bench, |one, _| {
+        let value: Value = serde_json::from_str(one).unwrap();
+        let size = &value["layers"][0]["size"];
+        format!("{{{},\"layers\":[{{\"SIZE\":{size}}}]}}", members(one))
+    });
+    assert_eq!(top(&bench, &image), ["one"]);
+}
+
 /// An engine appends to the very image that we read.
 #[test]
 fn a_layer_is_packed_onto_the_image_whatever_its_spelling() {

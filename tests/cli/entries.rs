@@ -413,6 +413,22 @@ fn layers_are_never_offered_as_images() {
     run.fails(1, &["no image is named v1"]);
 }
 
+#[test]
+fn an_error_lists_no_more_than_a_person_reads() {
+    let (bench, layout) = bench();
+    let config = layout.manifest(&[layer("f")]);
+    let entries = (0..1000).map(|number| {
+        let mut manifest = config.clone();
+        manifest["annotations"] = json!({ "number": number.to_string() });
+        manifest["config"]["digest"] = format!("sha256:{number:064x}").into();
+        layout.document(MANIFEST, &manifest)
+    });
+    layout.index(&entries.collect::<Vec<_>>());
+    let run = bench.unpack("oci:image");
+    run.fails(1, &["several images"]);
+    assert!(run.hint().ends_with(" and 970 more"), "{run:?}");
+}
+
 /// A large index costs no more than the manifests that it leads to.
 #[test]
 fn an_index_of_many_equal_entries_is_read_once() {

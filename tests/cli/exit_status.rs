@@ -49,7 +49,7 @@ fn status_2_for_what_nobody_can_mean() {
         &["frobnicate"][..],
         &["unpack"],
         &["unpack", "image", "--whiteout=maybe"],
-        &["unpack", "image", "--platform=linux"],
+        &["unpack", "image", "--platform=planet"],
         &["unpack", "image", "-j", "0"],
         &["unpack-layer", "blob"],
         &["unpack-layer", "blob", "d", "--base", "--parent", "p"],

@@ -43,7 +43,7 @@ fn a_foreign_layer_that_is_missing_is_told_apart() {
     let run = bench.unpack("oci:image");
     run.fails(1, &["layer 1"]);
     assert!(run.hint().contains("foreign"), "{run:?}");
-    assert!(run.hint().ends_with("https://example.com/layer\\u{1b}"));
+    assert!(run.hint().ends_with("https://example.com/layer\\x1b"));
 }
 
 #[test]
