@@ -23,12 +23,12 @@ pub struct UserNamespace {
     is_mapped: bool,
 }
 
-/// Who starts the runtime is root: the caller; or, where the layers are mounted first, root of the user
-/// namespace that the mount is made in.
+/// Who starts the runtime is root: the caller; or root of the user namespace that a script makes for
+/// the mount.
 fn alone(overlay: Overlay) -> Result<IdMaps> {
     let (uid, gid) = match overlay {
-        Overlay::InConfig => (geteuid().as_raw(), getegid().as_raw()),
-        _ => (0, 0),
+        Overlay::Script => (0, 0),
+        _ => (geteuid().as_raw(), getegid().as_raw()),
     };
     let only = |host| {
         let (container, size) = (0, 1);

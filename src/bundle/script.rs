@@ -17,23 +17,24 @@ use crate::unpack::system;
 use super::{Bundle, Overlay, ROOTFS};
 
 impl Bundle {
-    /// What runs it, for a POSIX shell; the last word, the container's name, is to be replaced.
-    pub fn run_command(&self) -> String {
-        let run = format!("runc run --bundle {} NAME", word(&self.path));
+    /// What runs it, for a POSIX shell, where `directory` is a path to it; the last word, the
+    /// container's name, is to be replaced.
+    pub fn run_command(&self, directory: &Path) -> String {
+        let run = format!("runc run --bundle {} NAME", word(directory));
         match self.overlay {
-            Overlay::Script => format!("{} {run}", word(&self.path.join(NAME))),
+            Overlay::Script => format!("{} {run}", word(&directory.join(NAME))),
             _ => run,
         }
     }
 
-    /// What takes its mount down, if it has one of its own.
-    pub fn umount_command(&self) -> Option<String> {
-        let rootfs = word(&self.path.join(ROOTFS));
+    /// What takes its mount down, likewise, if it has one of its own.
+    pub fn umount_command(&self, directory: &Path) -> Option<String> {
+        let rootfs = word(&directory.join(ROOTFS));
         (self.overlay == Overlay::Mounted).then(|| format!("lowerdir umount {rootfs}"))
     }
 }
 
-/// A path of the bundle, which is UTF-8.
+/// A path for a shell.
 fn word(path: &Path) -> String {
     String::from_utf8_lossy(&quoted(path.as_os_str())).into_owned()
 }

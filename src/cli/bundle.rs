@@ -1,6 +1,6 @@
 //! `lowerdir bundle IMAGE DIR`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -147,7 +147,7 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
         sync: verb.sync.sync(),
     };
     let bundle = bundle::write(&image, &store, &verb.directory, &wanted)?;
-    tell(&bundle, &global.console);
+    tell(&bundle, &verb.directory, &global.console);
     let script = bundle.path.join(SCRIPT);
     let script = (wanted.overlay == Overlay::Script).then_some(script);
     if global.console.json {
@@ -172,7 +172,7 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
 }
 
 /// What is not as the image has it, and what the user does next.
-fn tell(bundle: &bundle::Bundle, console: &ConsoleArgs) {
+fn tell(bundle: &bundle::Bundle, directory: &Path, console: &ConsoleArgs) {
     if !bundle.left_out.is_empty() {
         let keys = bundle.left_out.iter();
         let keys: Vec<_> = keys
@@ -183,9 +183,10 @@ fn tell(bundle: &bundle::Bundle, console: &ConsoleArgs) {
     }
     // Where another program mounts the layers, that comes first.
     if bundle.words.is_none() {
-        console.note(&format!("to run it: {}", bundle.run_command()));
+        let command = bundle.run_command(directory);
+        console.note(&format!("run it with: {command}"));
     }
-    if let Some(command) = bundle.umount_command() {
-        console.note(&format!("before it is removed: {command}"));
+    if let Some(command) = bundle.umount_command(directory) {
+        console.note(&format!("unmount it before you remove it: {command}"));
     }
 }

@@ -123,7 +123,7 @@ const SECTIONS: [Section; 4] = [
             ("umount", "target."),
             (
                 "bundle",
-                "directory, rootfs, read_only, lowerdirs (their number), mount (what is printed without --json, or null), left_out (annotations that runtimes would obey), and config: what config.json says.",
+                "directory, rootfs, read_only, lowerdirs (their number), mount (what is printed without --json, or null), script (the path of with-rootfs, or null), left_out (labels that do not become annotations), and config: what config.json says.",
             ),
             (
                 "images",
@@ -167,7 +167,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "export",
-                "With --format=containers-storage directory, id (of the image there), digest (of its manifest), names, layers (their IDs there, the lowest first) and new_layers (a number). With --format=mstack directory and layers (directories, the lowest first). A list is a list.",
+                "With --format=containers-storage directory, id (of the image there), digest (of its manifest), names, layers (their IDs there, the lowest first) and new_layers (how many were made). With --format=mstack directory and layers (directories, the lowest first). A list is a list.",
             ),
             (
                 "Lines on standard error",

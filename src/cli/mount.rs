@@ -22,7 +22,7 @@ Examples:
   lowerdir mount alpine.tar /mnt --print=cmd                 what mount(8) would be told
   lowerdir mount alpine.tar /mnt --print=fstab >> /etc/fstab
   lowerdir mount alpine.tar /mnt --print=systemd > /etc/systemd/system/mnt.mount
-  lowerdir mount alpine.tar / --print=json                   for `mounts` in an OCI config.json";
+  lowerdir mount alpine.tar /data --print=json               for `mounts` in an OCI config.json";
 
 /// Mount an unpacked image.
 ///

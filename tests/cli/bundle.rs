@@ -646,12 +646,8 @@ fn a_rootless_bundle_has_a_script_that_mounts_the_layers() {
     assert_eq!(run.status, 0, "{run:?}");
     let place = bench.path("").canonicalize().unwrap();
     let script = place.join("a box/with-rootfs");
-    let shown = format!(
-        "to run it: '{}' runc run --bundle '{}' NAME\n",
-        script.display(),
-        place.join("a box").display()
-    );
-    assert!(run.stderr.contains(&shown), "{run:?}");
+    let shown = "run it with: 'a box/with-rootfs' runc run --bundle 'a box' NAME\n";
+    assert!(run.stderr.contains(shown), "{run:?}");
     let mode = script.metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755);
     let text = fs::read_to_string(&script).unwrap();
