@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Says its number, and becomes the program, which writes to a log.
 const SERVICE: &str = r#"log=$1; shift; echo $$; exec "$@" >>"$log" 2>&1"#;
 /// How containerd names the snapshotter.

@@ -93,9 +93,9 @@ impl Drop for Mount {
     }
 }
 
-/// Tries until there is a result, for at most half a minute.
+/// Tries until there is a result, for minutes: a machine may be busy.
 fn patiently(attempt: impl Fn() -> Option<Result<(), String>>) -> Result<(), String> {
-    for _ in 0..1500 {
+    for _ in 0..9000 {
         if let Some(result) = attempt() {
             return result;
         }
