@@ -121,7 +121,7 @@ fn no_archives() -> Vec<Input> {
     let ext4 = behind_zeros(1024 + 56, &[0x53, 0xef]);
     let filled = |magic: &[u8]| {
         let mut bytes = magic.to_vec();
-        bytes.extend((0..4096_u32).map(|n| (n * 7 >> 2) as u8));
+        bytes.extend((0..4096_u32).map(|n| ((n * 7) >> 2) as u8));
         bytes
     };
     let zstd = Compression::Zstd.compress(&erofs);
