@@ -1,5 +1,5 @@
 //! Finishing a layer against the layers below it: its deletions, its opaque directories, the
-//! attributes of all its directories (rules W2 to W5, W7, O1 to O3, I1, I2, M1).
+//! attributes of all its directories (rules W2 to W5, W7, W8, O1 to O3, I1, I2, M1).
 //!
 //! [`crate::pipeline`] calls it, bottom to top, once the layer's entries are on disk and the
 //! layers below are settled. It adds whiteouts, implied directories and marks; it never touches a
@@ -47,7 +47,10 @@ pub fn settle(
         below,
         options,
     };
-    let plan = Plan::new(&mut settler.tree, below)?;
+    let mut plan = Plan::new(&mut settler.tree, below)?;
+    if options.dialect.whiteout == Whiteout::Xattr {
+        plan.empty_by_opaque_marks(&settler.tree, below)?;
+    }
     settler.make_directories(&plan.implied)?;
     for (path, time) in &plan.deletions {
         settler.write_whiteout(path, *time)?;

@@ -417,13 +417,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         why: NO_REDIRECT,
     },
     Exception {
-        scenario: "rename a new directory over one whose files are all deleted",
-        stack: "three layers",
-        dialects: XATTR_WHITEOUTS,
-        call: "rename new allgone = ENOTEMPTY",
-        why: XATTR_DELETIONS,
-    },
-    Exception {
         scenario: "move a lower directory as mv does",
         stack: "three layers",
         dialects: XATTR_WHITEOUTS,
@@ -442,13 +435,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         stack: "three layers",
         dialects: XATTR_WHITEOUTS,
         call: "rmtree dir = ENOTEMPTY",
-        why: XATTR_DELETIONS,
-    },
-    Exception {
-        scenario: "remove a directory whose files are all deleted",
-        stack: "three layers",
-        dialects: XATTR_WHITEOUTS,
-        call: "rmdir allgone = ENOTEMPTY",
         why: XATTR_DELETIONS,
     },
     Exception {

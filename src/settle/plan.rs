@@ -1,12 +1,12 @@
 //! `Plan`: what the markers of a layer come to, decided in memory: the directories that they need,
-//! the opaque ones, the deletions (rules W2 to W5, O1 to O3).
+//! the opaque ones, the deletions (rules W2 to W5, W8, O1 to O3).
 //!
 //! [`super::settle`] carries it out on disk, [`crate::translate`] in an archive.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
-use crate::lower::Below;
+use crate::lower::{Below, LowerView};
 use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::unpack::{DirId, Tree};
@@ -41,6 +41,66 @@ impl Plan {
             opaque,
             deletions,
         })
+    }
+}
+
+impl Plan {
+    /// Rule W8, for deletions that are xattrs: the kernel can never remove a directory that holds
+    /// one. A directory of which nothing that is below remains visible is opaque instead.
+    ///
+    /// Errors: the system's, of looking at the layers below.
+    pub fn empty_by_opaque_marks(&mut self, tree: &Tree, below: &Below) -> Result<()> {
+        let Some(view) = below.view() else {
+            return Ok(());
+        };
+        let deleted = self.deletions.iter().map(|(path, _)| path.clone());
+        let deleted: BTreeSet<EntryPath> = deleted.collect();
+        let parents = deleted.iter().filter_map(|path| path.parent());
+        let parents: BTreeSet<EntryPath> = parents.filter(|path| !path.is_root()).collect();
+        // What is deeper comes first: it may be what remains of the directory above it.
+        for directory in parents.iter().rev() {
+            if !self.shows_below(directory, &deleted, tree, view)? {
+                self.opaque.insert(directory.clone());
+            }
+        }
+        let opaque = std::mem::take(&mut self.opaque);
+        let is_in_opaque = |path: &EntryPath| {
+            path.ancestors()
+                .any(|directory| opaque.contains(&directory))
+        };
+        self.deletions.retain(|(path, _)| !is_in_opaque(path));
+        // Rule O2.
+        self.opaque = opaque
+            .iter()
+            .filter(|path| !is_in_opaque(path))
+            .cloned()
+            .collect();
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Whether something that is in a directory below remains visible there.
+    fn shows_below(
+        &self,
+        directory: &EntryPath,
+        deleted: &BTreeSet<EntryPath>,
+        tree: &Tree,
+        view: &LowerView,
+    ) -> Result<bool> {
+        for name in view.names(directory)? {
+            let path = directory.join(&name)?;
+            if deleted.contains(&path) || self.opaque.contains(&path) {
+                continue;
+            }
+            let Some(inode) = tree.find(&path) else {
+                return Ok(true);
+            };
+            if tree.as_directory(inode).is_some() && !view.names(&path)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -222,7 +222,7 @@ fn awaited(input: &Input, verb: &Verb) -> Option<&'static str> {
     // Where the right answer is 0, there is nothing to wait for.
     let (.., section) = found?;
     let sees_documents = matches!(verb.reads, Reads::Store | Reads::Compares);
-    let cannot_know = sees_documents && input.seen != Seen::InDocuments;
+    let cannot_know = sees_documents && input.seen != Seen::Documents;
     (expected(input, verb) != 0 && !cannot_know).then_some(*section)
 }
 
@@ -235,11 +235,11 @@ fn expected(input: &Input, verb: &Verb) -> i32 {
         return *status;
     }
     match (verb.reads, input.seen) {
-        (Reads::Blob, Seen::InDocuments | Seen::InImage) => 0,
-        (Reads::Documents, Seen::InLayer | Seen::InImage) => 0,
-        (Reads::Compares, Seen::InLayer | Seen::InImage) => 3,
+        (Reads::Blob, Seen::Documents | Seen::Image) => 0,
+        (Reads::Documents, Seen::Layer | Seen::Image) => 0,
+        (Reads::Compares, Seen::Layer | Seen::Image) => 3,
         // The image was not unpacked.
-        (Reads::Store, Seen::InLayer | Seen::InImage) => 1,
+        (Reads::Store, Seen::Layer | Seen::Image) => 1,
         _ => input.status,
     }
 }
@@ -286,17 +286,17 @@ fn try_one(input: &Input, verb: &Verb) -> Result<(), String> {
 /// The layer, where an image's is bad, and what the row says.
 fn says_why(input: &Input, verb: &Verb, run: &Run) -> Result<(), String> {
     let error = error_of(run).ok_or_else(|| format!("no error: {run:?}"))?;
-    if verb.reads == Reads::Compares && input.seen != Seen::InDocuments {
+    if verb.reads == Reads::Compares && input.seen != Seen::Documents {
         return Ok(());
     }
-    if verb.reads == Reads::Store && input.seen != Seen::InDocuments {
+    if verb.reads == Reads::Store && input.seen != Seen::Documents {
         let words = ["not in the store", "no such"];
         let is_told = words.iter().any(|word| error.contains(word));
         return is_told
             .then_some(())
             .ok_or_else(|| format!("not why: {error}"));
     }
-    let is_of_layer = verb.reads == Reads::Layers && input.seen != Seen::InDocuments;
+    let is_of_layer = verb.reads == Reads::Layers && input.seen != Seen::Documents;
     if is_of_layer && !error.contains("layer 2 (") {
         return Err(format!("not which layer: {error}"));
     }

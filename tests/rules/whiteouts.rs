@@ -1,4 +1,4 @@
-//! W1 to W7: what a `.wh.NAME` becomes.
+//! W1 to W8: what a `.wh.NAME` becomes.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -473,7 +473,7 @@ fn w7_a_whiteout_of_any_type_counts() {
 fn w7_the_xattr_spelling_is_an_empty_file_in_a_marked_directory() {
     let place = Place::with(|options| options.dialect.whiteout = Whiteout::Xattr);
     let top = place.stack([
-        layer().file("d/f", "below").dir("e"),
+        layer().file("d/f", "below").file("d/stays", "").dir("e"),
         layer().add(Entry::whiteout("d/f").mtime(5, 0)).dir("e"),
     ]);
     assert!(top.get("d/f").is_file() && top.get("d/f").len() == 0);
@@ -488,10 +488,61 @@ fn w7_the_xattr_spelling_is_an_empty_file_in_a_marked_directory() {
 fn w7_the_xattr_spelling_is_read_back_as_a_deletion() {
     let place = Place::with(|options| options.dialect.whiteout = Whiteout::Xattr);
     let top = place.stack([
-        layer().file("d/f", ""),
+        layer().file("d/f", "").file("d/stays", ""),
         layer().whiteout("d/f"),
         layer().dir("d").whiteout("d/f"),
     ]);
     assert!(top.names("d").is_empty());
     assert!(top.xattrs("d").is_empty());
+}
+
+fn with_xattr_whiteouts() -> Place {
+    Place::with(|options| options.dialect.whiteout = Whiteout::Xattr)
+}
+
+#[test]
+fn w8_with_xattrs_a_directory_of_which_nothing_remains_is_opaque() {
+    let below = || layer().file("d/f", "").file("d/g", "");
+    let upper = layer().whiteout("d/f").whiteout("d/g").file("d/new", "");
+    let place = with_xattr_whiteouts();
+    let top = place.stack([below(), upper]);
+    assert_eq!(top.names("d"), ["new"]);
+    assert_eq!(top.xattr("d", "user.overlay.opaque").unwrap(), b"y");
+    // What the layer has in its place does not remain either.
+    let place = with_xattr_whiteouts();
+    let top = place.stack([below(), layer().whiteout("d/f").file("d/g", "new")]);
+    assert_eq!(top.names("d"), ["g"]);
+    assert_eq!(top.xattr("d", "user.overlay.opaque").unwrap(), b"y");
+}
+
+#[test]
+fn w8_a_directory_of_which_something_remains_keeps_its_deletions() {
+    let below = || layer().file("d/f", "").file("d/e/g", "");
+    for upper in [layer(), layer().dir("d/e")] {
+        let place = with_xattr_whiteouts();
+        let top = place.stack([below(), upper.whiteout("d/f")]);
+        assert!(top.names("d").contains(&"f".to_owned()));
+        assert_eq!(top.xattr("d", "user.overlay.opaque").unwrap(), b"x");
+    }
+}
+
+#[test]
+fn w8_what_is_deeper_counts_first() {
+    let below = layer().file("d/f", "").file("d/e/g", "").dir("d/empty");
+    let upper = layer().whiteout("d/f").whiteout("d/e/g").dir("d/empty");
+    let place = with_xattr_whiteouts();
+    let top = place.stack([below, upper]);
+    assert_eq!(top.names("d"), ["e", "empty"]);
+    assert!(top.names("d/e").is_empty());
+    assert_eq!(top.xattr("d", "user.overlay.opaque").unwrap(), b"y");
+    // Rule O2.
+    assert_eq!(top.xattr("d/e", "user.overlay.opaque"), None);
+}
+
+#[test]
+fn w8_is_for_xattrs_alone() {
+    let place = Place::new();
+    let top = place.stack([layer().file("d/f", ""), layer().whiteout("d/f")]);
+    assert!(top.is_whiteout("d/f"));
+    assert_eq!(top.xattr("d", "user.overlay.opaque"), None);
 }

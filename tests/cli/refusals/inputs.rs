@@ -11,11 +11,11 @@ use crate::tarball::LayerBuilder;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// Who reads the layer.
-    InLayer,
+    Layer,
     /// Who reads the layer and knows what the image says of it.
-    InImage,
+    Image,
     /// Who reads the documents of the image.
-    InDocuments,
+    Documents,
 }
 
 /// Changes a good image, whose manifest is not stored yet.
@@ -50,7 +50,7 @@ impl Input {
     ) -> Input {
         Input {
             name,
-            seen: Seen::InLayer,
+            seen: Seen::Layer,
             status,
             words,
             options: &[],
@@ -91,7 +91,7 @@ impl Input {
         change: Change,
     ) -> Input {
         Input {
-            seen: Seen::InImage,
+            seen: Seen::Image,
             change: Some(change),
             ..Input::layer(name, status, words, good())
         }
@@ -105,7 +105,7 @@ impl Input {
         change: Change,
     ) -> Input {
         Input {
-            seen: Seen::InDocuments,
+            seen: Seen::Documents,
             ..Input::image(name, status, words, change)
         }
     }
