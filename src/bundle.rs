@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::image::Image;
-use crate::mount::{self, Upper, Words};
+use crate::mount::{self, MountOptions, Upper, Words};
 use crate::path::EntryPath;
 use crate::pipeline::stored_layers;
 use crate::root::{self, Dir};
@@ -168,7 +168,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
         options: &options,
     };
     let bundle = making.fill(&stack)?;
-    let made = mount::make_upper(wanted.upper, &stack, making.shown)?;
+    let mut made = mount::make_upper(wanted.upper, &stack, making.shown)?;
     beside.sync(wanted.sync)?;
     let was_there = path.exists();
     beside.publish(wanted.sync)?;
@@ -183,9 +183,12 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
 }
 
 fn mount_on(rootfs: &Path, stack: &Stack, store: &Store, wanted: &Wanted<'_>) -> Result<()> {
+    let options = MountOptions::NONE;
     match wanted.idmap {
-        Some(namespace) => mount::mount_idmapped(stack, rootfs, wanted.upper, store, namespace),
-        None => mount::mount(stack, rootfs, wanted.upper, Some(store)).map(drop),
+        Some(namespace) => {
+            mount::mount_idmapped(stack, rootfs, wanted.upper, options, store, namespace)
+        }
+        None => mount::mount(stack, rootfs, wanted.upper, options, Some(store)).map(drop),
     }
 }
 
@@ -323,6 +326,7 @@ impl Making<'_> {
             stack,
             target,
             upper,
+            options: MountOptions::NONE,
             store: self.store,
         }
     }

@@ -49,6 +49,7 @@ use serde::Serialize;
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::lower::LowerView;
+use crate::overlays::{Part, Relation, UpperRecord, Use, refuse_used};
 use crate::path::EntryPath;
 use crate::root::Dir;
 
@@ -114,6 +115,10 @@ pub fn convert(directory: &Path, options: &Options, tell: Tell<'_>) -> Result<Re
     }
     let top = open(directory)?;
     lock(&top)?;
+    if !options.dry_run {
+        refuse_used(directory, "it", breaks).map_err(|error| error.hint("unmount it first"))?;
+    }
+    let kept = kept_record(&top, options)?;
     let mut converter = Converter {
         journal: Journal::open(&top, options)?,
         parents: options
@@ -130,6 +135,9 @@ pub fn convert(directory: &Path, options: &Options, tell: Tell<'_>) -> Result<Re
     let parks = converter.scan()?;
     if !options.dry_run {
         converter.change(parks)?;
+        if let Some((record, namespace)) = kept {
+            record.write(&converter.top, namespace)?;
+        }
     } else {
         converter.rewrite_marks()?;
     }
@@ -178,6 +186,22 @@ impl Converter<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a mount breaks when the tree is changed.
+fn breaks(found: &Use) -> bool {
+    found.part != Part::Lower || found.relation != Relation::Inside
+}
+
+/// What an upperdir remembers of its mounts, and where it is to be kept, if overlayfs's xattrs get other
+/// names.
+fn kept_record(top: &Dir, options: &Options) -> Result<Option<(UpperRecord, Namespace)>> {
+    let namespaces = options.from.dialect().zip(options.to.dialect());
+    let Some((from, to)) = namespaces.map(|(from, to)| (from.namespace, to.namespace)) else {
+        return Ok(None);
+    };
+    let record = UpperRecord::read(top, from)?;
+    Ok(record.filter(|_| from != to).map(|record| (record, to)))
 }
 
 fn open(directory: &Path) -> Result<Dir> {
