@@ -29,6 +29,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use crate::error::{Error, Result};
 use crate::path;
 
+use lineage::Seeker;
+
 pub use lineage::Lineage;
 pub use record::UpperRecord;
 pub use tables::{Line, Table, tables, unescaped};
@@ -170,8 +172,8 @@ fn conflict(directory: &Path, matters: impl Fn(&Use) -> bool) -> Result<Option<C
 fn uses(directory: &Path) -> Result<Vec<Use>> {
     let looking = |error| Error::system(format!("looking at {}", directory.display()), error);
     let near = directory.canonicalize().map_err(looking)?;
-    let own = Lineage::of(open(CWD, &near).map_err(looking)?).map_err(looking)?;
-    let subject = Subject { near, own };
+    let seeker = Seeker::new(Lineage::named(&near).map_err(looking)?);
+    let mut subject = Subject { near, seeker };
     let tables = tables().map_err(|error| Error::system("looking at /proc", error))?;
     Ok(tables
         .iter()
@@ -182,18 +184,21 @@ fn uses(directory: &Path) -> Result<Vec<Use>> {
 /// A directory that is looked for.
 struct Subject {
     near: PathBuf,
-    own: Lineage,
+    seeker: Seeker,
 }
 
 impl Subject {
-    fn uses_in(&self, table: &Table) -> Vec<Use> {
+    fn uses_in(&mut self, table: &Table) -> Vec<Use> {
         let lines = table.lines().filter(|line| line.file_system == b"overlay");
         let mut lines = lines.peekable();
         if lines.peek().is_none() {
             return Vec::new();
         }
         // A mount may have been made from outside of the chroot that shows it.
-        let roots = [table.thread.join("root"), PathBuf::from("/")];
+        let mut roots = vec![PathBuf::from("/")];
+        if !table.is_own() {
+            roots.insert(0, table.thread.join("root"));
+        }
         let roots: Vec<OwnedFd> = roots
             .iter()
             .filter_map(|root| open(CWD, root).ok())
@@ -214,7 +219,7 @@ impl Subject {
     }
 
     /// Where the directory lies, seen from one that a mount table names.
-    fn relation(&self, roots: &[OwnedFd], value: &[u8]) -> Option<(Relation, Evidence)> {
+    fn relation(&mut self, roots: &[OwnedFd], value: &[u8]) -> Option<(Relation, Evidence)> {
         let mut names = vec![value.to_vec()];
         names.extend(value.contains(&b'\\').then(|| without_backslashes(value)));
         names
@@ -224,14 +229,11 @@ impl Subject {
                 None if name.starts_with(b"/") => {
                     let named = |root| in_root(root, OsStr::from_bytes(name)).ok();
                     let mut named = roots.iter().filter_map(named);
-                    Some((named.find_map(|found| self.to(found))?, Evidence::Path))
+                    let found = named.find_map(|found| self.seeker.relation_to(found));
+                    found.map(|relation| (relation, Evidence::Path))
                 }
                 None => self.by_relative_name(Path::new(OsStr::from_bytes(name))),
             })
-    }
-
-    fn to(&self, found: OwnedFd) -> Option<Relation> {
-        self.own.relation_to(&Lineage::of(found).ok()?)
     }
 
     /// Of what was named by a descriptor, the last parts of the path are all that is left.
@@ -248,11 +250,12 @@ impl Subject {
 
     /// Engines mount from the directory that holds their layers, or short names for them, which are
     /// symbolic links.
-    fn by_relative_name(&self, name: &Path) -> Option<(Relation, Evidence)> {
-        let from = self.near.ancestors().skip(1);
+    fn by_relative_name(&mut self, name: &Path) -> Option<(Relation, Evidence)> {
+        let Subject { near, seeker } = self;
+        let from = near.ancestors().skip(1);
         let mut places = from.flat_map(|from| [from.join(name), from.join("l").join(name)]);
         places.find_map(|place| {
-            let relation = self.to(open(CWD, &place).ok()?)?;
+            let relation = seeker.relation_to(open(CWD, &place).ok()?)?;
             let evidence = match place.is_symlink() {
                 true => Evidence::LongName,
                 false => Evidence::of_name(name),

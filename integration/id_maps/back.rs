@@ -368,6 +368,8 @@ fn an_upperdir_is_mounted_and_packed_with_one_kind_of_marks() {
         shop.pack(store, own).expect("its marks are these");
         let upper = shop.path(&format!("{store}-upper")).display().to_string();
         shop.lowerdir(store, &["convert", &upper, "--from", store, "--to", other]);
+        let record = format!("{other}.overlay.lowerdir.mounted");
+        assert!(xattr::get(&upper, record).unwrap().is_some());
         let (converted, _) = shop.pack(store, wrong).expect("its marks were converted");
         let target = shop.mounted(other, &changes);
         assert_eq!(fs::read_dir(target.0.join("etc")).unwrap().count(), 0);

@@ -99,6 +99,24 @@ fn a_file_system_that_takes_no_changes_is_named() {
     }
 }
 
+/// The kernel mounts it, and then no directory of a layer can be removed.
+#[test]
+fn a_file_system_without_xattrs_takes_no_changes() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let image = Unpacked::new(&scratch, os("store"), 2);
+    let ramfs = Mounted::nothing(image.site.path());
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("none", &ramfs.0, "ramfs", flags, c"").unwrap();
+    let changes = Changes::new(ramfs.0.join("u"), ramfs.0.join("w"));
+    for kernel in [Kernel::AsItIs, Kernel::WithoutFsopen] {
+        let text = refused(&image, kernel, &changes.options());
+        assert!(text.contains("keeps no xattrs"), "{text}");
+        assert!(is_empty(&ramfs.0));
+    }
+}
+
 #[test]
 fn an_upperdir_is_in_no_layer_and_around_none() {
     let Some(scratch) = Scratch::new() else {
@@ -225,11 +243,12 @@ fn a_mount_that_fails_leaves_no_directories() {
         return;
     };
     let image = Unpacked::new(&scratch, os("store"), 2);
-    for layer in fs::read_dir(image.store.join("layers/sha256")).unwrap() {
-        let fs = layer.unwrap().path().join("fs");
-        fs::remove_dir_all(&fs).unwrap();
-        fs::write(&fs, "").unwrap();
-    }
+    let json = image.run(Kernel::AsItIs, &[os("stack"), &image.image, os("--json")]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    // The topmost one is there, so that the failure is that of the mount.
+    let lowest = Path::new(json["directories"][1].as_str().unwrap());
+    fs::remove_dir_all(lowest).unwrap();
+    fs::write(lowest, "").unwrap();
     let changes = Changes::new(image.site.path().join("u"), image.site.path().join("w"));
     for kernel in [Kernel::AsItIs, Kernel::WithoutFsopen] {
         let target = Mounted::nothing(image.site.path());

@@ -1,5 +1,6 @@
 //! `Lineage`: where a directory lies, by device and inode, whatever it and those around it are called.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -13,7 +14,7 @@ use super::{Relation, open};
 pub struct Lineage(Vec<Identity>);
 
 /// What tells one directory from all others.
-type Identity = (u64, u64);
+pub type Identity = (u64, u64);
 
 /// No path has more components than this.
 const DEEPEST: usize = 4096;
@@ -30,7 +31,11 @@ impl Lineage {
                 return Ok(Lineage(lineage));
             }
             lineage.push(identity);
-            here = open(&here, Path::new(".."))?;
+            // Without root, what lies around it may be closed.
+            match open(&here, Path::new("..")) {
+                Ok(around) => here = around,
+                Err(_) => return Ok(Lineage(lineage)),
+            }
         }
     }
 
@@ -55,6 +60,50 @@ impl Lineage {
         } else {
             None
         }
+    }
+}
+
+/// Finds out where one directory lies, seen from many others.
+#[derive(Debug)]
+pub struct Seeker {
+    own: Lineage,
+    /// Directories that do not lie in it, most of which many others lie in.
+    outside: HashSet<Identity>,
+}
+
+impl Seeker {
+    /// For a directory with this lineage.
+    pub fn new(own: Lineage) -> Seeker {
+        let outside = HashSet::new();
+        Seeker { own, outside }
+    }
+
+    /// Where it lies, seen from another. What cannot be looked at counts as somewhere else.
+    pub fn relation_to(&mut self, other: OwnedFd) -> Option<Relation> {
+        let first = identity(&other).ok()?;
+        if let Some(steps) = self.own.0.iter().position(|own| *own == first) {
+            return Some(match steps {
+                0 => Relation::Same,
+                _ => Relation::Inside,
+            });
+        }
+        let (mut here, mut passed) = (other, Vec::new());
+        while let Ok(identity) = identity(&here) {
+            if identity == self.own.0[0] {
+                return Some(Relation::Around);
+            }
+            let is_known = self.outside.contains(&identity);
+            if is_known || passed.last() == Some(&identity) || passed.len() == DEEPEST {
+                break;
+            }
+            passed.push(identity);
+            match open(&here, Path::new("..")) {
+                Ok(around) => here = around,
+                Err(_) => break,
+            }
+        }
+        self.outside.extend(passed);
+        None
     }
 }
 

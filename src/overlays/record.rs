@@ -75,24 +75,26 @@ impl UpperRecord {
         )))
     }
 
-    /// Writes it. A file system without xattrs, or a caller that may not set them, keeps no record: an
-    /// error only where there is something to remember.
+    /// Writes it. A caller that may not set such xattrs keeps no record: an error only where there is
+    /// something to remember. Errors: also, the file system keeps no xattrs.
     pub fn write(&self, upperdir: &Dir, namespace: Namespace) -> Result<()> {
         let name = UpperRecord::xattr(namespace);
         let value = serde_json::to_vec(self).expect("it is JSON");
-        match crate::root::set_xattr(upperdir, name.as_bytes(), &value) {
-            Err(error) if self.ids.is_empty() && cannot_keep(&error) => Ok(()),
-            Err(error) => {
-                let text = format!("writing the id maps into xattr {name} of the upperdir");
-                Err(Error::system(text, error))
-            }
-            Ok(()) => Ok(()),
+        let Err(error) = crate::root::set_xattr(upperdir, name.as_bytes(), &value) else {
+            return Ok(());
+        };
+        let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+        if of(Errno::OPNOTSUPP) {
+            let text = "the file system of the upperdir keeps no xattrs, without which overlayfs \
+                        deletes and replaces no directories";
+            return Err(
+                Error::in_the_way(text).hint("use a directory on ext4, xfs, btrfs or a tmpfs")
+            );
         }
+        if self.ids.is_empty() && (of(Errno::PERM) || of(Errno::ACCESS)) {
+            return Ok(());
+        }
+        let text = format!("writing the id maps into xattr {name} of the upperdir");
+        Err(Error::system(text, error))
     }
-}
-
-fn cannot_keep(error: &io::Error) -> bool {
-    let errno = error.raw_os_error();
-    let of = |other: Errno| errno == Some(other.raw_os_error());
-    of(Errno::OPNOTSUPP) || of(Errno::PERM) || of(Errno::ACCESS)
 }
