@@ -160,6 +160,7 @@ fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error 
              of {} lacks, or which option it refuses",
             upper.upperdir.display()
         )),
+        _ if is_invalid => error.hint("the kernel's log (dmesg) may say more"),
         _ => error,
     }
 }

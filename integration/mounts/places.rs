@@ -237,26 +237,39 @@ fn after_a_volatile_mount_it_is_said_what_to_do() {
     }
 }
 
+/// Overlayfs has made its own directory in the workdir before it finds that the layers lie too deep.
 #[test]
 fn a_mount_that_fails_leaves_no_directories() {
     let Some(scratch) = Scratch::new() else {
         return;
     };
     let image = Unpacked::new(&scratch, os("store"), 2);
-    let json = image.run(Kernel::AsItIs, &[os("stack"), &image.image, os("--json")]);
-    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    // The topmost one is there, so that the failure is that of the mount.
-    let lowest = Path::new(json["directories"][1].as_str().unwrap());
-    fs::remove_dir_all(lowest).unwrap();
-    fs::write(lowest, "").unwrap();
-    let changes = Changes::new(image.site.path().join("u"), image.site.path().join("w"));
+    let site = image.site.path();
+    let (one, other) = (scratch.site(), scratch.site());
+    let once = Mounted::stack(&[site.to_path_buf()], false, one.path()).unwrap();
+    let twice = Mounted::stack(std::slice::from_ref(&once.0), false, other.path()).unwrap();
+    let store = twice.0.join("store");
+    let changes = Changes::new(site.join("u"), site.join("w"));
     for kernel in [Kernel::AsItIs, Kernel::WithoutFsopen] {
-        let target = Mounted::nothing(image.site.path());
-        let output = image.mount(kernel, &target.0, &changes.options());
-        assert!(!output.status.success(), "{output:?}");
-        assert!(
-            !changes.upper.exists() && !changes.work.exists(),
-            "{output:?}"
-        );
+        for is_there in [false, true] {
+            if is_there {
+                fs::create_dir(&changes.work).unwrap();
+            }
+            let target = Mounted::nothing(site);
+            let fixed = [os("mount"), &image.image, target.0.as_os_str()];
+            let store = [os("--store"), store.as_os_str()];
+            let arguments = [&fixed[..], &changes.options()[..]].concat();
+            let output = kernel.run(|command| {
+                command.args(store).args(arguments);
+            });
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            assert!(stderr(&output).contains("dmesg"), "{output:?}");
+            assert!(!changes.upper.exists(), "{output:?}");
+            assert_eq!(changes.work.exists(), is_there, "{output:?}");
+            if is_there {
+                assert!(is_empty(&changes.work), "{output:?}");
+                fs::remove_dir(&changes.work).unwrap();
+            }
+        }
     }
 }
