@@ -1,5 +1,8 @@
 //! Id maps: an image unpacked for a user namespace is what the image is, seen from inside it.
 
+#[path = "id_maps/back.rs"]
+mod back;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

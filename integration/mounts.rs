@@ -7,10 +7,16 @@ mod depth;
 mod devices;
 #[path = "mounts/in_use.rs"]
 mod in_use;
+#[path = "mounts/options.rs"]
+mod options;
+#[path = "mounts/places.rs"]
+mod places;
 #[path = "mounts/print.rs"]
 mod print;
 #[path = "mounts/seccomp.rs"]
 mod seccomp;
+#[path = "mounts/sharing.rs"]
+mod sharing;
 #[path = "mounts/umount.rs"]
 mod umount;
 #[path = "mounts/upper.rs"]
@@ -110,6 +116,38 @@ impl Unpacked {
             0o711
         );
     }
+}
+
+/// An upperdir and a workdir that are not there yet.
+struct Changes {
+    upper: PathBuf,
+    work: PathBuf,
+}
+
+impl Changes {
+    fn new(upper: PathBuf, work: PathBuf) -> Changes {
+        Changes { upper, work }
+    }
+
+    fn options(&self) -> [&OsStr; 4] {
+        let (upper, work) = (self.upper.as_os_str(), self.work.as_os_str());
+        [os("--upper"), upper, os("--work"), work]
+    }
+}
+
+/// A mount that must not be made: what is said, and that nothing is mounted.
+fn refused(image: &Unpacked, kernel: Kernel, options: &[&OsStr]) -> String {
+    let target = Mounted::nothing(image.site.path());
+    let output = image.mount(kernel, &target.0, options);
+    let text = stderr(&output);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{kernel:?} {options:?}: {text}"
+    );
+    assert!(text.contains("hint: "), "{text}");
+    assert_eq!(mounts_on(&target.0), [], "{text}");
+    text
 }
 
 fn os(text: &str) -> &OsStr {

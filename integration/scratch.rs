@@ -119,7 +119,25 @@ impl Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
         command.args(arguments).arg("--quiet");
         let file = |path: &Path| Stdio::from(File::open(path).expect("the file was written"));
-        Run::of(command.stdin(stdin.map_or_else(Stdio::null, file)))
+        let mut run = || Run::of(command.stdin(stdin.map_or_else(Stdio::null, file)));
+        let mut last = run();
+        // Other tests make mount namespaces, which begin with a copy of all mounts: as long as they last,
+        // what was just unmounted is mounted there.
+        for _ in 0..20 {
+            if !last.is_refused_for_a_copy() {
+                break;
+            }
+            last = run();
+        }
+        last
+    }
+
+    /// Each such run has waited for some seconds.
+    fn is_refused_for_a_copy(&self) -> bool {
+        let text = String::from_utf8_lossy(&self.output.stderr);
+        text.contains("overlay mount")
+            && (text.contains(", in the mount namespace of")
+                || text.contains("no mount table shows"))
     }
 
     pub fn of(command: &mut Command) -> Run {

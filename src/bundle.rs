@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
 use crate::image::Image;
-use crate::mount::{self, Upper, Words};
+use crate::mount::{self, MountOptions, Upper, Words};
 use crate::path::EntryPath;
 use crate::pipeline::stored_layers;
 use crate::root::{self, Dir};
@@ -183,7 +183,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     };
     let bundle = making.fill(&stack);
     let bundle = bundle.map_err(|error| root::told(error, &making.directory))?;
-    let made = mount::make_upper(wanted.upper, &stack, making.shown)?;
+    let mut made = mount::make_upper(wanted.upper, &stack, making.shown)?;
     beside.sync(wanted.sync)?;
     let was_there = path.exists();
     beside.publish(wanted.sync)?;
@@ -198,9 +198,12 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
 }
 
 fn mount_on(rootfs: &Path, stack: &Stack, store: &Store, wanted: &Wanted<'_>) -> Result<()> {
+    let options = MountOptions::NONE;
     match wanted.idmap {
-        Some(namespace) => mount::mount_idmapped(stack, rootfs, wanted.upper, store, namespace),
-        None => mount::mount(stack, rootfs, wanted.upper, Some(store)).map(drop),
+        Some(namespace) => {
+            mount::mount_idmapped(stack, rootfs, wanted.upper, options, store, namespace)
+        }
+        None => mount::mount(stack, rootfs, wanted.upper, options, Some(store)).map(drop),
     }
 }
 
@@ -345,6 +348,7 @@ impl Making<'_> {
             stack,
             target,
             upper,
+            options: MountOptions::NONE,
             store: self.store,
         }
     }

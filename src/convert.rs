@@ -49,6 +49,7 @@ use serde::Serialize;
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Operation, Result};
 use crate::lower::LowerView;
+use crate::overlays::{Part, Relation, UpperRecord, Use, refuse_used};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::root::{self, Dir};
@@ -123,6 +124,9 @@ pub fn convert(
     }
     check_outside(directory, "the tree")?;
     let place = Place::open(directory)?;
+    if !options.dry_run {
+        refuse_used(directory, "it", breaks).map_err(|error| error.hint("unmount it first"))?;
+    }
     let parents = options.parents.as_deref();
     let parents = parents.map(|paths| view(paths, options.to)).transpose()?;
     let walk = |tell: Tell<'_>, builder: Option<&mut Builder<'_>>| {
@@ -147,6 +151,9 @@ pub fn convert(
     let mut builder = Builder::new(&place.top, &new, options);
     let built = walk(tell, Some(&mut builder)).and_then(|report| {
         builder.finish()?;
+        if let Some((record, namespace)) = kept_record(&place.top, options)? {
+            record.write(&new, namespace)?;
+        }
         Ok(report)
     });
     let report = built.map_err(|error| root::told(error, &new))?;
@@ -220,6 +227,22 @@ impl Converter<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a mount breaks when the tree is changed.
+fn breaks(found: &Use) -> bool {
+    found.part != Part::Lower || found.relation != Relation::Inside
+}
+
+/// What an upperdir remembers of its mounts, and where it is to be kept, if overlayfs's xattrs get other
+/// names.
+fn kept_record(top: &Dir, options: &Options) -> Result<Option<(UpperRecord, Namespace)>> {
+    let namespaces = options.from.dialect().zip(options.to.dialect());
+    let Some((from, to)) = namespaces.map(|(from, to)| (from.namespace, to.namespace)) else {
+        return Ok(None);
+    };
+    let record = UpperRecord::read(top, from)?;
+    Ok(record.filter(|_| from != to).map(|record| (record, to)))
 }
 
 fn open(directory: &Path) -> Result<Dir> {

@@ -12,9 +12,11 @@
 mod archive;
 mod directory;
 mod edits;
+mod ids;
 mod spool;
 
 pub use archive::write_archive;
 pub use directory::write_directory;
 pub use edits::{Edits, RootMeta};
+pub use ids::map_ids;
 pub use spool::Spool;

@@ -168,16 +168,46 @@ impl IdMap {
         })
     }
 
-    fn need(&self, id: u32, what: &str) -> Result<u32> {
-        self.host(id).ok_or_else(|| {
+    fn need(&self, id: u32, what: &str, to: Side) -> Result<u32> {
+        let (found, of) = match to {
+            Side::Host => (self.host(id), ""),
+            Side::Container => (self.container(id), " of the host"),
+        };
+        found.ok_or_else(|| {
             let option = if what.contains("user") {
                 "--uid-map"
             } else {
                 "--gid-map"
             };
-            Error::refused(format!("no id map has the {what} {id}"))
-                .hint(format!("{option} may be given several times"))
+            let error = Error::refused(format!("no id map has the {what} {id}{of}"));
+            match to {
+                Side::Host => error.hint(format!("{option} may be given several times")),
+                // The maps may be those of a mount, which nobody chooses any more.
+                Side::Container => error,
+            }
         })
+    }
+}
+
+/// Whose ids are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// Of those of the container, the host's.
+    Host,
+    /// Of those of the host, the container's.
+    Container,
+}
+
+impl fmt::Display for IdMaps {
+    /// As options of the command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let uids = self.uids.0.iter().map(|range| ("--uid-map", range));
+        let gids = self.gids.0.iter().map(|range| ("--gid-map", range));
+        for (number, (option, range)) in uids.chain(gids).enumerate() {
+            let space = if number == 0 { "" } else { " " };
+            write!(f, "{space}{option}={range}")?;
+        }
+        Ok(())
     }
 }
 
@@ -190,16 +220,39 @@ impl IdMaps {
     /// Maps what an inode carries, once. Errors: an id that no range has
     /// ([`Kind::Refused`](crate::Kind::Refused)).
     pub fn map(&self, meta: &mut Meta) -> Result<()> {
+        self.map_to(Side::Host, meta)
+    }
+
+    /// The way back: what an inode of the host carries becomes what the container has. Errors: an id of
+    /// the host that no range has ([`Kind::Refused`](crate::Kind::Refused)).
+    ///
+    /// ```
+    /// use lowerdir::ids::{IdMap, IdMaps};
+    /// use lowerdir::meta::Meta;
+    ///
+    /// let map = IdMap::new(vec!["0:100000:1000".parse()?])?;
+    /// let maps = IdMaps { uids: map.clone(), gids: map };
+    /// let mut meta = Meta { uid: 100_033, gid: 100_000, ..Meta::default() };
+    /// maps.map_back(&mut meta)?;
+    /// assert_eq!((meta.uid, meta.gid), (33, 0));
+    /// assert!(maps.map_back(&mut meta).is_err());
+    /// # Ok::<(), lowerdir::Error>(())
+    /// ```
+    pub fn map_back(&self, meta: &mut Meta) -> Result<()> {
+        self.map_to(Side::Container, meta)
+    }
+
+    fn map_to(&self, to: Side, meta: &mut Meta) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }
-        meta.uid = self.uids.need(meta.uid, "user")?;
-        meta.gid = self.gids.need(meta.gid, "group")?;
+        meta.uid = self.uids.need(meta.uid, "user", to)?;
+        meta.gid = self.gids.need(meta.gid, "group", to)?;
         for xattr in &mut meta.xattrs {
             let mapped = match &*xattr.name {
-                b"security.capability" => capability::map(&xattr.value, self)?,
+                b"security.capability" => capability::map(&xattr.value, self, to)?,
                 b"system.posix_acl_access" | b"system.posix_acl_default" => {
-                    acl::map(&xattr.value, self)?
+                    acl::map(&xattr.value, self, to)?
                 }
                 _ => None,
             };

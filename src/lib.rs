@@ -39,7 +39,7 @@
 //! | floor | modules | may |
 //! |---|---|---|
 //! | 0, pure | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`], [`magic`] | neither read nor write |
-//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`] | read, or make system calls, but decide nothing |
+//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`], `overlays` | read, or make system calls, but decide nothing |
 //! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`], `snapshotter` | everything |
 //!
 //! `snapshotter` is there with the feature `containerd`; `bin/lowerdir-snapshotter.rs` is its program,
@@ -133,6 +133,7 @@ pub mod magic;
 pub mod meta;
 pub mod mount;
 pub mod newfile;
+mod overlays;
 pub mod pack;
 pub mod path;
 pub mod pipeline;

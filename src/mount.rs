@@ -6,25 +6,31 @@
 //! Source: `fsopen(2)`, `fsconfig(2)`, `mount(2)`; kernel
 //! `Documentation/filesystems/overlayfs.rst`.
 
+mod claim;
 mod classic;
 mod configured;
 mod idmap;
+mod options;
 mod table;
 mod upper;
 mod words;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
 use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
+use crate::overlays::UpperRecord;
 use crate::stack::Stack;
 use crate::store::{Store, check_outside};
 
-use upper::{Directories, Like};
+use claim::Claim;
+use upper::{Directories, Like, Prepared};
 
 pub use idmap::{UserNamespace, hold_user_namespace};
+pub use options::{MountOption, MountOptions};
 pub(crate) use upper::Made;
 pub use words::Words;
 pub(crate) use words::quoted;
@@ -71,14 +77,15 @@ pub enum Method {
 /// a `mount(2)` that takes only one page of options.
 ///
 /// Errors: what the system says, with what the kernel wrote to the mount's own log
-/// ([`Kind::System`](crate::Kind::System)); too many layers for one page
-/// ([`Kind::Limit`](crate::Kind::Limit)).
+/// ([`Kind::System`](crate::Kind::System)); directories for changes that are in use, or that overlayfs
+/// cannot use; options that mean nothing for such a mount ([`Kind::NotFound`](crate::Kind::NotFound)); too
+/// many layers for one page ([`Kind::Limit`](crate::Kind::Limit)).
 ///
 /// ```no_run
 /// use std::path::Path;
 ///
 /// use lowerdir::dialect::Dialect;
-/// use lowerdir::mount::{Upper, mount, umount};
+/// use lowerdir::mount::{MountOptions, Upper, mount, umount};
 /// use lowerdir::{Stack, Store};
 ///
 /// let store = Store::open(Path::new("/var/lib/lowerdir"))?;
@@ -86,28 +93,77 @@ pub enum Method {
 /// let stack = Stack::new(directories, store.empty_directories(), Dialect::default())?;
 ///
 /// let target = Path::new("/mnt");
-/// mount(&stack, target, &Upper::Tmpfs { size: None }, Some(&store))?;
+/// let options = MountOptions::new(["nosuid".parse()?, "xino=on".parse()?])?;
+/// mount(&stack, target, &Upper::Tmpfs { size: None }, &options, Some(&store))?;
 /// umount(target)?;
 /// # Ok::<(), lowerdir::Error>(())
 /// ```
-pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>) -> Result<Method> {
+pub fn mount(
+    stack: &Stack,
+    target: &Path,
+    upper: &Upper,
+    options: &MountOptions,
+    store: Option<&Store>,
+) -> Result<Method> {
     check_places(target, upper)?;
+    options.check(stack, upper)?;
     let target = place(target)?;
     let ids = IdMaps::default();
-    let prepared = upper::prepare(upper, Like::root_of(stack, None, &ids), &target)?;
+    let record = record(stack, &ids);
+    let claim = Claim {
+        stack,
+        target: Some(&target),
+        record: &record,
+    };
+    let like = Like::root_of(stack, None, &ids);
+    let prepared = upper::prepare(upper, like, &claim, &target)?;
     let directories = prepared.directories();
-    match configured::mount(stack, directories)? {
-        Some(mounted) => {
-            // The overlay keeps what it needs of the tmpfs.
-            drop(prepared);
-            configured::attach(mounted, &target)?;
-            Ok(Method::Configured)
-        }
-        None => {
-            classic::mount(stack, directories, &target, store)?;
-            prepared.keep();
-            Ok(Method::Classic)
-        }
+    let configured = configured::mount(stack, directories, options);
+    let Some(mounted) = configured.map_err(|error| blamed(error, stack, directories))? else {
+        let mounted = classic::mount(stack, directories, options, &target, store);
+        mounted.map_err(|error| blamed(error, stack, directories))?;
+        prepared.keep();
+        return Ok(Method::Classic);
+    };
+    attach(mounted, prepared, &target)?;
+    Ok(Method::Configured)
+}
+
+/// Puts a mount on its target. The overlay keeps what it needs of a tmpfs, which is on the target itself.
+fn attach(mounted: OwnedFd, mut prepared: Prepared, target: &Path) -> Result<()> {
+    prepared.unmount_tmpfs();
+    configured::attach(mounted, target)?;
+    prepared.is_mounted();
+    Ok(())
+}
+
+/// What an upperdir is to remember: which ids its files have.
+fn record(stack: &Stack, shown: &IdMaps) -> UpperRecord {
+    UpperRecord {
+        ids: match shown.is_empty() {
+            true => stack.ids().clone(),
+            false => shown.clone(),
+        },
+        is_idmapped: !shown.is_empty(),
+    }
+}
+
+/// An error of a mount whose directories for changes are to blame, if they are: the kernel says no more
+/// than EINVAL, and mounts the same layers without them.
+fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error {
+    let is_invalid = error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error());
+    let works_without = || {
+        let mounted = configured::mount(stack, None, &MountOptions::default());
+        matches!(mounted, Ok(Some(_)))
+    };
+    match upper {
+        Some(upper) if is_invalid && works_without() => error.hint(format!(
+            "the layers can be mounted without changes: the kernel's log (dmesg) says what the file system \
+             of {} lacks, or which option it refuses",
+            upper.upperdir.display()
+        )),
+        _ if is_invalid => error.hint("the kernel's log (dmesg) may say more"),
+        _ => error,
     }
 }
 
@@ -123,7 +179,7 @@ pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>)
 /// use std::process::Command;
 ///
 /// use lowerdir::ids::{IdMap, IdMaps};
-/// use lowerdir::mount::{Upper, UserNamespace, mount_idmapped};
+/// use lowerdir::mount::{MountOptions, Upper, UserNamespace, mount_idmapped};
 /// use lowerdir::{Image, Reference, Stack, Store, pipeline::stored_layers};
 ///
 /// let image = Image::open(&Reference::parse("alpine.tar".as_ref())?, None)?;
@@ -136,16 +192,19 @@ pub fn mount(stack: &Stack, target: &Path, upper: &Upper, store: Option<&Store>)
 /// let mut holder = Command::new("/usr/bin/lowerdir");
 /// holder.arg("hold-user-namespace");
 /// let namespace = UserNamespace::new(&ids, holder)?;
-/// mount_idmapped(&stack, Path::new("/mnt"), &Upper::None, &store, &namespace)?;
+/// let (target, options) = (Path::new("/mnt"), MountOptions::default());
+/// mount_idmapped(&stack, target, &Upper::None, &options, &store, &namespace)?;
 /// # Ok::<(), lowerdir::Error>(())
 /// ```
 pub fn mount_idmapped(
     stack: &Stack,
     target: &Path,
     upper: &Upper,
+    options: &MountOptions,
     store: &Store,
     namespace: &UserNamespace,
 ) -> Result<()> {
+    options.check(stack, upper)?;
     if !stack.ids().is_empty() {
         let text = "the layers were unpacked with id maps: --idmap would map them twice";
         return Err(Error::in_the_way(text).hint("use the copy of another --store"));
@@ -153,22 +212,28 @@ pub fn mount_idmapped(
     check_places(target, upper)?;
     let target = place(target)?;
     let like = Like::root_of(stack, Some(store), namespace.ids());
-    let prepared = upper::prepare(upper, like, &target)?;
+    let record = record(stack, namespace.ids());
+    let claim = Claim {
+        stack,
+        target: Some(&target),
+        record: &record,
+    };
+    let prepared = upper::prepare(upper, like, &claim, &target)?;
     let directories = prepared.directories();
     let has_layers = |store: &&Path| {
         let mut layers = stack.directories().iter();
         layers.any(|layer| layer.starts_with(store))
     };
     let stores: Vec<&Path> = store.each().map(Store::path).filter(has_layers).collect();
-    let mounted =
-        idmap::in_mapped_stores(&stores, namespace, || configured::mount(stack, directories))?;
+    let mounted = idmap::in_mapped_stores(&stores, namespace, || {
+        configured::mount(stack, directories, options)
+    });
+    let mounted = mounted.map_err(|error| blamed(error, stack, directories))?;
     let Some(mounted) = mounted else {
         let text = "the kernel, or a seccomp filter, has no `lowerdir+`, which --idmap takes";
         return Err(Error::in_the_way(text).hint("Linux 6.7 has it"));
     };
-    // The overlay keeps what it needs of the tmpfs.
-    drop(prepared);
-    configured::attach(mounted, &target)
+    attach(mounted, prepared, &target)
 }
 
 /// Errors: what a mount would write to, or the mount itself, lies in a store: it would change or hide
@@ -194,7 +259,15 @@ pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<M
     let mut made = Made::default();
     if let Upper::Directories { upperdir, workdir } = upper {
         let like = Like::root_of(stack, None, ids);
-        upper::make_directories(upperdir, workdir, like, &mut made)?;
+        let record = record(stack, ids);
+        let claim = Claim {
+            stack,
+            target: None,
+            record: &record,
+        };
+        let directories = Directories { upperdir, workdir };
+        upper::claim_directories(directories, like, &claim, &mut made)?;
+        made.unlock();
     }
     Ok(made)
 }

@@ -36,6 +36,7 @@
 mod below;
 mod children;
 mod file;
+mod ids;
 mod inode;
 mod links;
 mod walk;
@@ -45,12 +46,16 @@ use std::path::{Path, PathBuf};
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
+use crate::overlays::{Part, Relation, Use, refuse_used};
 use crate::root::{Dir, Root};
 use crate::unpack::Report;
 use crate::writer::Writer;
 
 use below::Lowers;
 use walk::Packer;
+
+pub use ids::Ids;
 
 /// How an upperdir is packed.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +68,14 @@ pub struct Options {
     pub clamp: Option<i64>,
     /// Whether holes are written as zeros: not every tool reads sparse files.
     pub fill_holes: bool,
+    /// Which ids of the host the upperdir has in the place of the image's. Where none are given, those
+    /// that it was mounted with, if lowerdir mounted it.
+    pub ids: IdMaps,
+    /// Whether the directories below have the image's own ids all the same: the mount showed them with
+    /// others.
+    pub is_idmapped: bool,
+    /// Whether an upperdir that is mounted and can be changed is packed all the same.
+    pub live: bool,
 }
 
 /// Writes an upperdir as an uncompressed layer, and returns the writer, flushed. `lowers` are the
@@ -70,8 +83,10 @@ pub struct Options {
 ///
 /// Errors ([`Kind::Refused`](crate::Kind::Refused)): what needs the directories below (redirects,
 /// files that are attributes only) without them; names that a layer would read as deletions;
-/// xattrs that no archive can hold; a file that changes while it is read. Another file system that
-/// is mounted in the upperdir, which an overlay mount does not show. The system's.
+/// xattrs that no archive can hold; a file that changes while it is read; an id that no map has. Another
+/// file system that is mounted in the upperdir, which an overlay mount does not show. It is mounted, and
+/// can be changed; it was mounted with other id maps than those of the options
+/// ([`Kind::System`](crate::Kind::System)). The system's.
 pub fn pack<W: Write>(
     upper: &Path,
     lowers: Option<&[PathBuf]>,
@@ -87,12 +102,19 @@ pub fn pack<W: Write>(
         whiteout: Whiteout::Xattr,
         namespace: options.namespace,
     };
-    let upper = open(upper)?;
-    let details = upper.details(b".");
+    let directory = open(upper)?;
+    if !options.live {
+        refuse_used(upper, "it", may_change).map_err(|error| {
+            error.hint("unmount it, or remount it read-only; with --live it is packed as it is")
+        })?;
+    }
+    let details = directory.details(b".");
     let details = details.map_err(|error| Error::system("looking at the upperdir", error))?;
+    let ids = Ids::of_directory(&directory, options)?;
     let packer = Packer {
-        upper: Root::new(upper),
+        upper: Root::new(directory),
         mount: details.mount,
+        ids: &ids,
         lowers: lowers.map(|layers| Lowers::new(layers, dialect)),
         dialect,
         options,
@@ -101,6 +123,11 @@ pub fn pack<W: Write>(
         report: Report::default(),
     };
     packer.run()
+}
+
+/// Whether files change through a mount while they are read.
+fn may_change(found: &Use) -> bool {
+    found.is_writable && found.part != Part::Lower && found.relation != Relation::Around
 }
 
 fn open(path: &Path) -> Result<Dir> {

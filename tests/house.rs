@@ -31,6 +31,7 @@ const ORDER: &[(&str, u8)] = &[
     ("image", 1),
     ("root", 1),
     ("newfile", 1),
+    ("overlays", 1),
     ("lower", 2),
     ("unpack", 2),
     ("copier", 2),

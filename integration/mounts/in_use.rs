@@ -123,12 +123,12 @@ fn a_mounted_image_stays_however_it_was_mounted() {
 }
 
 /// A shell that has mounted something where nobody else sees it, until its input ends.
-struct Elsewhere {
+pub struct Elsewhere {
     shell: Child,
 }
 
 impl Elsewhere {
-    fn run(image: &Unpacked, script: &str) -> Elsewhere {
+    pub fn run(image: &Unpacked, script: &str) -> Elsewhere {
         let mut shell = Command::new("unshare")
             .args([
                 "--mount",
@@ -157,7 +157,7 @@ impl Elsewhere {
         Elsewhere { shell }
     }
 
-    fn end(mut self) {
+    pub fn end(mut self) {
         drop(self.shell.stdin.take());
         let mut rest = String::new();
         let stdout = self.shell.stdout.as_mut().expect("a pipe");

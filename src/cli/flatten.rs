@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use lowerdir::encoder::{Compression, LayerWriter};
-use lowerdir::flatten::{Edits, RootMeta, write_archive, write_directory};
+use lowerdir::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};
 use lowerdir::image::Image;
 use lowerdir::layout::{History, Layout};
 use lowerdir::meta::Time;
@@ -22,7 +22,7 @@ use lowerdir::writer::Writer;
 use lowerdir::{Error, Platform, Run};
 
 use super::limits::LimitsArgs;
-use super::options::{OwnersArgs, SyncArgs, ViewArgs};
+use super::options::{IdArgs, OwnersArgs, SyncArgs, ViewArgs};
 use super::outfile::{Inputs, OutFile, Stoppable, refuse_terminal};
 use super::progress::Shown;
 use super::summary::{counts, warn_of_view};
@@ -62,6 +62,8 @@ pub struct Flatten {
     edits: EditArgs,
     #[command(flatten)]
     owners: OwnersArgs,
+    #[command(flatten)]
+    ids: IdArgs,
     #[command(flatten)]
     sync: SyncArgs,
     #[command(flatten)]
@@ -134,8 +136,9 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
     }
     let edits = verb.edits.edits()?;
     let image = verb.image.open()?;
+    let ids = verb.ids.maps()?;
     let options = Options {
-        owners: verb.owners.owners(),
+        owners: verb.owners.owners(&ids)?,
         ..verb.view.options()
     };
     let (view, report, told) = {
@@ -143,6 +146,7 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
         let mut view = View::read(&image, &options, how)?;
         edits.apply(&mut view.tree)?;
+        map_ids(&mut view.tree, &ids)?;
         let (report, told) = verb.write(&image, &view.tree, &target, &options, how)?;
         (view, report, told)
     };

@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use lowerdir::ids::Range;
-use lowerdir::mount::{self, Method, Upper, UserNamespace, Words};
+use lowerdir::mount::{self, Method, MountOption, MountOptions, Upper, UserNamespace, Words};
 
 use super::options::id_maps;
 use super::progress::Shown;
+use super::usage::of_option;
 use super::{Global, ImageArgs, hold_user_namespace, output, stack};
 
 const EXAMPLES: &str = "\
@@ -19,6 +20,7 @@ Examples:
   lowerdir mount alpine.tar /mnt --upper changes --work work
   lowerdir mount alpine.tar /mnt --tmpfs=512m                changes are kept in memory
   lowerdir mount alpine.tar /mnt --idmap --uid-map 0:100000:65536 --gid-map 0:100000:65536
+  lowerdir mount alpine.tar /mnt --tmpfs -o nosuid,nodev,volatile
   lowerdir mount alpine.tar /mnt --print=cmd                 what mount(8) would be told
   lowerdir mount alpine.tar /mnt --print=fstab >> /etc/fstab
   lowerdir mount alpine.tar /mnt --print=systemd > /etc/systemd/system/mnt.mount
@@ -37,6 +39,11 @@ pub struct Mount {
     target: PathBuf,
     #[command(flatten)]
     upper: UpperArgs,
+    /// Options of the mount, with commas between them; may be given many times, and the last one counts.
+    /// Of any mount: ro, nosuid, nodev, noexec, noatime, relatime, strictatime, nodiratime, nosymfollow.
+    /// Of overlayfs: volatile, index, metacopy, redirect_dir, nfs_export, uuid, xino, verity
+    #[arg(short, long, value_name = "OPTIONS", value_delimiter = ',')]
+    options: Vec<MountOption>,
     #[command(flatten)]
     idmap: IdmapArgs,
     /// Mount nothing: print what would do the same
@@ -120,12 +127,17 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let _hold = store.share(&Shown::start(&global.console, 0)?)?;
     let stack = stack::of_image(&verb.image, &store)?;
     let upper = verb.upper.upper();
+    let options = MountOptions::new(verb.options.iter().cloned());
+    let options = options.map_err(|error| of_option("--options", error))?;
+    let checked = options.check(&stack, &upper);
+    checked.map_err(|error| of_option("--options", error))?;
     if let Some(form) = verb.print {
         mount::check_places(&verb.target, &upper)?;
         let words = Words {
             stack: &stack,
             target: std::path::absolute(&verb.target)?,
             upper: &upper,
+            options: &options,
             store: &store,
         };
         match form {
@@ -138,10 +150,10 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     }
     let method = match verb.idmap.user_namespace()? {
         Some(namespace) => {
-            mount::mount_idmapped(&stack, &verb.target, &upper, &store, &namespace)?;
+            mount::mount_idmapped(&stack, &verb.target, &upper, &options, &store, &namespace)?;
             Method::Configured
         }
-        None => mount::mount(&stack, &verb.target, &upper, Some(&store))?,
+        None => mount::mount(&stack, &verb.target, &upper, &options, Some(&store))?,
     };
     let method = match method {
         Method::Configured => "fsopen",
@@ -151,7 +163,7 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
         output::json(&json!({
             "target": output::text(&verb.target),
             "lowerdirs": stack.directories().len(),
-            "read_only": upper == Upper::None,
+            "read_only": options.is_read_only(&upper),
             "idmapped": verb.idmap.idmap,
             "method": method,
         }))?;

@@ -79,6 +79,13 @@ pub struct IdArgs {
     gid_map: Vec<Range>,
 }
 
+impl IdArgs {
+    /// The maps. Errors: they overlap.
+    pub fn maps(&self) -> Result<IdMaps> {
+        id_maps(&self.uid_map, &self.gid_map)
+    }
+}
+
 /// The maps that a command line names. Errors: they overlap, for which the image is not to blame.
 pub fn id_maps(uids: &[Range], gids: &[Range]) -> Result<IdMaps> {
     let map = |ranges: &[Range]| {
@@ -212,16 +219,8 @@ impl TranslationArgs {
             }
             false => (self.dialect(), owners(None)),
         };
-        let ids = id_maps(&self.ids.uid_map, &self.ids.gid_map)?;
-        let owners = match self.owners {
-            Some(OwnersArg::Caller) if !ids.is_empty() => {
-                let text = "--owners=caller takes no id maps: the files are the caller's";
-                return Err(Error::in_the_way(text));
-            }
-            None if !ids.is_empty() => Owners::Image,
-            None => usual,
-            chosen => owners(chosen),
-        };
+        let ids = self.ids.maps()?;
+        let owners = owners_with(self.owners, &ids, usual)?;
         Ok(Options {
             dialect,
             overlay_xattrs: self.overlay_xattrs.into(),
@@ -287,8 +286,21 @@ pub struct OwnersArgs {
 }
 
 impl OwnersArgs {
-    pub fn owners(&self) -> Owners {
-        owners(self.owners)
+    /// Errors: with id maps, the files cannot be the caller's.
+    pub fn owners(&self, ids: &IdMaps) -> Result<Owners> {
+        owners_with(self.owners, ids, owners(None))
+    }
+}
+
+fn owners_with(argument: Option<OwnersArg>, ids: &IdMaps, usual: Owners) -> Result<Owners> {
+    match argument {
+        Some(OwnersArg::Caller) if !ids.is_empty() => {
+            let text = "--owners=caller takes no id maps: the files are the caller's";
+            Err(Error::in_the_way(text))
+        }
+        None if !ids.is_empty() => Ok(Owners::Image),
+        None => Ok(usual),
+        chosen => Ok(owners(chosen)),
     }
 }
 

@@ -14,12 +14,14 @@ use lowerdir::codec::Measured;
 use lowerdir::dialect::Namespace;
 use lowerdir::digest::Digest;
 use lowerdir::encoder::{Compression, LayerWriter};
+use lowerdir::ids::Range;
 use lowerdir::image::{Choice, Transport};
 use lowerdir::layout::{History, Layout};
 use lowerdir::newfile::check_not_within;
-use lowerdir::pack::{self, Options};
+use lowerdir::pack::{self, Ids, Options};
 use lowerdir::unpack::Report;
 
+use super::options::id_maps;
 use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};
 use super::summary::{counts, warn};
 use super::usage::usage;
@@ -35,10 +37,12 @@ Examples:
   lowerdir pack changes -o - --compression none | tar tv
   SOURCE_DATE_EPOCH=0 lowerdir pack changes -o layer.tar.zst --compression zstd
 
-It prints the digest, the diff ID and the size of the blob. The directory must not be mounted as an
-upperdir while it is read. Without --lower, an opaque directory becomes `.wh..wh..opq`, every
-deletion is written, and a directory that was renamed, or a file of which only the attributes were
-changed, is refused where the mount wrote no more of it than that (redirect_dir, metacopy).";
+It prints the digest, the diff ID and the size of the blob. An upperdir that is mounted is refused,
+unless it is read-only or with --live. An upperdir that `lowerdir mount` has mounted remembers the
+id maps of the mount, and its ids become the image's again. Without --lower, an opaque directory
+becomes `.wh..wh..opq`, every deletion is written, and a directory that was renamed, or a file of
+which only the attributes were changed, is refused where the mount wrote no more of it than that
+(redirect_dir, metacopy).";
 
 /// Make a layer of an upperdir: of what changed in an overlay mount.
 ///
@@ -97,6 +101,19 @@ pub struct Pack {
     /// Keep security.selinux xattrs
     #[arg(long)]
     selinux: bool,
+    /// Users from HOST on become users from CONTAINER on, SIZE of them; others are refused. May be given
+    /// many times [default: as `lowerdir mount` noted in the upperdir, else they stay]
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
+    uid_map: Vec<Range>,
+    /// The same for groups
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
+    gid_map: Vec<Range>,
+    /// The directories of --lower have the image's own ids: the mount showed them with others
+    #[arg(long, requires = "uid_map")]
+    idmap: bool,
+    /// Pack an upperdir that is mounted and can be changed: pause what writes to it
+    #[arg(long)]
+    live: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -139,7 +156,7 @@ fn to_file(verb: &Pack, path: &Path, global: &Global) -> anyhow::Result<()> {
     };
     let out = OutFile::open(path, &inputs, "redirect it, or name a file with -o")?;
     let out = LayerWriter::new(out, verb.compression.into())?;
-    let (out, report) = pack(verb, out)?;
+    let (out, report) = pack(verb, out, global)?;
     let (out, measured) = out.finish()?;
     out.keep()?;
     let to_stdout = is_stdout(path);
@@ -163,7 +180,7 @@ fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()
         check_not_within(&reference.path, "the layout", tree)?;
     }
     let layout = Layout::open(&reference.path).with_context(named)?;
-    let (out, report) = pack(verb, layout.layer(verb.compression.into())?)?;
+    let (out, report) = pack(verb, layout.layer(verb.compression.into())?, global)?;
     let layer = out.finish()?;
     let history = History {
         created: verb.clamp_mtime.unwrap_or_else(now),
@@ -176,7 +193,7 @@ fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()
     tell(global, &report, &layer.measured, Some(&manifest), false)
 }
 
-fn pack<W: Write>(verb: &Pack, out: W) -> anyhow::Result<(W, Report)> {
+fn pack<W: Write>(verb: &Pack, out: W, global: &Global) -> anyhow::Result<(W, Report)> {
     let lowers = (verb.base || !verb.lower.is_empty()).then_some(&verb.lower[..]);
     let options = Options {
         namespace: match verb.userxattr {
@@ -186,10 +203,27 @@ fn pack<W: Write>(verb: &Pack, out: W) -> anyhow::Result<(W, Report)> {
         selinux: verb.selinux,
         clamp: verb.clamp_mtime.map(u64::cast_signed),
         fill_holes: verb.fill_holes,
+        ids: id_maps(&verb.uid_map, &verb.gid_map)?,
+        is_idmapped: verb.idmap,
+        live: verb.live,
     };
+    tell_ids(verb, &options, global)?;
     let (out, report) = pack::pack(&verb.upper, lowers, &options, Stoppable(out))
         .with_context(|| verb.upper.display().to_string())?;
     Ok((out.0, report))
+}
+
+/// Says with which maps the upperdir was mounted, unless the command line says the same.
+fn tell_ids(verb: &Pack, options: &Options, global: &Global) -> anyhow::Result<()> {
+    let ids = Ids::of(&verb.upper, options).with_context(|| verb.upper.display().to_string())?;
+    if ids.is_recorded && !ids.upper.is_empty() && options.ids.is_empty() {
+        let text = format!(
+            "ids become the image's again, as it was mounted: {}",
+            ids.upper
+        );
+        global.console.note(&text);
+    }
+    Ok(())
 }
 
 fn now() -> u64 {

@@ -10,14 +10,11 @@
 //!
 //! Source: `proc_pid_mountinfo(5)`; the kernel's `fs/overlayfs/params.c` for what a mount shows.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io;
-use std::path::{Path, PathBuf};
-
-use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::overlays::{Table, tables, unescaped};
 use crate::path;
 use crate::store::{NAME_ELSEWHERE, Store};
 
@@ -66,57 +63,6 @@ fn begun_by<'a>(digits: &[u8], layers: &BTreeMap<&[u8], &'a Digest>) -> Option<&
     (digits.len() >= NAME_ELSEWHERE && id.starts_with(digits)).then_some(*layer)
 }
 
-/// The mount tables of all mount namespaces, each once. A process in a chroot sees only what is
-/// mounted below: its table counts apart.
-fn tables() -> io::Result<Vec<Vec<u8>>> {
-    let own = Path::new("/proc/self");
-    let mut tables = vec![std::fs::read(own.join("mountinfo"))?];
-    let mut seen = HashSet::from([view(own)?]);
-    for process in std::fs::read_dir("/proc")? {
-        let process = process?;
-        if !process.file_name().as_encoded_bytes()[0].is_ascii_digit() {
-            continue;
-        }
-        // A thread may be in a namespace of its own.
-        let threads = there(std::fs::read_dir(process.path().join("task")))?;
-        for thread in threads.into_iter().flatten() {
-            let Some(thread) = there(thread)? else {
-                continue;
-            };
-            let Some(view) = there(view(&thread.path()))? else {
-                continue;
-            };
-            if !seen.contains(&view)
-                && let Some(table) = there(std::fs::read(thread.path().join("mountinfo")))?
-            {
-                seen.insert(view);
-                tables.push(table);
-            }
-        }
-    }
-    Ok(tables)
-}
-
-/// `None` of a thread that is gone by now, and of one of somebody else, of which only root may ask.
-/// Errors: any other, for which a mount could be overlooked.
-fn there<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
-    match asked {
-        Ok(told) => Ok(Some(told)),
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::NOENT | Errno::SRCH | Errno::ACCESS | Errno::PERM | Errno::INVAL) => {
-                Ok(None)
-            }
-            _ => Err(error),
-        },
-    }
-}
-
-/// What decides which mounts a thread sees: its mount namespace, and its root in that.
-fn view(thread: &Path) -> io::Result<(PathBuf, PathBuf)> {
-    let namespace = std::fs::read_link(thread.join("ns/mnt"))?;
-    Ok((namespace, std::fs::read_link(thread.join("root"))?))
-}
-
 /// A line of a mount table, as far as it counts here.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Mount {
@@ -136,19 +82,12 @@ impl Mount {
     }
 }
 
-fn mounts(table: &[u8]) -> Vec<Mount> {
+fn mounts(table: &Table) -> Vec<Mount> {
     let mut found = Vec::new();
-    for line in table.split(|byte| *byte == b'\n') {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let Some(separator) = fields.iter().position(|field| *field == b"-") else {
-            continue;
-        };
-        let (Some(&root), Some(&target)) = (fields.get(3), fields.get(4)) else {
-            continue;
-        };
-        let is_overlay = fields.get(separator + 1) == Some(&&b"overlay"[..]);
+    for line in table.lines() {
+        let is_overlay = line.file_system == b"overlay";
         let mut add = |shows: &[u8]| {
-            let (target, shows) = (target.to_vec(), shows.to_vec());
+            let (target, shows) = (line.target.to_vec(), shows.to_vec());
             found.push(Mount {
                 target,
                 is_overlay,
@@ -156,11 +95,10 @@ fn mounts(table: &[u8]) -> Vec<Mount> {
             });
         };
         if !is_overlay {
-            add(root);
+            add(line.root);
             continue;
         }
-        let options = fields.get(separator + 3).copied().unwrap_or_default();
-        for option in options.split(|byte| *byte == b',') {
+        for option in line.options.split(|byte| *byte == b',') {
             let keys = [&b"lowerdir="[..], b"lowerdir+=", b"datadir+="];
             if let Some(value) = keys.iter().find_map(|key| option.strip_prefix(*key)) {
                 add(value);
@@ -168,24 +106,4 @@ fn mounts(table: &[u8]) -> Vec<Mount> {
         }
     }
     found
-}
-
-/// A path as it is: the table has `\040` for a space, and the like.
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let digits = after.get(..3).filter(|_| byte == b'\\');
-        let escaped = digits.and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
-        bytes.push(escaped.unwrap_or(byte));
-        rest = if escaped.is_some() {
-            &after[3..]
-        } else {
-            after
-        };
-    }
-    bytes
 }

@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 
-use super::IdMaps;
+use super::{IdMaps, Side};
 
 const VERSION: [u8; 4] = 2u32.to_le_bytes();
 const ENTRY: usize = 8;
@@ -13,7 +13,7 @@ const USER: u16 = 0x02;
 const GROUP: u16 = 0x08;
 
 /// The value with the ids of users and groups mapped; `None` if this is no ACL, which the kernel refuses.
-pub fn map(value: &[u8], maps: &IdMaps) -> Result<Option<Vec<u8>>> {
+pub(super) fn map(value: &[u8], maps: &IdMaps, to: Side) -> Result<Option<Vec<u8>>> {
     let Some(entries) = value.strip_prefix(&VERSION) else {
         return Ok(None);
     };
@@ -25,8 +25,8 @@ pub fn map(value: &[u8], maps: &IdMaps) -> Result<Option<Vec<u8>>> {
         let [tag_low, tag_high, _, _, id @ ..] = *entry;
         let id = u32::from_le_bytes(id);
         let id = match u16::from_le_bytes([tag_low, tag_high]) {
-            USER => maps.uids.need(id, "user of an ACL")?,
-            GROUP => maps.gids.need(id, "group of an ACL")?,
+            USER => maps.uids.need(id, "user of an ACL", to)?,
+            GROUP => maps.gids.need(id, "group of an ACL", to)?,
             // The owner, the owning group, the mask and others have no id of their own.
             _ => id,
         };

@@ -6,14 +6,14 @@
 
 use crate::error::Result;
 
-use super::IdMaps;
+use super::{IdMaps, Side};
 
 const REVISIONS: u32 = 0xff00_0000;
 const V2: (u32, usize) = (0x0200_0000, 20);
 const V3: (u32, usize) = (0x0300_0000, 24);
 
 /// The value for the mapped root; `None` if this is neither version, or stays as it is.
-pub fn map(value: &[u8], maps: &IdMaps) -> Result<Option<Vec<u8>>> {
+pub(super) fn map(value: &[u8], maps: &IdMaps, to: Side) -> Result<Option<Vec<u8>>> {
     let Some((magic, rest)) = value.split_first_chunk::<4>() else {
         return Ok(None);
     };
@@ -28,7 +28,10 @@ pub fn map(value: &[u8], maps: &IdMaps) -> Result<Option<Vec<u8>>> {
     };
     let flags = magic & !REVISIONS;
     Ok(Some(
-        match maps.uids.need(root, "user that is root of a capability,")? {
+        match maps
+            .uids
+            .need(root, "user that is root of a capability,", to)?
+        {
             // The kernel shows it so.
             0 => [&(V2.0 | flags).to_le_bytes(), sets].concat(),
             root => [&(V3.0 | flags).to_le_bytes()[..], sets, &root.to_le_bytes()].concat(),

@@ -15,21 +15,24 @@ use crate::error::{Error, Result};
 use crate::stack::{self, PAGE, Stack};
 use crate::store::Store;
 
+use super::options::MountOptions;
 use super::{Directories, SOURCE, failed};
 
 /// Mounts a stack on an absolute path.
 pub fn mount(
     stack: &Stack,
     upper: Option<Directories<'_>>,
+    mount_options: &MountOptions,
     target: &Path,
     store: Option<&Store>,
 ) -> Result<()> {
-    let rest = options_after_lowerdir(stack, upper)?;
+    let rest = options_after_lowerdir(stack, upper, mount_options)?;
     let whole = options(stack.lowerdir().as_bytes(), &rest);
-    let flags = match upper {
+    let read_only = match upper {
         Some(_) => MsFlags::empty(),
         None => MsFlags::MS_RDONLY,
     };
+    let flags = read_only | mount_options.mount_flags();
     let call = |options: &[u8]| {
         nix::mount::mount(Some(SOURCE), target, Some("overlay"), flags, Some(options))
             .map_err(|errno| Errno::from_raw_os_error(errno as i32))
@@ -60,7 +63,11 @@ fn options(lowerdir: &[u8], rest: &[u8]) -> Vec<u8> {
 }
 
 /// Paths are absolute: the working directory may be another one.
-fn options_after_lowerdir(stack: &Stack, upper: Option<Directories<'_>>) -> Result<Vec<u8>> {
+fn options_after_lowerdir(
+    stack: &Stack,
+    upper: Option<Directories<'_>>,
+    mount_options: &MountOptions,
+) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     if let Some(upper) = upper {
         for (key, path) in [("upperdir", upper.upperdir), ("workdir", upper.workdir)] {
@@ -74,6 +81,7 @@ fn options_after_lowerdir(stack: &Stack, upper: Option<Directories<'_>>) -> Resu
     if stack.needs_userxattr() {
         text.extend_from_slice(b",userxattr");
     }
+    text.extend_from_slice(mount_options.after_comma().as_bytes());
     Ok(text)
 }
 

@@ -18,6 +18,7 @@ use rustix::mount::{
 use crate::error::{Error, Result};
 use crate::stack::Stack;
 
+use super::options::MountOptions;
 use super::{Directories, SOURCE, failed};
 
 /// `fsconfig(2)` takes strings of up to 255 bytes.
@@ -28,7 +29,11 @@ const DESCRIPTOR_MAX: usize = 25;
 const DENIED: [Errno; 3] = [Errno::NOSYS, Errno::PERM, Errno::INVAL];
 
 /// Makes the mount, on no directory yet; `None` where this cannot be done with these calls.
-pub fn mount(stack: &Stack, upper: Option<Directories<'_>>) -> Result<Option<OwnedFd>> {
+pub fn mount(
+    stack: &Stack,
+    upper: Option<Directories<'_>>,
+    options: &MountOptions,
+) -> Result<Option<OwnedFd>> {
     let context = match fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
         Ok(context) => context,
         Err(errno) if DENIED.contains(&errno) => return Ok(None),
@@ -52,16 +57,23 @@ pub fn mount(stack: &Stack, upper: Option<Directories<'_>>) -> Result<Option<Own
         fsconfig_set_flag(&configuration.context, "userxattr")
             .map_err(|errno| configuration.failed("setting the option userxattr", errno))?;
     }
+    for (name, value) in options.of_overlay() {
+        configuration.set_option(name, value)?;
+    }
     let making = |errno| configuration.failed("making the overlay mount", errno);
     fsconfig_create(&configuration.context).map_err(making)?;
-    let attributes = match upper {
+    let read_only = match upper {
         Some(_) => MountAttrFlags::empty(),
         None => MountAttrFlags::MOUNT_ATTR_RDONLY,
     };
     let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-    fsmount(&configuration.context, flags, attributes)
-        .map(Some)
-        .map_err(making)
+    fsmount(
+        &configuration.context,
+        flags,
+        read_only | options.attributes(),
+    )
+    .map(Some)
+    .map_err(making)
 }
 
 /// Puts a mount on a directory.
@@ -69,6 +81,28 @@ pub fn attach(mounted: OwnedFd, target: &Path) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(&mounted, "", CWD, target, flags)
         .map_err(|errno| failed(format!("mounting on {}", target.display()), errno))
+}
+
+/// Has the kernel look at the file system of a directory that is to take changes, which it does before
+/// anything is mounted. Errors: it is one that overlayfs writes to never, such as overlayfs, or read-only.
+pub fn check_upper(directory: &Path) -> Result<()> {
+    let Ok(context) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else {
+        return Ok(());
+    };
+    let mut trial = Configuration {
+        context,
+        open: Vec::new(),
+    };
+    let name = trial.name(directory)?;
+    match fsconfig_set_string(&trial.context, "upperdir", &name) {
+        Err(Errno::INVAL) => {
+            let doing = format!("taking changes in {}", directory.display());
+            let error = trial.failed(&doing, Errno::INVAL);
+            Err(error.hint("use a directory on ext4, xfs, btrfs or a tmpfs that can be written to"))
+        }
+        // Another failure shows, with its own words, when the mount is made.
+        _ => Ok(()),
+    }
 }
 
 /// Whether the kernel takes this, with a descriptor before it, as it is. A backslash in an upperdir
@@ -120,6 +154,17 @@ impl Configuration {
         })
     }
 
+    fn set_option(&self, name: &str, value: Option<&str>) -> Result<()> {
+        let set = match value {
+            Some(value) => fsconfig_set_string(&self.context, name, value),
+            None => fsconfig_set_flag(&self.context, name),
+        };
+        set.map_err(|errno| {
+            let error = self.failed(&format!("setting the option {name}"), errno);
+            error.hint("this kernel may be too old for it, or built without it")
+        })
+    }
+
     /// What the kernel finds a directory by: its path, or a descriptor where that is too long. The
     /// mount table shows it for as long as the mount is there: that the layer can be told from it,
     /// the last parts of its path, with the chain ID, stay.
@@ -127,12 +172,12 @@ impl Configuration {
         if fits(path.as_os_str().as_bytes()) {
             return Ok(path.into());
         }
-        let layer = path.ancestors().nth(2);
-        let parts = layer.and_then(|layers| Some((layers, path.strip_prefix(layers).ok()?)));
-        let (open, rest) = match parts {
-            Some((layers, rest)) if fits(rest.as_os_str().as_bytes()) => (layers, Some(rest)),
-            _ => (path, None),
-        };
+        let parts = [2, 1].into_iter().find_map(|steps| {
+            let above = path.ancestors().nth(steps)?;
+            let rest = path.strip_prefix(above).ok()?;
+            fits(rest.as_os_str().as_bytes()).then_some((above, Some(rest)))
+        });
+        let (open, rest) = parts.unwrap_or((path, None));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, open, flags, Mode::empty())
             .map_err(|errno| failed(format!("opening {}", open.display()), errno))?;

@@ -13,6 +13,7 @@ use crate::root::{self, Dir};
 use crate::stack::Stack;
 use crate::store::Store;
 
+use super::claim::Claim;
 use super::{TMPFS_SOURCE, Upper, failed};
 
 /// What overlayfs takes for changes.
@@ -23,10 +24,12 @@ pub struct Directories<'a> {
 }
 
 /// Directories that exist. A tmpfs that was mounted for them is taken down again when this is
-/// dropped: an overlay mount that was made of it keeps it alive.
+/// dropped: an overlay mount that was made of it keeps it alive. So are directories that were made,
+/// unless the mount was.
 pub struct Prepared {
     directories: Option<(PathBuf, PathBuf)>,
     tmpfs: Option<PathBuf>,
+    made: Made,
 }
 
 impl Prepared {
@@ -35,24 +38,40 @@ impl Prepared {
         Some(Directories { upperdir, workdir })
     }
 
+    /// The mount is made: what it is made of stays.
+    pub fn is_mounted(&mut self) {
+        self.made.keep();
+    }
+
+    /// Takes the tmpfs down, where there is one.
+    pub fn unmount_tmpfs(&mut self) {
+        if let Some(target) = self.tmpfs.take() {
+            // It was mounted a moment ago, and nobody else needs it.
+            let _ = umount2(&target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+        }
+    }
+
     /// Leaves the tmpfs where it is.
     pub fn keep(mut self) {
+        self.is_mounted();
         self.tmpfs = None;
     }
 }
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        if let Some(target) = &self.tmpfs {
-            // It was mounted a moment ago, and nobody else needs it.
-            let _ = umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
-        }
+        self.unmount_tmpfs();
     }
 }
 
 /// Makes what is needed. A tmpfs is mounted on the target itself: that needs no other place, and
 /// what a crash leaves there is easily found.
-pub fn prepare(upper: &Upper, like: Like<'_>, target: &Path) -> Result<Prepared> {
+pub fn prepare(
+    upper: &Upper,
+    like: Like<'_>,
+    claim: &Claim<'_>,
+    target: &Path,
+) -> Result<Prepared> {
     let (directories, tmpfs) = match upper {
         Upper::None => (None, None),
         Upper::Directories { upperdir, workdir } => {
@@ -64,29 +83,70 @@ pub fn prepare(upper: &Upper, like: Like<'_>, target: &Path) -> Result<Prepared>
             (Some(directories), Some(target.to_path_buf()))
         }
     };
-    let prepared = Prepared { directories, tmpfs };
-    if let Some(directories) = prepared.directories() {
-        let mut made = Made::default();
-        make_directories(directories.upperdir, directories.workdir, like, &mut made)?;
-        made.keep();
+    let mut prepared = Prepared {
+        directories,
+        tmpfs,
+        made: Made::default(),
+    };
+    match (&prepared.directories, upper) {
+        (Some((upperdir, workdir)), Upper::Directories { .. }) => {
+            let directories = Directories { upperdir, workdir };
+            claim_directories(directories, like, claim, &mut prepared.made)?;
+            // The mount table shows them as they are named here.
+            let absolute = |path: &PathBuf| {
+                let absolute = path.canonicalize();
+                absolute
+                    .map_err(|error| Error::system(format!("opening {}", path.display()), error))
+            };
+            prepared.directories = Some((absolute(upperdir)?, absolute(workdir)?));
+        }
+        (Some((upperdir, workdir)), _) => {
+            make_both(upperdir, workdir, &mut prepared.made)?;
+            like.describe(upperdir)?;
+        }
+        (None, _) => {}
     }
     Ok(prepared)
 }
 
 /// Directories that were not there before. Those that are still empty go when this is dropped.
 #[derive(Default)]
-pub struct Made(Vec<PathBuf>);
+pub struct Made {
+    directories: Vec<PathBuf>,
+    /// Keeps other processes from mounting the upperdir.
+    lock: Option<Dir>,
+}
 
 impl Made {
     /// Leaves them where they are.
-    pub fn keep(mut self) {
-        self.0.clear();
+    pub fn keep(&mut self) {
+        self.directories.clear();
+    }
+
+    /// Lets others mount the upperdir.
+    pub fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    fn add(&mut self, directory: &Path) -> Result<bool> {
+        let is_new = make(directory)?;
+        if is_new {
+            self.directories.push(directory.into());
+        }
+        Ok(is_new)
+    }
+
+    /// What a mount that fails makes in the workdir.
+    fn add_work(&mut self, workdir: &Path) {
+        let inside = ["work", "index"].map(|name| workdir.join(name));
+        let absent = inside.into_iter().filter(|path| !path.exists());
+        self.directories.splice(0..0, absent);
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        for directory in &self.0 {
+        for directory in &self.directories {
             // Whoever put something there needs it.
             let _ = std::fs::remove_dir(directory);
         }
@@ -120,24 +180,38 @@ impl Like<'_> {
             ids,
         }
     }
-}
 
-/// Makes both where they are absent; an empty upperdir gets the attributes that it is to have.
-pub fn make_directories(
-    upperdir: &Path,
-    workdir: &Path,
-    like: Like<'_>,
-    made: &mut Made,
-) -> Result<()> {
-    for directory in [workdir, upperdir] {
-        if make(directory)? {
-            made.0.push(directory.into());
+    fn describe(self, upperdir: &Path) -> Result<()> {
+        match self.top {
+            Some(top) => copy_attributes(top, upperdir, self.dialect, self.ids),
+            None => Ok(()),
         }
     }
-    match like.top {
-        Some(top) => copy_attributes(top, upperdir, like.dialect, like.ids),
-        None => Ok(()),
-    }
+}
+
+/// Makes both where they are absent, once nothing is found to stand against them; an empty upperdir gets
+/// the attributes that it is to have.
+pub fn claim_directories(
+    directories: Directories<'_>,
+    like: Like<'_>,
+    claim: &Claim<'_>,
+    made: &mut Made,
+) -> Result<()> {
+    let Directories { upperdir, workdir } = directories;
+    claim.check_places(directories)?;
+    let is_new = make_both(upperdir, workdir, made)?;
+    let upper = claim.take(directories, is_new)?;
+    made.add_work(workdir);
+    like.describe(upperdir)?;
+    claim.remember(&upper)?;
+    made.lock = Some(upper);
+    Ok(())
+}
+
+/// Whether the upperdir was absent.
+fn make_both(upperdir: &Path, workdir: &Path, made: &mut Made) -> Result<bool> {
+    made.add(workdir)?;
+    made.add(upperdir)
 }
 
 fn mount_tmpfs(size: Option<&str>, target: &Path) -> Result<()> {

@@ -14,10 +14,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::stack::{self, PAGE, Stack};
 use crate::store::Store;
 
-use super::{SOURCE, TMPFS_SOURCE, Upper};
+use super::claim::Claim;
+use super::options::MountOptions;
+use super::{Directories, SOURCE, TMPFS_SOURCE, Upper};
 
 /// What `fsconfig(2)` takes of one option, in bytes.
 const STRING_MAX: usize = 255;
@@ -30,14 +33,17 @@ pub struct Words<'a> {
     pub target: PathBuf,
     /// Where changes go.
     pub upper: &'a Upper,
+    /// What else is said of the mount.
+    pub options: &'a MountOptions,
     /// Where short names for the layers may be made.
     pub store: &'a Store,
 }
 
 impl Words<'_> {
     /// For a POSIX shell. Errors: the layers' names do not fit one page, as everywhere here
-    /// ([`Kind::Limit`](crate::Kind::Limit)).
+    /// ([`Kind::Limit`](crate::Kind::Limit)); the directories for changes cannot be used so.
     pub fn command(&self) -> Result<Vec<u8>> {
+        self.check_upper()?;
         let target = quoted(self.target.as_os_str());
         let mut steps = Vec::new();
         let directories = match self.upper {
@@ -169,6 +175,18 @@ impl Words<'_> {
         Ok(text.into_bytes())
     }
 
+    fn check_upper(&self) -> Result<()> {
+        let Upper::Directories { upperdir, workdir } = self.upper else {
+            return Ok(());
+        };
+        let claim = Claim {
+            stack: self.stack,
+            target: Some(&self.target),
+            record: &super::record(self.stack, &IdMaps::default()),
+        };
+        claim.check_later(Directories { upperdir, workdir })
+    }
+
     /// What `lowerdir mount` does for an upperdir that is absent or empty. Whether it is, the shell
     /// looks: it may run this again when there are changes.
     fn make(&self, upperdir: &Path, workdir: &Path) -> Vec<Vec<u8>> {
@@ -195,8 +213,12 @@ impl Words<'_> {
     /// All options, from the one or those that name the layers.
     fn options_with(&self, layers: &[u8], directories: Option<&(PathBuf, PathBuf)>) -> OsString {
         let mut text = Vec::new();
-        if directories.is_none() {
+        if self.options.is_read_only(self.upper) {
             text.extend_from_slice(b"ro,");
+        }
+        for word in self.options.flag_words() {
+            text.extend_from_slice(word.as_bytes());
+            text.push(b',');
         }
         text.extend_from_slice(layers);
         if let Some((upperdir, workdir)) = directories {
@@ -208,6 +230,7 @@ impl Words<'_> {
         if self.stack.needs_userxattr() {
             text.extend_from_slice(b",userxattr");
         }
+        text.extend_from_slice(self.options.after_comma().as_bytes());
         OsString::from_vec(text)
     }
 
@@ -235,6 +258,7 @@ impl Words<'_> {
     /// The options where there is no shell that could make directories or go to one. OCI runtimes
     /// call `mount(2)` themselves.
     fn options_for_files(&self, form: &str, by_mount_8: bool) -> Result<OsString> {
+        self.check_upper()?;
         let directories = match self.upper {
             Upper::None => None,
             Upper::Directories { upperdir, workdir } => {

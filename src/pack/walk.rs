@@ -20,13 +20,14 @@ use crate::writer::Writer;
 use super::below::Lowers;
 use super::children::{Child, Directory, reading};
 use super::links::Links;
-use super::{Options, file, inode};
+use super::{Ids, Options, file, inode};
 
 /// Writes one layer.
 pub struct Packer<'a, W> {
     pub upper: Root,
     /// The mount that the upperdir lies on.
     pub mount: Option<u64>,
+    pub ids: &'a Ids,
     pub lowers: Option<Lowers>,
     pub dialect: Dialect,
     pub options: &'a Options,
@@ -97,15 +98,22 @@ impl<W: Write> Packer<'_, W> {
     }
 
     fn directory_meta(&mut self, directory: &Directory) -> Result<Meta> {
-        match (&directory.upper, &directory.base, &self.lowers) {
-            (None, Some(base), Some(lowers)) => lowers.directory_meta(base),
+        let mut meta;
+        let mapped = match (&directory.upper, &directory.base, &self.lowers) {
+            (None, Some(base), Some(lowers)) => {
+                meta = lowers.directory_meta(base)?;
+                self.ids.map_lower(&mut meta)
+            }
             _ => {
                 let read = |dir: &Dir| inode::meta(dir, b".", &dir.stat_self()?);
                 let dir = self.upper.dir(&directory.path);
-                dir.and_then(read)
-                    .map_err(|error| reading(&directory.path, error))
+                let read = dir.and_then(read);
+                meta = read.map_err(|error| reading(&directory.path, error))?;
+                self.ids.map_upper(&mut meta)
             }
-        }
+        };
+        mapped.map_err(|error| error.at_entry(&directory.path))?;
+        Ok(meta)
     }
 
     fn is_leaf_below(&self, parent: &Directory, name: &[u8]) -> Result<bool> {
@@ -125,6 +133,8 @@ impl<W: Write> Packer<'_, W> {
             self.report.warn(Warning::SocketSkipped, &path);
             return Ok(());
         };
+        let mapped = self.ids.map_upper(&mut leaf.meta);
+        mapped.map_err(|error| error.at_entry(&path))?;
         self.fill_in_content(parent, name, &path, &mut leaf)?;
         self.leaf(path, stat, leaf)
     }
@@ -185,7 +195,11 @@ impl<W: Write> Packer<'_, W> {
             Ok((found.stat, leaf.map_err(|error| reading(&source, error))?))
         })?;
         match found {
-            Some((stat, Some(leaf))) => self.leaf(path, &stat, leaf),
+            Some((stat, Some(mut leaf))) => {
+                let mapped = self.ids.map_lower(&mut leaf.meta);
+                mapped.map_err(|error| error.at_entry(&path))?;
+                self.leaf(path, &stat, leaf)
+            }
             Some((_, None)) => {
                 self.report.warn(Warning::SocketSkipped, &path);
                 Ok(())

@@ -104,3 +104,26 @@ fn quiet_says_nothing_but_errors() {
         .unpack_with("oci:image:none", &["-q"])
         .fails(1, &["none"]);
 }
+
+#[test]
+fn an_option_of_a_mount_that_cannot_be_chosen_is_a_usage_error() {
+    let bench = Bench::new();
+    for (option, words) in [
+        ("volatle", "did you mean volatile?"),
+        ("nosiud", "did you mean nosuid?"),
+        ("redirectdir=on", "did you mean redirect_dir?"),
+        ("zzz", "see the overlayfs options"),
+        ("index", "index takes a value: on, off"),
+        ("index=yes", "index takes on, off, not \"yes\""),
+        ("volatile=on", "volatile takes no value"),
+        ("lowerdir=/x", "the layers are those of the image"),
+        ("upperdir=/x", "--upper names it"),
+        ("workdir=/x", "--work names it"),
+        ("userxattr", "as the layers in the store need it"),
+        ("nosuid,,nodev", "there is no option"),
+    ] {
+        let run = bench.run(&["mount", "image", "target", "-o", option]);
+        assert_eq!(run.status, 2, "{option}: {run:?}");
+        assert!(run.stderr.contains(words), "{option}: {run:?}");
+    }
+}

@@ -368,3 +368,43 @@ sha256digest=ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb
 ";
     assert_eq!((run.status, run.stdout.as_str()), (0, expected));
 }
+
+/// Into an archive, any caller may write any ids.
+#[test]
+fn ids_are_mapped_in_directories_and_archives() {
+    let bench = Bench::new();
+    let capability = [
+        1, 0, 0, 2, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let layer = LayerBuilder::new()
+        .file("a", Meta::new(0o644).owner(33, 34), "")
+        .hardlink("b", "a")
+        .file(
+            "c",
+            Meta::new(0o755).xattr("security.capability", capability),
+            "",
+        );
+    image(&bench, "owned", vec![layer]);
+    let maps = ["--uid-map=0:100000:1000", "--gid-map=0:200000:1000"];
+    let flat = ["flatten", "owned", "oci:flat:it", "--sync=none"];
+    let run = bench.run(&[&flat[..], &maps].concat());
+    assert_eq!(run.status, 0, "{run:?}");
+    let listed = bench.run(&["ls", "oci:flat:it", "--json"]);
+    let lines = listed.stdout.lines();
+    let entries: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let owner_of = |path: &str| {
+        let entry = entries.iter().find(|entry| entry["path"] == path);
+        let entry = entry.unwrap_or_else(|| panic!("no {path} in {entries:?}"));
+        (entry["uid"].as_u64(), entry["gid"].as_u64())
+    };
+    assert_eq!(owner_of("a"), (Some(100_033), Some(200_034)));
+    assert_eq!(owner_of("b"), (Some(100_033), Some(200_034)));
+    assert_eq!(owner_of("c"), (Some(100_000), Some(200_000)));
+    let refused = bench.run(&["flatten", "owned", "oci:flat:no", "--uid-map=0:9:33"]);
+    refused.fails(3, &["a: no id map has the user 33"]);
+    let refused = bench.run(&["flatten", "owned", "no", "--owners=caller", maps[0]]);
+    refused.fails(1, &["takes no id maps"]);
+    assert!(!bench.path("no").exists());
+}

@@ -676,3 +676,74 @@ fn layers_may_be_compressed_each_way() {
     diff_ids.dedup();
     assert_eq!(diff_ids.len(), 1);
 }
+
+#[test]
+fn pack_maps_ids_back() {
+    let bench = Bench::new();
+    upper(&bench);
+    let own = rustix::process::geteuid().as_raw();
+    let group = rustix::fs::stat(bench.path("upper")).unwrap().st_gid;
+    let maps = [
+        format!("--uid-map=7:{own}:1"),
+        format!("--gid-map=8:{group}:1"),
+    ];
+    let run = pack(
+        &bench,
+        &["-o", "layer.tar", "--compression=none", &maps[0], &maps[1]],
+    );
+    assert_eq!(run.status, 0, "{run:?}");
+    let mut archive = Archive::new(File::open(bench.path("layer.tar")).unwrap());
+    let mut owners = Vec::new();
+    while let Some(entry) = archive.next_entry().unwrap() {
+        owners.push((entry.path.to_string(), entry.meta.uid, entry.meta.gid));
+    }
+    let expected = [
+        (".", 7, 8),
+        (".wh.gone", 0, 0),
+        ("d", 7, 8),
+        ("d/.wh..wh..opq", 0, 0),
+    ];
+    for (path, uid, gid) in expected {
+        let expected = (path.to_string(), uid, gid);
+        assert!(owners.contains(&expected), "{expected:?} in {owners:?}");
+    }
+    let other = format!("--uid-map=0:{}:1", own + 1);
+    let run = pack(&bench, &["-o", "no.tar", &other]);
+    run.fails(3, &["no id map has the user", "of the host"]);
+    assert!(!bench.path("no.tar").exists());
+}
+
+#[test]
+fn what_an_upperdir_remembers_is_obeyed_and_not_packed() {
+    let bench = Bench::new();
+    upper(&bench);
+    let own = rustix::process::geteuid().as_raw();
+    let name = "user.overlay.lowerdir.mounted";
+    let value = format!(r#"{{"ids":{{"uids":["9:{own}:1"],"gids":[]}},"idmap":true}}"#);
+    xattr::set(bench.path("upper"), name, value.as_bytes()).unwrap();
+    let run = pack(&bench, &["-o", "layer.tar", "--compression=none"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    assert!(
+        run.stderr.contains("as it was mounted: --uid-map=9:"),
+        "{run:?}"
+    );
+    let layer = fs::read(bench.path("layer.tar")).unwrap();
+    let text = String::from_utf8_lossy(&layer);
+    assert!(!text.contains("lowerdir.mounted"));
+    let mut archive = Archive::new(File::open(bench.path("layer.tar")).unwrap());
+    assert_eq!(archive.next_entry().unwrap().unwrap().meta.uid, 9);
+    for (options, words) in [
+        (
+            &["--userxattr", "--uid-map=0:1:1"][..],
+            "with other id maps",
+        ),
+        (&[], "its deletions would not be seen"),
+    ] {
+        let run = bench.run(&[&["pack", "upper", "-o", "no.tar"], options].concat());
+        run.fails(1, &[words]);
+        assert!(run.hint().len() > 10, "{run:?}");
+    }
+    xattr::set(bench.path("upper"), name, b"{}").unwrap();
+    let run = pack(&bench, &["-o", "no.tar"]);
+    run.fails(1, &["reading xattr user.overlay.lowerdir.mounted"]);
+}
