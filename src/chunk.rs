@@ -125,12 +125,6 @@ impl<'a> Chunks<'a> {
         Ok(self.left.take(most))
     }
 
-    /// Passes over all that is left. Errors: what is wrong there.
-    pub fn finish(mut self) -> io::Result<()> {
-        while !self.piece(usize::MAX)?.is_empty() {}
-        Ok(())
-    }
-
     /// The bytes that come next, at least one but at the end.
     fn look(&mut self) -> io::Result<&[u8]> {
         if self.left.is_empty() {

@@ -112,8 +112,7 @@ impl Unpacker<'_> {
         self.crew.wait(&mut self.pending)?;
         read?;
         // The archive may end before the blob does.
-        let rest = archive.into_inner().finish();
-        rest.map_err(|error| Error::reading("reading the blob to its end", error))
+        archive.finish().map(drop)
     }
 
     fn read(&mut self, archive: &mut Archive<Chunks<'_>>) -> Result<()> {

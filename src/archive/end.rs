@@ -20,8 +20,13 @@ impl<R: Read> Archive<R> {
     /// Errors: what is wrong there.
     pub fn finish(mut self) -> Result<R> {
         let mut buffer = vec![0; BUFFER];
-        while self.read_input(&mut buffer)? > 0 {}
-        Ok(self.reader)
+        loop {
+            match self.read_retrying(&mut buffer) {
+                Ok(0) => return Ok(self.reader),
+                Ok(_) => {}
+                Err(error) => return Err(Error::reading("reading the blob to its end", error)),
+            }
+        }
     }
 
     /// Reads to the end of an input whose first block is all zeros. Errors: a byte that is not zero.

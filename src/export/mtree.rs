@@ -10,6 +10,7 @@ use crate::image::Image;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::view::{Body, Id, Item, Tree, contents, file_ids, read_parts};
+use crate::writer::stored;
 
 const BUFFER: usize = 128 * 1024;
 
@@ -42,11 +43,11 @@ fn read(image: &Image, tree: &Tree, run: Run<'_>) -> Result<BTreeMap<Id, Digest>
     let mut digests = BTreeMap::new();
     // No digest of a hole is known without hashing it, and a few bytes can say any size.
     let blobs = image.layers.iter().filter_map(|layer| layer.blob.size());
-    let (blobs, mut hashed) = (blobs.sum(), 0u64);
+    let (blobs, mut holes) = (blobs.sum(), 0u64);
     let mut buffer = vec![0; BUFFER];
     contents(image, tree, &file_ids(tree), run, |id, shape, reader| {
-        hashed = hashed.saturating_add(shape.size);
-        run.limits.check_bytes(hashed, blobs)?;
+        holes = holes.saturating_add(shape.size - stored(shape));
+        run.limits.check_bytes(holes, blobs)?;
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let mut end = 0;
         read_parts(shape, reader, &mut buffer, |offset, data| {

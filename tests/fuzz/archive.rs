@@ -19,10 +19,12 @@
 //!   ours takes the last header, any key
 //!   and any time, and of equal keys looks at the last only.
 //! - An empty PAX value takes a key back here; theirs takes it as it is.
-//! - Global headers are applied here and handed to the caller there: what follows one is not compared.
+//! - Global headers are skipped here, with what stands before them, and handed to the caller there:
+//!   what follows one is not compared.
 //! - Extension headers (`x`, `L`, `K`, `S`) count here whatever the magic; theirs wants one that
 //!   knows them. `X` is `x` here. Volume labels are passed over.
-//! - The prefix field counts here by the magic alone, and not to its end for star.
+//! - The prefix field counts here by the magic alone, not to its end for star, and in a GNU header
+//!   where it holds no times, as for Go.
 //! - NULs before the digits of a number are passed over here, as by Go; for theirs they end it.
 //! - Theirs wraps base-256 numbers over 64 bits, reads negative ones as large, and counts a PAX size
 //!   once more behind the map of a sparse file of format 1.0: what has those is not compared.

@@ -65,9 +65,8 @@ pub fn write(layer: &Layer, directory: &Dir, out: File, run: Run<'_>) -> Result<
             }
         }
     }
-    // Behind the end of the archive.
-    io::copy(&mut archive.into_inner(), &mut io::sink())
-        .map_err(|error| Error::reading("reading the archive", error))?;
+    // What is behind its end is recorded, too.
+    archive.finish()?;
     reader.finish()?;
     let packer = packer.into_inner();
     packer
