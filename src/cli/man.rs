@@ -159,7 +159,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "inspect",
-                "digest, name and platform (or null), layers, the lowest first: layer (from 1), digest, diff_id, chain_id, media_type, size, directory (in the store, or null), entries, bytes, deletions and opaque (absent where nothing is known of them); history: layer (or null), created, created_by, author, comment, empty_layer; manifest and config, as they are.",
+                "digest, name and platform (or null), layers, the lowest first: layer (from 1), digest, diff_id, chain_id, media_type, size, directory (in the store, or null), entries, bytes, deletions and opaque (absent where nothing is known of them); history: layer (or null), created, created_by, author, comment, empty_layer; manifest and config, with the members that are known under the names of image-spec.",
             ),
             (
                 "flatten",

@@ -15,6 +15,9 @@ use super::blob::Source;
 use super::members::{self, Field, Shape, Unknown};
 use super::platform::Platform;
 
+/// How much of an error about a document is told, in characters.
+const REASON_MAX: usize = 300;
+
 /// image-spec `descriptor.md`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -117,8 +120,14 @@ pub fn config_value(bytes: &[u8]) -> Result<Value> {
     read.map_err(|error| unreadable("the config", &error))
 }
 
+/// The reason may quote the document, all 4 MiB of it.
 fn unreadable(what: &str, error: &serde_json::Error) -> Error {
-    Error::refused(format!("{what} cannot be read: {error}"))
+    let reason = error.to_string();
+    let reason = match reason.char_indices().nth(REASON_MAX) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason,
+    };
+    Error::refused(format!("{what} cannot be read: {reason}"))
 }
 
 const fn plain(name: &'static str) -> Field {
