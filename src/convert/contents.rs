@@ -112,7 +112,13 @@ impl Converter<'_> {
             )
             .hint("is the tree in the form of images already?"));
         }
-        match Marker::of(place)? {
+        let marker = Marker::of(place)?;
+        let is_mark = matches!(marker, Marker::Opaque(_) | Marker::Remove(_));
+        if is_mark && is_directory(&stat) && !is_empty(directory, &name, place)? {
+            let what = "a whiteout that is a directory with something in it";
+            return Err(Error::refused(what));
+        }
+        match marker {
             Marker::None => unreachable!("it starts with .wh."),
             Marker::Reserved => contents.bookkeeping.push(name),
             Marker::Opaque(of) => {
@@ -123,10 +129,6 @@ impl Converter<'_> {
                 contents.opaque = Some(time);
             }
             Marker::Remove(target) => {
-                if is_directory(&stat) && !is_empty(directory, &name, place)? {
-                    let what = "a whiteout that is a directory with something in it";
-                    return Err(Error::refused(what));
-                }
                 let is_marker = true;
                 let found = Deletion { is_marker, time };
                 contents.deletions.insert(target.name().into(), found);

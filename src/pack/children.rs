@@ -7,7 +7,7 @@ use std::io::Write;
 use rustix::fs::Stat;
 
 use crate::error::{Error, Operation, Result};
-use crate::path::EntryPath;
+use crate::path::{EntryPath, NAME_MAX};
 use crate::root::{self, Dir};
 use crate::whiteout;
 
@@ -160,7 +160,8 @@ impl<W: Write> Packer<'_, W> {
         if target.first() == Some(&b'/') {
             return EntryPath::parse(target).map_err(|_| damaged());
         }
-        if target.is_empty() || target.contains(&b'/') || matches!(target, b"." | b"..") {
+        let is_name = !target.is_empty() && target.len() <= NAME_MAX && !target.contains(&0);
+        if !is_name || target.contains(&b'/') || matches!(target, b"." | b"..") {
             return Err(damaged());
         }
         let base = parent.base.as_ref().ok_or_else(damaged)?;

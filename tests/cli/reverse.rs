@@ -219,6 +219,12 @@ fn a_renamed_directory_is_written_in_full() {
     );
     xattr::set(bench.path("upper/moved"), "user.overlay.redirect", b"../d").unwrap();
     pack(&bench, &["--lower", "lower", "-o", "other"]).fails(3, &["moved: a damaged redirect"]);
+    let long = "x".repeat(256);
+    for redirect in [long.as_bytes(), b"d\0", b"", b".."] {
+        xattr::set(bench.path("upper/moved"), "user.overlay.redirect", redirect).unwrap();
+        let run = pack(&bench, &["--lower", "lower", "-o", "other"]);
+        run.fails(3, &["moved: a damaged redirect"]);
+    }
 }
 
 #[test]
@@ -427,6 +433,12 @@ fn what_has_no_counterpart_is_refused_before_anything_is_changed() {
             .run(&["convert", "tree", "--to=user"])
             .fails(3, &[words]);
         assert!(bench.path("tree/.wh.a").exists());
+        fs::remove_dir_all(bench.path("tree")).unwrap();
+    }
+    for marker in [".wh.x", "d/.wh..wh..opq"] {
+        fs::create_dir_all(bench.path("tree").join(marker).join("in")).unwrap();
+        let run = bench.run(&["convert", "tree", "--to=user"]);
+        run.fails(3, &["a directory with something in it"]);
         fs::remove_dir_all(bench.path("tree")).unwrap();
     }
     fs::create_dir(bench.path("tree")).unwrap();
