@@ -21,9 +21,19 @@ const ACCEPTED: Flavour = Flavour {
     ..Flavour::ALL
 };
 
-/// The layer directories of an image, topmost first, and each with those below it.
+/// The layer directories of an image, topmost first, and each with those below it; moved out of the
+/// store, in which nothing is converted.
 fn layers_of(image: &Image, jobs: usize) -> Result<Vec<PathBuf>, String> {
-    image.unpack("store", jobs, &[]).done()
+    let layers = image.unpack("store", jobs, &[]).done()?;
+    let take_out = |(number, layer): (usize, &PathBuf)| {
+        let store = layer.ancestors().nth(4).expect("a layer is in a store");
+        let place = store.with_file_name(format!("layer{number}"));
+        match std::fs::rename(layer, &place) {
+            Ok(()) => Ok(place),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    layers.iter().enumerate().map(take_out).collect()
 }
 
 #[test]
