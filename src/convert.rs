@@ -106,7 +106,7 @@ pub type Tell<'a> = &'a mut dyn FnMut(Change, &EntryPath) -> Result<()>;
 /// Errors: another conversion is at work in it, or was interrupted and is not this one; what has no
 /// counterpart in the new form: a root that is opaque, names too long, names and devices that would
 /// become marks, redirects ([`Kind::Refused`](crate::Kind::Refused)); another file system mounted
-/// in it. Nothing is changed then. The system's: then the same call goes on later.
+/// in it; an overlay mount that is made of it. Nothing is changed then. The system's: then the same call goes on later.
 pub fn convert(directory: &Path, options: &Options, tell: Tell<'_>) -> Result<Report> {
     if options.from == options.to {
         return Err(Error::refused(

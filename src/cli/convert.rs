@@ -22,7 +22,7 @@ Examples:
   lowerdir convert layer --from trusted --to user    for a mount with `userxattr`
   lowerdir convert diff --from fuse-overlayfs        what a rootless container left
 
-Run it again if it was interrupted: it goes on where it was. The tree must not be mounted meanwhile.
+Run it again if it was interrupted: it goes on where it was. A tree that is mounted is refused.
 With each layer directory below given by --parent, deletions and opaque marks that hide nothing go,
 and an opaque root becomes deletions; the directories below have overlayfs's form already.";
 
