@@ -108,7 +108,7 @@ impl Shop {
     fn try_lowerdir(&self, store: &str, arguments: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
         command.arg("--store").arg(self.path(store)).args(arguments);
-        Run::of(command.stdin(Stdio::null()))
+        Run::once_free(command.stdin(Stdio::null()))
     }
 
     fn lowerdir(&self, store: &str, arguments: &[&str]) -> String {

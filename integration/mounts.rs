@@ -32,7 +32,7 @@ use std::process::Output;
 use tempfile::TempDir;
 
 use crate::oci::{self, Compression};
-use crate::scratch::{Mounted, Scratch};
+use crate::scratch::{Mounted, Scratch, once_no_copy_is_left};
 use crate::tarball::LayerBuilder;
 use seccomp::Kernel;
 
@@ -94,7 +94,7 @@ impl Unpacked {
     /// The same, where it has to work.
     fn mounted(&self, kernel: Kernel, options: &[&OsStr]) -> Mounted {
         let target = Mounted::nothing(self.site.path());
-        let output = self.mount(kernel, &target.0, options);
+        let output = once_no_copy_is_left(|| self.mount(kernel, &target.0, options));
         assert!(output.status.success(), "{kernel:?}: {output:?}");
         target
     }

@@ -108,6 +108,21 @@ impl Drop for Mounted {
     }
 }
 
+/// Runs a program until it is not refused for a mount in another mount namespace. Other tests make such
+/// namespaces, which begin with a copy of all mounts: as long as they last, what was just unmounted here is
+/// mounted there. Each refusal has waited for some seconds.
+pub fn once_no_copy_is_left(mut run: impl FnMut() -> Output) -> Output {
+    for _ in 0..20 {
+        let output = run();
+        let text = String::from_utf8_lossy(&output.stderr);
+        let is_elsewhere = text.contains(", in the mount namespace of process");
+        if !is_elsewhere && !text.contains("overlay mount that no mount table shows") {
+            return output;
+        }
+    }
+    run()
+}
+
 /// One run of a program, told in full when it does not end as it should.
 pub struct Run {
     command: String,
@@ -119,25 +134,26 @@ impl Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
         command.args(arguments).arg("--quiet");
         let file = |path: &Path| Stdio::from(File::open(path).expect("the file was written"));
-        let mut run = || Run::of(command.stdin(stdin.map_or_else(Stdio::null, file)));
-        let mut last = run();
-        // Other tests make mount namespaces, which begin with a copy of all mounts: as long as they last,
-        // what was just unmounted is mounted there.
-        for _ in 0..20 {
-            if !last.is_refused_for_a_copy() {
-                break;
-            }
-            last = run();
+        let output = once_no_copy_is_left(|| {
+            let input = stdin.map_or_else(Stdio::null, file);
+            command
+                .stdin(input)
+                .output()
+                .expect("the program can be started")
+        });
+        Run {
+            command: format!("{command:?}"),
+            output,
         }
-        last
     }
 
-    /// Each such run has waited for some seconds.
-    fn is_refused_for_a_copy(&self) -> bool {
-        let text = String::from_utf8_lossy(&self.output.stderr);
-        text.contains("overlay mount")
-            && (text.contains(", in the mount namespace of")
-                || text.contains("no mount table shows"))
+    /// The same for any program, once no other test has a copy of a mount that is gone.
+    pub fn once_free(command: &mut Command) -> Run {
+        let output = once_no_copy_is_left(|| command.output().expect("the program can be started"));
+        Run {
+            command: format!("{command:?}"),
+            output,
+        }
     }
 
     pub fn of(command: &mut Command) -> Run {

@@ -108,7 +108,7 @@ pub type Tell<'a> = &'a mut dyn FnMut(Change, &EntryPath) -> Result<()>;
 ///
 /// Errors: what has no counterpart in the new form: a root that is opaque, names too long, names
 /// and devices that would become marks, redirects ([`Kind::Refused`](crate::Kind::Refused));
-/// another conversion at work in it; a mount point, or another file system mounted in it; the
+/// another conversion at work in it; an overlay mount that is made of it; a mount point, or another file system mounted in it; the
 /// system's. The tree is unchanged then, but where only the removal of the old one failed, which
 /// the error says.
 pub fn convert(

@@ -220,6 +220,11 @@ impl Subject {
 
     /// Where the directory lies, seen from one that a mount table names.
     fn relation(&mut self, roots: &[OwnedFd], value: &[u8]) -> Option<(Relation, Evidence)> {
+        // With several roots, nobody knows from which one it was named.
+        let evidence = match roots {
+            [_] => Evidence::Path,
+            _ => Evidence::LongName,
+        };
         let mut names = vec![value.to_vec()];
         names.extend(value.contains(&b'\\').then(|| without_backslashes(value)));
         names
@@ -230,7 +235,7 @@ impl Subject {
                     let named = |root| in_root(root, OsStr::from_bytes(name)).ok();
                     let mut named = roots.iter().filter_map(named);
                     let found = named.find_map(|found| self.seeker.relation_to(found));
-                    found.map(|relation| (relation, Evidence::Path))
+                    found.map(|relation| (relation, evidence))
                 }
                 None => self.by_relative_name(Path::new(OsStr::from_bytes(name))),
             })
@@ -270,7 +275,7 @@ impl Subject {
 enum Evidence {
     /// By its path.
     Path,
-    /// By the last parts of its path, or by a link to it.
+    /// By a path in another place, by the last parts of its path, or by a link to it.
     LongName,
     /// By a name that others may have too.
     ShortName,

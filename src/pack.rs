@@ -7,6 +7,9 @@
 //! deletions (which more tools get right), and follows redirects; without them it refuses what
 //! cannot be known.
 //!
+//! Owners, and the ids in ACLs and capabilities, become the image's again where the mount had other ids
+//! (`ids`). An upperdir that is mounted and can be changed is refused.
+//!
 //! The order: a directory, the deletions in it, what it holds, sorted by bytes; so the same
 //! upperdir gives the same bytes. The command line calls it. It writes to the archive and nowhere
 //! else, reads through descriptors beneath the directories it was given, and follows no link.

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::{ACL, CAPABILITY, GIDS, NAMESPACE, Owners, Shop, UIDS, layers, owners, xattr_of};
 use crate::namespace;
-use crate::scratch::Run;
+use crate::scratch::{Run, once_no_copy_is_left};
 use crate::tarball::{LayerBuilder, Meta};
 
 /// Where `mount` keeps what it mounted an upperdir with.
@@ -39,12 +39,8 @@ impl Shop {
         let fixed = ["pack", &upper, "-o", layer.to_str().unwrap()];
         let same = ["--compression=none", "--clamp-mtime=0"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
-        let output = command
-            .args(fixed)
-            .args(same)
-            .args(options)
-            .output()
-            .unwrap();
+        command.args(fixed).args(same).args(options);
+        let output = once_no_copy_is_left(|| command.output().unwrap());
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         match output.status.success() {
             true => Ok((fs::read(layer).unwrap(), text)),

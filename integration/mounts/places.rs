@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::seccomp::Kernel;
 use super::{Changes, Unpacked, os, refused, stderr};
-use crate::scratch::{Mounted, Scratch};
+use crate::scratch::{Mounted, Scratch, once_no_copy_is_left};
 
 fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory)
@@ -225,7 +225,11 @@ fn after_a_volatile_mount_it_is_said_what_to_do() {
     let options = [&changes.options()[..], &[os("-ovolatile")]].concat();
     for kernel in [Kernel::AsItIs, Kernel::WithoutFsopen] {
         drop(image.mounted(kernel, &options));
-        let text = refused(&image, kernel, &changes.options());
+        let target = Mounted::nothing(image.site.path());
+        let mount = || image.mount(kernel, &target.0, &changes.options());
+        let output = once_no_copy_is_left(mount);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = stderr(&output);
         let mark = changes.work.join("work/incompat");
         assert!(text.contains("`volatile`"), "{text}");
         assert!(

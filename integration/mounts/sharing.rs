@@ -12,7 +12,7 @@ use rustix::mount::{FsOpenFlags, fsconfig_create, fsconfig_set_string, fsopen};
 use super::in_use::Elsewhere;
 use super::seccomp::Kernel;
 use super::{Changes, Unpacked, os, refused, stderr};
-use crate::scratch::{Mounted, Scratch};
+use crate::scratch::{Mounted, Scratch, once_no_copy_is_left};
 
 /// Names that mount tables, overlayfs or shells escape.
 const NAMES: [&str; 4] = ["plain", "a b,c", "back\\slash:colon", "line\nend\ttab#="];
@@ -151,6 +151,31 @@ fn a_mount_elsewhere_has_its_directories_for_itself() {
     }
 }
 
+/// What counts is the directory, not what it is called there.
+#[test]
+fn another_directory_of_the_same_name_elsewhere_does_not_count() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let image = Unpacked::new(&scratch, os("store"), 1);
+    let script = "mkdir -p box other/up other/wo t; mount --bind other box; \
+                  mount -t overlay -o lowerdir=$LOWEST,upperdir=$PWD/box/up,workdir=$PWD/box/wo o t; \
+                  echo ready; cat";
+    let elsewhere = Elsewhere::run(&image, script);
+    let place = image.site.path();
+    let changes = Changes::new(place.join("box/up"), place.join("box/wo"));
+    fs::create_dir(&changes.upper).unwrap();
+    works(&image.mounted(Kernel::AsItIs, &changes.options()).0);
+    // The one that is in use has another name here.
+    let used = Changes::new(place.join("other/up"), place.join("other/work"));
+    let text = refused(&image, Kernel::AsItIs, &used.options());
+    assert!(
+        text.contains("--upper") && text.contains("overlay mount"),
+        "{text}"
+    );
+    elsewhere.end();
+}
+
 /// Nothing shows a mount that is on no directory, but the kernel knows what is in use.
 #[test]
 fn a_mount_that_no_table_shows_has_its_directories_for_itself() {
@@ -256,7 +281,7 @@ fn a_bundle_takes_no_upperdir_that_is_in_use() {
 
 /// The verb on a directory, while the image is mounted with changes; what it says.
 fn on(image: &Unpacked, arguments: &[&OsStr]) -> (Option<i32>, String) {
-    let output = image.run(Kernel::AsItIs, arguments);
+    let output = once_no_copy_is_left(|| image.run(Kernel::AsItIs, arguments));
     (output.status.code(), stderr(&output))
 }
 

@@ -22,10 +22,10 @@ Examples:
   lowerdir convert layer --from trusted --to user    for a mount with `userxattr`
   lowerdir convert diff --from fuse-overlayfs        what a rootless container left
 
-The tree must not be mounted or changed meanwhile. Whatever was open in it before, such as the current
-directory of a shell, stays in the old tree, which is removed. With each layer directory below given
-by --parent, deletions and opaque marks that hide nothing go, and an opaque root becomes deletions;
-the directories below have overlayfs's form already.";
+A tree that is mounted is refused, and it must not be changed meanwhile. Whatever was open in it
+before, such as the current directory of a shell, stays in the old tree, which is removed. With each
+layer directory below given by --parent, deletions and opaque marks that hide nothing go, and an
+opaque root becomes deletions; the directories below have overlayfs's form already.";
 
 /// Convert a directory: `.wh.` files to overlayfs's form, back, or between dialects.
 ///
