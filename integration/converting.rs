@@ -341,6 +341,58 @@ fn killed_at(
     is_killed
 }
 
+/// Each call fails in turn: the tree is what it was, and nothing lies beside it; only once the names
+/// were exchanged, it is the new one.
+#[test]
+fn a_run_in_which_any_call_fails_leaves_a_whole_tree() {
+    if Command::new("strace").arg("--version").output().is_err() {
+        return crate::skip("there is no strace: the Debian package has that name");
+    }
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    let (layer, below) = rich_layer(site.path());
+    let old = walk(&layer);
+    let mut failures = 0;
+    for (call, error) in [
+        ("mkdirat", "ENOSPC"),
+        ("linkat", "EMLINK"),
+        ("fsetxattr", "ENOSPC"),
+        ("utimensat", "EIO"),
+        ("syncfs", "EIO"),
+        ("renameat2", "EINVAL"),
+        ("fsync", "EIO"),
+        ("unlinkat", "EPERM"),
+    ] {
+        for number in 1.. {
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-o", "/dev/null", "-e"]);
+            strace.arg(format!("inject={call}:error={error}:when={number}"));
+            strace.arg(env!("CARGO_BIN_EXE_lowerdir")).arg("convert");
+            let status = strace.arg(&layer).args(["--to=oci", "--quiet"]).status();
+            let code = status.expect("it was there").code();
+            let is_old = same(&old, &layer).is_ok();
+            if !is_old {
+                let is_late = ["fsync", "unlinkat"].contains(&call);
+                assert!(code == Some(0) || is_late, "{call} {number}: {code:?}");
+                no_whiteouts(&layer).expect("it is whole");
+                let back = convert(&layer, &[], std::slice::from_ref(&below));
+                back.done().expect("and back");
+                same(&old, &layer).unwrap_or_else(|what| panic!("{call} {number}: {what}"));
+            } else {
+                assert_eq!(code, Some(1), "{call} {number}");
+                alone(&layer).unwrap_or_else(|what| panic!("{call} {number}: {what}"));
+            }
+            failures += u32::from(code != Some(0));
+            if code == Some(0) {
+                break;
+            }
+        }
+    }
+    assert!(failures > 20, "only {failures} calls failed");
+}
+
 /// A name more for each file would be too many for ext4, so such files are copied, as a group.
 #[test]
 fn a_file_of_very_many_names_stays_one() {

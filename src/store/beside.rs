@@ -77,37 +77,53 @@ impl Beside {
     }
 
     /// Exchanges it with the directory that has its name, in one step, and removes that one, which
-    /// must be the inode `old`: anything else is left where it is.
+    /// must be the inode `old`. Errors: then the old tree is there, under its name or in the staging
+    /// directory, unless it was its removal that failed.
     pub fn exchange(self, old: &Stat, sync: Sync) -> Result<()> {
-        let Beside { target, what, .. } = &self;
-        let text = format!(
-            "exchanging {} with the {what} made beside it",
-            target.display()
-        );
-        let exchanging = |error: io::Error| {
-            Error::system(&text, error).hint(
+        let target = self.target.display();
+        self.swap(sync)?;
+        match self.settle_exchange(old, sync) {
+            Ok(true) => {}
+            Ok(false) => {
+                let what = format!("{target} was replaced while it was read");
+                return Err(Error::in_the_way(what).hint("run it again"));
+            }
+            Err(error) => {
+                // Whichever tree the staging directory has now may be the only one on the disk.
+                std::mem::forget(self.staging);
+                return Err(error);
+            }
+        }
+        let removing = format!("{target} is complete; removing the old one");
+        self.staging.remove().map_err(|error| {
+            Error::system(removing, error)
+                .hint("the next conversion beside it removes what is left in .lowerdir-*")
+        })
+    }
+
+    fn swap(&self, sync: Sync) -> Result<()> {
+        self.rename(RenameFlags::EXCHANGE, sync).map_err(|error| {
+            let (target, what) = (self.target.display(), self.what);
+            let text = format!("exchanging {target} with the {what} made beside it");
+            Error::system(text, error).hint(
                 "it takes one local file system (ext4, xfs, btrfs, tmpfs), and no mount point",
             )
-        };
-        self.rename(RenameFlags::EXCHANGE, sync)
-            .map_err(exchanging)?;
+        })
+    }
+
+    /// Makes it durable; false if something else had the name, which has it again.
+    fn settle_exchange(&self, old: &Stat, sync: Sync) -> Result<bool> {
+        let what = format!("writing the {}'s name to disk", self.what);
+        let syncing = |error| Error::system(&what, error);
         let found = self.staging.directory().stat(FS.as_bytes());
-        let found = found.map_err(exchanging)?.map(|stat| stat.st_ino);
-        if found != Some(old.st_ino) {
-            self.rename(RenameFlags::EXCHANGE, sync)
-                .map_err(exchanging)?;
-            let what = format!("{} was replaced while it was read", target.display());
-            return Err(Error::in_the_way(what).hint("run it again"));
+        if found.map_err(syncing)?.map(|stat| stat.st_ino) != Some(old.st_ino) {
+            return self.swap(sync).map(|()| false);
         }
-        // Until both names are on disk, the old tree is the only one that a power cut leaves.
         [self.staging.directory(), self.staging.parent()]
             .iter()
             .try_for_each(|directory| sync_directory(directory, sync))
-            .map_err(|error| Error::system(format!("writing the {what}'s name to disk"), error))?;
-        let removing = format!("{} is complete; removing the old one", target.display());
-        self.staging
-            .remove()
-            .map_err(|error| Error::system(removing, error))
+            .map_err(syncing)?;
+        Ok(true)
     }
 
     fn rename(&self, flags: RenameFlags, sync: Sync) -> io::Result<()> {

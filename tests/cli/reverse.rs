@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lowerdir::Silent;
 use lowerdir::archive::{Archive, EntryKind};
 use lowerdir::codec::Decoder;
 use lowerdir::convert::{Form, Options, convert};
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::meta::Device;
+use lowerdir::{Progress, Silent};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::Value;
 
@@ -570,6 +571,36 @@ fn a_conversion_that_stops_anywhere_leaves_the_tree_as_it_was() {
             assert!(stop > 4, "only {stop} changes");
             return;
         }
+    }
+}
+
+/// Gives up when it was asked so many times whether to.
+struct Impatient(AtomicUsize);
+
+impl Progress for Impatient {
+    fn is_cancelled(&self) -> bool {
+        let left = self.0.load(Ordering::Relaxed);
+        self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+        left == 0
+    }
+}
+
+/// As Ctrl-C does.
+#[test]
+fn a_conversion_that_is_cancelled_leaves_the_tree_as_it_was() {
+    for patience in 0.. {
+        let bench = Bench::new();
+        tree(&bench);
+        let before = listing(&bench.path("tree"));
+        let impatient = Impatient(AtomicUsize::new(patience));
+        let top = bench.path("tree");
+        let done = convert(&top, &to_user(), &mut |_, _| Ok(()), &impatient);
+        assert_eq!(bench.names("".as_ref()), ["outside", "tree"]);
+        match done {
+            Ok(_) => return assert!(patience > 5, "only {patience} times"),
+            Err(error) => assert_eq!(error.kind(), lowerdir::Kind::Cancelled),
+        }
+        assert_eq!(listing(&bench.path("tree")), before);
     }
 }
 
