@@ -64,14 +64,16 @@ for condition in ${*:-$conditions}; do
         done
     fi
     runner="[\"$PWD/tests/conditions.sh\", \"--run\", \"$condition\"]"
+    status=0
     # shellcheck disable=SC2086 # one word for each filter
-    if timeout -k 10 600 $cargo test --locked --quiet --test cli --test house \
-        --config "target.'cfg(all())'.runner=$runner" -- start_ $filters >"target/tmp/$condition.log" 2>&1
-    then
+    timeout -k 10 900 $cargo test --locked --quiet --test cli --test house \
+        --config "target.'cfg(all())'.runner=$runner" -- start_ $filters >"target/tmp/$condition.log" 2>&1 ||
+        status=$?
+    if [ "$status" -eq 0 ]; then
         echo "conditions.sh: $condition: as usual"
     else
         failed="$failed $condition"
-        echo "conditions.sh: $condition: $? (the log follows)"
+        echo "conditions.sh: $condition: status $status (the log follows)"
         cat "target/tmp/$condition.log"
     fi
     # shellcheck disable=SC2086 # one word for each

@@ -10,7 +10,7 @@ use crate::place::{Place, labels};
 
 #[test]
 fn usage_and_commit_of_a_snapshot_that_goes_say_so() {
-    let place = Place::new();
+    let place = Place::in_memory();
     let snapshotter = place.open();
     let is_over = AtomicBool::new(false);
     let missed = thread::scope(|scope| {
@@ -28,7 +28,7 @@ fn usage_and_commit_of_a_snapshot_that_goes_say_so() {
             missed
         };
         let looking = scope.spawn(look);
-        for _ in 0..300 {
+        for _ in 0..100 {
             let mounts = snapshotter.prepare("key", None, labels([])).unwrap();
             for number in 0..20 {
                 // It may be removed meanwhile.
