@@ -223,7 +223,11 @@ fn after_a_volatile_mount_it_is_said_what_to_do() {
     let image = Unpacked::new(&scratch, os("store"), 2);
     let changes = Changes::new(image.site.path().join("u"), image.site.path().join("w"));
     let options = [&changes.options()[..], &[os("-ovolatile")]].concat();
-    for kernel in [Kernel::AsItIs, Kernel::WithoutFsopen] {
+    for kernel in [
+        Kernel::AsItIs,
+        Kernel::WithoutFsopen,
+        Kernel::WithoutLowerdirPlus,
+    ] {
         drop(image.mounted(kernel, &options));
         let target = Mounted::nothing(image.site.path());
         let mount = || image.mount(kernel, &target.0, &changes.options());

@@ -94,13 +94,15 @@ pub fn check_upper(directory: &Path) -> Result<()> {
         open: Vec::new(),
     };
     let name = trial.name(directory)?;
-    match fsconfig_set_string(&trial.context, "upperdir", &name) {
-        Err(Errno::INVAL) => {
-            let doing = format!("taking changes in {}", directory.display());
-            let error = trial.failed(&doing, Errno::INVAL);
-            Err(error.hint("use a directory on ext4, xfs, btrfs or a tmpfs that can be written to"))
+    let set = fsconfig_set_string(&trial.context, "upperdir", &name);
+    // A seccomp filter may say the same, but writes no log; another failure shows, with its own words, when
+    // the mount is made.
+    match (set, trial.log()) {
+        (Err(Errno::INVAL), Some(log)) => {
+            let doing = format!("taking changes in {} ({log})", directory.display());
+            let hint = "use a directory on ext4, xfs, btrfs or a tmpfs that can be written to";
+            Err(failed(doing, Errno::INVAL).hint(hint))
         }
-        // Another failure shows, with its own words, when the mount is made.
         _ => Ok(()),
     }
 }
