@@ -33,6 +33,7 @@ mod namespace;
 #[path = "../tests/support/oci.rs"]
 mod oci;
 mod overlay_xattrs;
+mod own_mounts;
 mod packing;
 mod producers;
 mod property;
