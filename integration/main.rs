@@ -36,6 +36,7 @@ mod namespace;
 mod oci;
 mod outputs;
 mod overlay_xattrs;
+mod own_mounts;
 mod packing;
 mod producers;
 mod property;

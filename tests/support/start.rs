@@ -139,11 +139,13 @@ fn environment() -> BTreeMap<OsString, OsString> {
         .filter(|(name, _)| is_kept(name))
         .collect();
     let temporary = temporary_directory();
+    // Cargo and rustup, which the benchmark's test runs, have their files there.
+    let home = std::env::home_dir().filter(|home| home.is_absolute() && home.is_dir());
     for (name, value) in [
         (STARTED, "1".into()),
         ("LC_ALL", "C.UTF-8".into()),
         ("TZ", "UTC".into()),
-        ("HOME", temporary.clone().into()),
+        ("HOME", home.unwrap_or_else(|| temporary.clone()).into()),
         ("TMPDIR", temporary.into()),
     ] as [(&str, OsString); 5]
     {
