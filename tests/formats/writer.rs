@@ -147,7 +147,7 @@ fn content(shape: &FileShape) -> Vec<u8> {
 fn fills_blocks(shape: &FileShape) -> bool {
     let extents = shape.extents.as_deref().unwrap_or_default();
     let is_whole =
-        |part: &Extent| part.length % 512 == 0 || part.offset + part.length == shape.size;
+        |part: &Extent| part.length.is_multiple_of(512) || part.offset + part.length == shape.size;
     extents.iter().all(is_whole)
 }
 
