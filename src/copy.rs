@@ -26,6 +26,15 @@ pub enum Data {
     SharedOrCopied,
 }
 
+impl Data {
+    fn doing(self) -> &'static str {
+        match self {
+            Data::Shared => "sharing its blocks",
+            Data::SharedOrCopied => "copying its data",
+        }
+    }
+}
+
 /// A name in the tree that is read, with what it is.
 #[derive(Clone, Copy)]
 pub struct Original<'a> {
@@ -86,7 +95,7 @@ impl<'a> Copier<'a> {
                 let source = original.directory.open_file(&EntryPath::parse(name)?);
                 let file = directory.make_file(new).map_err(making)?;
                 self.fill(&file, &source.map_err(making)?)
-                    .map_err(|error| Error::system("copying its data", error).at_entry(path))?;
+                    .map_err(|error| Error::system(self.data.doing(), error).at_entry(path))?;
                 return self.describe(&Inode::Open(file.as_fd()), original, path);
             }
             FileType::Symlink => {
