@@ -246,3 +246,38 @@ fn an_xattr_that_ext4_has_no_room_for_is_told() {
     let output = run(&[], site.path(), &unpack);
     fails(&output, "f: setting xattr user.large", "4 KiB of xattrs");
 }
+
+/// To others than root the kernel denies that there are any `trusted.*` xattrs: an opaque directory would
+/// show what is below it, with status 0.
+#[test]
+fn marks_that_do_not_show_to_the_caller_are_not_taken_for_absent() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = image(&scratch);
+    let unpack = ["--store", "store", "unpack", "oci:image"];
+    let output = run(&[], site.path(), &unpack);
+    assert!(output.status.success(), "{output:?}");
+    let layers = String::from_utf8(output.stdout).expect("paths of ours");
+    let top = layers.lines().next().expect("two layers").to_string();
+    fs::write(site.path().join("layer"), LayerBuilder::new().finish()).unwrap();
+    // It may be read, all but its marks.
+    let open = [
+        "-c",
+        "mkdir tree && cp -a \"$0/.\" tree && chmod -R a+rX tree && chmod 777 . && chown 65534 tree",
+    ];
+    let mut sh = Command::new("sh");
+    let copied = sh.args(open).arg(&top).current_dir(site.path()).status();
+    assert!(copied.expect("a shell").success());
+    let verbs: [&[&str]; 4] = [
+        &["pack", "tree", "--base", "-o", "new"],
+        &["convert", "tree", "--from=trusted", "--to=oci"],
+        &["convert", "tree", "--from=trusted", "--to=oci", "--dry-run"],
+        &["unpack-layer", "layer", "new", "--parent=tree"],
+    ];
+    for verb in verbs {
+        let output = run(&AS_NOBODY, site.path(), verb);
+        fails(&output, "shows only to CAP_SYS_ADMIN", "--userxattr");
+        assert!(!site.path().join("new").exists(), "{verb:?}");
+    }
+}

@@ -164,7 +164,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     let options = layers.last().map(|layer| layer.record.options.clone());
     let options = options.unwrap_or_default();
     let stack = Stack::of_layers(&layers, store)?;
-    let inside = Inside::open(&layers, options.dialect);
+    let inside = Inside::open(&layers, options.dialect)?;
     let namespace = UserNamespace::of(&options.ids, wanted)?;
     mount::check_places(target, wanted.upper)?;
     let path = absolute(target)?;

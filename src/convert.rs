@@ -48,7 +48,7 @@ use serde::Serialize;
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Operation, Result};
-use crate::lower::LowerView;
+use crate::lower::{LowerView, check_marks_show};
 use crate::overlays::{Part, Relation, UpperRecord, Use, refuse_used};
 use crate::path::EntryPath;
 use crate::progress::Progress;
@@ -123,6 +123,14 @@ pub fn convert(
         ));
     }
     check_outside(directory, "the tree")?;
+    let from = options.from.dialect().map(|dialect| dialect.namespace);
+    let below = options.parents.as_ref().and(options.to.dialect());
+    for namespace in from
+        .into_iter()
+        .chain(below.map(|dialect| dialect.namespace))
+    {
+        check_marks_show(namespace)?;
+    }
     let place = Place::open(directory)?;
     if !options.dry_run {
         refuse_used(directory, "it", breaks).map_err(|error| error.hint("unmount it first"))?;

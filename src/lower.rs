@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::dialect::{self, Dialect, Whiteout};
+use crate::dialect::{self, Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
@@ -71,6 +71,18 @@ impl Leaf {
     pub fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
+}
+
+/// Errors ([`Kind::System`](crate::Kind::System)): the marks of layer directories and upperdirs in this
+/// namespace do not show to the caller, who would take what is deleted for what is there.
+pub fn check_marks_show(namespace: Namespace) -> Result<()> {
+    if namespace == Namespace::User || root::sees_trusted_xattrs() {
+        return Ok(());
+    }
+    let text =
+        "its marks are trusted.overlay.* xattrs, which the kernel shows only to CAP_SYS_ADMIN";
+    Err(Error::in_the_way(text)
+        .hint("run it as root; with --userxattr where the directory has user.overlay.* xattrs, or no marks"))
 }
 
 impl LowerView {

@@ -50,6 +50,7 @@ use std::path::{Path, PathBuf};
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
+use crate::lower::check_marks_show;
 use crate::overlays::{Part, Relation, Use, refuse_used};
 use crate::root::{Dir, Root};
 use crate::unpack::Report;
@@ -89,13 +90,14 @@ pub struct Options {
 /// xattrs that no archive can hold; a file that changes while it is read; an id that no map has. Another
 /// file system that is mounted in the upperdir, which an overlay mount does not show. It is mounted, and
 /// can be changed; it was mounted with other id maps than those of the options
-/// ([`Kind::System`](crate::Kind::System)). The system's.
+/// ([`Kind::System`](crate::Kind::System)). Its xattrs do not show to the caller. The system's.
 pub fn pack<W: Write>(
     upper: &Path,
     lowers: Option<&[PathBuf]>,
     options: &Options,
     out: W,
 ) -> Result<(W, Report)> {
+    check_marks_show(options.namespace).map_err(|error| error.at_entry(upper.display()))?;
     let open_each = |path: &PathBuf| open(path);
     let lowers = lowers
         .map(|paths| paths.iter().map(open_each).collect::<Result<Vec<Dir>>>())

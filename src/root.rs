@@ -32,7 +32,7 @@ pub use data::{Take, clone_or_copy, read_all, read_data};
 pub use details::Details;
 pub use layer::Root;
 pub use real::real_path;
-pub use surroundings::{privilege, surroundings, told};
+pub use surroundings::{privilege, sees_trusted_xattrs, surroundings, told};
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
-use crate::lower::{Found, LowerView, Way};
+use crate::lower::{Found, LowerView, Way, check_marks_show};
 use crate::meta::Meta;
 use crate::path::{EntryPath, display};
 use crate::root::Dir;
@@ -35,12 +35,15 @@ pub struct Inside {
 
 impl Inside {
     /// Takes layers, the lowest first.
-    pub fn open(layers: &[StoredLayer], dialect: Dialect) -> Inside {
+    ///
+    /// Errors: their marks do not show to the caller.
+    pub fn open(layers: &[StoredLayer], dialect: Dialect) -> Result<Inside> {
+        check_marks_show(dialect.namespace)?;
         let directories = layers.iter().rev();
         let directories = directories.map(|layer| Arc::clone(&layer.directory));
-        Inside {
+        Ok(Inside {
             view: LowerView::new(directories.collect(), dialect),
-        }
+        })
     }
 
     /// Errors: a loop of symbolic links.

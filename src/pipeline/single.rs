@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::codec::{Expected, Measured};
 use crate::error::{Error, Result};
 use crate::image::Blob;
-use crate::lower::LowerView;
+use crate::lower::{LowerView, check_marks_show};
 use crate::newfile::check_not_within;
 use crate::root::{self, Dir};
 use crate::store::Beside;
@@ -60,6 +60,9 @@ fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView
     let Parents::Known(paths) = parents else {
         return Ok(None);
     };
+    if !paths.is_empty() {
+        check_marks_show(options.dialect.namespace)?;
+    }
     let open = |path: &PathBuf| {
         let opened = Dir::open(path);
         opened

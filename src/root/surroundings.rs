@@ -3,6 +3,8 @@
 
 use std::os::fd::AsFd;
 
+use rustix::thread::CapabilitySet;
+
 use crate::error::{Error, FileSystem, Privilege, Surroundings};
 
 /// `f_type` of `statfs(2)`.
@@ -18,12 +20,25 @@ pub fn privilege() -> Privilege {
     if !rustix::process::geteuid().is_root() {
         return Privilege::User;
     }
-    // One line, from 0 to 0, of all ids, where no user namespace is.
     match std::fs::read_to_string("/proc/self/uid_map") {
-        Ok(map) if map.split_whitespace().eq(["0", "0", "4294967295"]) => Privilege::Root,
+        Ok(map) if is_of_all_ids(&map) => Privilege::Root,
         Ok(_) => Privilege::RootOfNamespace,
         Err(_) => Privilege::Unknown,
     }
+}
+
+/// Whether this thread is shown `trusted.*` xattrs: without `CAP_SYS_ADMIN` in the initial user namespace
+/// the kernel says of each that it is not there (`xattr(7)`).
+pub fn sees_trusted_xattrs() -> bool {
+    let capabilities = rustix::thread::capabilities(None);
+    let is_admin = capabilities.is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    is_admin && map.is_ok_and(|map| is_of_all_ids(&map))
+}
+
+/// Whether a map of ids is that of the initial user namespace: one line, from 0 to 0, of all ids.
+fn is_of_all_ids(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Of a file or directory that was written to.

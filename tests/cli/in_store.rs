@@ -29,8 +29,8 @@ fn bench() -> Bench {
 /// What each verb would write, with `@` for the place.
 const VERBS: &[&str] = &[
     "translate layer.tar @",
-    "pack upper --base -o @",
-    "pack upper --base --append oci:@",
+    "pack upper --userxattr --base -o @",
+    "pack upper --userxattr --base --append oci:@",
     "unpack-layer --base layer.tar @ --userxattr --owners=caller",
     "flatten oci:image @ --owners=caller",
     "flatten oci:image oci:@:flat",

@@ -128,7 +128,9 @@ fn a_name_that_would_become_a_deletion_is_refused_on_the_way_back() {
     let bench = Bench::new();
     fs::create_dir_all(bench.path("upper/d/.wh.x")).unwrap();
     bench.write("upper/d/.wh.x/f", "f");
-    bench.run(&["pack", "upper", "-o", "out"]).fails(3, words);
+    bench
+        .run(&["pack", "upper", "--userxattr", "-o", "out"])
+        .fails(3, words);
     let convert = ["convert", "upper", "--from=user", "--to=oci"];
     bench.run(&convert).fails(3, words);
     assert_eq!(bench.names("".as_ref()), ["upper"]);

@@ -19,7 +19,14 @@ use crate::tarball::LayerBuilder;
 /// The verbs that write one archive, without where it goes.
 const VERBS: [&[&str]; 2] = [
     &["translate", "layer.tar"],
-    &["pack", "upper", "--base", "--compression=none", "-o"],
+    &[
+        "pack",
+        "upper",
+        "--userxattr",
+        "--base",
+        "--compression=none",
+        "-o",
+    ],
 ];
 
 fn bench() -> Bench {
@@ -171,6 +178,7 @@ fn a_fifo_that_nobody_reads_or_reads_on_can_be_given_up() {
             .args([
                 "pack",
                 "upper",
+                "--userxattr",
                 "--base",
                 "-o",
                 "fifo",
@@ -352,14 +360,32 @@ fn pack_writes_nothing_into_what_it_reads() {
         ("link/x.tar", "upper"),
         ("lower/d/x.tar", "lower"),
     ] {
-        let run = bench.run(&["pack", "upper", "--lower", "lower", "-o", out]);
+        let run = bench.run(&[
+            "pack",
+            "upper",
+            "--userxattr",
+            "--lower",
+            "lower",
+            "-o",
+            out,
+        ]);
         run.fails(1, &[out, &format!("would be inside {tree}"), "being read"]);
     }
-    let output = shell(&bench, "\"$0\" pack upper --base -o - >upper/x.tar");
+    let output = shell(
+        &bench,
+        "\"$0\" pack upper --userxattr --base -o - >upper/x.tar",
+    );
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     fs::remove_file(bench.path("upper/x.tar")).expect("the shell made it");
     fs::rename(bench.path("image"), bench.path("upper/image")).expect("it is there");
-    let run = bench.run(&["pack", "upper", "--base", "--append", "oci:upper/image"]);
+    let run = bench.run(&[
+        "pack",
+        "upper",
+        "--userxattr",
+        "--base",
+        "--append",
+        "oci:upper/image",
+    ]);
     run.fails(1, &["upper/image", "being read"]);
     assert_eq!(bench.names(Path::new("upper")), ["image", "new"]);
     assert!(bench.names(Path::new("lower/d")).is_empty());

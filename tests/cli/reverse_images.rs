@@ -57,7 +57,14 @@ fn made(bench: &Bench, layout: &str, name: &str) -> (Value, Value) {
 fn append(bench: &Bench) -> Value {
     fs::create_dir(bench.path("upper")).unwrap();
     bench.write("upper/new", "");
-    let words = ["pack", "upper", "--append", "oci:layout:1", "--tag=2"];
+    let words = [
+        "pack",
+        "upper",
+        "--userxattr",
+        "--append",
+        "oci:layout:1",
+        "--tag=2",
+    ];
     bench
         .run(&[&words[..], &["--clamp-mtime=7"]].concat())
         .lines();
@@ -119,7 +126,7 @@ fn a_history_that_is_none_is_refused() {
         let bench = Bench::new();
         image(&bench, &layers(1), json!({ "history": history }));
         fs::create_dir(bench.path("upper")).unwrap();
-        let run = bench.run(&["pack", "upper", "--append", "oci:layout:1"]);
+        let run = bench.run(&["pack", "upper", "--userxattr", "--append", "oci:layout:1"]);
         run.fails(3, &["history"]);
     }
 }

@@ -235,8 +235,8 @@ fn no_archive_goes_to_a_terminal() {
         &["translate", "layer.tar", "/dev/tty"],
         &["translate", "layer.tar", "/dev/stdout"],
         &["translate", "layer.tar", "/dev/fd/2"],
-        &["pack", "upper", "--base", "-o", "-"],
-        &["pack", "upper", "--base", "-o", "/dev/tty"],
+        &["pack", "upper", "--userxattr", "--base", "-o", "-"],
+        &["pack", "upper", "--userxattr", "--base", "-o", "/dev/tty"],
         &["flatten", "oci:image", "-"],
     ] {
         let (screen, status) = Terminal::run(&bench, arguments, &[]).finish();
