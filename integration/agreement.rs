@@ -123,10 +123,6 @@ fn containers_storage(site: &Path, image: &Image, reference: &str, tree: &Listin
     image.shows(&mounted, tree)
 }
 
-/// Issue 13, section F, mends this: systemd mounts each stack with `userxattr`, and `export` refuses
-/// the layers that are made for that. Once it takes them this is to be `false`, and then to go.
-const MSTACK_IS_AWAITED: bool = true;
-
 /// As systemd 262 mounts it.
 fn mstack(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> Verdict {
     let (store, target) = (shown(&site.join("user")), site.join("it.mstack"));
@@ -140,12 +136,6 @@ fn mstack(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> Verdict {
         &image.reference("oci:"),
         &shown(&target),
     ]);
-    if MSTACK_IS_AWAITED {
-        return match run.code() {
-            Some(1) => Ok(()),
-            _ => Err(run.complaint("it is awaited no longer")),
-        };
-    }
     run.done()?;
     let names = fs::read_dir(&target).map_err(|error| error.to_string())?;
     // layer@1 is the lowest.

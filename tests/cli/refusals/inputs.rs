@@ -14,6 +14,8 @@ pub enum Seen {
     Layer,
     /// Who reads the layer and knows what the image says of it.
     Image,
+    /// Who takes the layer for an archive, be it read or unpacked before: its type says that it is none.
+    Type,
     /// Who reads the documents of the image.
     Documents,
 }
@@ -117,6 +119,7 @@ impl Input {
 
     pub fn of_type(mut self, media_type: &'static str) -> Input {
         self.media_type = media_type;
+        self.seen = Seen::Type;
         self
     }
 
