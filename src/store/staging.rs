@@ -11,11 +11,11 @@ use rustix::fs::{FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::listing;
 use crate::path::EntryPath;
 use crate::root::Dir;
-use crate::unpack::{Tree, system};
+use crate::unpack::Tree;
 
 use super::{
     FS, LAYER_JSON, Record, Store, Sync, TREE_ZST, layer_name, sync_directory, write_json,
@@ -150,7 +150,7 @@ impl Staging {
         };
         Staging::beside(beside).map_err(|error| {
             let doing = format!("making a directory in {}", beside.display());
-            system(&doing, error)
+            Error::io(doing, error).during(Operation::WriteOutput)
         })
     }
 
