@@ -19,7 +19,7 @@ use lowerdir::path::EntryPath;
 use lowerdir::unpack::{Options, Report};
 use lowerdir::view::{Tree, View};
 use lowerdir::writer::Writer;
-use lowerdir::{Error, Platform, Run};
+use lowerdir::{Error, Run};
 
 use super::limits::LimitsArgs;
 use super::options::{IdArgs, OwnersArgs, SyncArgs, ViewArgs};
@@ -211,7 +211,7 @@ impl Flatten {
                 let config = image.documents.config_by_specification()?;
                 let config: Value = serde_json::from_slice(&config)?;
                 let history = history(image, &config)?;
-                let config = with_variant(config, image);
+                let config = with_platform(config, image);
                 let digest = layout.publish(tag, config, &[(layer, history)])?;
                 told.digest = Some(digest.to_string());
                 report
@@ -259,14 +259,25 @@ impl Target<'_> {
     }
 }
 
-/// The variant may be said in the index alone.
-fn with_variant(mut config: Value, image: &Image) -> Value {
-    let variant = image.platform.as_ref().map_or("", Platform::variant);
-    let is_said = config["variant"]
-        .as_str()
-        .is_some_and(|said| !said.is_empty());
-    if !variant.is_empty() && !is_said && config.is_object() {
-        config["variant"] = variant.into();
+/// The variant, and what is needed of the system, may be said in the index alone.
+fn with_platform(mut config: Value, image: &Image) -> Value {
+    let (Some(platform), Some(members)) = (&image.platform, config.as_object_mut()) else {
+        return config;
+    };
+    let mut said = |name: &str, value: Value| {
+        let known = members.get(name);
+        if known.is_none_or(|known| known.is_null() || known == "") {
+            members.insert(name.into(), value);
+        }
+    };
+    if !platform.variant().is_empty() {
+        said("variant", platform.variant().into());
+    }
+    if !platform.os_version().is_empty() {
+        said("os.version", platform.os_version().into());
+    }
+    if !platform.os_features().is_empty() {
+        said("os.features", platform.os_features().into());
     }
     config
 }

@@ -82,6 +82,16 @@ impl Platform {
         &self.variant
     }
 
+    /// The version of the system that is needed; empty where any will do.
+    pub fn os_version(&self) -> &str {
+        &self.os_version
+    }
+
+    /// The features of the system that are needed, sorted.
+    pub fn os_features(&self) -> &[String] {
+        &self.os_features
+    }
+
     /// How well this platform runs what was built for another: 0 is best, `None` not at all. A
     /// newer variant runs what was built for an older one; every feature that is needed must be
     /// provided (rule T2).

@@ -150,7 +150,7 @@ fn a_new_image_runs_on_what_the_old_one_ran_on() {
     assert_eq!(append(&bench)["variant"], "v6");
 }
 
-/// Some builders say the variant in the index alone.
+/// Some builders say it in the index alone.
 #[test]
 fn so_it_does_where_only_the_index_says_so() {
     let bench = Bench::new();
@@ -166,4 +166,24 @@ fn so_it_does_where_only_the_index_says_so() {
     append(&bench);
     let (descriptor, _) = made(&bench, "layout", "2");
     assert_eq!(descriptor["platform"]["variant"], "v5");
+}
+
+#[test]
+fn so_it_does_with_what_is_needed_of_the_system() {
+    let bench = Bench::new();
+    let members = json!({ "os": "linux", "architecture": "amd64" });
+    let (layout, descriptor) = image(&bench, &layers(1), members);
+    let mut entry = on(descriptor, "linux", "amd64", None);
+    entry["platform"]["os.version"] = "1.2".into();
+    entry["platform"]["os.features"] = json!(["f"]);
+    layout.index(&[entry]);
+    let platform = "--platform=linux(1.2+f)/amd64";
+    bench
+        .run(&["flatten", "oci:layout:1", "oci:flat:1", platform])
+        .lines();
+    let (descriptor, config) = made(&bench, "flat", "1");
+    for made in [&descriptor["platform"], &config] {
+        assert_eq!(made["os.version"], "1.2");
+        assert_eq!(made["os.features"], json!(["f"]));
+    }
 }
