@@ -19,7 +19,8 @@ fn bench() -> Bench {
     bench.write("layer.tar", &layer);
     let layout = Layout::new(bench.path("image"));
     layout.image(&layout.manifest(&[layer]));
-    let unpack = ["unpack", "oci:image", "--owners=caller", "--sync=none"];
+    let unpack = ["unpack", "oci:image", "--sync=none"];
+    let unpack = [&unpack[..], &["--userxattr", "--owners=caller"]].concat();
     assert_eq!(bench.on_store(&unpack).status, 0);
     fs::create_dir(bench.path("upper")).expect("a directory");
     bench.write("upper/new", "new");

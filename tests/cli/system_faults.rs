@@ -28,9 +28,12 @@ const VERBS: &[(&str, &str)] = &[
     ("translate layer.tar new", "new"),
     ("translate layer.tar old", "old"),
     ("translate layer.tar.gz old", "old"),
-    ("pack upper --base -o old", "old"),
-    ("pack upper --lower below -o old --compression zstd", "old"),
-    ("pack upper --base --append oci:grown", ""),
+    ("pack upper --userxattr --base -o old", "old"),
+    (
+        "pack upper --userxattr --lower below -o old --compression zstd",
+        "old",
+    ),
+    ("pack upper --userxattr --base --append oci:grown", ""),
     ("flatten oci:image new --owners=caller", "new"),
     ("flatten oci:image oci:grown:flat", ""),
     ("flatten image.tar oci:flat:flat", ""),
@@ -46,7 +49,10 @@ const VERBS: &[(&str, &str)] = &[
         "--store store export oci:image --format=containers-storage new",
         "",
     ),
-    ("--store store bundle oci:image new -- /f", "new"),
+    (
+        "--store store bundle oci:image new --overlay=config -- /f",
+        "new",
+    ),
     ("--store store stack oci:image", ""),
     ("--store store images", ""),
     ("--store store verify --all", ""),
@@ -75,7 +81,8 @@ fn bench() -> Bench {
         let manifest = layout.manifest(&[low.clone(), high.clone()]);
         layout.index(&[named(layout.document(MANIFEST, &manifest), "image:1")]);
     }
-    let unpack = ["unpack", "oci:image", "--owners=caller", "--sync=none"];
+    let unpack = ["unpack", "oci:image", "--sync=none"];
+    let unpack = [&unpack[..], &["--userxattr", "--owners=caller"]].concat();
     assert_eq!(bench.on_store(&unpack).status, 0);
     for directory in ["upper", "below", "tmp"] {
         fs::create_dir(bench.path(directory)).expect("a directory");
