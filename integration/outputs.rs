@@ -242,3 +242,57 @@ fn who_may_not_write_is_told() {
     );
     assert_eq!(names(site.path()), ["image", "layer.tar", "old", "upper"]);
 }
+
+/// What is mounted where something is cleaned up is not ours: not where a dead run seems to have been, not
+/// in the staging of a store, and not in a layer that is removed.
+#[test]
+fn what_is_mounted_in_the_way_of_a_removal_is_kept() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = site(&scratch);
+    let place = |path: &str| site.path().join(path);
+    let output = run(site.path(), "unpack oci:image");
+    assert!(output.status.success(), "{output:?}");
+    let layer = String::from_utf8(output.stdout).expect("a path of ours");
+    let layer = layer.trim_end();
+    fs::create_dir(place("tree")).expect("a directory");
+    fs::write(place("tree/.wh.x"), "").expect("a marker");
+    fs::create_dir_all(place("data/sub")).expect("a directory");
+    fs::write(place("data/sub/f"), "precious").expect("a file");
+    let dead = ".lowerdir-0123456789abcdef";
+    for (mount_point, verbs) in [
+        (
+            dead.to_string(),
+            &[
+                "unpack-layer --base layer.tar new",
+                "flatten oci:image new",
+                "convert tree",
+            ][..],
+        ),
+        (
+            format!("{dead}/below"),
+            &["unpack-layer --base layer.tar new", "convert tree --to=oci"],
+        ),
+        (
+            "store/staging/0123456789abcdef".into(),
+            &["unpack oci:image", "images"],
+        ),
+        (format!("{layer}/mounted"), &["rm latest"]),
+    ] {
+        for verb in verbs {
+            fs::create_dir_all(place(&mount_point)).expect("a directory");
+            if mount_point.starts_with(dead) {
+                let only = fs::Permissions::from_mode(0o700);
+                fs::set_permissions(place(dead), only).expect("it is ours");
+            }
+            mount_bind(place("data"), place(&mount_point)).expect("root may");
+            let output = run(site.path(), verb);
+            assert!(place("data/sub/f").exists(), "{verb}: {output:?}");
+            let _ =
+                rustix::mount::unmount(place(&mount_point), rustix::mount::UnmountFlags::empty());
+            assert!(place("data/sub/f").exists(), "{verb}: {output:?}");
+            let _ = fs::remove_dir_all(place("new"));
+        }
+    }
+}

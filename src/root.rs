@@ -25,6 +25,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::error::Error;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
@@ -188,7 +189,8 @@ impl Dir {
         Ok(rustix::fs::unlinkat(self, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Removes a name, and all below it if it is a directory. Absent is fine.
+    /// Removes a name, and all below it if it is a directory. Absent is fine. Errors: something is
+    /// mounted on it, or below: what that holds is not ours.
     pub fn remove_tree(&self, name: &[u8]) -> io::Result<()> {
         match self.unlink(name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -199,7 +201,8 @@ impl Dir {
         Ok(self.unlink(name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Empties this directory. Deep trees cost memory, not descriptors or stack.
+    /// Empties this directory. Deep trees cost memory, not descriptors or stack. Errors: something is
+    /// mounted below.
     pub fn remove_children(&self) -> io::Result<()> {
         // Each directory comes twice: first to remove its files, then to go itself.
         let mut todo = vec![(EntryPath::root(), false)];
@@ -208,7 +211,7 @@ impl Dir {
                 self.remove_files(&path, &mut todo)?;
                 continue;
             };
-            let parent = self.open_beneath(&parent)?;
+            let parent = Dir(self.open_on_this_mount(parent.as_bytes())?);
             if emptied {
                 parent.unlink(name, AtFlags::REMOVEDIR)?;
                 continue;
@@ -251,17 +254,30 @@ impl Dir {
 
     /// Opens a directory, also where the image lets nobody look and we are not root.
     fn open_for_removal(&self, name: &[u8]) -> io::Result<Dir> {
-        match rustix::fs::openat(self, name, DIRECTORY, Mode::empty()) {
+        match self.open_on_this_mount(name) {
             Err(Errno::ACCESS) => {
                 self.set_mode(name, 0o700)?;
-                Ok(Dir(rustix::fs::openat(
-                    self,
-                    name,
-                    DIRECTORY,
-                    Mode::empty(),
-                )?))
+                Ok(Dir(self.open_on_this_mount(name)?))
+            }
+            Err(Errno::XDEV) => {
+                let name = crate::path::display(name);
+                let text = format!("something is mounted on {name}, which is not removed");
+                Err(Error::in_the_way(text).hint("unmount it first").into())
             }
             other => Ok(Dir(other?)),
+        }
+    }
+
+    /// Opens a directory below this one unless a mount point leads to it.
+    fn open_on_this_mount(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
+        let resolve = BENEATH.union(ResolveFlags::NO_XDEV);
+        loop {
+            match rustix::fs::openat2(self, path, DIRECTORY, Mode::empty(), resolve) {
+                // As in `open_file_at`.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
         }
     }
 

@@ -115,7 +115,7 @@ fn remove_if_dead(parent: &Dir, name: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The same in a directory that is not ours: only what has a name as we give it, and our owner.
+/// The same in a directory that is not ours: only what has a name, an owner and a mode as we give it.
 fn remove_dead_beside(parent: &Dir) -> io::Result<()> {
     for name in parent.names()? {
         let random = name.strip_prefix(BESIDE.as_bytes()).unwrap_or_default();
@@ -129,7 +129,8 @@ fn remove_dead_beside(parent: &Dir) -> io::Result<()> {
 
 fn is_ours(parent: &Dir, name: &[u8]) -> io::Result<bool> {
     let own = rustix::process::geteuid().as_raw();
-    Ok(parent.stat(name)?.is_some_and(|stat| stat.st_uid == own))
+    let stat = parent.stat(name)?;
+    Ok(stat.is_some_and(|stat| stat.st_uid == own && stat.st_mode & 0o777 == 0o700))
 }
 
 impl Staging {
