@@ -25,6 +25,8 @@ use crate::root::{self, Dir};
 
 use super::{EMPTY, Store, locks, staging};
 
+/// What is made first in a new store.
+const LAYERS: &str = "layers";
 const ELSEWHERE: &str = "--store DIR or LOWERDIR_STORE names another directory";
 
 impl Store {
@@ -138,9 +140,10 @@ impl Store {
     }
 
     fn set_up(&self) -> Result<()> {
+        self.check_is_store()?;
         self.check_mode()?;
         for name in [
-            "layers",
+            LAYERS,
             "layers/sha256",
             "layers/sha512",
             "images",
@@ -179,6 +182,22 @@ impl Store {
                 Err(Error::in_the_way(text).hint(hint))
             }
         }
+    }
+
+    /// Errors: there are other files in it. What a killed run had begun to set up is a store.
+    fn check_is_store(&self) -> Result<()> {
+        let names = self.directory.names();
+        let mut names = names.map_err(|error| fail("looking into", &self.path, error))?;
+        // On a file system of its own.
+        names.retain(|name| &**name != b"lost+found");
+        if names.is_empty() || names.iter().any(|name| &**name == LAYERS.as_bytes()) {
+            return Ok(());
+        }
+        let text = format!(
+            "{} has other files in it, and is no store",
+            self.path.display()
+        );
+        Err(Error::in_the_way(text).hint("--store DIR names a directory that is absent or empty"))
     }
 
     fn check_mode(&self) -> Result<()> {
