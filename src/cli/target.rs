@@ -4,6 +4,15 @@ use std::path::Path;
 
 use super::usage::usage;
 
+/// How references to images begin, of which `flatten` writes the first.
+const TRANSPORTS: [&str; 6] = [
+    "oci:",
+    "oci-archive:",
+    "docker-archive:",
+    "dir:",
+    "docker://",
+    "containers-storage:",
+];
 /// What the names of archives end in.
 const ENDINGS: [&str; 14] = [
     ".tar",
@@ -25,13 +34,35 @@ const ENDINGS: [&str; 14] = [
 /// Errors: a directory that is not there yet would get the name of an archive. `instead` says what
 /// writes one.
 pub fn refuse_archive_name(path: &Path, instead: &str) -> anyhow::Result<()> {
-    if !is_archive_name(path) || path.is_dir() {
+    if path.is_dir() {
         return Ok(());
     }
-    let path = path.display();
+    if let Some(transport) = transport_of(path) {
+        let path = path.display();
+        return Err(usage(format!(
+            "{path} would be a directory of that name: {transport} is not written here; ./{path} is taken for a directory"
+        )));
+    }
+    if !is_archive_name(path) {
+        return Ok(());
+    }
+    let shown = path.display();
+    if path.exists() {
+        return Err(usage(format!(
+            "{shown} is a file, and a directory is to be made: are the arguments the wrong way round?"
+        )));
+    }
+    let path = shown;
     Err(usage(format!(
         "{path} is the name of an archive, and a directory would be made: {instead}; if a directory is meant, make it first"
     )))
+}
+
+/// What a user of references may have meant, where nothing of that name is there.
+fn transport_of(path: &Path) -> Option<&'static str> {
+    let text = path.to_string_lossy();
+    let transport = TRANSPORTS.iter().find(|name| text.starts_with(**name));
+    transport.copied().filter(|_| !path.exists())
 }
 
 /// How an archive of this name is compressed, as `--compress` of `flatten` has it.

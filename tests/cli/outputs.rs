@@ -476,3 +476,38 @@ fn manual_pages_and_layouts_keep_modes_and_links() {
     file.read_to_string(&mut text).expect("text");
     assert!(text.contains("flat"));
 }
+
+#[test]
+fn no_directory_is_named_like_a_reference_or_like_the_input() {
+    let bench = Bench::new();
+    let layer = LayerBuilder::new().file("f", 0o644, "f").finish();
+    bench.write("layer.tar", &layer);
+    let layout = Layout::new(bench.path("image"));
+    layout.image(&layout.manifest(&[layer]));
+    for target in [
+        "oci-archive:x",
+        "docker-archive:x:1",
+        "dir:x",
+        "docker://x/y",
+    ] {
+        for verb in [
+            &["flatten", "oci:image", target][..],
+            &["bundle", "oci:image", target],
+            &["unpack-layer", "layer.tar", target],
+        ] {
+            bench.run(verb).fails(2, &[target, "is not written here"]);
+            assert!(
+                !bench
+                    .path(target.split('/').next().unwrap_or(target))
+                    .exists()
+            );
+        }
+    }
+    for verb in [
+        &["flatten", "rootfs", "layer.tar"][..],
+        &["unpack-layer", "new", "layer.tar"],
+        &["bundle", "new", "layer.tar"],
+    ] {
+        bench.run(verb).fails(2, &["the wrong way round?"]);
+    }
+}
