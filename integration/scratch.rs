@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{
@@ -110,15 +111,17 @@ impl Drop for Mounted {
 
 /// Runs a program until it is not refused for a mount in another mount namespace. Other tests make such
 /// namespaces, which begin with a copy of all mounts: as long as they last, what was just unmounted here is
-/// mounted there. Each refusal has waited for some seconds.
+/// mounted there.
 pub fn once_no_copy_is_left(mut run: impl FnMut() -> Output) -> Output {
-    for _ in 0..20 {
+    for _ in 0..40 {
         let output = run();
         let text = String::from_utf8_lossy(&output.stderr);
-        let is_elsewhere = text.contains(", in the mount namespace of process");
+        let is_elsewhere = text.contains(", in the mount namespace of process")
+            || text.contains("is in use by the mount on");
         if !is_elsewhere && !text.contains("overlay mount that no mount table shows") {
             return output;
         }
+        std::thread::sleep(Duration::from_millis(400));
     }
     run()
 }
