@@ -98,6 +98,8 @@ pub struct Report {
     pub needless: u64,
     /// Names whose xattrs have another name now.
     pub xattrs: u64,
+    /// Names with marks of the other xattr namespace than the old form's, which are data in it.
+    pub other_marks: u64,
 }
 
 /// Is called for each change before it is made; its error ends the work, and nothing is changed.
@@ -217,6 +219,10 @@ impl Converter<'_> {
         for (place, name) in names {
             let xattrs = directory.kept_xattrs(name);
             let xattrs = xattrs.map_err(|error| reading(&place, error))?;
+            let from = self.options.from.dialect();
+            if from.is_some_and(|from| from.has_mark_of_other(&xattrs)) {
+                self.report.other_marks += 1;
+            }
             let translated = xattrs::translate(xattrs, self.options);
             if translated.map_err(|error| error.at_entry(&place))?.renamed {
                 self.told(Change::Xattr, &place)?;

@@ -40,6 +40,8 @@ pub struct Dialect {
     pub namespace: Namespace,
 }
 
+/// What overlayfs's own xattrs are called behind their prefix, of those that change what a mount shows.
+const MARKS: [&[u8]; 4] = [b"opaque", b"whiteout", b"redirect", b"metacopy"];
 /// The value of the opaque xattr on a directory that hides what is below it.
 pub const OPAQUE: &[u8] = b"y";
 /// The value of the opaque xattr on a directory that holds xattr whiteouts.
@@ -132,6 +134,21 @@ impl Dialect {
     pub fn is_order(self, name: &[u8]) -> bool {
         name.strip_prefix(self.prefix().as_bytes())
             .is_some_and(|rest| !rest.starts_with(b"overlay."))
+    }
+
+    /// Whether an inode has a mark of the other namespace, which is data to a mount of this one: then a
+    /// directory is perhaps read in the wrong dialect. `xattrs` are those on disk.
+    pub fn has_mark_of_other(self, xattrs: &[Xattr]) -> bool {
+        let namespace = match self.namespace {
+            Namespace::Trusted => Namespace::User,
+            Namespace::User => Namespace::Trusted,
+        };
+        let other = Dialect { namespace, ..self };
+        let is_mark = |xattr: &Xattr| {
+            let name = xattr.name.strip_prefix(other.prefix().as_bytes());
+            name.is_some_and(|name| MARKS.contains(&name))
+        };
+        xattrs.iter().any(is_mark)
     }
 
     /// The name on disk that the mount shows as `name`: `trusted.overlay.X` becomes

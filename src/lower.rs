@@ -82,7 +82,7 @@ pub fn check_marks_show(namespace: Namespace) -> Result<()> {
     let text =
         "its marks are trusted.overlay.* xattrs, which the kernel shows only to CAP_SYS_ADMIN";
     Err(Error::in_the_way(text)
-        .hint("run it as root; with --userxattr where the directory has user.overlay.* xattrs, or no marks"))
+        .hint("run it as root; without, --userxattr (`convert`: --from user) reads a directory that has user.overlay.* xattrs, or no marks"))
 }
 
 impl LowerView {

@@ -51,7 +51,7 @@ const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default
 /// The namespaces of Linux that hold what an image brings.
 const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 /// How xfs shows its ACLs a second time.
-const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
+pub const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
 
 /// Whether an xattr of this name belongs to another system (`com.apple.*`) or to one file system
 /// (`btrfs.*`, `system.nfs4_acl`, `trusted.SGI_ACL_*`), and so is no part of a tree (rule X2). The name

@@ -110,6 +110,9 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
         false => Ok(()),
     };
     let named = || verb.directory.display().to_string();
+    if verb.from.is_none() {
+        check_guess(verb, &options).with_context(named)?;
+    }
     let report = convert(&verb.directory, &options, &mut tell, &Interrupts).with_context(named)?;
     if global.console.json {
         output::json(&Converted {
@@ -123,6 +126,22 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
     }
     global.console.note(&counts(&report));
     Ok(())
+}
+
+/// The form that is assumed where none is given must be that of the marks that are there.
+fn check_guess(verb: &Convert, options: &Options) -> lowerdir::Result<()> {
+    let look = Options {
+        dry_run: true,
+        ..options.clone()
+    };
+    let report = convert(&verb.directory, &look, &mut |_, _| Ok(()), &Interrupts)?;
+    match report.other_marks {
+        0 => Ok(()),
+        _ => Err(Error::in_the_way(
+            "it has user.overlay.* marks, and --from does not say what it is",
+        )
+        .hint("--from user reads them; with --from trusted they are data of the image")),
+    }
 }
 
 /// Ctrl-C ends the work, and what was made so far is removed.

@@ -242,6 +242,9 @@ impl<W: Write> Packer<'_, W> {
     }
 
     fn entry(&mut self, path: EntryPath, kind: EntryKind, mut meta: Meta) -> Result<()> {
+        if self.dialect.has_mark_of_other(&meta.xattrs) {
+            self.report.warn(Warning::OtherMarkIsData, &path);
+        }
         meta.xattrs = self.dialect.shown(meta.xattrs, self.options.selinux);
         // Rule X2: they say how this file system keeps it.
         for _ in meta

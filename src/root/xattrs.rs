@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::io::Errno;
 
-use crate::meta::{Xattr, is_foreign_xattr};
+use crate::meta::{XFS_ACLS, Xattr};
 
 use super::Dir;
 
@@ -16,12 +16,12 @@ impl Dir {
         xattr::set(self.proc_path(name), OsStr::from_bytes(xattr), value)
     }
 
-    /// The xattrs of a name, not of what it points to, sorted, without those that are
-    /// part of no tree (rule X2): on xfs, an ACL shows as `trusted.SGI_ACL_*` too.
+    /// The xattrs of a name, not of what it points to, sorted; an ACL comes once (rule X2).
     pub fn xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
         let path = self.proc_path(name);
         let mut xattrs = Vec::new();
-        for name in xattr::list(&path)?.filter(|name| !is_foreign_xattr(name.as_bytes())) {
+        let twice = |name: &std::ffi::OsString| name.as_bytes().starts_with(XFS_ACLS);
+        for name in xattr::list(&path)?.filter(|name| !twice(name)) {
             if let Some(value) = xattr::get(&path, &name)? {
                 let (name, value) = (name.as_bytes().into(), value.into());
                 xattrs.push(Xattr { name, value });

@@ -8,7 +8,7 @@ use crate::dialect;
 use crate::error::{Error, Result};
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
-use crate::unpack::Report;
+use crate::unpack::{Report, Warning};
 use crate::whiteout;
 
 use super::{Options, Output, empty_file, marker_meta};
@@ -53,6 +53,9 @@ impl<'a, W: Write> ToOci<'a, W> {
             return self.deletion(path, &meta);
         }
         self.refuse_what_needs_the_layers_below(&meta)?;
+        if self.options.dialect.has_mark_of_other(&meta.xattrs) {
+            self.out.report.warn(Warning::OtherMarkIsData, &path);
+        }
         let opaque = self.has(&meta, self.options.dialect.opaque_xattr(), dialect::OPAQUE);
         let is_opaque = opaque && kind == EntryKind::Directory && !path.is_root();
         meta.xattrs = self

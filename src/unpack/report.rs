@@ -49,6 +49,8 @@ pub enum Warning {
     DeviceNotMade,
     /// An implied directory whose attributes the unknown layers below would tell.
     ParentNotKnown,
+    /// A mark of the other xattr namespace, which a mount of this one takes for data.
+    OtherMarkIsData,
     /// A socket, which no archive can hold: whoever listens on it makes it anew.
     SocketSkipped,
 }
@@ -71,6 +73,9 @@ impl Warning {
             Warning::DeviceNotMade => "device nodes left out: making them needs root",
             Warning::ParentNotKnown => {
                 "directories without an entry got 0755 0:0: --parent would tell their attributes"
+            }
+            Warning::OtherMarkIsData => {
+                "marks of overlayfs in the other xattr namespace, kept as data: --userxattr reads user.overlay.*, and trusted.overlay.* is read without it"
             }
             Warning::SocketSkipped => "sockets left out: no archive can hold one",
         }

@@ -794,3 +794,36 @@ fn what_an_upperdir_remembers_is_obeyed_and_not_packed() {
     let run = pack(&bench, &["-o", "no.tar"]);
     run.fails(1, &["reading xattr user.overlay.lowerdir.mounted"]);
 }
+
+/// Read as `trusted.*`, its opaque directory is none, and what it deletes comes back.
+#[test]
+fn marks_of_the_other_namespace_are_told_of() {
+    let bench = Bench::new();
+    upper(&bench);
+    let other = "marks of overlayfs in the other xattr namespace";
+    xattr::set(bench.path("upper/z"), "user.overlay.metacopy", b"").unwrap();
+    if rustix::process::geteuid().is_root() {
+        let run = bench.run(&["pack", "upper", "-o", "layer.tar"]);
+        assert_eq!(run.status, 0, "{run:?}");
+        assert!(run.stderr.contains("2 x marks"), "{run:?}");
+        let run = bench.run(&["convert", "upper", "--to=oci"]);
+        run.fails(1, &["user.overlay.* marks", "--from does not say"]);
+        assert!(run.hint().contains("--from user"), "{run:?}");
+        assert!(is_whiteout(&bench.path("upper/gone")));
+    }
+    let archive = LayerBuilder::new()
+        .dir("d", Meta::new(0o755).xattr("user.overlay.opaque", "y"))
+        .finish();
+    bench.write("upper.tar", archive);
+    let run = bench.run(&["translate", "--to=oci", "upper.tar", "out.tar"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    assert!(run.stderr.contains(other), "{run:?}");
+    let run = bench.run(&[
+        "translate",
+        "--to=oci",
+        "--userxattr",
+        "upper.tar",
+        "out.tar",
+    ]);
+    assert!(!run.stderr.contains(other), "{run:?}");
+}
