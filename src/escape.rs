@@ -17,17 +17,27 @@ pub fn display(bytes: &[u8]) -> impl fmt::Display + '_ {
 /// A sentence without control characters: each is shown as `\x1b`. Everything else stays, the
 /// backslashes of [`display`] among it.
 pub fn controls(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_order) {
         return text.into();
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        match character.is_control() {
+        match is_order(character) {
             true => hex(character, &mut shown).expect("memory takes it"),
             false => shown.push(character),
         }
     }
     shown.into()
+}
+
+/// Whether a terminal takes a character for an order: control characters, and those that turn the direction
+/// of the text around them (Unicode Standard Annex 9), by which a name can look like another one.
+fn is_order(character: char) -> bool {
+    let turns = matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    character.is_control() || turns
 }
 
 /// The bytes of a character, each as `\x1b`.
@@ -62,7 +72,7 @@ pub fn from_display(text: &str) -> Option<Vec<u8>> {
 struct Escaped<'a>(&'a [u8]);
 
 fn is_special(character: char) -> bool {
-    character == '\\' || character.is_control()
+    character == '\\' || is_order(character)
 }
 
 impl fmt::Display for Escaped<'_> {

@@ -117,6 +117,10 @@ fn not_set(inode: &Inode<'_>, xattr: &Xattr, error: io::Error) -> Error {
         Inode::Open(fd) => root::has_room(fd),
         Inode::Named(dir, ..) => root::has_room(dir),
     };
+    if is(Errno::INVAL) && has_form(xattr) || is(Errno::OPNOTSUPP) && is_other_acl(xattr) {
+        let what = format!("xattr {} has a malformed value", path::display(&xattr.name));
+        return Error::refused(what);
+    }
     let is_too_large = is(Errno::TOOBIG) || is(Errno::RANGE) || is(Errno::NOSPC) && has_room();
     let name = path::display(&xattr.name);
     let (operation, doing) = match is_too_large {
@@ -128,6 +132,20 @@ fn not_set(inode: &Inode<'_>, xattr: &Xattr, error: io::Error) -> Error {
         false => (Operation::SetXattr, format!("setting xattr {name}")),
     };
     Error::system(doing, error).during(operation)
+}
+
+/// Whether the kernel looks at the value: `acl(5)`, `capabilities(7)`.
+fn has_form(xattr: &Xattr) -> bool {
+    is_acl(xattr) || &*xattr.name == b"security.capability"
+}
+
+/// Whether it is an ACL of another version than 2, of which the kernel says that it is not supported.
+fn is_other_acl(xattr: &Xattr) -> bool {
+    is_acl(xattr) && !xattr.value.starts_with(&2u32.to_le_bytes())
+}
+
+fn is_acl(xattr: &Xattr) -> bool {
+    xattr.name.starts_with(b"system.posix_acl_")
 }
 
 /// Rule X2: what cannot be kept is an error, except `user.*` where no file system takes it, and

@@ -39,16 +39,18 @@ fn an_error_has_a_hint_where_the_user_can_act() {
     assert!(run.stderr.contains("warning: "), "{run:?}");
 }
 
+/// What the kernel refuses for its form is no fault of the system.
 #[test]
-fn the_systems_reason_comes_last() {
-    let bench = Bench::new();
-    // No ACL: the kernel takes none of this form.
+fn a_malformed_acl_is_the_images_fault() {
     let name = "system.posix_acl_access";
-    let meta = Meta::new(0o644).xattr(name, "1");
-    let layer = image_with(&bench, LayerBuilder::new().file("d/f", meta, ""));
-    let run = bench.unpack("oci:image");
-    let expected = format!("{layer}d/f: setting xattr {name}: invalid argument");
-    run.fails(1, &[&expected]);
+    for value in ["1", "garbage", "\x02\0\0\0odd"] {
+        let bench = Bench::new();
+        let meta = Meta::new(0o644).xattr(name, value);
+        let layer = image_with(&bench, LayerBuilder::new().file("d/f", meta, ""));
+        let run = bench.unpack("oci:image");
+        let expected = format!("{layer}d/f: xattr {name} has a malformed value");
+        run.fails(3, &[&expected]);
+    }
 }
 
 #[test]
