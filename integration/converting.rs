@@ -101,7 +101,7 @@ fn a_killed_run_leaves_one_form_or_the_other() {
         let layers = layers_of(&image, stack.jobs)?;
         for (number, layer) in layers.iter().enumerate() {
             let (before, below) = (walk(layer), &layers[number + 1..]);
-            if !with_kills(layer, &["--to=oci"], &[])? {
+            if !with_kills(layer, &["--from=trusted", "--to=oci"], &[])? {
                 // A name too long for `.wh.`: then nothing is changed.
                 same(&before, layer)?;
                 continue;
@@ -110,7 +110,7 @@ fn a_killed_run_leaves_one_form_or_the_other() {
             with_kills(layer, &[], below)?;
             same(&before, layer)?;
             // The next run removes what a killed one left beside it.
-            convert(layer, &["--to=oci"], &[]).done()?;
+            convert(layer, &["--from=trusted", "--to=oci"], &[]).done()?;
             alone(layer)?;
             convert(layer, &[], below).done()?;
         }
@@ -201,7 +201,7 @@ fn run(layer: &Path, options: &[String]) -> Run {
 
 /// False if it was refused, as a long name is.
 fn to_oci(layer: &Path) -> Result<bool, String> {
-    let run = convert(layer, &["--to=oci"], &[]);
+    let run = convert(layer, &["--from=trusted", "--to=oci"], &[]);
     match run.code() {
         Some(3) => Ok(false),
         _ => run.done().map(|_| true),

@@ -217,7 +217,7 @@ fn an_xattr_that_is_too_large_is_told_from_a_full_disk() {
         let words = ["unpack-layer", &name, new.to_str().unwrap(), "--base"];
         let output = run(&[], site.path(), &words);
         let error = "setting xattr user.large of 8000 bytes: ";
-        fails(&output, error, "too large for this file system");
+        fails(&output, error, "too large for this file system: ext4");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!text.contains("free some space"), "{text}");
         assert!(!new.exists());

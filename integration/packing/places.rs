@@ -131,3 +131,51 @@ fn a_mount_in_an_upperdir_is_refused_by_name() {
     }
     pack(&upper, &layer).done().expect("a layer");
 }
+
+/// With `index=on` a file that was changed by one name is changed by all, and the upperdir has the one.
+#[test]
+fn a_file_with_other_names_below_is_packed_with_all_of_them_or_not_at_all() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    let place = |name: &str| site.path().join(name);
+    for name in ["low", "upper", "work", "tree"] {
+        fs::create_dir(place(name)).expect("a directory");
+    }
+    fs::write(place("low/a"), "old").expect("a file");
+    fs::hard_link(place("low/a"), place("low/b")).expect("a link");
+    let options = format!(
+        "index=on,lowerdir={},upperdir={},workdir={}",
+        place("low").display(),
+        place("upper").display(),
+        place("work").display()
+    );
+    let change = |script: &str| {
+        let script =
+            format!("mount -t overlay overlay -o {options} tree && {script} && umount tree");
+        let mut sh = std::process::Command::new("sh");
+        let done = sh.args(["-c", &script]).current_dir(site.path()).status();
+        assert!(done.expect("a shell").success(), "{script}");
+    };
+    let low = place("low");
+    let packs = |with_lower: bool| {
+        let (upper, layer) = (place("upper"), place("layer"));
+        let mut words: Vec<&OsStr> = vec!["pack".as_ref(), upper.as_ref()];
+        if with_lower {
+            words.extend([OsStr::new("--lower"), low.as_ref()]);
+        }
+        words.extend(["-o".as_ref(), layer.as_os_str()]);
+        let run = Run::lowerdir(&words, None);
+        let made = layer.exists();
+        let _ = fs::remove_file(&layer);
+        (run.code(), made)
+    };
+    change("echo new > tree/a && test \"$(cat tree/b)\" = new");
+    for with_lower in [true, false] {
+        assert_eq!(packs(with_lower), (Some(3), false));
+    }
+    // As the hint says.
+    change("touch -h tree/b");
+    assert_eq!(packs(true), (Some(0), true));
+}

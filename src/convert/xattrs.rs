@@ -8,8 +8,9 @@ use crate::path::{self, NAME_MAX};
 
 use super::Options;
 
-/// Marks by which overlayfs refers to the layers below.
-const REFERENCES: [&str; 2] = ["redirect", "metacopy"];
+/// Marks by which overlayfs refers to the layers below; the last one, with `index=on`, to other names of
+/// the file there.
+const REFERENCES: [&str; 3] = ["redirect", "metacopy", "nlink"];
 
 /// Xattrs in their new form, sorted, and whether one has another name now.
 pub struct Translated {
@@ -76,7 +77,7 @@ fn refuse_reference(xattr: &Xattr, options: &Options) -> Result<()> {
         false => Ok(()),
         true => {
             let name = path::display(&xattr.name);
-            let what = format!("xattr {name}: it says that the content is in the layers below");
+            let what = format!("xattr {name}: it refers to what is in the layers below");
             Err(Error::refused(what)
                 .hint("`lowerdir pack` with --lower makes a layer of such a directory"))
         }

@@ -103,7 +103,7 @@ const ROWS: &[Row] = &[
     row(
         &[Operation::SetLargeXattr],
         &[],
-        "it is too large for this file system: ext4 has room for 4 KiB of xattrs with a file, btrfs for 16 KiB, xfs for 64 KiB each",
+        "the xattrs of this file are too many or too large for this file system: ext4 has room for 4 KiB in all, btrfs for 16 KiB, xfs for 64 KiB each",
     ),
     row(&[], FULL, "free some space or inodes (`df` and `df -i` count them), or use another file system"),
     row(&[], &[EROFS], "use another file system, or mount this one writable"),

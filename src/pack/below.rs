@@ -112,6 +112,14 @@ impl Lowers {
         look(&directory, name, leaf).map(Some)
     }
 
+    /// Every path at which the inode of what shows at a path shows.
+    pub fn names_of_inode(&self, path: &EntryPath) -> Result<Vec<EntryPath>> {
+        match &*self.view.lookup(path)? {
+            Found::Leaf(leaf) if leaf.stat.st_nlink > 1 => self.view.names_of_inode(leaf),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The regular file that shows at a path, if one does.
     pub fn file(&self, path: &EntryPath) -> Result<Option<File>> {
         let open = |directory: &Dir, name: &[u8], leaf: &Leaf| {

@@ -135,8 +135,58 @@ impl<W: Write> Packer<'_, W> {
         };
         let mapped = self.ids.map_upper(&mut leaf.meta);
         mapped.map_err(|error| error.at_entry(&path))?;
+        self.refuse_names_below(parent, name, &path, &leaf)?;
         self.fill_in_content(parent, name, &path, &mut leaf)?;
         self.leaf(path, stat, leaf)
+    }
+
+    /// With `index=on`, a file that was changed by one of its names shows changed by all of them, though
+    /// the upperdir has that one alone: as a layer, the others would show what is below.
+    fn refuse_names_below(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        path: &EntryPath,
+        leaf: &Leaf,
+    ) -> Result<()> {
+        let mark = [self.dialect.prefix(), "nlink"].concat();
+        let mut xattrs = leaf.meta.xattrs.iter();
+        if !xattrs.any(|xattr| &*xattr.name == mark.as_bytes()) {
+            return Ok(());
+        }
+        let Some(lowers) = &self.lowers else {
+            return Err(Error::refused("it may have other names below (index=on)")
+                .at_entry(path)
+                .hint("give each directory below with --lower"));
+        };
+        let base = parent.base.as_ref().map(|base| base.join(name));
+        let others = base.transpose()?.map(|base| lowers.names_of_inode(&base));
+        for other in others.transpose()?.unwrap_or_default() {
+            let is_there = self.upper_decides(&other);
+            if !is_there.map_err(|error| reading(&other, error))? {
+                let what = format!("it shows as {other} too (index=on), which the layer would not");
+                return Err(Error::refused(what).at_entry(path).hint(format!(
+                    "mount it once more, `touch -h` {other} there, and pack it again"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the upperdir says what is at a path: it has the name, or hides what is below.
+    fn upper_decides(&self, path: &EntryPath) -> std::io::Result<bool> {
+        let mut at = EntryPath::root();
+        for name in path.components() {
+            let directory = self.upper.top().open_beneath(&at)?;
+            match inode::look(&directory, name, true, self.dialect)? {
+                None => return Ok(false),
+                Some(inode::Inode::Directory(marks))
+                    if !marks.opaque && marks.redirect.is_none() => {}
+                Some(_) => return Ok(true),
+            }
+            at = at.join(name)?;
+        }
+        Ok(true)
     }
 
     /// A file whose attributes alone were changed (metacopy) has its content below.

@@ -104,6 +104,7 @@ impl<'a, W: Write> ToOci<'a, W> {
         for (mark, what) in [
             ("redirect", "it was renamed by the mount (redirect)"),
             ("metacopy", "only its attributes are there (metacopy)"),
+            ("nlink", "it may have other names below (index=on)"),
         ] {
             let name = [self.options.dialect.prefix(), mark].concat();
             if meta
