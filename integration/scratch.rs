@@ -117,7 +117,8 @@ pub fn once_no_copy_is_left(mut run: impl FnMut() -> Output) -> Output {
         let output = run();
         let text = String::from_utf8_lossy(&output.stderr);
         let is_elsewhere = text.contains(", in the mount namespace of process")
-            || text.contains("is in use by the mount on");
+            || text.contains("is in use by the mount on")
+            || text.contains("which would keep the old tree");
         if !is_elsewhere && !text.contains("overlay mount that no mount table shows") {
             return output;
         }

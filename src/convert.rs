@@ -49,7 +49,7 @@ use serde::Serialize;
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Operation, Result};
 use crate::lower::{LowerView, check_marks_show};
-use crate::overlays::{Part, Relation, UpperRecord, Use, refuse_used};
+use crate::overlays::{Part, Relation, UpperRecord, Use, refuse_bind_mounted, refuse_used};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::root::{self, Dir};
@@ -136,6 +136,7 @@ pub fn convert(
     let place = Place::open(directory)?;
     if !options.dry_run {
         refuse_used(directory, "it", breaks).map_err(|error| error.hint("unmount it first"))?;
+        refuse_bind_mounted(&place.path)?;
     }
     let parents = options.parents.as_deref();
     let parents = parents.map(|paths| view(paths, options.to)).transpose()?;

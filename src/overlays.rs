@@ -119,7 +119,37 @@ pub fn refuse_used(directory: &Path, subject: &str, matters: impl Fn(&Use) -> bo
     Ok(())
 }
 
-/// The same for one that was made a moment ago, which costs less: only another process that did so at the
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// Refuses a directory that is mounted elsewhere, itself or something below it, as by `mount --bind`: those
+/// mounts would keep the old one. `directory` is absolute and has no symbolic links. Errors
+/// ([`Kind::System`](crate::Kind::System)): it is.
+pub fn refuse_bind_mounted(directory: &Path) -> Result<()> {
+    let tables = tables().map_err(|error| Error::system("reading the mount tables", error))?;
+    let own = tables.iter().filter(|table| table.is_own());
+    // Of mounts that cover each other the last one counts.
+    let around = own
+        .flat_map(Table::lines)
+        .filter(|line| directory.starts_with(as_path(&unescaped(line.target))))
+        .max_by_key(|line| line.target.len());
+    let Some(around) = around else {
+        return Ok(());
+    };
+    let inner = directory.strip_prefix(as_path(&unescaped(around.target)));
+    let root = as_path(&unescaped(around.root)).join(inner.unwrap_or(directory));
+    for line in tables.iter().flat_map(Table::lines) {
+        if line.device == around.device && as_path(&unescaped(line.root)).starts_with(&root) {
+            let target = path::display(&unescaped(line.target)).to_string();
+            let text = format!("it is mounted on {target} too, which would keep the old tree");
+            return Err(Error::in_the_way(text).hint("unmount that first"));
+        }
+    }
+    Ok(())
+}
+
+/// The same as [`refuse_used`] for one that was made a moment ago, which costs less: only another process that did so at the
 /// same time can have mounted it.
 pub fn refuse_used_if_new(
     directory: &Path,

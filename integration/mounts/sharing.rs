@@ -323,6 +323,38 @@ fn what_a_mount_is_made_of_is_not_converted() {
 }
 
 #[test]
+fn what_is_mounted_elsewhere_is_not_converted() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = scratch.site();
+    let place = |name: &str| site.path().join(name);
+    fs::create_dir_all(place("tree/d")).unwrap();
+    fs::create_dir(place("there")).unwrap();
+    fs::write(place("tree/.wh.x"), "").unwrap();
+    let convert = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        command.arg("convert").arg(place("tree"));
+        command.output().unwrap()
+    };
+    for inner in ["tree", "tree/d"] {
+        rustix::mount::mount_bind(place(inner), place("there")).unwrap();
+        let mounted = Mounted(place("there"));
+        let output = convert();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{inner}: {text}");
+        assert!(
+            text.contains("is mounted on ") && text.contains("there too"),
+            "{text}"
+        );
+        assert!(place("tree/.wh.x").exists());
+        drop(mounted);
+    }
+    let output = once_no_copy_is_left(convert);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn an_upperdir_that_can_be_changed_is_not_packed() {
     let Some(scratch) = Scratch::new() else {
         return;

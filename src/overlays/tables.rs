@@ -20,6 +20,8 @@ pub struct Table {
 /// A line of a table. Its fields have `\040` for a space, and the like.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
+    /// The device of the file system, `MAJOR:MINOR`.
+    pub device: &'a [u8],
     /// What of the file system is mounted.
     pub root: &'a [u8],
     /// Where.
@@ -51,6 +53,7 @@ impl Line<'_> {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let separator = fields.iter().position(|field| *field == b"-")?;
         Some(Line {
+            device: fields.get(2)?,
             root: fields.get(3)?,
             target: fields.get(4)?,
             attributes: fields.get(5)?,
