@@ -296,3 +296,37 @@ fn what_is_mounted_in_the_way_of_a_removal_is_kept() {
         }
     }
 }
+
+/// A layer of a store is one wherever it is mounted.
+#[test]
+fn nothing_is_written_into_a_layer_by_another_mount_of_it() {
+    let Some(scratch) = Scratch::new() else {
+        return;
+    };
+    let site = site(&scratch);
+    let output = run(site.path(), "unpack oci:image");
+    assert!(output.status.success(), "{output:?}");
+    let layer = String::from_utf8(output.stdout).expect("a path of ours");
+    for name in ["there", "target"] {
+        fs::create_dir(site.path().join(name)).expect("a directory");
+    }
+    mount_bind(layer.trim_end(), site.path().join("there")).expect("root may");
+    let _mounted = Mounted(site.path().join("there"));
+    for verb in [
+        "pack upper --base -o there/out",
+        "unpack-layer --base layer.tar there/new",
+        "flatten oci:image there/new",
+        "mount oci:image target --upper there/u --work there/w",
+        "mount oci:image there",
+        "bundle oci:image there/new",
+    ] {
+        let output = run(site.path(), verb);
+        fails(&output, "would be inside the store", "outside the store");
+    }
+    assert_eq!(
+        fs::read_dir(site.path().join("there"))
+            .expect("a layer")
+            .count(),
+        1
+    );
+}

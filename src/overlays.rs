@@ -11,6 +11,7 @@
 //! A name that is relative to where the mounter was, or to a descriptor, may be that of several directories:
 //! then the kernel decides. What neither can tell: a lower directory of such a name.
 
+mod binds;
 mod kernel;
 mod lineage;
 mod record;
@@ -31,6 +32,7 @@ use crate::path;
 
 use lineage::Seeker;
 
+pub use binds::{place_in_file_system, refuse_bind_mounted};
 pub use lineage::Lineage;
 pub use record::UpperRecord;
 pub use tables::{Line, Table, tables, unescaped};
@@ -115,36 +117,6 @@ pub fn refuse_used(directory: &Path, subject: &str, matters: impl Fn(&Use) -> bo
             return Err(conflict.error(subject));
         }
         std::thread::sleep(PAUSE);
-    }
-    Ok(())
-}
-
-fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(bytes))
-}
-
-/// Refuses a directory that is mounted elsewhere, itself or something below it, as by `mount --bind`: those
-/// mounts would keep the old one. `directory` is absolute and has no symbolic links. Errors
-/// ([`Kind::System`](crate::Kind::System)): it is.
-pub fn refuse_bind_mounted(directory: &Path) -> Result<()> {
-    let tables = tables().map_err(|error| Error::system("reading the mount tables", error))?;
-    let own = tables.iter().filter(|table| table.is_own());
-    // Of mounts that cover each other the last one counts.
-    let around = own
-        .flat_map(Table::lines)
-        .filter(|line| directory.starts_with(as_path(&unescaped(line.target))))
-        .max_by_key(|line| line.target.len());
-    let Some(around) = around else {
-        return Ok(());
-    };
-    let inner = directory.strip_prefix(as_path(&unescaped(around.target)));
-    let root = as_path(&unescaped(around.root)).join(inner.unwrap_or(directory));
-    for line in tables.iter().flat_map(Table::lines) {
-        if line.device == around.device && as_path(&unescaped(line.root)).starts_with(&root) {
-            let target = path::display(&unescaped(line.target)).to_string();
-            let text = format!("it is mounted on {target} too, which would keep the old tree");
-            return Err(Error::in_the_way(text).hint("unmount that first"));
-        }
     }
     Ok(())
 }

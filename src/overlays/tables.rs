@@ -4,7 +4,9 @@
 //! Source: `proc_pid_mountinfo(5)`; the kernel's `fs/overlayfs/params.c` for what an overlay mount shows.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -40,6 +42,24 @@ impl Table {
         self.thread == Path::new(OWN)
     }
 
+    /// That of this process.
+    pub fn own() -> io::Result<Table> {
+        read(PathBuf::from(OWN))
+    }
+
+    /// The device of the file system that an absolute path lies in, and its place there.
+    pub fn locate(&self, path: &Path) -> Option<(&[u8], PathBuf)> {
+        let target = |line: &Line<'_>| PathBuf::from(OsString::from_vec(unescaped(line.target)));
+        // Of mounts that cover each other the last one counts.
+        let around = self
+            .lines()
+            .filter(|line| path.starts_with(target(line)))
+            .max_by_key(|line| line.target.len())?;
+        let root = PathBuf::from(OsString::from_vec(unescaped(around.root)));
+        let inner = path.strip_prefix(target(&around)).ok()?;
+        Some((around.device, root.join(inner)))
+    }
+
     /// Its lines.
     pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         self.text
@@ -68,9 +88,8 @@ const OWN: &str = "/proc/self";
 /// The tables of all mount namespaces, each once, this process's first. A process in a chroot sees only
 /// what is mounted below it: its table counts apart.
 pub fn tables() -> io::Result<Vec<Table>> {
-    let own = PathBuf::from(OWN);
-    let mut seen = HashSet::from([view(&own)?]);
-    let mut tables = vec![read(own)?];
+    let mut seen = HashSet::from([view(Path::new(OWN))?]);
+    let mut tables = vec![Table::own()?];
     for process in std::fs::read_dir("/proc")? {
         let process = process?;
         if !process.file_name().as_encoded_bytes()[0].is_ascii_digit() {

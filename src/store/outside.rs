@@ -4,9 +4,10 @@
 //! Every verb that writes where the user says asks here first. A store is recognised by what it
 //! holds, so any store counts, not only the one that `--store` names.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::overlays;
 use crate::root;
 
 use super::{FS, LAYER_JSON, TREE_ZST};
@@ -19,7 +20,28 @@ pub fn enclosing_store(path: &Path) -> Option<PathBuf> {
     let found = real
         .ancestors()
         .find(|place| is_store(place) || is_layer(place));
-    found.map(Path::to_path_buf)
+    found
+        .map(Path::to_path_buf)
+        .or_else(|| layer_by_place(&real))
+}
+
+/// A layer that is mounted elsewhere, as by `mount --bind`, is told by where it lies in its file system.
+fn layer_by_place(real: &Path) -> Option<PathBuf> {
+    let place = overlays::place_in_file_system(real)?;
+    let is_fs = |place: &&Path| {
+        let mut names = place.components().rev().map(Component::as_os_str);
+        names.next().is_some_and(|name| name == FS)
+            && names.next().is_some_and(|name| {
+                let digits = name.as_encoded_bytes();
+                digits.len() >= 64 && digits.iter().all(u8::is_ascii_hexdigit)
+            })
+            && names
+                .next()
+                .is_some_and(|name| name == "sha256" || name == "sha512")
+            && names.next().is_some_and(|name| name == "layers")
+    };
+    let found = place.ancestors().find(is_fs)?;
+    Some(found.parent().unwrap_or(found).to_path_buf())
 }
 
 /// Errors: `what`, which is to be written at `path`, would lie in a store
