@@ -147,7 +147,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "convert",
-                "directory, from, to, dry_run (true or false), deletions, opaque, needless (marks that hid nothing), and xattrs (inodes with renamed ones).",
+                "directory, from, to, dry_run (true or false), deletions, opaque, needless (marks that hid nothing), xattrs (inodes with renamed ones), and other_marks (marks of the other xattr namespace, which are data).",
             ),
             (
                 "ls",

@@ -367,6 +367,6 @@ fn check_incompatible(work: &Dir, workdir: &Path) -> Result<()> {
         "--work {workdir} was last used by a mount with `volatile`, which may have lost changes"
     );
     Err(Error::in_the_way(text).hint(format!(
-        "if the system has not crashed since, remove {workdir}/work/incompat; else start with an empty --upper"
+        "if the system has not crashed since, remove the directory {workdir}/work/incompat; else start with an empty --upper"
     )))
 }
