@@ -634,10 +634,15 @@ fn what_a_killed_conversion_left_is_removed_by_the_next() {
     let bench = Bench::new();
     tree(&bench);
     fs::create_dir_all(bench.path(".lowerdir-0123456789abcdef/fs/d")).unwrap();
+    let only = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(bench.path(".lowerdir-0123456789abcdef"), only).unwrap();
     fs::create_dir(bench.path(".lowerdir-notes")).unwrap();
+    // Ours is for its owner alone.
+    fs::create_dir(bench.path(".lowerdir-aaaaaaaaaaaaaaaa")).unwrap();
     bench.run(&["convert", "tree", "--to=user"]).lines();
     let left = bench.names("".as_ref());
-    assert_eq!(left, [".lowerdir-notes", "outside", "tree"]);
+    let others = [".lowerdir-aaaaaaaaaaaaaaaa", ".lowerdir-notes"];
+    assert_eq!(left, [&others[..], &["outside", "tree"]].concat());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `unpack-layer`: one layer into one directory.
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 use crate::bench::{Bench, Run};
 use crate::oci::{self, Compression};
@@ -211,6 +211,10 @@ fn what_dead_runs_left_beside_the_target_is_removed_and_nothing_else() {
     let alive = ".lowerdir-aaaaaaaaaaaaaaaa";
     for directory in [".lowerdir-0123456789abcdef/fs/d", alive, ".lowerdir-mine"] {
         fs::create_dir_all(bench.path(directory)).unwrap();
+    }
+    for directory in [".lowerdir-0123456789abcdef", alive] {
+        let only = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(bench.path(directory), only).unwrap();
     }
     bench.write(".lowerdir-fedcba9876543210", "no directory");
     let held = fs::File::open(bench.path(alive)).unwrap();
