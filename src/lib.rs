@@ -53,7 +53,7 @@
 //! being done to which layer and path ([`Error`]); a directory has its final name only once it is
 //! complete.
 //!
-//! Comments cite the translation rules by number (W1, O3, ...); the README has the table. There is
+//! Comments cite the translation rules by number (W1, O3, ...); `docs/rules.md` defines them. There is
 //! no unsafe code.
 //!
 //! # Example
