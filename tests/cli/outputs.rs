@@ -408,15 +408,7 @@ fn a_layer_is_not_unpacked_into_its_parent() {
 #[test]
 fn the_name_of_an_archive_is_no_directory() {
     let bench = bench();
-    bench.write("there.tar", "");
-    for name in [
-        "x.tar",
-        "x.tar.gz",
-        "x.tgz",
-        "x.TAR.ZST",
-        "d/x.txz",
-        "there.tar",
-    ] {
+    for name in ["x.tar", "x.tar.gz", "x.tgz", "x.TAR.ZST", "d/x.txz"] {
         for verb in [
             &["flatten", "oci:image", name, "--owners=caller"][..],
             &["unpack-layer", "layer.tar", name],
