@@ -237,7 +237,7 @@ fn after_a_volatile_mount_it_is_said_what_to_do() {
         let mark = changes.work.join("work/incompat");
         assert!(text.contains("`volatile`"), "{text}");
         assert!(
-            text.contains(&format!("remove {}", mark.display())),
+            text.contains(&format!("remove the directory {}", mark.display())),
             "{text}"
         );
         fs::remove_dir_all(&mark).unwrap();
