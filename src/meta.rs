@@ -53,11 +53,16 @@ const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 /// How xfs shows its ACLs a second time.
 pub const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
 
+/// Whether an xattr of this name is a POSIX ACL.
+pub fn is_acl_xattr(name: &[u8]) -> bool {
+    ACLS.contains(&name)
+}
+
 /// Whether an xattr of this name belongs to another system (`com.apple.*`) or to one file system
 /// (`btrfs.*`, `system.nfs4_acl`, `trusted.SGI_ACL_*`), and so is no part of a tree (rule X2). The name
 /// alone decides, so that a layer is the same on every file system.
 pub fn is_foreign_xattr(name: &[u8]) -> bool {
-    let is_kept = NAMESPACES.iter().any(|prefix| name.starts_with(prefix)) || ACLS.contains(&name);
+    let is_kept = NAMESPACES.iter().any(|prefix| name.starts_with(prefix)) || is_acl_xattr(name);
     !is_kept || name.starts_with(XFS_ACLS)
 }
 

@@ -121,8 +121,8 @@ pub fn refuse_used(directory: &Path, subject: &str, matters: impl Fn(&Use) -> bo
     Ok(())
 }
 
-/// The same as [`refuse_used`] for one that was made a moment ago, which costs less: only another process that did so at the
-/// same time can have mounted it.
+/// The same as [`refuse_used`] for one that was made a moment ago, which costs less: only another process
+/// that did so at the same time can have mounted it.
 pub fn refuse_used_if_new(
     directory: &Path,
     subject: &str,

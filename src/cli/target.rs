@@ -1,4 +1,5 @@
-//! Directories that a verb makes: a name that only an archive can be meant by is refused.
+//! Directories that a verb makes: a name that only an archive, or a reference to an image, can be meant by is
+//! refused.
 
 use std::path::Path;
 
@@ -37,32 +38,26 @@ pub fn refuse_archive_name(path: &Path, instead: &str) -> anyhow::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(transport) = transport_of(path) {
-        let path = path.display();
-        return Err(usage(format!(
-            "{path} would be a directory of that name: {transport} is not written here; ./{path} is taken for a directory"
-        )));
-    }
-    if !is_archive_name(path) {
-        return Ok(());
-    }
-    let shown = path.display();
-    if path.exists() {
-        return Err(usage(format!(
+    let (shown, exists) = (path.display(), path.exists());
+    Err(usage(match (transport_of(path), is_archive_name(path)) {
+        (Some(transport), _) if !exists => format!(
+            "{shown} would be a directory of that name: {transport} is not written here; ./{shown} is taken for a directory"
+        ),
+        (_, false) => return Ok(()),
+        (_, true) if exists => format!(
             "{shown} is a file, and a directory is to be made: are the arguments the wrong way round?"
-        )));
-    }
-    let path = shown;
-    Err(usage(format!(
-        "{path} is the name of an archive, and a directory would be made: {instead}; if a directory is meant, make it first"
-    )))
+        ),
+        (_, true) => format!(
+            "{shown} is the name of an archive, and a directory would be made: {instead}; if a directory is meant, make it first"
+        ),
+    }))
 }
 
-/// What a user of references may have meant, where nothing of that name is there.
+/// The transport that a user of references may have meant.
 fn transport_of(path: &Path) -> Option<&'static str> {
     let text = path.to_string_lossy();
     let transport = TRANSPORTS.iter().find(|name| text.starts_with(**name));
-    transport.copied().filter(|_| !path.exists())
+    transport.copied()
 }
 
 /// How an archive of this name is compressed, as `--compress` of `flatten` has it.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::dialect::Namespace;
 use crate::error::{Error, Operation, Result};
-use crate::meta::{Meta, Time, Xattr, is_foreign_xattr};
+use crate::meta::{Meta, Time, Xattr, is_acl_xattr, is_foreign_xattr};
 use crate::path::{self, EntryPath};
 use crate::root::{self, Dir};
 
@@ -136,16 +136,12 @@ fn not_set(inode: &Inode<'_>, xattr: &Xattr, error: io::Error) -> Error {
 
 /// Whether the kernel looks at the value: `acl(5)`, `capabilities(7)`.
 fn has_form(xattr: &Xattr) -> bool {
-    is_acl(xattr) || &*xattr.name == b"security.capability"
+    is_acl_xattr(&xattr.name) || &*xattr.name == b"security.capability"
 }
 
 /// Whether it is an ACL of another version than 2, of which the kernel says that it is not supported.
 fn is_other_acl(xattr: &Xattr) -> bool {
-    is_acl(xattr) && !xattr.value.starts_with(&2u32.to_le_bytes())
-}
-
-fn is_acl(xattr: &Xattr) -> bool {
-    xattr.name.starts_with(b"system.posix_acl_")
+    is_acl_xattr(&xattr.name) && !xattr.value.starts_with(&2u32.to_le_bytes())
 }
 
 /// Rule X2: what cannot be kept is an error, except `user.*` where no file system takes it, and
