@@ -12,8 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lowerdir::flatten::write_archive;
+use lowerdir::tar::writer::Writer;
 use lowerdir::view::View;
-use lowerdir::writer::Writer;
 use lowerdir::{Image as Opened, Options, Reference};
 
 use crate::generate::{Flavour, Stack};

@@ -9,7 +9,7 @@
 //! ```
 //! use lowerdir::encoder::Compression;
 //! use lowerdir::layout::{History, Layout};
-//! use lowerdir::writer::Writer;
+//! use lowerdir::tar::writer::Writer;
 //! use lowerdir::{Image, Reference};
 //!
 //! let place = tempfile::tempdir()?;

@@ -107,7 +107,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod archive;
 pub mod bundle;
 pub mod chunk;
 pub mod codec;
@@ -144,13 +143,13 @@ pub mod settle;
 pub mod snapshotter;
 pub mod stack;
 pub mod store;
+pub mod tar;
 pub mod threads;
 pub mod translate;
 pub mod unpack;
 pub mod verify;
 pub mod view;
 pub mod whiteout;
-pub mod writer;
 
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};

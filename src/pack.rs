@@ -53,8 +53,8 @@ use crate::ids::IdMaps;
 use crate::lower::check_marks_show;
 use crate::overlays::{Part, Relation, Use, refuse_used};
 use crate::root::{Dir, Root};
+use crate::tar::writer::Writer;
 use crate::unpack::Report;
-use crate::writer::Writer;
 
 use below::Lowers;
 use walk::Packer;

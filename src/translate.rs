@@ -15,7 +15,7 @@
 //! that a hard link into a layer below means (refused), and what an opaque root deletes (refused).
 //!
 //! ```
-//! use lowerdir::archive::Archive;
+//! use lowerdir::tar::archive::Archive;
 //! use lowerdir::dialect::Dialect;
 //! use lowerdir::translate::{Options, to_oci, to_overlay};
 //!
@@ -39,7 +39,6 @@ mod to_overlay;
 
 use std::io::{Read, Write};
 
-use crate::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::copy::copy;
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
@@ -47,8 +46,9 @@ use crate::image::ImageSigns;
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
+use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
+use crate::tar::writer::Writer;
 use crate::unpack::{ForeignXattrs, Report, Warning, leave_out_foreign};
-use crate::writer::Writer;
 
 /// How a layer is translated.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,6 @@ use std::num::NonZero;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::archive::{Archive, Entry, EntryKind};
 use crate::chunk::Chunks;
 use crate::dialect::Namespace;
 use crate::error::{Error, Result};
@@ -37,6 +36,7 @@ use crate::lower::Below;
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
 use crate::root::{Dir, Root};
+use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::whiteout::Marker;
 
 pub use attributes::{Fresh, Inode, apply, leave_out_foreign, system};

@@ -24,8 +24,6 @@ const ORDER: &[(&str, u8)] = &[
     ("copy", 0),
     ("threads", 0),
     ("magic", 0),
-    ("archive", 1),
-    ("writer", 1),
     ("codec", 1),
     ("encoder", 1),
     ("image", 1),

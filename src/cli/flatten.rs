@@ -16,9 +16,9 @@ use lowerdir::image::Image;
 use lowerdir::layout::{History, Layout};
 use lowerdir::meta::Time;
 use lowerdir::path::EntryPath;
+use lowerdir::tar::writer::Writer;
 use lowerdir::unpack::{Options, Report};
 use lowerdir::view::{Tree, View};
-use lowerdir::writer::Writer;
 use lowerdir::{Error, Run};
 
 use super::limits::LimitsArgs;

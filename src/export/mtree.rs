@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::image::Image;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
+use crate::tar::writer::stored;
 use crate::view::{Body, Id, Item, Tree, contents, file_ids, read_parts};
-use crate::writer::stored;
 
 const BUFFER: usize = 128 * 1024;
 

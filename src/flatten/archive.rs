@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
 
-use crate::archive::{Entry, EntryKind};
 use crate::copy::copy;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
+use crate::tar::archive::{Entry, EntryKind};
+use crate::tar::writer::{Writer, stored};
 use crate::unpack::Report;
 use crate::view::{Body, Item, Tree};
-use crate::writer::{Writer, stored};
 
 use super::spool::Spool;
 
@@ -27,7 +27,7 @@ const BUFFER: usize = 256 * 1024;
 /// ```
 /// use lowerdir::flatten::write_archive;
 /// use lowerdir::view::View;
-/// use lowerdir::writer::Writer;
+/// use lowerdir::tar::writer::Writer;
 /// use lowerdir::{Image, Options, Reference, Run};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

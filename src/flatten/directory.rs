@@ -10,7 +10,6 @@ use std::path::Path;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::archive::FileShape;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::meta::Device;
@@ -18,6 +17,7 @@ use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::root::{self, Root};
 use crate::store::Beside;
+use crate::tar::archive::FileShape;
 use crate::unpack::{Fresh, Inode as OnDisk, Options, Owners, Report, Warning, apply, system};
 use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
 

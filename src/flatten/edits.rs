@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::archive::FileShape;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
+use crate::tar::archive::FileShape;
 use crate::view::{Body, Inode, Source, Stored, Tree};
 use crate::whiteout;
 

@@ -11,12 +11,12 @@ use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::archive::{Archive, EntryKind, FileShape};
 use crate::codec::Decoder;
 use crate::copy::copy;
 use crate::error::{Error, Operation, Result};
 use crate::limits::Limits;
 use crate::path::EntryPath;
+use crate::tar::archive::{Archive, EntryKind, FileShape};
 
 use super::blob::{Blob, DOCUMENT_MAX};
 use super::compressed::Compressed;

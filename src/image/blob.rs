@@ -9,9 +9,9 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::archive::Extent;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+use crate::tar::archive::Extent;
 
 use super::archive::{Members, spool};
 use super::compressed::{Compressed, Part};

@@ -1,12 +1,12 @@
 //! `Holes`: reads a member of an image archive of which only parts are stored.
 //!
-//! [`super::blob`] makes one of the extents that [`crate::archive`] has checked: in order, inside the
+//! [`super::blob`] makes one of the extents that [`crate::tar::archive`] has checked: in order, inside the
 //! file, and as long as the stored bytes. It holds nothing in memory but them.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::archive::Extent;
+use crate::tar::archive::Extent;
 
 use super::BlobReader;
 

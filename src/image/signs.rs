@@ -3,8 +3,8 @@
 //! [`crate::unpack`] and [`crate::translate`] show it each entry of a bare layer. The names are those
 //! of an OCI layout, of `docker save` old and new, of jib and of kaniko. Pure.
 
-use crate::archive::{Entry, EntryKind};
 use crate::error::{Error, Result};
+use crate::tar::archive::{Entry, EntryKind};
 
 /// What was seen so far.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,9 +7,9 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use crate::archive::{Extent, FileShape};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::tar::archive::{Extent, FileShape};
 
 const BUFFER: usize = 256 * 1024;
 

@@ -7,15 +7,15 @@ use std::io::{self, Write};
 
 use rustix::fs::{FileType, Stat};
 
-use crate::archive::{Entry, EntryKind, FileShape};
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Time, is_foreign_xattr};
 use crate::path::EntryPath;
 use crate::root::{self, Dir, Root};
+use crate::tar::archive::{Entry, EntryKind, FileShape};
+use crate::tar::writer::Writer;
 use crate::unpack::{Report, Warning};
 use crate::whiteout;
-use crate::writer::Writer;
 
 use super::below::Lowers;
 use super::children::{Child, Directory, reading};

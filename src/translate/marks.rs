@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use crate::archive::EntryKind;
 use crate::dialect::{Dialect, Marks, Whiteout};
 use crate::error::{Error, Result};
 use crate::lower::{Below, Markers};
 use crate::meta::{Device, Meta, Time};
 use crate::path::EntryPath;
 use crate::settle::Plan;
+use crate::tar::archive::EntryKind;
 use crate::unpack::Tree;
 
 use super::{Output, empty_file};

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use crate::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::dialect;
 use crate::error::{Error, Result};
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
+use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::unpack::{Report, Warning};
 use crate::whiteout;
 

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 
-use crate::archive::{Archive, Entry, EntryKind};
 use crate::error::{Error, Result};
 use crate::lower::{Markers, Way};
 use crate::meta::{Device, Meta, Xattr};
 use crate::path::EntryPath;
+use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::unpack::{DirId, InodeId, Kind, NewInode, Report, Tree};
 use crate::whiteout::Marker;
 

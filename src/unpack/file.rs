@@ -1,11 +1,11 @@
 //! A regular file of the archive: its data to whoever makes files, where the extents of a sparse
 //! one say.
 
-use crate::archive::{Archive, Extent, FileShape};
 use crate::chunk::Chunks;
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::path::EntryPath;
+use crate::tar::archive::{Archive, Extent, FileShape};
 
 use super::Unpacker;
 use super::tree::{DirId, Inode, Kind};

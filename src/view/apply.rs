@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::archive::{Entry, EntryKind};
 use crate::error::{Error, Result};
 use crate::lower::{Markers, OwnDirectories};
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
+use crate::tar::archive::{Entry, EntryKind};
 use crate::unpack::{Occurrences, Options, Report, Warning};
 
 use super::course::Course;

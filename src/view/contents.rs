@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 
-use crate::archive::FileShape;
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
 use crate::pipeline::Run;
 use crate::progress::Progress;
+use crate::tar::archive::FileShape;
 use crate::unpack::Report;
 
 use super::read::read_archive;

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use crate::archive::{Archive, Entry, EntryKind};
 use crate::codec::LayerReader;
 use crate::error::{Error, Result};
 use crate::image::Layer;
@@ -16,6 +15,7 @@ use crate::lower::Markers;
 use crate::meta::{Device, Meta};
 use crate::path;
 use crate::pipeline::Run;
+use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::threads::start;
 use crate::unpack::{
     DeviceZero, ESTARGZ, Options, OverlayXattrs, Report, Warning, leave_out_foreign,

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::archive::FileShape;
 use crate::error::{Error, Result};
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
+use crate::tar::archive::FileShape;
 
 use super::course::Course;
 use super::walk::Item;

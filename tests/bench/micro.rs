@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use lowerdir::archive::Archive;
 use lowerdir::chunk::Chunks;
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::lower::{Below, LowerView};
 use lowerdir::path::EntryPath;
 use lowerdir::root::Dir;
 use lowerdir::settle::settle;
+use lowerdir::tar::archive::Archive;
 use lowerdir::unpack::{Pending, unpack};
 use lowerdir::{Limits, Options, Owners};
 use tempfile::TempDir;

@@ -6,11 +6,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lowerdir::archive::{Archive, EntryKind};
 use lowerdir::codec::Decoder;
 use lowerdir::convert::{Form, Options, convert};
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::meta::Device;
+use lowerdir::tar::archive::{Archive, EntryKind};
 use lowerdir::{Progress, Silent};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::Value;

@@ -11,7 +11,7 @@
 
 use std::io::Read;
 
-use lowerdir::archive::EntryKind;
+use lowerdir::tar::archive::EntryKind;
 use proptest::prelude::*;
 
 use crate::read::read;

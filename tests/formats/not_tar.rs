@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use lowerdir::archive::Archive;
+use lowerdir::tar::archive::Archive;
 use lowerdir::{Kind, Result};
 
 use crate::blobs::{gzip, xz, zstd};

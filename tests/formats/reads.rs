@@ -2,9 +2,9 @@
 
 use std::io::{self, Read};
 
-use lowerdir::archive::Archive;
 use lowerdir::codec::{Expected, LayerReader};
 use lowerdir::digest::Digest;
+use lowerdir::tar::archive::Archive;
 use lowerdir::{Error, Kind};
 
 use crate::blobs::{gzip, skippable, xz, zstd};

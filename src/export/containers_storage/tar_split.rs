@@ -20,13 +20,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::archive::{Archive, EntryKind};
 use crate::codec::LayerReader;
 use crate::error::{Error, Result};
 use crate::image::Layer;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::root::Dir;
+use crate::tar::archive::{Archive, EntryKind};
 
 const BUFFER: usize = 256 * 1024;
 /// Bytes in a segment, so that none takes much memory.

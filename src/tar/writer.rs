@@ -1,4 +1,4 @@
-//! The writer of tar archives: [`Entry`] in, blocks out; the counterpart of [`crate::archive`].
+//! The writer of tar archives: [`Entry`] in, blocks out; the counterpart of [`crate::tar::archive`].
 //!
 //! Ustar headers, and a PAX header before each that has something ustar cannot hold: long names,
 //! xattrs of any bytes, large numbers, times before 1970 or with nanoseconds, sparse files (format
@@ -11,10 +11,10 @@
 //! ```
 //! use std::io::Write;
 //!
-//! use lowerdir::archive::{Entry, EntryKind, FileShape};
+//! use lowerdir::tar::archive::{Entry, EntryKind, FileShape};
 //! use lowerdir::meta::Meta;
 //! use lowerdir::path::EntryPath;
-//! use lowerdir::writer::Writer;
+//! use lowerdir::tar::writer::Writer;
 //!
 //! let mut writer = Writer::new(Vec::new());
 //! writer.entry(&Entry {
@@ -34,9 +34,9 @@ mod sparse;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
-use crate::archive::{Entry, EntryKind, FileShape};
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
+use crate::tar::archive::{Entry, EntryKind, FileShape};
 
 use header::Header;
 use sparse::{Body, Run};

@@ -1,9 +1,9 @@
 //! One entry's headers: a ustar block, and PAX records for what does not fit into it. Pure.
 
-use crate::archive::{Entry, EntryKind};
 use crate::error::{Error, Result};
 use crate::meta::{Device, Meta, Time};
 use crate::path::{self, EntryPath};
+use crate::tar::archive::{Entry, EntryKind};
 
 use super::BLOCK;
 use super::pax::Records;

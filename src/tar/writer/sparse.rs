@@ -7,8 +7,8 @@
 
 use std::collections::VecDeque;
 
-use crate::archive::{Extent, FileShape};
 use crate::error::{Error, Result};
+use crate::tar::archive::{Extent, FileShape};
 
 use super::BLOCK;
 
