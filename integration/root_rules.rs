@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use lowerdir::codec::Expected;
+use lowerdir::compress::codec::Expected;
 use lowerdir::image::Blob;
 use lowerdir::store::Sync;
 use lowerdir::unpack::Warning;

@@ -25,7 +25,7 @@ mod signs;
 use std::fs::File;
 use std::path::Path;
 
-use crate::codec::Expected;
+use crate::compress::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Operation, Result};
 

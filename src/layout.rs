@@ -7,7 +7,7 @@
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`.
 //!
 //! ```
-//! use lowerdir::encoder::Compression;
+//! use lowerdir::compress::encoder::Compression;
 //! use lowerdir::layout::{History, Layout};
 //! use lowerdir::tar::writer::Writer;
 //! use lowerdir::{Image, Reference};

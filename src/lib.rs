@@ -64,7 +64,7 @@
 //! use std::io::Write;
 //! use std::path::PathBuf;
 //!
-//! use lowerdir::codec::Expected;
+//! use lowerdir::compress::codec::Expected;
 //! use lowerdir::dialect::{Dialect, Namespace};
 //! use lowerdir::image::Blob;
 //! use lowerdir::store::Sync;
@@ -109,15 +109,14 @@
 
 pub mod bundle;
 pub mod chunk;
-pub mod codec;
 pub mod collect;
+pub mod compress;
 pub mod content;
 pub mod convert;
 mod copier;
 mod copy;
 pub mod dialect;
 pub mod digest;
-pub mod encoder;
 pub mod error;
 pub mod escape;
 pub mod export;

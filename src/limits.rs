@@ -1,7 +1,7 @@
 //! `Limits`: how much of one layer is taken before it is refused, so that a small blob cannot fill
 //! the disk or the memory. Whoever raises one knows the image.
 //!
-//! [`crate::codec`], [`crate::tar::archive`] and [`crate::unpack`] keep to them. Pure.
+//! [`crate::compress::codec`], [`crate::tar::archive`] and [`crate::unpack`] keep to them. Pure.
 
 use crate::error::{Error, Result};
 

@@ -1,6 +1,6 @@
 //! Names what is not a tar archive by its first bytes, so that an error can say what it is instead.
 //!
-//! [`crate::tar::archive`] asks it about what it cannot read, and [`crate::codec`] about compressions that
+//! [`crate::tar::archive`] asks it about what it cannot read, and [`crate::compress::codec`] about compressions that
 //! no decoder here undoes. Nothing is ever accepted because of it. Pure.
 
 /// Something that is no tar archive.

@@ -24,8 +24,6 @@ const ORDER: &[(&str, u8)] = &[
     ("copy", 0),
     ("threads", 0),
     ("magic", 0),
-    ("codec", 1),
-    ("encoder", 1),
     ("image", 1),
     ("root", 1),
     ("newfile", 1),

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
-use lowerdir::encoder::{Compression, LayerWriter};
+use lowerdir::compress::encoder::{Compression, LayerWriter};
 use lowerdir::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};
 use lowerdir::image::Image;
 use lowerdir::layout::{History, Layout};

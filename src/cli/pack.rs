@@ -10,10 +10,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use lowerdir::Reference;
-use lowerdir::codec::Measured;
+use lowerdir::compress::codec::Measured;
+use lowerdir::compress::encoder::{Compression, LayerWriter};
 use lowerdir::dialect::Namespace;
 use lowerdir::digest::Digest;
-use lowerdir::encoder::{Compression, LayerWriter};
 use lowerdir::ids::Range;
 use lowerdir::image::{Choice, Transport};
 use lowerdir::layout::{History, Layout};

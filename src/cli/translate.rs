@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use lowerdir::codec::Opened;
+use lowerdir::compress::codec::Opened;
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::translate::{Options, to_oci, to_overlay};
 use lowerdir::unpack::Report;

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use lowerdir::Error;
-use lowerdir::codec::Expected;
+use lowerdir::compress::codec::Expected;
 use lowerdir::digest::Digest;
 use lowerdir::image::Blob;
 use lowerdir::pipeline::{self, Parents};

@@ -11,7 +11,7 @@ use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::codec::Decoder;
+use crate::compress::codec::Decoder;
 use crate::copy::copy;
 use crate::error::{Error, Operation, Result};
 use crate::limits::Limits;

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
-use crate::codec::Decoder;
+use crate::compress::codec::Decoder;
 use crate::error::Result;
 
 /// A compressed file.

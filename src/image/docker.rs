@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::codec::Expected;
+use crate::compress::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::codec::Expected;
+use crate::compress::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::codec::Measured;
+use crate::compress::codec::Measured;
+use crate::compress::encoder::{Compression, LayerWriter};
 use crate::digest::Digest;
-use crate::encoder::{Compression, LayerWriter};
 use crate::error::{Error, Result};
 use crate::newfile::{NewFile, Output};
 use serde_json::Value;

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::compress::encoder::Compression;
 use crate::digest::{Digest, Hasher};
-use crate::encoder::Compression;
 use crate::error::{Error, Result};
 use crate::image::{Blob, config_value, manifest_value};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{Expected, Measured};
+use crate::compress::codec::{Expected, Measured};
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::image::Blob;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::codec::{Expected, Measured};
+use crate::compress::codec::{Expected, Measured};
 use crate::error::{Error, Result};
 use crate::image::Blob;
 use crate::lower::{LowerView, check_marks_show};

@@ -2,14 +2,14 @@
 //! hashes what comes out, and the calling one takes it. They pass on chunks that they share.
 //!
 //! [`super::work`] calls it for a layer that is worth it and where there are cores for it; the
-//! result is that of [`LayerReader`](crate::codec::LayerReader), which does it all on one thread.
+//! result is that of [`LayerReader`](crate::compress::codec::LayerReader), which does it all on one thread.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::chunk::{Chunk, Chunks, Filling, Pool};
-use crate::codec::{Expected, Measured, Opened};
+use crate::compress::codec::{Expected, Measured, Opened};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::limits::Limits;

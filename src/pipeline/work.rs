@@ -7,7 +7,7 @@ use std::num::NonZero;
 use std::sync::{Arc, mpsc};
 
 use crate::chunk::Chunks;
-use crate::codec::{Expected, LayerReader, Measured};
+use crate::compress::codec::{Expected, LayerReader, Measured};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{Blob, Image};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::codec::Expected;
+use crate::compress::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::Blob;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use crate::codec::LayerReader;
+use crate::compress::codec::LayerReader;
 use crate::error::{Error, Result};
 use crate::image::Layer;
 use crate::limits::Limits;

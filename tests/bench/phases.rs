@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lowerdir::chunk::Chunks;
-use lowerdir::codec::{Expected, LayerReader};
+use lowerdir::compress::codec::{Expected, LayerReader};
 use lowerdir::lower::{Below, LowerView};
 use lowerdir::root::Dir;
 use lowerdir::settle::settle;

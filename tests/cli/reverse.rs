@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lowerdir::codec::Decoder;
+use lowerdir::compress::codec::Decoder;
 use lowerdir::convert::{Form, Options, convert};
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::meta::Device;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use lowerdir::codec::{Expected, LayerReader, Measured};
+use lowerdir::compress::codec::{Expected, LayerReader, Measured};
 use lowerdir::digest::Digest;
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use lowerdir::Kind;
-use lowerdir::codec::{Decoder, Expected};
+use lowerdir::compress::codec::{Decoder, Expected};
 use lowerdir::digest::{Algorithm, Digest, Hasher};
 
 use crate::blobs::{decode, gzip, promise, refusal, skippable, xz, zstd};

@@ -1,7 +1,7 @@
 //! Damaged blobs and archives: refused or noticed at every byte and bit, and never a panic.
 
 use lowerdir::Kind;
-use lowerdir::codec::Expected;
+use lowerdir::compress::codec::Expected;
 use lowerdir::digest::Digest;
 use proptest::prelude::*;
 

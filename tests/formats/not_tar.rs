@@ -18,7 +18,7 @@ fn image(zeros: usize, magic: &[u8]) -> Vec<u8> {
 /// What `read` says, through a decoder.
 fn decoded(blob: &[u8]) -> Result<usize> {
     let mut bytes = Vec::new();
-    let decoder = lowerdir::codec::Decoder::open(blob)?;
+    let decoder = lowerdir::compress::codec::Decoder::open(blob)?;
     let reading = |error| lowerdir::Error::reading("reading", error);
     { decoder }.read_to_end(&mut bytes).map_err(reading)?;
     Ok(read(&bytes)?.len())

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use lowerdir::codec::{Expected, LayerReader};
+use lowerdir::compress::codec::{Expected, LayerReader};
 use lowerdir::digest::Digest;
 use lowerdir::tar::archive::Archive;
 use lowerdir::{Error, Kind};

@@ -12,7 +12,7 @@
 
 use std::io::{self, Read, Write};
 
-use lowerdir::codec::{Expected, LayerReader, Measured};
+use lowerdir::compress::codec::{Expected, LayerReader, Measured};
 use lowerdir::digest::Digest;
 use lowerdir::{Error, Kind, Limits};
 use miniz_oxide::inflate::stream::{InflateState, inflate};

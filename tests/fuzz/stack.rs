@@ -13,7 +13,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use lowerdir::codec::Expected;
+use lowerdir::compress::codec::Expected;
 use lowerdir::image::Blob;
 use lowerdir::lower::{Found, LowerView};
 use lowerdir::meta::Meta;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use lowerdir::codec::Expected;
+use lowerdir::compress::codec::Expected;
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::digest::Digest;
 use lowerdir::image::{Blob, Image, Reference};

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use lowerdir::codec::Expected;
+use lowerdir::compress::codec::Expected;
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::digest::Digest;
 use lowerdir::image::Blob;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use lowerdir::codec::Expected;
+use lowerdir::compress::codec::Expected;
 use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::image::Blob;
 use lowerdir::store::Sync;

@@ -20,7 +20,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::codec::LayerReader;
+use crate::compress::codec::LayerReader;
 use crate::error::{Error, Result};
 use crate::image::Layer;
 use crate::path::EntryPath;

@@ -1,5 +1,5 @@
 //! `LayerWriter`: the way of a layer's bytes into a blob, compressed, with both digests made on the
-//! way; the counterpart of [`crate::codec::LayerReader`].
+//! way; the counterpart of [`crate::compress::codec::LayerReader`].
 //!
 //! [`crate::layout`] and packing write through it. It knows nothing of tar, and nothing of
 //! where the blob goes. The same bytes give the same blob: no times, no names.
@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use flate2::write::GzEncoder;
 
-use crate::codec::Measured;
+use crate::compress::codec::Measured;
 use crate::digest::{Algorithm, Hasher};
 use crate::error::{Error, Result};
 
