@@ -123,6 +123,7 @@ pub mod export;
 pub mod flatten;
 pub mod ids;
 pub mod image;
+pub mod layer;
 pub mod layout;
 pub mod limits;
 pub mod listing;
@@ -148,7 +149,6 @@ pub mod translate;
 pub mod unpack;
 pub mod verify;
 pub mod view;
-pub mod whiteout;
 
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};

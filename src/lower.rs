@@ -8,8 +8,6 @@
 
 mod below;
 mod open_dirs;
-mod own_directories;
-mod way;
 
 use std::cell::RefCell;
 use std::collections::btree_map::Entry;
@@ -28,9 +26,9 @@ use crate::root::{self, Dir};
 
 use open_dirs::OpenDirs;
 
+pub use crate::layer::own_directories::OwnDirectories;
+pub use crate::layer::way::Way;
 pub use below::{Below, Markers};
-pub use own_directories::OwnDirectories;
-pub use way::Way;
 
 /// The layers below, merged.
 pub struct LowerView {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::unpack::Report;
+use crate::layer::report::Report;
 
 /// How long to wait before looking again whether another process is done.
 const MOMENT: Duration = Duration::from_millis(20);

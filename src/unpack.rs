@@ -16,10 +16,8 @@ mod crew;
 mod file;
 mod options;
 mod pending;
-mod report;
 mod resolve;
 mod rootless;
-mod tree;
 mod writer;
 
 use std::io;
@@ -31,20 +29,20 @@ use rustix::io::Errno;
 use crate::chunk::Chunks;
 use crate::dialect::Namespace;
 use crate::error::{Error, Result};
+use crate::layer::whiteout::Marker;
 use crate::limits::Limits;
 use crate::lower::Below;
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
 use crate::root::{Dir, Root};
 use crate::tar::archive::{Archive, Entry, EntryKind};
-use crate::whiteout::Marker;
 
+pub use crate::layer::report::{Occurrences, Report, Warning};
+pub use crate::layer::tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
 pub use attributes::{Fresh, Inode, apply, leave_out_foreign, system};
 pub use created::Created;
 pub use options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 pub use pending::Pending;
-pub use report::{Occurrences, Report, Warning};
-pub use tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
 
 use crew::Crew;
 use resolve::LastParent;
@@ -370,7 +368,7 @@ impl Unpacker<'_> {
 
     /// Sets the attributes of something that was just created, and adds it to the tree.
     fn finish(&mut self, parent: DirId, place: &EntryPath, kind: Kind, meta: &Meta) -> Result<()> {
-        let inode = self.describe(tree::Inode::new(kind), meta);
+        let inode = self.describe(crate::layer::tree::Inode::new(kind), meta);
         let tree = &mut self.pending.tree;
         tree.add(parent, place.name(), inode);
         let directory = self
@@ -386,7 +384,7 @@ impl Unpacker<'_> {
         apply(&inode, meta, place, self.options, fresh, report)
     }
 
-    fn describe(&self, inode: tree::Inode, meta: &Meta) -> tree::Inode {
+    fn describe(&self, inode: crate::layer::tree::Inode, meta: &Meta) -> crate::layer::tree::Inode {
         self.pending.created.describe(inode, meta, self.options)
     }
 }

@@ -15,7 +15,6 @@ const ORDER: &[(&str, u8)] = &[
     ("path", 0),
     ("meta", 0),
     ("ids", 0),
-    ("whiteout", 0),
     ("dialect", 0),
     ("digest", 0),
     ("content", 0),

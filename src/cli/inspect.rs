@@ -270,7 +270,7 @@ fn text(image: &ImageJson) -> String {
 impl Counts {
     /// As `unpack` tells them.
     fn text(&self) -> String {
-        summary::counts(&lowerdir::unpack::Report {
+        summary::counts(&lowerdir::layer::report::Report {
             entries: self.entries,
             bytes: self.bytes,
             deletions: self.deletions,

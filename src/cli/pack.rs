@@ -16,10 +16,10 @@ use lowerdir::dialect::Namespace;
 use lowerdir::digest::Digest;
 use lowerdir::ids::Range;
 use lowerdir::image::{Choice, Transport};
+use lowerdir::layer::report::Report;
 use lowerdir::layout::{History, Layout};
 use lowerdir::newfile::check_not_within;
 use lowerdir::pack::{self, Ids, Options};
-use lowerdir::unpack::Report;
 
 use super::options::id_maps;
 use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};

@@ -6,8 +6,8 @@ mod events;
 mod lines;
 
 use lowerdir::Progress;
+use lowerdir::layer::report::Report;
 use lowerdir::progress::Silent;
-use lowerdir::unpack::Report;
 
 use super::console::{ConsoleArgs, Show};
 use super::{interrupt, summary};

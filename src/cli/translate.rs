@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use lowerdir::compress::codec::Opened;
 use lowerdir::dialect::{Dialect, Namespace, Whiteout};
+use lowerdir::layer::report::Report;
 use lowerdir::translate::{Options, to_oci, to_overlay};
-use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
 use super::options::{ForeignXattrsArg, WhiteoutArg};

@@ -8,8 +8,8 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use lowerdir::image::{Image, Layer};
+use lowerdir::layer::report::Report;
 use lowerdir::pipeline::{self, Unpacked};
-use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};

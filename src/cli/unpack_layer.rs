@@ -11,9 +11,9 @@ use lowerdir::Error;
 use lowerdir::compress::codec::Expected;
 use lowerdir::digest::Digest;
 use lowerdir::image::Blob;
+use lowerdir::layer::report::Report;
 use lowerdir::pipeline::{self, Parents};
 use lowerdir::store::Staging;
-use lowerdir::unpack::Report;
 
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};

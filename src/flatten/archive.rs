@@ -6,11 +6,11 @@ use std::io::{BufReader, Write};
 use crate::copy::copy;
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::layer::report::Report;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::tar::archive::{Entry, EntryKind};
 use crate::tar::writer::{Writer, stored};
-use crate::unpack::Report;
 use crate::view::{Body, Item, Tree};
 
 use super::spool::Spool;

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::error::{Error, Result};
+use crate::layer::whiteout;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 use crate::tar::archive::FileShape;
 use crate::view::{Body, Inode, Source, Stored, Tree};
-use crate::whiteout;
 
 /// Set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;

@@ -5,11 +5,11 @@ use std::io::{Read, Write};
 
 use crate::dialect;
 use crate::error::{Error, Result};
+use crate::layer::whiteout;
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::unpack::{Report, Warning};
-use crate::whiteout;
 
 use super::{Options, Output, empty_file, marker_meta};
 

@@ -14,7 +14,7 @@ use crate::path::{self, EntryPath};
 use crate::root::{self, Dir};
 
 use super::options::{ForeignXattrs, Options, OverlayXattrs, Owners};
-use super::report::{Report, Warning};
+use crate::layer::report::{Report, Warning};
 
 /// An inode whose attributes are to be set.
 pub enum Inode<'a> {

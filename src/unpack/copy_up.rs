@@ -15,8 +15,8 @@ use crate::meta::Meta;
 use crate::path::EntryPath;
 use crate::root::{self, Dir};
 
-use super::tree::{self, DirId, Kind};
 use super::{Fresh, Inode, Unpacker, apply, system};
+use crate::layer::tree::{self, DirId, Kind};
 
 impl Unpacker<'_> {
     /// Copies what is left below at `path` into this layer, under every name that it has there,

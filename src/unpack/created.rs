@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::meta::{Meta, Time, Xattr};
 use crate::root::{self, Dir};
 
-use super::tree::Inode;
 use super::{Options, Owners, system};
+use crate::layer::tree::Inode;
 
 const PROBE: &[u8] = b"probe";
 /// Every permission.

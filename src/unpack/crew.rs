@@ -16,9 +16,9 @@ use crate::error::{Error, Result};
 use crate::root::{Dir, clear_umask};
 use crate::threads::start;
 
-use super::tree::{DirId, InodeId, Tree};
 use super::writer::{NewFile, Order, Outcome, Writer};
 use super::{Created, Options, Pending};
+use crate::layer::tree::{DirId, InodeId, Tree};
 
 /// Batches that wait for the writers of a layer, at most: 12 MiB, for each of the layers that are
 /// unpacked at once.

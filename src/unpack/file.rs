@@ -8,8 +8,8 @@ use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Extent, FileShape};
 
 use super::Unpacker;
-use super::tree::{DirId, Inode, Kind};
 use super::writer::NewFile;
+use crate::layer::tree::{DirId, Inode, Kind};
 
 impl Unpacker<'_> {
     pub(super) fn file(

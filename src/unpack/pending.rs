@@ -8,8 +8,8 @@ use crate::lower::{Below, Markers};
 use crate::path::EntryPath;
 
 use super::created::Created;
-use super::report::Report;
-use super::tree::Tree;
+use crate::layer::report::Report;
+use crate::layer::tree::Tree;
 
 /// A layer whose entries are on disk, and which [`crate::settle`] will finish.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::lower::Way;
 use crate::path::EntryPath;
 
-use super::tree::{DirId, Kind};
 use super::{Unpacker, system};
+use crate::layer::tree::{DirId, Kind};
 
 /// What to do where a parent is not there.
 #[derive(Clone, Copy, PartialEq, Eq)]

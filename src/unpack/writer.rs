@@ -15,8 +15,8 @@ use crate::path::EntryPath;
 use crate::root::Dir;
 
 use super::attributes::{Fresh, apply};
-use super::tree::{DirId, InodeId};
 use super::{Created, Inode, Options, Report, system};
+use crate::layer::tree::{DirId, InodeId};
 
 /// A regular file that is to be made.
 #[derive(Debug)]

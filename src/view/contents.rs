@@ -7,10 +7,10 @@ use std::io::{self, Read};
 
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
+use crate::layer::report::Report;
 use crate::pipeline::Run;
 use crate::progress::Progress;
 use crate::tar::archive::FileShape;
-use crate::unpack::Report;
 
 use super::read::read_archive;
 use super::tree::{Body, Id, Source, Stored, Tree};

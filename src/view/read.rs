@@ -10,6 +10,7 @@ use std::thread;
 use crate::compress::codec::LayerReader;
 use crate::error::{Error, Result};
 use crate::image::Layer;
+use crate::layer::whiteout::Marker;
 use crate::limits::Limits;
 use crate::lower::Markers;
 use crate::meta::{Device, Meta};
@@ -20,7 +21,6 @@ use crate::threads::start;
 use crate::unpack::{
     DeviceZero, ESTARGZ, Options, OverlayXattrs, Report, Warning, leave_out_foreign,
 };
-use crate::whiteout::Marker;
 
 const BUFFER: usize = 256 * 1024;
 

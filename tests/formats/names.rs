@@ -1,7 +1,7 @@
 //! Names: cleaned or refused (rule N1), ordered by component, and what markers they spell (W6).
 
+use lowerdir::layer::whiteout::Marker;
 use lowerdir::path::EntryPath;
-use lowerdir::whiteout::Marker;
 use proptest::prelude::*;
 
 use crate::read::one;

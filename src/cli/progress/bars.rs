@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use lowerdir::Progress;
-use lowerdir::unpack::Report;
+use lowerdir::layer::report::Report;
 
 use super::{compared, done, named};
 use crate::cli::console::line;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use lowerdir::Progress;
-use lowerdir::unpack::Report;
+use lowerdir::layer::report::Report;
 
 use crate::cli::console::event;
 

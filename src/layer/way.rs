@@ -1,13 +1,13 @@
 //! `Way`: the way that a path takes, with the symbolic links and the `..` on it (rule N4). It never
 //! leaves the root.
 //!
-//! It knows no tree. What each name on it means is said by whoever goes it: [`super::Below`] and
+//! It knows no tree. What each name on it means is said by whoever goes it: [`crate::lower::Below`] and
 //! [`crate::view`] for the layers below, [`crate::unpack`] and [`crate::translate`] for the layer
 //! itself.
 
 use crate::error::{Error, Result};
+use crate::layer::whiteout;
 use crate::path::{EntryPath, NAME_MAX};
-use crate::whiteout;
 
 /// More symbolic links on one path than this are a loop, as for the kernel.
 const MAX_SYMLINKS: u32 = 40;
