@@ -33,12 +33,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
 use crate::image::Image;
 use crate::mount::{self, MountOptions, Upper, Words};
 use crate::path::EntryPath;
 use crate::pipeline::stored_layers;
-use crate::root::{self, Dir};
 use crate::stack::Stack;
 use crate::store::{Beside, Store, Sync};
 use crate::unpack::{Options, system};

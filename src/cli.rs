@@ -191,7 +191,7 @@ fn of_the_system(error: anyhow::Error) -> anyhow::Error {
 /// A hint may depend on who the caller is.
 fn tell_privilege(error: &mut anyhow::Error) {
     let at = Surroundings {
-        privilege: lowerdir::root::privilege(),
+        privilege: lowerdir::fs::root::privilege(),
         ..Surroundings::default()
     };
     if let Some(known) = error.downcast_mut::<lowerdir::Error>() {

@@ -48,11 +48,11 @@ use serde::Serialize;
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::{self, Dir};
 use crate::lower::{LowerView, check_marks_show};
 use crate::overlays::{Part, Relation, UpperRecord, Use, refuse_bind_mounted, refuse_used};
 use crate::path::EntryPath;
 use crate::progress::Progress;
-use crate::root::{self, Dir};
 use crate::store::{Beside, Sync, check_outside};
 
 pub use form::Form;

@@ -12,9 +12,9 @@ use std::os::fd::AsFd;
 use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::{self, Dir};
 use crate::meta::Xattr;
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
 use crate::unpack::{Fresh, Inode, Options, Owners, Report, apply};
 
 /// What happens to the content of files.

@@ -20,9 +20,9 @@ use rustix::fs::{FileType, Stat};
 
 use crate::dialect::{self, Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Dir};
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
 
 use open_dirs::OpenDirs;
 

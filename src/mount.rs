@@ -11,7 +11,6 @@ mod classic;
 mod configured;
 mod idmap;
 mod options;
-mod table;
 mod upper;
 mod words;
 
@@ -279,7 +278,7 @@ pub fn umount(target: &Path) -> Result<()> {
     let target = &target
         .canonicalize()
         .map_err(|error| Error::system(format!("looking at {shown}"), error))?;
-    let entry = table::at(target)?;
+    let entry = crate::fs::table::at(target)?;
     let refuse = |why: String| Err(Error::not_found(why));
     match entry {
         None => return refuse(format!("nothing is mounted on {shown}")),
@@ -295,7 +294,7 @@ pub fn umount(target: &Path) -> Result<()> {
     }
     take_down(target)?;
     // A classic mount has its tmpfs below it.
-    match table::at(target)? {
+    match crate::fs::table::at(target)? {
         Some(below) if below.source == TMPFS_SOURCE => take_down(target),
         _ => Ok(()),
     }

@@ -49,11 +49,11 @@ use std::path::{Path, PathBuf};
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
+use crate::fs::root::{Dir, Root};
 use crate::ids::IdMaps;
 use crate::layer::report::Report;
 use crate::lower::check_marks_show;
 use crate::overlays::{Part, Relation, Use, refuse_used};
-use crate::root::{Dir, Root};
 use crate::tar::writer::Writer;
 
 use below::Lowers;

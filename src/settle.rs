@@ -17,10 +17,10 @@ use rustix::fs::FileType;
 
 use crate::dialect::{Marks, Whiteout};
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::{Dir, Root};
 use crate::lower::Below;
 use crate::meta::{Device, Meta, Time};
 use crate::path::EntryPath;
-use crate::root::{Dir, Root};
 use crate::unpack::{
     Created, DirId, Fresh, Inode, Kind, NewInode, Options, Pending, Report, Tree, Warning, apply,
     system,

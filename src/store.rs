@@ -42,8 +42,8 @@ use serde::de::DeserializeOwned;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
 
 pub use beside::Beside;
 pub use hold::Hold;

@@ -29,12 +29,12 @@ use rustix::io::Errno;
 use crate::chunk::Chunks;
 use crate::dialect::Namespace;
 use crate::error::{Error, Result};
+use crate::fs::root::{Dir, Root};
 use crate::layer::whiteout::Marker;
 use crate::limits::Limits;
 use crate::lower::Below;
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
-use crate::root::{Dir, Root};
 use crate::tar::archive::{Archive, Entry, EntryKind};
 
 pub use crate::layer::report::{Occurrences, Report, Warning};

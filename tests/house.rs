@@ -24,8 +24,6 @@ const ORDER: &[(&str, u8)] = &[
     ("threads", 0),
     ("magic", 0),
     ("image", 1),
-    ("root", 1),
-    ("newfile", 1),
     ("overlays", 1),
     ("lower", 2),
     ("unpack", 2),

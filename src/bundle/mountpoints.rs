@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::error::Result;
+use crate::fs::root::Dir;
 use crate::path::EntryPath;
-use crate::root::Dir;
 use crate::unpack::system;
 
 use super::inside::{Inside, Place};

@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use crate::error::Result;
+use crate::fs::root::{self, Dir};
 use crate::mount::quoted;
-use crate::root::{self, Dir};
 use crate::unpack::system;
 
 use super::{Bundle, Overlay, ROOTFS};

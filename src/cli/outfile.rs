@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lowerdir::Error;
 use lowerdir::error::Operation;
-use lowerdir::newfile::{NewFile, Output, check_not_within};
+use lowerdir::fs::newfile::{NewFile, Output, check_not_within};
 use lowerdir::store::check_outside;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;

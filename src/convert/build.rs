@@ -11,10 +11,10 @@ use rustix::io::Errno;
 use crate::copier::{Copier, Data, Original};
 use crate::dialect::{self, Dialect, Marks, Whiteout};
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::Dir;
 use crate::layer::whiteout;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::EntryPath;
-use crate::root::Dir;
 use crate::unpack::{Fresh, Inode, Options as UnpackOptions, Owners, Report, apply};
 
 use super::contents::{Contents, is_directory};

@@ -8,10 +8,10 @@ use rustix::fs::{FileType, Stat};
 
 use crate::dialect;
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Dir};
 use crate::layer::whiteout::{self, Marker};
 use crate::meta::{Device, Time};
 use crate::path::{EntryPath, NAME_MAX};
-use crate::root::{self, Dir};
 
 use super::form::{FUSE_OPAQUE, Form};
 use super::{Converter, reading};

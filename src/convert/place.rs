@@ -7,8 +7,8 @@ use rustix::fs::{FlockOperation, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::path::EntryPath;
-use crate::root::Dir;
 
 /// A directory, locked against other conversions for as long as this lives.
 pub struct Place {

@@ -11,10 +11,10 @@ use rustix::io::Errno;
 
 use crate::copier::{Copier, Data, Original};
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::Dir;
 use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::progress::Progress;
-use crate::root::Dir;
 use crate::unpack::{Inode, Owners, system};
 
 /// What a file of the new tree is.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::dialect::Namespace;
 use crate::error::{Error, Result};
-use crate::root;
+use crate::fs::root;
 use crate::store::{Beside, StoredLayer, Sync};
 
 /// Writes a mount stack of an image's layers, the lowest first, into a directory that is absent or

@@ -11,11 +11,11 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Root};
 use crate::image::Image;
 use crate::meta::Device;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
-use crate::root::{self, Root};
 use crate::store::Beside;
 use crate::tar::archive::FileShape;
 use crate::unpack::{Fresh, Inode as OnDisk, Options, Owners, Report, Warning, apply, system};

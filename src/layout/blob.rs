@@ -8,7 +8,7 @@ use crate::compress::codec::Measured;
 use crate::compress::encoder::{Compression, LayerWriter};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::newfile::{NewFile, Output};
+use crate::fs::newfile::{NewFile, Output};
 use serde_json::Value;
 
 use super::Layout;

@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::root::Dir;
+use crate::fs::root::Dir;
 use crate::threads::start;
 use crate::unpack::Tree;
 

@@ -7,9 +7,9 @@ use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
+use crate::fs::root;
 use crate::meta::{Device, Time, Xattr};
 use crate::path::{self, EntryPath};
-use crate::root;
 use crate::unpack::{Kind, NewInode};
 
 use super::text::{self, Mode, optional};

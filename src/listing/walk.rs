@@ -9,9 +9,9 @@ use std::vec::IntoIter;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::fs::root::{Dir, Root};
 use crate::meta::Xattr;
 use crate::path::EntryPath;
-use crate::root::{Dir, Root};
 use crate::unpack::{InodeId, Kind, Tree};
 
 use super::node::{Node, NodeKind};

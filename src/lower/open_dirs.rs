@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use crate::fs::root::Dir;
 use crate::path::EntryPath;
-use crate::root::Dir;
 
 /// A process may have 1024 files open, and is not alone in it.
 const MOST: usize = 128;

@@ -15,8 +15,8 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::overlays::{Lineage, Part, Relation, UpperRecord, Use, refuse_used, refuse_used_if_new};
-use crate::root::Dir;
 use crate::stack::Stack;
 
 use super::{Directories, configured};

@@ -8,8 +8,8 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
-use crate::root::{self, Dir};
 use crate::stack::Stack;
 use crate::store::Store;
 

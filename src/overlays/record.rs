@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialect::{Dialect, Namespace};
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::ids::IdMaps;
-use crate::root::Dir;
 
 /// What an upperdir was mounted with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl UpperRecord {
     pub fn write(&self, upperdir: &Dir, namespace: Namespace) -> Result<()> {
         let name = UpperRecord::xattr(namespace);
         let value = serde_json::to_vec(self).expect("it is JSON");
-        let Err(error) = crate::root::set_xattr(upperdir, name.as_bytes(), &value) else {
+        let Err(error) = crate::fs::root::set_xattr(upperdir, name.as_bytes(), &value) else {
             return Ok(());
         };
         let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());

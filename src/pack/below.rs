@@ -8,10 +8,10 @@ use rustix::fs::FileType;
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::lower::{Found, Leaf, LowerView};
 use crate::meta::Meta;
 use crate::path::EntryPath;
-use crate::root::Dir;
 
 /// What the directories below show in the place of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use std::io::Write;
 use rustix::fs::Stat;
 
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::{self, Dir};
 use crate::layer::whiteout;
 use crate::path::{EntryPath, NAME_MAX};
-use crate::root::{self, Dir};
 
 use super::below::Below;
 use super::inode::{self, Inode, Marks};

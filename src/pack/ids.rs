@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::ids::IdMaps;
 use crate::meta::Meta;
 use crate::overlays::UpperRecord;
-use crate::root::Dir;
 
 use super::Options;
 

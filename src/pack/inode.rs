@@ -5,8 +5,8 @@ use std::io;
 use rustix::fs::{FileType, Stat};
 
 use crate::dialect::{self, Dialect};
+use crate::fs::root::{self, Dir};
 use crate::meta::{Device, Meta};
-use crate::root::{self, Dir};
 
 /// A name in the upperdir.
 pub enum Inode {

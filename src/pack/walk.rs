@@ -9,10 +9,10 @@ use rustix::fs::{FileType, Stat};
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Dir, Root};
 use crate::layer::whiteout;
 use crate::meta::{Meta, Time, is_foreign_xattr};
 use crate::path::EntryPath;
-use crate::root::{self, Dir, Root};
 use crate::tar::archive::{Entry, EntryKind, FileShape};
 use crate::tar::writer::Writer;
 use crate::unpack::{Report, Warning};

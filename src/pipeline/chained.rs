@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::compress::codec::{Expected, Measured};
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::image::Blob;
 use crate::lower::LowerView;
 use crate::progress::waiting;
-use crate::root::Dir;
 use crate::store::{Hold, StagedLayer, Store, StoredLayer};
 use crate::unpack::Options;
 

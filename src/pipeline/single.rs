@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
 use crate::error::{Error, Result};
+use crate::fs::newfile::check_not_within;
+use crate::fs::root::{self, Dir};
 use crate::image::Blob;
 use crate::lower::{LowerView, check_marks_show};
-use crate::newfile::check_not_within;
-use crate::root::{self, Dir};
 use crate::store::Beside;
 use crate::unpack::{Options, Pending, Report};
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, mpsc};
 
 use crate::error::Result;
-use crate::root::clear_umask;
+use crate::fs::root::clear_umask;
 use crate::threads::start;
 
 use super::watch::LowestFailure;

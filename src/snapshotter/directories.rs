@@ -19,8 +19,8 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
 use crate::store::{Sync, check_outside, sync_directory};
 
 use super::layers::check_spelling;

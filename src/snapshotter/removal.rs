@@ -8,8 +8,8 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind};
+use crate::fs::root::{Dir, is_absent};
 use crate::path::EntryPath;
-use crate::root::{Dir, is_absent};
 
 /// Bytes of a path at whose end a directory is moved up: half of what a path may have.
 const DEEP: usize = 2048;

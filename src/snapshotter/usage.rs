@@ -6,8 +6,8 @@ use std::io;
 
 use rustix::fs::{FileType, Stat};
 
+use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
 
 use super::snapshot::Usage;
 

@@ -12,8 +12,8 @@ use rustix::fs::{CWD, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
 use crate::unpack::system;
 
 use super::{FS, Staging, Sync, check_outside, sync_directory};

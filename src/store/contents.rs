@@ -14,8 +14,8 @@ use rustix::io::retry_on_intr;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::path::EntryPath;
-use crate::root::Dir;
 
 use super::{Hold, ImageRecord, Store, Sync, layer_name, read_json, sync_directory, write_json};
 

@@ -9,8 +9,8 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::progress::{Progress, waiting};
-use crate::root::Dir;
 
 use super::Store;
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::root::Dir;
+use crate::fs::root::Dir;
 
 use super::Store;
 

@@ -19,9 +19,9 @@ use rustix::fs::{Access, AtFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::{self, Dir};
 use crate::meta::Time;
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
 
 use super::{EMPTY, Store, locks, staging};
 

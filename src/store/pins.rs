@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::root::{Dir, is_absent};
 use crate::path::EntryPath;
-use crate::root::{Dir, is_absent};
 
 use super::{Hold, Store, Sync, read_json, sync_directory, write_json};
 

@@ -9,9 +9,9 @@ use rustix::io::Errno;
 
 use crate::dialect::Namespace;
 use crate::error::{Error, Operation, Result};
+use crate::fs::root::{self, Dir};
 use crate::meta::{Meta, Time, Xattr, is_acl_xattr, is_foreign_xattr};
 use crate::path::{self, EntryPath};
-use crate::root::{self, Dir};
 
 use super::options::{ForeignXattrs, Options, OverlayXattrs, Owners};
 use crate::layer::report::{Report, Warning};

@@ -10,10 +10,10 @@ use rustix::fs::FileType;
 
 use crate::content::{Content, ContentHasher};
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Dir};
 use crate::lower::{Below, Found, Leaf, LowerView};
 use crate::meta::Meta;
 use crate::path::EntryPath;
-use crate::root::{self, Dir};
 
 use super::{Fresh, Inode, Unpacker, apply, system};
 use crate::layer::tree::{self, DirId, Kind};

@@ -4,8 +4,8 @@
 use std::io;
 
 use crate::error::Result;
+use crate::fs::root::{self, Dir};
 use crate::meta::{Meta, Time, Xattr};
-use crate::root::{self, Dir};
 
 use super::{Options, Owners, system};
 use crate::layer::tree::Inode;

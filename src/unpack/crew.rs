@@ -13,7 +13,7 @@ use std::thread::Scope;
 
 use crate::chunk::{CHUNK, Piece};
 use crate::error::{Error, Result};
-use crate::root::{Dir, clear_umask};
+use crate::fs::root::{Dir, clear_umask};
 use crate::threads::start;
 
 use super::writer::{NewFile, Order, Outcome, Writer};

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::meta::Device;
-use crate::root::Dir;
 
 use super::{Options, Owners, system};
 
@@ -22,7 +22,7 @@ impl Options {
     /// ```
     /// use lowerdir::Options;
     /// use lowerdir::dialect::Namespace;
-    /// use lowerdir::root::Dir;
+    /// use lowerdir::fs::root::Dir;
     ///
     /// let place = tempfile::tempdir()?;
     /// let options = Options::rootless(&Dir::open(place.path())?)?;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::chunk::Piece;
 use crate::content::{Content, ContentHasher};
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::meta::Meta;
 use crate::path::EntryPath;
-use crate::root::Dir;
 
 use super::attributes::{Fresh, apply};
 use super::{Created, Inode, Options, Report, system};

@@ -5,8 +5,8 @@ use std::fs::File;
 
 use crate::content::{Content, ContentHasher};
 use crate::error::{Error, Result};
+use crate::fs::root;
 use crate::listing::{Node, Shown, Text, Walk};
-use crate::root;
 
 use super::compare::Comparing;
 use super::found;

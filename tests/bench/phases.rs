@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use lowerdir::chunk::Chunks;
 use lowerdir::compress::codec::{Expected, LayerReader};
+use lowerdir::fs::root::Dir;
 use lowerdir::lower::{Below, LowerView};
-use lowerdir::root::Dir;
 use lowerdir::settle::settle;
 use lowerdir::unpack::unpack;
 use lowerdir::{Image, Limits, Options, Reference, Result};

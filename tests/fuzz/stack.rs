@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use lowerdir::compress::codec::Expected;
+use lowerdir::fs::root::Dir;
 use lowerdir::image::Blob;
 use lowerdir::lower::{Found, LowerView};
 use lowerdir::meta::Meta;
 use lowerdir::path::EntryPath;
 use lowerdir::pipeline::{Parents, unpack_layer};
-use lowerdir::root::Dir;
 use rustix::fs::FileType;
 use tempfile::TempDir;
 

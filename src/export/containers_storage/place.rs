@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::root::{self, Dir};
 use crate::image::{Image, Layer};
 use crate::path::EntryPath;
 use crate::pipeline::Run;
 use crate::progress::{Progress, waiting};
-use crate::root::{self, Dir};
 use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, check_outside, lock};
 
 use super::super::duplicate::{Means, duplicate};

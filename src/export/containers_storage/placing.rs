@@ -8,8 +8,8 @@ use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::path::EntryPath;
-use crate::root::Dir;
 use crate::store::{Staging, Sync, sync_directory};
 
 /// Things in a staging directory, with the places that they are meant for, in the order in which

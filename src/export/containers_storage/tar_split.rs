@@ -22,10 +22,10 @@ use serde_json::{Value, json};
 
 use crate::compress::codec::LayerReader;
 use crate::error::{Error, Result};
+use crate::fs::root::Dir;
 use crate::image::Layer;
 use crate::path::EntryPath;
 use crate::pipeline::Run;
-use crate::root::Dir;
 use crate::tar::archive::{Archive, EntryKind};
 
 const BUFFER: usize = 256 * 1024;

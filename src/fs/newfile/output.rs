@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Operation, Result};
-use crate::root;
+use crate::fs::root;
 
 /// As many symbolic links as the kernel follows (`MAXSYMLINKS`).
 const LINKS_MAX: usize = 40;
