@@ -61,8 +61,8 @@ pub struct Removing<'a> {
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
 /// # let options = Options {
-/// #     dialect: lowerdir::dialect::Dialect {
-/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #     dialect: lowerdir::overlay::dialect::Dialect {
+/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
 /// #         ..Default::default()
 /// #     },
 /// #     owners: lowerdir::Owners::Caller,

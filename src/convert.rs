@@ -15,7 +15,7 @@
 //! ```
 //! use lowerdir::Silent;
 //! use lowerdir::convert::{Form, Options, convert};
-//! use lowerdir::dialect::{Dialect, Namespace};
+//! use lowerdir::overlay::dialect::{Dialect, Namespace};
 //!
 //! let place = tempfile::tempdir()?;
 //! let tree = place.path().join("tree");
@@ -46,11 +46,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
-use crate::lower::{LowerView, check_marks_show};
-use crate::overlays::{Part, Relation, UpperRecord, Use, refuse_bind_mounted, refuse_used};
+use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
+use crate::overlay::lower::{LowerView, check_marks_show};
+use crate::overlay::overlays::{
+    Part, Relation, UpperRecord, Use, refuse_bind_mounted, refuse_used,
+};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::{Beside, Sync, check_outside};

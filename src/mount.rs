@@ -21,7 +21,7 @@ use nix::mount::{MntFlags, umount2};
 
 use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
-use crate::overlays::UpperRecord;
+use crate::overlay::overlays::UpperRecord;
 use crate::stack::Stack;
 use crate::store::{Store, check_outside};
 
@@ -83,7 +83,7 @@ pub enum Method {
 /// ```no_run
 /// use std::path::Path;
 ///
-/// use lowerdir::dialect::Dialect;
+/// use lowerdir::overlay::dialect::Dialect;
 /// use lowerdir::mount::{MountOptions, Upper, mount, umount};
 /// use lowerdir::{Stack, Store};
 ///

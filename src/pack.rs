@@ -16,7 +16,7 @@
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`; image-spec `layer.md`, "Whiteouts".
 //!
 //! ```
-//! use lowerdir::dialect::Namespace;
+//! use lowerdir::overlay::dialect::Namespace;
 //! use lowerdir::pack::{self, pack};
 //!
 //! let place = tempfile::tempdir()?;
@@ -47,13 +47,13 @@ mod walk;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::root::{Dir, Root};
 use crate::ids::IdMaps;
 use crate::layer::report::Report;
-use crate::lower::check_marks_show;
-use crate::overlays::{Part, Relation, Use, refuse_used};
+use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
+use crate::overlay::lower::check_marks_show;
+use crate::overlay::overlays::{Part, Relation, Use, refuse_used};
 use crate::tar::writer::Writer;
 
 use below::Lowers;

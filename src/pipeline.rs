@@ -122,8 +122,8 @@ impl Default for Run<'_> {
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
 /// # let options = Options {
-/// #     dialect: lowerdir::dialect::Dialect {
-/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #     dialect: lowerdir::overlay::dialect::Dialect {
+/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
 /// #         ..Default::default()
 /// #     },
 /// #     owners: lowerdir::Owners::Caller,

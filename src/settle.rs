@@ -15,11 +15,11 @@ use std::os::fd::AsFd;
 
 use rustix::fs::FileType;
 
-use crate::dialect::{Marks, Whiteout};
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{Dir, Root};
-use crate::lower::Below;
 use crate::meta::{Device, Meta, Time};
+use crate::overlay::dialect::{Marks, Whiteout};
+use crate::overlay::lower::Below;
 use crate::path::EntryPath;
 use crate::unpack::{
     Created, DirId, Fresh, Inode, Kind, NewInode, Options, Pending, Report, Tree, Warning, apply,

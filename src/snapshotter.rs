@@ -41,7 +41,7 @@ pub mod service;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::dialect::Dialect;
+use crate::overlay::dialect::Dialect;
 use crate::store::Sync;
 use crate::unpack::Options;
 
@@ -88,8 +88,8 @@ pub struct Config {
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let options = Options {
-/// #     dialect: lowerdir::dialect::Dialect {
-/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #     dialect: lowerdir::overlay::dialect::Dialect {
+/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
 /// #         ..Default::default()
 /// #     },
 /// #     owners: lowerdir::Owners::Caller,

@@ -7,10 +7,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::dialect::{Dialect, Namespace};
 use crate::error::Result;
 use crate::ids::IdMaps;
 use crate::limits::check_layers;
+use crate::overlay::dialect::{Dialect, Namespace};
 use crate::store::{Store, StoredLayer};
 
 pub use crate::limits::MAX_LAYERS;
@@ -30,8 +30,8 @@ pub const PAGE: usize = 4096;
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
 /// # let options = Options {
-/// #     dialect: lowerdir::dialect::Dialect {
-/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #     dialect: lowerdir::overlay::dialect::Dialect {
+/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
 /// #         ..Default::default()
 /// #     },
 /// #     owners: lowerdir::Owners::Caller,

@@ -16,7 +16,7 @@
 //!
 //! ```
 //! use lowerdir::tar::archive::Archive;
-//! use lowerdir::dialect::Dialect;
+//! use lowerdir::overlay::dialect::Dialect;
 //! use lowerdir::translate::{Options, to_oci, to_overlay};
 //!
 //! let mut layer = tar::Builder::new(Vec::new());
@@ -40,11 +40,11 @@ mod to_overlay;
 use std::io::{Read, Write};
 
 use crate::copy::copy;
-use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::image::ImageSigns;
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
+use crate::overlay::dialect::Dialect;
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::tar::writer::Writer;

@@ -27,13 +27,13 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::chunk::Chunks;
-use crate::dialect::Namespace;
 use crate::error::{Error, Result};
 use crate::fs::root::{Dir, Root};
 use crate::layer::whiteout::Marker;
 use crate::limits::Limits;
-use crate::lower::Below;
 use crate::meta::{Device, Meta};
+use crate::overlay::dialect::Namespace;
+use crate::overlay::lower::Below;
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
 

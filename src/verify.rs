@@ -89,8 +89,8 @@ fn found<T>(error: Error, say: impl FnOnce(&Error) -> T) -> Result<T> {
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
 /// # let options = Options {
-/// #     dialect: lowerdir::dialect::Dialect {
-/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #     dialect: lowerdir::overlay::dialect::Dialect {
+/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
 /// #         ..Default::default()
 /// #     },
 /// #     owners: lowerdir::Owners::Caller,
@@ -233,8 +233,8 @@ fn contradiction(record: &Record, wanted: &Digest) -> Option<String> {
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
 /// # let options = Options {
-/// #     dialect: lowerdir::dialect::Dialect {
-/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #     dialect: lowerdir::overlay::dialect::Dialect {
+/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
 /// #         ..Default::default()
 /// #     },
 /// #     owners: lowerdir::Owners::Caller,

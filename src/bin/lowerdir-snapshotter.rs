@@ -12,7 +12,7 @@ use roff::{Roff, bold, roman};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use lowerdir::Options;
-use lowerdir::dialect::{Dialect, Namespace};
+use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::snapshotter::server::{Socket, serve};
 use lowerdir::snapshotter::{Config, Failure, Snapshotter};
 use lowerdir::store::Sync;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 
-use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
-use crate::lower::{Found, LowerView, Way, check_marks_show};
 use crate::meta::Meta;
+use crate::overlay::dialect::Dialect;
+use crate::overlay::lower::{Found, LowerView, Way, check_marks_show};
 use crate::path::{EntryPath, display};
 use crate::store::StoredLayer;
 use crate::unpack::{Fresh, Inode, Options, Report, apply};

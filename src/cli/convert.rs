@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use lowerdir::convert::{Change, Form, Options, Report, convert};
-use lowerdir::dialect::{Dialect, Namespace, Whiteout};
+use lowerdir::overlay::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::path::EntryPath;
 use lowerdir::{Error, Progress};
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lowerdir::dialect::Namespace;
 use lowerdir::export::containers_storage::{self, Adding, ImageName, Link};
 use lowerdir::export::{Format, export, write_mstack};
 use lowerdir::image::Image;
+use lowerdir::overlay::dialect::Namespace;
 use lowerdir::pipeline::stored_layers;
 use lowerdir::progress::Silent;
 use lowerdir::store::{StoredLayer, Sync};

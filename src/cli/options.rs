@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use lowerdir::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::ids::{IdMap, IdMaps, Range};
+use lowerdir::overlay::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::store::{Staging, Sync};
 use lowerdir::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 use lowerdir::{Error, Result};

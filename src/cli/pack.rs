@@ -12,13 +12,13 @@ use serde::Serialize;
 use lowerdir::Reference;
 use lowerdir::compress::codec::Measured;
 use lowerdir::compress::encoder::{Compression, LayerWriter};
-use lowerdir::dialect::Namespace;
 use lowerdir::digest::Digest;
 use lowerdir::fs::newfile::check_not_within;
 use lowerdir::ids::Range;
 use lowerdir::image::{Choice, Transport};
 use lowerdir::layer::report::Report;
 use lowerdir::layout::{History, Layout};
+use lowerdir::overlay::dialect::Namespace;
 use lowerdir::pack::{self, Ids, Options};
 
 use super::options::id_maps;

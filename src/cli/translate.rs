@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use lowerdir::compress::codec::Opened;
-use lowerdir::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::layer::report::Report;
+use lowerdir::overlay::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::translate::{Options, to_oci, to_overlay};
 
 use super::limits::LimitsArgs;

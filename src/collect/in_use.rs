@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::overlays::{Table, tables, unescaped};
+use crate::overlay::overlays::{Table, tables, unescaped};
 use crate::path;
 use crate::store::{NAME_ELSEWHERE, Store};
 

@@ -9,11 +9,11 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use crate::copier::{Copier, Data, Original};
-use crate::dialect::{self, Dialect, Marks, Whiteout};
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::Dir;
 use crate::layer::whiteout;
 use crate::meta::{Device, Meta, Time, Xattr};
+use crate::overlay::dialect::{self, Dialect, Marks, Whiteout};
 use crate::path::EntryPath;
 use crate::unpack::{Fresh, Inode, Options as UnpackOptions, Owners, Report, apply};
 

@@ -6,11 +6,11 @@ use std::io;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::dialect;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::layer::whiteout::{self, Marker};
 use crate::meta::{Device, Time};
+use crate::overlay::dialect;
 use crate::path::{EntryPath, NAME_MAX};
 
 use super::form::{FUSE_OPAQUE, Form};

@@ -2,8 +2,8 @@
 //! W4 and O1 to O3 want them.
 
 use crate::error::Result;
-use crate::lower::Found;
 use crate::meta::Time;
+use crate::overlay::lower::Found;
 use crate::path::EntryPath;
 
 use super::contents::{Contents, Deletion, is_directory};

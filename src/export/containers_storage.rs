@@ -113,8 +113,8 @@ pub struct Added {
 /// # let directory = place.path().join("store");
 /// # let target = place.path().join("images");
 /// # let options = Options {
-/// #     dialect: lowerdir::dialect::Dialect {
-/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #     dialect: lowerdir::overlay::dialect::Dialect {
+/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
 /// #         ..Default::default()
 /// #     },
 /// #     owners: lowerdir::Owners::Caller,

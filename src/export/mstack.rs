@@ -8,9 +8,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::dialect::Namespace;
 use crate::error::{Error, Result};
 use crate::fs::root;
+use crate::overlay::dialect::Namespace;
 use crate::store::{Beside, StoredLayer, Sync};
 
 /// Writes a mount stack of an image's layers, the lowest first, into a directory that is absent or
@@ -32,8 +32,8 @@ use crate::store::{Beside, StoredLayer, Sync};
 /// # let directory = place.path().join("store");
 /// # let target = place.path().join("image.mstack");
 /// # let options = Options {
-/// #     dialect: lowerdir::dialect::Dialect {
-/// #         namespace: lowerdir::dialect::Namespace::User,
+/// #     dialect: lowerdir::overlay::dialect::Dialect {
+/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
 /// #         ..Default::default()
 /// #     },
 /// #     owners: Owners::Caller,

@@ -1,7 +1,7 @@
 //! `Way`: the way that a path takes, with the symbolic links and the `..` on it (rule N4). It never
 //! leaves the root.
 //!
-//! It knows no tree. What each name on it means is said by whoever goes it: [`crate::lower::Below`] and
+//! It knows no tree. What each name on it means is said by whoever goes it: [`crate::overlay::lower::Below`] and
 //! [`crate::view`] for the layers below, [`crate::unpack`] and [`crate::translate`] for the layer
 //! itself.
 

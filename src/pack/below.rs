@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 
-use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
-use crate::lower::{Found, Leaf, LowerView};
 use crate::meta::Meta;
+use crate::overlay::dialect::Dialect;
+use crate::overlay::lower::{Found, Leaf, LowerView};
 use crate::path::EntryPath;
 
 /// What the directories below show in the place of a directory.

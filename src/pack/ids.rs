@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
 use crate::meta::Meta;
-use crate::overlays::UpperRecord;
+use crate::overlay::overlays::UpperRecord;
 
 use super::Options;
 

@@ -4,9 +4,9 @@ use std::io;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::dialect::{self, Dialect};
 use crate::fs::root::{self, Dir};
 use crate::meta::{Device, Meta};
+use crate::overlay::dialect::{self, Dialect};
 
 /// A name in the upperdir.
 pub enum Inode {

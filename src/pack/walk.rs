@@ -7,11 +7,11 @@ use std::io::{self, Write};
 
 use rustix::fs::{FileType, Stat};
 
-use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir, Root};
 use crate::layer::whiteout;
 use crate::meta::{Meta, Time, is_foreign_xattr};
+use crate::overlay::dialect::Dialect;
 use crate::path::EntryPath;
 use crate::tar::archive::{Entry, EntryKind, FileShape};
 use crate::tar::writer::Writer;

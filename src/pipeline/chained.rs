@@ -8,7 +8,7 @@ use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::Blob;
-use crate::lower::LowerView;
+use crate::overlay::lower::LowerView;
 use crate::progress::waiting;
 use crate::store::{Hold, StagedLayer, Store, StoredLayer};
 use crate::unpack::Options;

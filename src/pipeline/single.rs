@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
-use crate::lower::{LowerView, check_marks_show};
+use crate::overlay::lower::{LowerView, check_marks_show};
 use crate::store::Beside;
 use crate::unpack::{Options, Pending, Report};
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::{Blob, Image};
 use crate::limits::Limits;
-use crate::lower::{Below, LowerView};
+use crate::overlay::lower::{Below, LowerView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::settle::settle;

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
-use crate::lower::{Below, LowerView};
 use crate::meta::Time;
+use crate::overlay::lower::{Below, LowerView};
 use crate::path::EntryPath;
 use crate::unpack::{DirId, Tree};
 

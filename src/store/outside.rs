@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::fs::root;
-use crate::overlays;
+use crate::overlay::overlays;
 
 use super::{FS, LAYER_JSON, TREE_ZST};
 

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use crate::dialect::{Dialect, Marks, Whiteout};
 use crate::error::{Error, Result};
-use crate::lower::{Below, Markers};
 use crate::meta::{Device, Meta, Time};
+use crate::overlay::dialect::{Dialect, Marks, Whiteout};
+use crate::overlay::lower::{Below, Markers};
 use crate::path::EntryPath;
 use crate::settle::Plan;
 use crate::tar::archive::EntryKind;

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 
 use crate::error::{Error, Result};
 use crate::layer::whiteout::Marker;
-use crate::lower::{Markers, Way};
 use crate::meta::{Device, Meta, Xattr};
+use crate::overlay::lower::{Markers, Way};
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::unpack::{DirId, InodeId, Kind, NewInode, Report, Tree};

@@ -11,8 +11,8 @@ use rustix::fs::FileType;
 use crate::content::{Content, ContentHasher};
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
-use crate::lower::{Below, Found, Leaf, LowerView};
 use crate::meta::Meta;
+use crate::overlay::lower::{Below, Found, Leaf, LowerView};
 use crate::path::EntryPath;
 
 use super::{Fresh, Inode, Unpacker, apply, system};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::Result;
 use crate::image::ImageSigns;
-use crate::lower::{Below, Markers};
+use crate::overlay::lower::{Below, Markers};
 use crate::path::EntryPath;
 
 use super::created::Created;

@@ -2,7 +2,7 @@
 //! the layer's root, never by the kernel (rule N4).
 
 use crate::error::{Error, Result};
-use crate::lower::Way;
+use crate::overlay::lower::Way;
 use crate::path::EntryPath;
 
 use super::{Unpacker, system};

@@ -6,10 +6,10 @@
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::meta::Device;
+use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 
 use super::{Options, Owners, system};
 
@@ -21,7 +21,7 @@ impl Options {
     ///
     /// ```
     /// use lowerdir::Options;
-    /// use lowerdir::dialect::Namespace;
+    /// use lowerdir::overlay::dialect::Namespace;
     /// use lowerdir::fs::root::Dir;
     ///
     /// let place = tempfile::tempdir()?;

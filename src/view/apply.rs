@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
-use crate::lower::{Markers, OwnDirectories};
 use crate::meta::{Meta, Time};
+use crate::overlay::lower::{Markers, OwnDirectories};
 use crate::path::EntryPath;
 use crate::tar::archive::{Entry, EntryKind};
 use crate::unpack::{Occurrences, Options, Report, Warning};

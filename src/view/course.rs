@@ -1,7 +1,7 @@
 //! `Course`: a [`Way`] through a tree, with the directories from the root down to where it stands.
 
 use crate::error::Result;
-use crate::lower::Way;
+use crate::overlay::lower::Way;
 use crate::path::EntryPath;
 
 use super::tree::Id;

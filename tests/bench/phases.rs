@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use lowerdir::chunk::Chunks;
 use lowerdir::compress::codec::{Expected, LayerReader};
 use lowerdir::fs::root::Dir;
-use lowerdir::lower::{Below, LowerView};
+use lowerdir::overlay::lower::{Below, LowerView};
 use lowerdir::settle::settle;
 use lowerdir::unpack::unpack;
 use lowerdir::{Image, Limits, Options, Reference, Result};

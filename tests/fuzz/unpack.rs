@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use lowerdir::compress::codec::Expected;
-use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::digest::Digest;
 use lowerdir::image::{Blob, Image, Reference};
+use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::pipeline::{Parents, Run, Unpacked, unpack_image, unpack_layer};
 use lowerdir::store::{Store, Sync};
 use lowerdir::verify::Verifier;

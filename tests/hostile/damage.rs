@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use lowerdir::compress::codec::Expected;
-use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::digest::Digest;
 use lowerdir::image::Blob;
+use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::store::Sync;
 use lowerdir::{Error, Kind, Options, Owners, Parents, Result, Run, unpack_layer};
 

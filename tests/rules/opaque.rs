@@ -1,7 +1,7 @@
 //! O1 to O3: what a `.wh..wh..opq` becomes.
 
 use lowerdir::Parents;
-use lowerdir::dialect::Whiteout;
+use lowerdir::overlay::dialect::Whiteout;
 
 use crate::layer::{Entry, layer};
 use crate::place::Place;

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use lowerdir::compress::codec::Expected;
-use lowerdir::dialect::{Dialect, Namespace};
 use lowerdir::image::Blob;
+use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::store::Sync;
 use lowerdir::{Error, Options, Owners, Parents, Result, Run, unpack_layer};
 use tempfile::TempDir;

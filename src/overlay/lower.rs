@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::dialect::{self, Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::meta::{Device, Meta};
+use crate::overlay::dialect::{self, Dialect, Namespace, Whiteout};
 use crate::path::EntryPath;
 
 use open_dirs::OpenDirs;

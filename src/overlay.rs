@@ -1,0 +1,8 @@
+//! How overlayfs spells a layer ([`dialect`]), what a stack of layer directories shows ([`lower`]), and
+//! which mounts a directory is part of (`overlays`).
+//!
+//! Source: kernel `Documentation/filesystems/overlayfs.rst`.
+
+pub mod dialect;
+pub mod lower;
+pub(crate) mod overlays;
