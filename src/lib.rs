@@ -113,7 +113,6 @@ pub mod collect;
 pub mod compress;
 pub mod content;
 pub mod convert;
-mod copier;
 mod copy;
 pub mod digest;
 pub mod error;
@@ -135,7 +134,6 @@ pub mod pack;
 pub mod path;
 pub mod pipeline;
 pub mod progress;
-pub mod settle;
 #[cfg(feature = "containerd")]
 pub mod snapshotter;
 pub mod stack;

@@ -1,7 +1,7 @@
 //! `Unpacker`: the entries of one layer, in order, into its own directory.
 //!
 //! A layer is unpacked without looking at the layers below, so that all layers can be unpacked at
-//! once; what needs them is kept in a [`Pending`] for [`crate::settle`]. Two rare things cannot
+//! once; what needs them is kept in a [`Pending`] for [`crate::unpack::settle`]. Two rare things cannot
 //! wait for that, because they decide where later entries go: a parent that is a symbolic link
 //! below (rule N4) and a hard link to a file below (rule H2). A layer that has one is unpacked a
 //! second time, and then the unpacker is given the layers [`Below`].
@@ -10,6 +10,7 @@
 //! sets no attribute of a directory: those come last, when nothing is added to it any more.
 
 mod attributes;
+pub(crate) mod copier;
 mod copy_up;
 mod created;
 mod crew;
@@ -18,6 +19,7 @@ mod options;
 mod pending;
 mod resolve;
 mod rootless;
+pub mod settle;
 mod writer;
 
 use std::io;

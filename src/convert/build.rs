@@ -8,13 +8,13 @@ use std::os::fd::AsFd;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use crate::copier::{Copier, Data, Original};
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::Dir;
 use crate::layer::whiteout;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::overlay::dialect::{self, Dialect, Marks, Whiteout};
 use crate::path::EntryPath;
+use crate::unpack::copier::{Copier, Data, Original};
 use crate::unpack::{Fresh, Inode, Options as UnpackOptions, Owners, Report, apply};
 
 use super::contents::{Contents, is_directory};

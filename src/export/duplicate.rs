@@ -9,12 +9,12 @@ use std::os::fd::AsFd;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use crate::copier::{Copier, Data, Original};
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::Dir;
 use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::progress::Progress;
+use crate::unpack::copier::{Copier, Data, Original};
 use crate::unpack::{Inode, Owners, system};
 
 /// What a file of the new tree is.

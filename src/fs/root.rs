@@ -1,7 +1,7 @@
 //! `Dir` and `Root`: everything that is created, read or removed on disk goes through a
 //! directory descriptor, beneath one directory, without following a symbolic link.
 //!
-//! The engine ([`crate::unpack`], [`crate::settle`]), the lower view and the store call it. It
+//! The engine ([`crate::unpack`], [`crate::unpack::settle`]), the lower view and the store call it. It
 //! knows system calls and no rule: it never decides what to create. Its calls return the plain
 //! [`io::Error`]; callers say what they were doing.
 

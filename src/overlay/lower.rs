@@ -1,7 +1,7 @@
 //! `LowerView`: what a stack of finished layer directories shows, name by name, as overlayfs
 //! would merge them; and [`Below`], the same once a layer's own deletions are taken away.
 //!
-//! [`crate::settle`] asks it about directories and deleted names, the second pass of
+//! [`crate::unpack::settle`] asks it about directories and deleted names, the second pass of
 //! [`crate::unpack`] about symbolic links and files. It reads and never writes.
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`, "Directories" and "whiteouts and
 //! opaque directories".

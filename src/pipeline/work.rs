@@ -16,8 +16,8 @@ use crate::limits::Limits;
 use crate::overlay::lower::{Below, LowerView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
-use crate::settle::settle;
 use crate::store::{Record, StagedLayer, Sync};
+use crate::unpack::settle::settle;
 use crate::unpack::{Options, Pending, Report, Tree, unpack};
 
 use super::Run;

@@ -9,9 +9,9 @@ use crate::meta::{Device, Meta, Time};
 use crate::overlay::dialect::{Dialect, Marks, Whiteout};
 use crate::overlay::lower::{Below, Markers};
 use crate::path::EntryPath;
-use crate::settle::Plan;
 use crate::tar::archive::EntryKind;
 use crate::unpack::Tree;
+use crate::unpack::settle::Plan;
 
 use super::{Output, empty_file};
 

@@ -16,7 +16,7 @@ use lowerdir::chunk::Chunks;
 use lowerdir::compress::codec::{Expected, LayerReader};
 use lowerdir::fs::root::Dir;
 use lowerdir::overlay::lower::{Below, LowerView};
-use lowerdir::settle::settle;
+use lowerdir::unpack::settle::settle;
 use lowerdir::unpack::unpack;
 use lowerdir::{Image, Limits, Options, Reference, Result};
 
