@@ -11,7 +11,7 @@
 //!   with-rootfs       for Overlay::Script: see `script`
 //! ```
 //!
-//! Called by the command line. It unpacks nothing: [`crate::pipeline`] does. Everything is made beside
+//! Called by the command line. It unpacks nothing: [`crate::store::pipeline`] does. Everything is made beside
 //! its place and renamed; on an error nothing is left. Names in the image (users, volumes) are looked
 //! up in the layers, inside the image's root (`inside`), never by the kernel.
 //! Source: image-spec `conversion.md`; runtime-spec `bundle.md` and `config.md`.
@@ -38,8 +38,8 @@ use crate::ids::IdMaps;
 use crate::image::Image;
 use crate::mount::{self, MountOptions, Upper, Words};
 use crate::path::EntryPath;
-use crate::pipeline::stored_layers;
 use crate::stack::Stack;
+use crate::store::pipeline::stored_layers;
 use crate::store::{Beside, Store, Sync};
 use crate::unpack::{Options, system};
 

@@ -1,7 +1,7 @@
 //! `Chunks`: the bytes of a layer in shared pieces, so that one thread can hash what another
 //! writes, and nobody copies it.
 //!
-//! [`crate::pipeline`] fills them, [`crate::tar::archive`] reads them, [`crate::unpack`] writes them to
+//! [`crate::store::pipeline`] fills them, [`crate::tar::archive`] reads them, [`crate::unpack`] writes them to
 //! files. What comes through them is trusted by none of them.
 
 use std::io::{self, Read};

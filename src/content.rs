@@ -1,6 +1,6 @@
 //! `Content`: a digest of what a file holds, which tells whether it was changed.
 //!
-//! [`crate::unpack`] makes it of the bytes that it writes, [`crate::verify`] of those that it
+//! [`crate::unpack`] makes it of the bytes that it writes, [`crate::store::verify`] of those that it
 //! reads back; `tree.zst` of the store has it for every file. Pure.
 //!
 //! It is BLAKE3, which costs a fraction of SHA-256; the layer as a whole is known by its SHA-256

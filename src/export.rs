@@ -18,7 +18,7 @@ use std::io::Write;
 
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 use crate::view::Tree;
 
 pub use mstack::write_mstack;

@@ -2,7 +2,7 @@
 //! are. It reads OCI layouts and Docker archives; it unpacks nothing and writes nothing, but for
 //! an unnamed temporary file where an archive comes through a pipe.
 //!
-//! The command line opens images, [`crate::pipeline`] takes their layers.
+//! The command line opens images, [`crate::store::pipeline`] takes their layers.
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`; Docker's
 //! image specification v1.2 for the archives of `docker save`.
 

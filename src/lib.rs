@@ -109,7 +109,6 @@
 
 pub mod bundle;
 pub mod chunk;
-pub mod collect;
 pub mod compress;
 pub mod content;
 pub mod convert;
@@ -125,14 +124,12 @@ pub mod image;
 pub mod layer;
 pub mod layout;
 pub mod limits;
-pub mod listing;
 pub mod magic;
 pub mod meta;
 pub mod mount;
 pub mod overlay;
 pub mod pack;
 pub mod path;
-pub mod pipeline;
 pub mod progress;
 #[cfg(feature = "containerd")]
 pub mod snapshotter;
@@ -142,14 +139,13 @@ pub mod tar;
 pub mod threads;
 pub mod translate;
 pub mod unpack;
-pub mod verify;
 pub mod view;
 
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};
 pub use limits::Limits;
-pub use pipeline::{Parents, Run, unpack_image, unpack_layer};
 pub use progress::{Progress, Silent};
 pub use stack::Stack;
 pub use store::Store;
+pub use store::pipeline::{Parents, Run, unpack_image, unpack_layer};
 pub use unpack::{Options, Owners};

@@ -179,7 +179,7 @@ fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error 
 ///
 /// use lowerdir::ids::{IdMap, IdMaps};
 /// use lowerdir::mount::{MountOptions, Upper, UserNamespace, mount_idmapped};
-/// use lowerdir::{Image, Reference, Stack, Store, pipeline::stored_layers};
+/// use lowerdir::{Image, Reference, Stack, Store, store::pipeline::stored_layers};
 ///
 /// let image = Image::open(&Reference::parse("alpine.tar".as_ref())?, None)?;
 /// let store = Store::open(Path::new("/var/lib/lowerdir"))?;

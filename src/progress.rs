@@ -1,4 +1,4 @@
-//! `Progress`: what [`crate::pipeline`] tells of its work while it does it, and how it is told to
+//! `Progress`: what [`crate::store::pipeline`] tells of its work while it does it, and how it is told to
 //! stop. The command line implements it with bars and lines; [`Silent`] tells nobody.
 //!
 //! Layers are counted from 0 at the bottom. Calls come from several threads at once, and should

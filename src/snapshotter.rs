@@ -98,7 +98,7 @@ pub struct Config {
 /// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
 /// # let store = Store::open(&place.path().join("store"))?;
 /// # unpack_image(&image, &store, &options, Run::default())?;
-/// # let chain = lowerdir::pipeline::chain_ids(&image);
+/// # let chain = lowerdir::store::pipeline::chain_ids(&image);
 ///
 /// let config = Config {
 ///     root: place.path().join("snapshots"),

@@ -21,7 +21,7 @@ pub const PAGE: usize = 4096;
 /// Layer directories that make one tree.
 ///
 /// ```
-/// use lowerdir::pipeline::stored_layers;
+/// use lowerdir::store::pipeline::stored_layers;
 /// use lowerdir::{Image, Options, Reference, Run, Stack, Store, unpack_image};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -80,7 +80,7 @@ impl Stack {
     }
 
     /// Takes the layers of an image, the lowest first, as
-    /// [`stored_layers`](crate::pipeline::stored_layers) finds them. Errors: as of [`Stack::new`].
+    /// [`stored_layers`](crate::store::pipeline::stored_layers) finds them. Errors: as of [`Stack::new`].
     pub fn of_layers(layers: &[StoredLayer], store: &Store) -> Result<Stack> {
         let options = layers.last().map(|layer| layer.record.options.clone());
         let options = options.unwrap_or_default();

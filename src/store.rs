@@ -2,7 +2,7 @@
 //!
 //! A layer is unpacked and settled in a staging directory, which its owner locks; it is made
 //! durable, and then renamed to the name of its chain ID. That name is the only proof that a
-//! layer is complete. [`crate::pipeline`] fills the store, the command line looks layers up in it.
+//! layer is complete. [`crate::store::pipeline`] fills the store, the command line looks layers up in it.
 //!
 //! Several stores may stand behind one [`Store`]: a layer is looked for in each of them, in order,
 //! and one of them is written to, at most. The others are only read (see `opening`).
@@ -22,15 +22,19 @@
 //! ```
 
 mod beside;
+pub mod collect;
 mod contents;
 mod hold;
 mod links;
+pub mod listing;
 mod locks;
 mod opening;
 mod outside;
 mod pins;
+pub mod pipeline;
 mod record;
 mod staging;
+pub mod verify;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -197,7 +201,7 @@ impl Store {
         }))
     }
 
-    /// The file in which a layer that is there is listed: see [`crate::listing`].
+    /// The file in which a layer that is there is listed: see [`crate::store::listing`].
     pub fn listing(&self, chain_id: &Digest) -> io::Result<File> {
         let path = format!("{}/{TREE_ZST}", layer_name(chain_id));
         self.directory

@@ -6,7 +6,7 @@
 //! below (rule N4) and a hard link to a file below (rule H2). A layer that has one is unpacked a
 //! second time, and then the unpacker is given the layers [`Below`].
 //!
-//! [`crate::pipeline`] calls it. It never touches anything outside the layer's directory, and it
+//! [`crate::store::pipeline`] calls it. It never touches anything outside the layer's directory, and it
 //! sets no attribute of a directory: those come last, when nothing is added to it any more.
 
 mod attributes;

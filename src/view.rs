@@ -30,7 +30,7 @@ mod walk;
 
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 use crate::unpack::Options;
 
 pub use apply::Applied;

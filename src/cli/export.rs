@@ -10,8 +10,8 @@ use lowerdir::export::containers_storage::{self, Adding, ImageName, Link};
 use lowerdir::export::{Format, export, write_mstack};
 use lowerdir::image::Image;
 use lowerdir::overlay::dialect::Namespace;
-use lowerdir::pipeline::stored_layers;
 use lowerdir::progress::Silent;
+use lowerdir::store::pipeline::stored_layers;
 use lowerdir::store::{StoredLayer, Sync};
 use lowerdir::view::View;
 

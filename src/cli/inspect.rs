@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use lowerdir::image::{Image, Layer, LayerBlob};
 use lowerdir::path::display;
-use lowerdir::pipeline;
 use lowerdir::progress::Silent;
+use lowerdir::store::pipeline;
 use lowerdir::store::{StoredLayer, Sync};
 use lowerdir::view::{Applied, View};
 

@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use serde::Serialize;
 
-use lowerdir::pipeline;
 use lowerdir::stack;
 use lowerdir::store::Store;
+use lowerdir::store::pipeline;
 
 use super::{Global, ImageArgs, output};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use lowerdir::image::{Image, Layer};
 use lowerdir::layer::report::Report;
-use lowerdir::pipeline::{self, Unpacked};
+use lowerdir::store::pipeline::{self, Unpacked};
 
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};

@@ -12,8 +12,8 @@ use lowerdir::compress::codec::Expected;
 use lowerdir::digest::Digest;
 use lowerdir::image::Blob;
 use lowerdir::layer::report::Report;
-use lowerdir::pipeline::{self, Parents};
 use lowerdir::store::Staging;
+use lowerdir::store::pipeline::{self, Parents};
 
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};

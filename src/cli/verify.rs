@@ -10,8 +10,8 @@ use serde_json::json;
 use lowerdir::digest::Digest;
 use lowerdir::image::{Image, Platform, Reference};
 use lowerdir::store::Store;
-use lowerdir::verify::{self, Verifier};
-use lowerdir::{Error, Kind, pipeline};
+use lowerdir::store::verify::{self, Verifier};
+use lowerdir::{Error, Kind, store::pipeline};
 
 use super::limits::LimitsArgs;
 use super::options::SyncArgs;

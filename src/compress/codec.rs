@@ -1,7 +1,7 @@
 //! Compression: recognised by its first bytes, whatever the media type says, and undone with
 //! both digests computed on the way.
 //!
-//! [`crate::pipeline`] opens each layer through [`LayerReader`]; [`crate::image`] opens whole
+//! [`crate::store::pipeline`] opens each layer through [`LayerReader`]; [`crate::image`] opens whole
 //! compressed archives through [`Decoder`]. This module knows nothing of tar.
 //! Formats: RFC 1952 (gzip, with several members), RFC 8878 (zstd, with several and skippable
 //! frames), the .xz file format (with several streams).

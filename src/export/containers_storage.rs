@@ -38,8 +38,8 @@ use std::path::Path;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Image;
-use crate::pipeline::Run;
 use crate::store::StoredLayer;
+use crate::store::pipeline::Run;
 
 pub use names::ImageName;
 
@@ -103,7 +103,7 @@ pub struct Added {
 ///
 /// ```
 /// use lowerdir::export::containers_storage::{Adding, ImageName, Link, add};
-/// use lowerdir::pipeline::stored_layers;
+/// use lowerdir::store::pipeline::stored_layers;
 /// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::image::Image;
 use crate::meta::Time;
 use crate::path::EntryPath;
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
 
 use super::verity::Verity;

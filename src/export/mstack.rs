@@ -21,7 +21,7 @@ use crate::store::{Beside, StoredLayer, Sync};
 ///
 /// ```
 /// use lowerdir::export::write_mstack;
-/// use lowerdir::pipeline::stored_layers;
+/// use lowerdir::store::pipeline::stored_layers;
 /// use lowerdir::store::Sync;
 /// use lowerdir::{Image, Options, Owners, Reference, Run, Store, unpack_image};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));

@@ -8,7 +8,7 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::Result;
 use crate::image::Image;
 use crate::path::EntryPath;
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 use crate::tar::writer::stored;
 use crate::view::{Body, Id, Item, Tree, contents, file_ids, read_parts};
 

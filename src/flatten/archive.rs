@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::layer::report::Report;
 use crate::path::EntryPath;
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 use crate::tar::archive::{Entry, EntryKind};
 use crate::tar::writer::{Writer, stored};
 use crate::view::{Body, Item, Tree};

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use crate::copy::copy;
 use crate::error::{Error, Result};
 use crate::image::{self, Image};
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 use crate::view::{Id, Tree, contents, file_ids, parts};
 
 const BUFFER: usize = 256 * 1024;

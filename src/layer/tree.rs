@@ -1,7 +1,7 @@
 //! `Tree`: every name of one layer as it stands on disk, so that nobody has to ask the disk while
 //! the layer is unpacked, nor afterwards to list it.
 //!
-//! The unpacker and [`crate::unpack::settle`] write down in it what they make; [`crate::listing`] reads
+//! The unpacker and [`crate::unpack::settle`] write down in it what they make; [`crate::store::listing`] reads
 //! it. It makes nothing itself. A layer may have millions of names: each costs some 130 bytes.
 
 mod inode;

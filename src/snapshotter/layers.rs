@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::fs::root::{Dir, is_absent};
 use crate::image::Blob;
 use crate::path::EntryPath;
-use crate::pipeline::{Chained, Run, stored_chain, unpack_chained};
 use crate::progress::Progress;
 use crate::stack::escaped;
+use crate::store::pipeline::{Chained, Run, stored_chain, unpack_chained};
 use crate::store::{Hold, Pin, Store, StoredLayer, Sync};
 use crate::unpack::Options;
 

@@ -1,7 +1,7 @@
 //! What is in the store: its images and its layers, listed, looked up, and removed.
 //!
-//! [`crate::pipeline`] records images; [`crate::collect`] removes them and the layers that nobody
-//! needs; [`crate::verify`] goes through them.
+//! [`crate::store::pipeline`] records images; [`crate::store::collect`] removes them and the layers that nobody
+//! needs; [`crate::store::verify`] goes through them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

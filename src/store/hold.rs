@@ -1,8 +1,8 @@
 //! `Hold`: who relies on what is in the store, so that nothing is removed under their hands.
 //!
-//! [`crate::pipeline`] shares a hold from the first look for a layer until the image is recorded;
+//! [`crate::store::pipeline`] shares a hold from the first look for a layer until the image is recorded;
 //! the command line's `mount` until the mount is up, and `images` while it looks; so does
-//! [`crate::verify`]. [`crate::collect`] takes it alone, looks at what images and mounts need, and
+//! [`crate::store::verify`]. [`crate::store::collect`] takes it alone, looks at what images and mounts need, and
 //! takes the rest away. A dead process holds nothing.
 
 use rustix::fs::FlockOperation;

@@ -1,7 +1,7 @@
 //! `LayerLock`: who unpacks a layer. Processes that want the same one wait for it, and find it done;
 //! the kernel lets a lock of a dead process go, so its work is taken over.
 //!
-//! [`crate::pipeline`] locks the layers that are missing from the bottom up. A chain ID names all
+//! [`crate::store::pipeline`] locks the layers that are missing from the bottom up. A chain ID names all
 //! that is below, so two images share only their lowest layers, and nobody waits in a circle.
 
 use std::io;

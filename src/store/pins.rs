@@ -1,4 +1,4 @@
-//! Pins: what somebody other than an image of the store needs, so that [`crate::collect`] leaves it
+//! Pins: what somebody other than an image of the store needs, so that [`crate::store::collect`] leaves it
 //! alone: the snapshots of the module `snapshotter`. A pin lasts until it is taken out.
 
 use std::collections::BTreeSet;

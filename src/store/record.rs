@@ -24,7 +24,7 @@ pub struct Record {
     pub options: Options,
     /// Whether it was on disk before it got its name: not so with [`Sync::None`](super::Sync).
     pub synced: bool,
-    /// The tree digest: of the lines of `tree.zst` (see [`crate::listing`]).
+    /// The tree digest: of the lines of `tree.zst` (see [`crate::store::listing`]).
     pub tree: String,
     /// What was done.
     pub report: Report,

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use crate::digest::Digest;
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::Dir;
-use crate::listing;
 use crate::path::EntryPath;
+use crate::store::listing;
 use crate::unpack::Tree;
 
 use super::{

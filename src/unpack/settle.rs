@@ -1,7 +1,7 @@
 //! Finishing a layer against the layers below it: its deletions, its opaque directories, the
 //! attributes of all its directories (rules W2 to W5, W7, W8, O1 to O3, I1, I2, M1).
 //!
-//! [`crate::pipeline`] calls it, bottom to top, once the layer's entries are on disk and the
+//! [`crate::store::pipeline`] calls it, bottom to top, once the layer's entries are on disk and the
 //! layers below are settled. It adds whiteouts, implied directories and marks; it never touches a
 //! file of the layer.
 //!

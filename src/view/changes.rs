@@ -7,7 +7,7 @@ use crate::content::{Content, ContentHasher};
 use crate::error::Result;
 use crate::image::Image;
 use crate::path::EntryPath;
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 
 use super::contents::{contents, read_parts};
 use super::tree::{Body, Id, Inode, Name, Source, Stored, Tree};

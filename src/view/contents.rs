@@ -8,8 +8,8 @@ use std::io::{self, Read};
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
 use crate::layer::report::Report;
-use crate::pipeline::Run;
 use crate::progress::Progress;
+use crate::store::pipeline::Run;
 use crate::tar::archive::FileShape;
 
 use super::read::read_archive;

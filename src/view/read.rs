@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::meta::{Device, Meta};
 use crate::overlay::lower::Markers;
 use crate::path;
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::threads::start;
 use crate::unpack::{

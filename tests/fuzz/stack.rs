@@ -19,7 +19,7 @@ use lowerdir::image::Blob;
 use lowerdir::meta::Meta;
 use lowerdir::overlay::lower::{Found, LowerView};
 use lowerdir::path::EntryPath;
-use lowerdir::pipeline::{Parents, unpack_layer};
+use lowerdir::store::pipeline::{Parents, unpack_layer};
 use rustix::fs::FileType;
 use tempfile::TempDir;
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use lowerdir::pipeline::unpack_image;
 use lowerdir::store::Sync;
+use lowerdir::store::pipeline::unpack_image;
 use lowerdir::{Image, Kind, Parents, Reference, Run, Store};
 
 use crate::layer::{Entry, Layer, layer};

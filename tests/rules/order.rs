@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use lowerdir::pipeline::unpack_image;
 use lowerdir::store::Sync;
+use lowerdir::store::pipeline::unpack_image;
 use lowerdir::{Image, Reference, Run, Store};
 use proptest::prelude::*;
 

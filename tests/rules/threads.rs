@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use lowerdir::pipeline::{chain_ids, unpack_image};
 use lowerdir::store::Sync;
-use lowerdir::verify::Verifier;
+use lowerdir::store::pipeline::{chain_ids, unpack_image};
+use lowerdir::store::verify::Verifier;
 use lowerdir::{Image, Reference, Result, Run, Silent, Store};
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use lowerdir::collect::{Removing, prune, remove_image};
 use lowerdir::snapshotter::{Kind, Snapshotter};
 use lowerdir::store::Sync;
+use lowerdir::store::collect::{Removing, prune, remove_image};
 use lowerdir::{Options, Silent};
 use tonic::Code;
 

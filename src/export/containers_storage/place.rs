@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::image::{Image, Layer};
 use crate::path::EntryPath;
-use crate::pipeline::Run;
 use crate::progress::{Progress, waiting};
+use crate::store::pipeline::Run;
 use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, check_outside, lock};
 
 use super::super::duplicate::{Means, duplicate};

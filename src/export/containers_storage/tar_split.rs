@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::Layer;
 use crate::path::EntryPath;
-use crate::pipeline::Run;
+use crate::store::pipeline::Run;
 use crate::tar::archive::{Archive, EntryKind};
 
 const BUFFER: usize = 256 * 1024;

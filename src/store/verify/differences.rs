@@ -6,7 +6,7 @@ use std::fs::File;
 use crate::content::{Content, ContentHasher};
 use crate::error::{Error, Result};
 use crate::fs::root;
-use crate::listing::{Node, Shown, Text, Walk};
+use crate::store::listing::{Node, Shown, Text, Walk};
 
 use super::compare::Comparing;
 use super::found;

@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 use std::io;
 
 use crate::error::Error;
-use crate::listing::{Reader, Walk};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::StoredLayer;
+use crate::store::listing::{Reader, Walk};
 
 use super::differences::differences;
 use super::{Difference, found};

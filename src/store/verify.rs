@@ -10,14 +10,14 @@ mod differences;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::collect::InUse;
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::listing::Reader;
 use crate::path::EntryPath;
-use crate::pipeline::{Run, Unpacked, chain_ids, unpack_missing};
 use crate::progress::Progress;
+use crate::store::collect::InUse;
+use crate::store::listing::Reader;
+use crate::store::pipeline::{Run, Unpacked, chain_ids, unpack_missing};
 use crate::store::{Hold, Record, Store};
 use crate::unpack::Options;
 
@@ -80,7 +80,7 @@ fn found<T>(error: Error, say: impl FnOnce(&Error) -> T) -> Result<T> {
 /// Looks at layers of a store, from which nothing is removed meanwhile.
 ///
 /// ```
-/// use lowerdir::verify::Verifier;
+/// use lowerdir::store::verify::Verifier;
 /// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -100,7 +100,7 @@ fn found<T>(error: Error, say: impl FnOnce(&Error) -> T) -> Result<T> {
 /// # let store = Store::open(&directory)?;
 /// # let layers = unpack_image(&image, &store, &options, Run::default())?;
 ///
-/// let lowest = &lowerdir::pipeline::chain_ids(&image)[0];
+/// let lowest = &lowerdir::store::pipeline::chain_ids(&image)[0];
 /// let verifier = Verifier::new(&store, false, &Silent)?;
 /// assert!(verifier.layer(0, "1", lowest)?.is_empty());
 ///
@@ -224,7 +224,7 @@ fn contradiction(record: &Record, wanted: &Digest) -> Option<String> {
 ///
 /// ```
 /// # use std::collections::BTreeSet;
-/// use lowerdir::verify::{Verifier, repair};
+/// use lowerdir::store::verify::{Verifier, repair};
 /// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -51,7 +51,7 @@ pub struct Removing<'a> {
 /// mounted; the record of another image is damaged, so that nobody knows what it needs.
 ///
 /// ```
-/// use lowerdir::collect::{Removing, prune, remove_image};
+/// use lowerdir::store::collect::{Removing, prune, remove_image};
 /// use lowerdir::store::Sync;
 /// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
