@@ -133,7 +133,6 @@ pub mod path;
 pub mod progress;
 #[cfg(feature = "containerd")]
 pub mod snapshotter;
-pub mod stack;
 pub mod store;
 pub mod tar;
 pub mod threads;
@@ -144,8 +143,8 @@ pub mod view;
 pub use error::{Error, Kind, Result};
 pub use image::{Image, Platform, Reference};
 pub use limits::Limits;
+pub use mount::stack::Stack;
 pub use progress::{Progress, Silent};
-pub use stack::Stack;
 pub use store::Store;
 pub use store::pipeline::{Parents, Run, unpack_image, unpack_layer};
 pub use unpack::{Options, Owners};

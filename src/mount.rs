@@ -11,6 +11,7 @@ mod classic;
 mod configured;
 mod idmap;
 mod options;
+pub mod stack;
 mod upper;
 mod words;
 
@@ -21,8 +22,8 @@ use nix::mount::{MntFlags, umount2};
 
 use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
+use crate::mount::stack::Stack;
 use crate::overlay::overlays::UpperRecord;
-use crate::stack::Stack;
 use crate::store::{Store, check_outside};
 
 use claim::Claim;

@@ -24,8 +24,6 @@ const ORDER: &[(&str, u8)] = &[
     ("magic", 0),
     ("image", 1),
     ("progress", 2),
-    ("stack", 2),
-    ("mount", 2),
     ("layout", 2),
     ("pack", 2),
     ("translate", 2),

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use serde::Serialize;
 
-use lowerdir::stack;
+use lowerdir::mount::stack;
 use lowerdir::store::Store;
 use lowerdir::store::pipeline;
 

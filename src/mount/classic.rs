@@ -12,7 +12,7 @@ use nix::sched::CloneFlags;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::stack::{self, PAGE, Stack};
+use crate::mount::stack::{self, PAGE, Stack};
 use crate::store::Store;
 
 use super::options::MountOptions;

@@ -9,8 +9,8 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
+use crate::mount::stack::Stack;
 use crate::overlay::dialect::Dialect;
-use crate::stack::Stack;
 use crate::store::Store;
 
 use super::claim::Claim;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
-use crate::stack::{self, PAGE, Stack};
+use crate::mount::stack::{self, PAGE, Stack};
 use crate::store::Store;
 
 use super::claim::Claim;
