@@ -11,9 +11,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowerdir::flatten::write_archive;
 use lowerdir::tar::writer::Writer;
 use lowerdir::view::View;
+use lowerdir::view::flatten::write_archive;
 use lowerdir::{Image as Opened, Options, Reference};
 
 use crate::generate::{Flavour, Stack};

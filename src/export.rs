@@ -3,7 +3,7 @@
 //!
 //! [`containers_storage`] and [`write_mstack`] lead to layers that were unpacked. A list has one line
 //! for each path: [`Format::ComposefsDump`] is what `mkcomposefs --from-file` makes an EROFS image of,
-//! and [`Format::Mtree`] what `bsdtar` and mtree(8) take. Like [`crate::flatten`], [`export`] starts
+//! and [`Format::Mtree`] what `bsdtar` and mtree(8) take. Like [`crate::view::flatten`], [`export`] starts
 //! from a [`Tree`] that was read from blobs, and reads them once more for digests of the content. The
 //! same tree gives the same bytes. `lowerdir export` calls all of them.
 

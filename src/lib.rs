@@ -117,7 +117,6 @@ pub mod digest;
 pub mod error;
 pub mod escape;
 pub mod export;
-pub mod flatten;
 pub mod fs;
 pub mod ids;
 pub mod image;

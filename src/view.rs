@@ -24,6 +24,7 @@ mod changes;
 mod contents;
 mod course;
 mod edit;
+pub mod flatten;
 mod read;
 mod tree;
 mod walk;

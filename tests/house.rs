@@ -28,8 +28,6 @@ const ORDER: &[(&str, u8)] = &[
     ("pack", 2),
     ("translate", 2),
     ("convert", 2),
-    ("view", 2),
-    ("flatten", 2),
     ("export", 2),
     ("bundle", 2),
     ("snapshotter", 2),

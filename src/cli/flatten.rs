@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use lowerdir::compress::encoder::{Compression, LayerWriter};
-use lowerdir::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};
 use lowerdir::image::Image;
 use lowerdir::layout::{History, Layout};
 use lowerdir::meta::Time;
 use lowerdir::path::EntryPath;
 use lowerdir::tar::writer::Writer;
 use lowerdir::unpack::{Options, Report};
+use lowerdir::view::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};
 use lowerdir::view::{Tree, View};
 use lowerdir::{Error, Run};
 

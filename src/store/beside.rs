@@ -1,7 +1,7 @@
 //! `Beside`: a directory of the caller's in the making, beside the one that it is to become: whole
 //! or absent.
 //!
-//! [`crate::store::pipeline`] fills it with one layer, [`crate::flatten`] with a merged tree,
+//! [`crate::store::pipeline`] fills it with one layer, [`crate::view::flatten`] with a merged tree,
 //! [`crate::convert`] with the tree that replaces another. It lies in a [`Staging`] directory, so
 //! what a dead process left is removed by the next one in that place.
 

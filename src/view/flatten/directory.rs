@@ -29,7 +29,7 @@ const BUFFER: usize = 256 * 1024;
 /// The options say whose the files are. Errors: those of reading the blobs, and the system's.
 ///
 /// ```
-/// use lowerdir::flatten::write_directory;
+/// use lowerdir::view::flatten::write_directory;
 /// use lowerdir::view::View;
 /// use lowerdir::{Image, Options, Owners, Reference, Run};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));

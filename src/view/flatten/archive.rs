@@ -25,7 +25,7 @@ const BUFFER: usize = 256 * 1024;
 /// Errors: those of reading the blobs; what no archive can hold; the system's.
 ///
 /// ```
-/// use lowerdir::flatten::write_archive;
+/// use lowerdir::view::flatten::write_archive;
 /// use lowerdir::view::View;
 /// use lowerdir::tar::writer::Writer;
 /// use lowerdir::{Image, Options, Reference, Run};
