@@ -6,9 +6,9 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use lowerdir::convert::{Change, Form, Options, Report, convert};
 use lowerdir::overlay::dialect::{Dialect, Namespace, Whiteout};
 use lowerdir::path::EntryPath;
+use lowerdir::repack::convert::{Change, Form, Options, Report, convert};
 use lowerdir::{Error, Progress};
 
 use super::summary::count;

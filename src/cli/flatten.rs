@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use lowerdir::compress::encoder::{Compression, LayerWriter};
 use lowerdir::image::Image;
-use lowerdir::layout::{History, Layout};
 use lowerdir::meta::Time;
 use lowerdir::path::EntryPath;
+use lowerdir::repack::layout::{History, Layout};
 use lowerdir::tar::writer::Writer;
 use lowerdir::unpack::{Options, Report};
 use lowerdir::view::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};

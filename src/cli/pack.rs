@@ -17,9 +17,9 @@ use lowerdir::fs::newfile::check_not_within;
 use lowerdir::ids::Range;
 use lowerdir::image::{Choice, Transport};
 use lowerdir::layer::report::Report;
-use lowerdir::layout::{History, Layout};
 use lowerdir::overlay::dialect::Namespace;
-use lowerdir::pack::{self, Ids, Options};
+use lowerdir::repack::layout::{History, Layout};
+use lowerdir::repack::pack::{self, Ids, Options};
 
 use super::options::id_maps;
 use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};

@@ -11,7 +11,7 @@ use serde::Serialize;
 use lowerdir::compress::codec::Opened;
 use lowerdir::layer::report::Report;
 use lowerdir::overlay::dialect::{Dialect, Namespace, Whiteout};
-use lowerdir::translate::{Options, to_oci, to_overlay};
+use lowerdir::repack::translate::{Options, to_oci, to_overlay};
 
 use super::limits::LimitsArgs;
 use super::options::{ForeignXattrsArg, WhiteoutArg};

@@ -1,7 +1,7 @@
 //! `LayerWriter`: the way of a layer's bytes into a blob, compressed, with both digests made on the
 //! way; the counterpart of [`crate::compress::codec::LayerReader`].
 //!
-//! [`crate::layout`] and packing write through it. It knows nothing of tar, and nothing of
+//! [`crate::repack::layout`] and packing write through it. It knows nothing of tar, and nothing of
 //! where the blob goes. The same bytes give the same blob: no times, no names.
 
 use std::io::{self, Write};

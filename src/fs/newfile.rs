@@ -1,7 +1,7 @@
 //! `NewFile`: a file that appears complete and durable under its name, or not at all; and `Output`:
 //! what a path that the user named for output leads to.
 //!
-//! [`crate::layout`] writes blobs and documents through it, the command line whatever `-o` names.
+//! [`crate::repack::layout`] writes blobs and documents through it, the command line whatever `-o` names.
 //! The file has no name while it is being written, where the file system can do that (`O_TMPFILE`),
 //! so a killed process leaves nothing; elsewhere it is called `.lowerdir-` and something.
 

@@ -1,6 +1,6 @@
 //! `ImageSigns`: whether a tar archive that is read as a layer is an archive of a whole image.
 //!
-//! [`crate::unpack`] and [`crate::translate`] show it each entry of a bare layer. The names are those
+//! [`crate::unpack`] and [`crate::repack::translate`] show it each entry of a bare layer. The names are those
 //! of an OCI layout, of `docker save` old and new, of jib and of kaniko. Pure.
 
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
 //! What was done to a layer: counts, and warnings that are counted rather than repeated. Those who
-//! write layers ([`crate::pack`], [`crate::translate`]) report in the same words.
+//! write layers ([`crate::repack::pack`], [`crate::repack::translate`]) report in the same words.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //! leaves the root.
 //!
 //! It knows no tree. What each name on it means is said by whoever goes it: [`crate::overlay::lower::Below`] and
-//! [`crate::view`] for the layers below, [`crate::unpack`] and [`crate::translate`] for the layer
+//! [`crate::view`] for the layers below, [`crate::unpack`] and [`crate::repack::translate`] for the layer
 //! itself.
 
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 //!
 //! Overlayfs takes a second mount of the same upperdir or workdir without an error, and both then break;
 //! so it is with an upperdir or a layer that is changed below a mount. [`crate::mount`],
-//! [`crate::pack`](mod@crate::pack) and [`crate::convert`](mod@crate::convert) ask here before they touch one. Two sources answer:
+//! [`crate::repack::pack`](mod@crate::repack::pack) and [`crate::repack::convert`](mod@crate::repack::convert) ask here before they touch one. Two sources answer:
 //! - the mount tables (`tables`) name the mounts, with the paths that they were given. Directories are
 //!   compared by device and inode, since such a path may be one of another namespace or chroot;
 //! - the kernel (`kernel`) knows every upperdir and workdir that is in use, and no names.

@@ -2,7 +2,7 @@
 //! or absent.
 //!
 //! [`crate::store::pipeline`] fills it with one layer, [`crate::view::flatten`] with a merged tree,
-//! [`crate::convert`] with the tree that replaces another. It lies in a [`Staging`] directory, so
+//! [`crate::repack::convert`] with the tree that replaces another. It lies in a [`Staging`] directory, so
 //! what a dead process left is removed by the next one in that place.
 
 use std::io;

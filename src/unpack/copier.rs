@@ -1,7 +1,7 @@
 //! `Copier`: inodes of one tree once more in another, with all their attributes, the names of one
 //! inode still names of one inode.
 //!
-//! [`crate::convert`] copies what it may not share with the old tree, `export` clones layers. It
+//! [`crate::repack::convert`] copies what it may not share with the old tree, `export` clones layers. It
 //! makes inodes in directories that its caller made, and changes nothing in the tree that it reads.
 
 use std::collections::HashMap;

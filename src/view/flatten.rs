@@ -7,7 +7,7 @@
 //! made, and the store is not used.
 //!
 //! `lowerdir flatten` calls it, and changes the tree before by [`Edits`]. For an image of one layer
-//! it writes the archive into a [`Layout`](crate::layout::Layout).
+//! it writes the archive into a [`Layout`](crate::repack::layout::Layout).
 
 mod archive;
 mod directory;

@@ -1,7 +1,7 @@
 //! Damage behind the end of an archive, where checksums stand: every verb reads every blob to its last
 //! byte, and leaves no output behind where something is wrong there.
 
-use lowerdir::translate::{Options, to_oci, to_overlay};
+use lowerdir::repack::translate::{Options, to_oci, to_overlay};
 use serde_json::json;
 use std::io::{self, Read, Write};
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lowerdir::compress::codec::Decoder;
-use lowerdir::convert::{Form, Options, convert};
 use lowerdir::meta::Device;
 use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::repack::convert::{Form, Options, convert};
 use lowerdir::tar::archive::{Archive, EntryKind};
 use lowerdir::{Progress, Silent};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};

@@ -1,5 +1,5 @@
 //! Where a directory lies in its file system, and which other mounts show it: `mount --bind` gives one
-//! directory several paths. [`crate::convert`](mod@crate::convert) and [`crate::store`] ask here.
+//! directory several paths. [`crate::repack::convert`](mod@crate::repack::convert) and [`crate::store`] ask here.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
 //! `UpperRecord`: the ids that the files of an upperdir have, kept in an xattr of the upperdir itself.
-//! [`crate::mount`] writes it, [`crate::pack`](mod@crate::pack) reads it.
+//! [`crate::mount`] writes it, [`crate::repack::pack`](mod@crate::repack::pack) reads it.
 //!
 //! The xattr has one of overlayfs's own names, `trusted.overlay.*`, or `user.overlay.*` of a mount with
 //! `userxattr`: overlayfs neither shows such a name in the mount nor lets it be set there, and a layer's

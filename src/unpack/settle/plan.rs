@@ -1,7 +1,7 @@
 //! `Plan`: what the markers of a layer come to, decided in memory: the directories that they need,
 //! the opaque ones, the deletions (rules W2 to W5, W8, O1 to O3).
 //!
-//! [`super::settle`] carries it out on disk, [`crate::translate`] in an archive.
+//! [`super::settle`] carries it out on disk, [`crate::repack::translate`] in an archive.
 
 use std::collections::BTreeSet;
 

@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use lowerdir::compress::encoder::Compression;
-//! use lowerdir::layout::{History, Layout};
+//! use lowerdir::repack::layout::{History, Layout};
 //! use lowerdir::tar::writer::Writer;
 //! use lowerdir::{Image, Reference};
 //!

@@ -17,7 +17,7 @@
 //! ```
 //! use lowerdir::tar::archive::Archive;
 //! use lowerdir::overlay::dialect::Dialect;
-//! use lowerdir::translate::{Options, to_oci, to_overlay};
+//! use lowerdir::repack::translate::{Options, to_oci, to_overlay};
 //!
 //! let mut layer = tar::Builder::new(Vec::new());
 //! let mut header = tar::Header::new_gnu();

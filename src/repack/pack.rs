@@ -17,7 +17,7 @@
 //!
 //! ```
 //! use lowerdir::overlay::dialect::Namespace;
-//! use lowerdir::pack::{self, pack};
+//! use lowerdir::repack::pack::{self, pack};
 //!
 //! let place = tempfile::tempdir()?;
 //! let upper = place.path().join("upper");

@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use lowerdir::Silent;
-//! use lowerdir::convert::{Form, Options, convert};
+//! use lowerdir::repack::convert::{Form, Options, convert};
 //! use lowerdir::overlay::dialect::{Dialect, Namespace};
 //!
 //! let place = tempfile::tempdir()?;
