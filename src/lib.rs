@@ -107,15 +107,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod bundle;
 pub mod chunk;
 pub mod compress;
 pub mod content;
 mod copy;
 pub mod digest;
+pub mod engines;
 pub mod error;
 pub mod escape;
-pub mod export;
 pub mod fs;
 pub mod ids;
 pub mod image;

@@ -1,6 +1,6 @@
 //! Mounting a [`Stack`], and taking the mount down again.
 //!
-//! The command line and [`crate::bundle`] call it. There are two ways: the mount API of Linux 5.2 with the option
+//! The command line and [`crate::engines::bundle`] call it. There are two ways: the mount API of Linux 5.2 with the option
 //! `lowerdir+` of 6.7, where each layer is an option of its own (`configured`); and, where the
 //! kernel or a seccomp filter denies it, `mount(2)` with one string for all (`classic`).
 //! Source: `fsopen(2)`, `fsconfig(2)`, `mount(2)`; kernel

@@ -24,8 +24,6 @@ const ORDER: &[(&str, u8)] = &[
     ("magic", 0),
     ("image", 1),
     ("progress", 2),
-    ("export", 2),
-    ("bundle", 2),
     ("snapshotter", 2),
 ];
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
-use lowerdir::bundle::{self, Overlay, ROOTFS, SCRIPT, Wanted};
+use lowerdir::engines::bundle::{self, Overlay, ROOTFS, SCRIPT, Wanted};
 use lowerdir::path::display;
 
 use super::console::ConsoleArgs;

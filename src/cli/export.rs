@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lowerdir::export::containers_storage::{self, Adding, ImageName, Link};
-use lowerdir::export::{Format, export, write_mstack};
+use lowerdir::engines::export::containers_storage::{self, Adding, ImageName, Link};
+use lowerdir::engines::export::{Format, export, write_mstack};
 use lowerdir::image::Image;
 use lowerdir::overlay::dialect::Namespace;
 use lowerdir::progress::Silent;

@@ -1,5 +1,5 @@
 //! `Words`: a mount in the words of the shell, of fstab(5), of systemd.mount(5), and of an OCI
-//! runtime configuration. The command line prints them (`--print`), [`crate::bundle`] writes them.
+//! runtime configuration. The command line prints them (`--print`), [`crate::engines::bundle`] writes them.
 //!
 //! All of these may end in `mount(2)`, so the options must fit one page: where the layers' own names
 //! do not, or would have to be escaped, the short ones of the store stand for them. With

@@ -1,6 +1,6 @@
 //! Names of images as containers/storage has them: with a host and a tag.
 
-use lowerdir::export::containers_storage::ImageName;
+use lowerdir::engines::export::containers_storage::ImageName;
 
 #[test]
 fn a_name_gets_a_host_and_a_tag() {

@@ -102,7 +102,7 @@ pub struct Added {
 /// there are none; what the system says.
 ///
 /// ```
-/// use lowerdir::export::containers_storage::{Adding, ImageName, Link, add};
+/// use lowerdir::engines::export::containers_storage::{Adding, ImageName, Link, add};
 /// use lowerdir::store::pipeline::stored_layers;
 /// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));

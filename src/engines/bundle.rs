@@ -118,7 +118,7 @@ pub struct Bundle {
 /// words cannot say ([`Kind::NotFound`](crate::Kind::NotFound)); what the system says.
 ///
 /// ```
-/// use lowerdir::bundle::{Overlay, Wanted, write};
+/// use lowerdir::engines::bundle::{Overlay, Wanted, write};
 /// use lowerdir::mount::Upper;
 /// use lowerdir::store::Sync;
 /// use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};

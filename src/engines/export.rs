@@ -38,7 +38,7 @@ pub enum Format {
 /// Errors: those of reading the blobs, and the system's.
 ///
 /// ```
-/// use lowerdir::export::{Format, export};
+/// use lowerdir::engines::export::{Format, export};
 /// use lowerdir::view::View;
 /// use lowerdir::{Image, Options, Reference, Run};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));

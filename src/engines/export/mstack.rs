@@ -20,7 +20,7 @@ use crate::store::{Beside, StoredLayer, Sync};
 /// systemd's mounts do not read; what the system says.
 ///
 /// ```
-/// use lowerdir::export::write_mstack;
+/// use lowerdir::engines::export::write_mstack;
 /// use lowerdir::store::pipeline::stored_layers;
 /// use lowerdir::store::Sync;
 /// use lowerdir::{Image, Options, Owners, Reference, Run, Store, unpack_image};
