@@ -11,39 +11,42 @@
 //! ```text
 //!   image      an OCI layout or a Docker archive: which layers, what digests, where the bytes are
 //!     │
-//!     │ several threads for each layer, layers in any order            pipeline
+//!     │ several threads for each layer, layers in any order            store::pipeline
 //!     ▼
-//!   codec      gzip, zstd, xz or plain; both digests on the way
-//!   archive    tar blocks -> entries
+//!   compress   gzip, zstd, xz or plain; both digests on the way
+//!   tar        blocks -> entries
 //!   unpack     entries -> a directory, and a Pending: what only the layers below can tell
 //!     │
-//!     │ one after another, bottom to top                               pipeline
+//!     │ one after another, bottom to top                               store::pipeline
 //!     ▼
-//!   lower      what the finished layers below show, merged
-//!   settle     whiteouts, opaque marks, attributes of directories
+//!   overlay    what the finished layers below show, merged
+//!   unpack     settle: whiteouts, opaque marks, attributes of directories
 //!     │
 //!     ▼
 //!   store      verified, on disk, renamed to the chain ID: whole or absent
-//!   stack      the directories in order
-//!   mount      fsopen and lowerdir+, or mount(2) and short names
-//!   bundle     config.json, and the mount that runc makes
-//!
-//!   verify     compares a layer with the listing that was made of it
-//!   collect    removes what no image, pin or mount needs
-//!   bundle     what an OCI runtime takes: config.json, and the stack as its root
-//!   export     lists of the tree; the layers as the stores of other engines have them
+//!   mount      the directories in order; fsopen and lowerdir+, or mount(2) and short names
+//!   engines    what other programs run: bundles, stores of Podman and CRI-O, mount stacks
 //! ```
 //!
-//! Modules stand on three floors, and import only what stands below them:
+//! The folders are the architecture. Each imports only those above it in this table:
 //!
-//! | floor | modules | may |
-//! |---|---|---|
-//! | 0, pure | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`whiteout`], [`dialect`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`], [`magic`] | neither read nor write |
-//! | 1, reading and the kernel | [`archive`], [`writer`], [`codec`], [`encoder`], [`image`], [`root`], [`newfile`], `overlays` | read, or make system calls, but decide nothing |
-//! | 2, the verbs | [`lower`], [`unpack`], [`settle`], [`listing`], [`progress`], [`store`], [`pipeline`], [`stack`], [`mount`], [`collect`], [`verify`], [`layout`], [`pack`](mod@pack), [`translate`], [`convert`](mod@convert), [`view`], [`flatten`], [`export`], [`bundle`], `snapshotter` | everything |
-//!
-//! `snapshotter` is there with the feature `containerd`; `bin/lowerdir-snapshotter.rs` is its program,
-//! and nothing else runs asynchronously.
+//! | folder | holds |
+//! |---|---|
+//! | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`], [`magic`], `copy` | small types that every folder needs |
+//! | [`tar`] | archive bytes to entries, and back; no semantics |
+//! | [`compress`] | gzip, zstd, xz, and digests on the way |
+//! | [`layer`] | the translation rules that are pure: markers, paths through links, the tree of a layer |
+//! | [`progress`] | what long work reports, and how it is asked to stop |
+//! | [`fs`] | the callers of the kernel for files: directories by descriptor, files that appear complete |
+//! | [`overlay`] | how overlayfs spells a layer, what a stack of directories shows, which mounts use a directory |
+//! | [`image`] | references, manifests, layers and blobs |
+//! | [`unpack`] | one layer into its directory, then settled against those below |
+//! | [`store`] | layers by chain ID, whole or absent; scheduling, listings, verification, removal |
+//! | [`mount`] | a stack of layers, mounted or printed |
+//! | [`view`] | an image without unpacking it: listings, differences, flattening |
+//! | [`repack`] | the way back: pack, translate, convert; layouts that are written to |
+//! | [`engines`] | bundles for OCI runtimes, exports for Podman, CRI-O, systemd, composefs, mtree |
+//! | `snapshotter` | with the feature `containerd`: what `lowerdir-snapshotter` serves; nothing else is asynchronous |
 //!
 //! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
 //! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
