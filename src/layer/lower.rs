@@ -1,0 +1,117 @@
+//! `Lower`: what the layers below a layer show, as the rules ask for it.
+//!
+//! [`crate::overlay`] answers for a stack of layer directories, [`crate::view`] for a tree in memory,
+//! [`Unknown`] for layers of which nothing is known. An answer is about the layers below alone: what
+//! the layer itself deletes is `Below`'s work.
+//!
+//! Directories are handles, so that a path costs one lookup for each of its components.
+
+use crate::error::Result;
+use crate::meta::Meta;
+use crate::path::EntryPath;
+
+use super::tree::Kind;
+
+/// The merged layers below a layer. Symbolic links are never followed.
+pub trait Lower {
+    /// A directory that they show.
+    type Directory: Copy + Eq + std::fmt::Debug;
+
+    /// Their root: [`Found::Directory`], or [`Found::Unknown`].
+    fn root(&self) -> Found<Self::Directory>;
+
+    /// What a directory shows by a name, with deletions and opaque directories among the layers below
+    /// applied.
+    ///
+    /// Errors: the system's.
+    fn lookup(&self, directory: Self::Directory, name: &[u8]) -> Result<Found<Self::Directory>>;
+
+    /// The names that a directory shows, sorted, without deleted ones.
+    ///
+    /// Errors: the system's.
+    fn names(&self, directory: Self::Directory) -> Result<Vec<Box<[u8]>>>;
+
+    /// The attributes that a directory shows, without overlayfs's own marks; `None` where no layer has it
+    /// (the root of no layers).
+    ///
+    /// Errors: the system's.
+    fn directory_meta(&self, directory: Self::Directory) -> Result<Option<Meta>>;
+
+    /// The target of the symbolic link that [`lookup`](Lower::lookup) found.
+    ///
+    /// Errors: the system's.
+    fn read_link(&self, directory: Self::Directory, name: &[u8]) -> Result<Box<[u8]>>;
+
+    /// The leaf that [`lookup`](Lower::lookup) found: its type and its attributes, for a hard link to it
+    /// (rule H2).
+    ///
+    /// Errors: the system's; it is a socket.
+    fn leaf(&self, directory: Self::Directory, name: &[u8]) -> Result<Leaf>;
+
+    /// Every path that shows the inode of a leaf, its own among them, sorted.
+    ///
+    /// Errors: the system's.
+    fn names_of_inode(&self, directory: Self::Directory, name: &[u8]) -> Result<Vec<EntryPath>>;
+}
+
+/// What the layers below show by a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<Directory> {
+    /// Nothing is known of the layers below, so anything may be there.
+    Unknown,
+    /// Nothing, or something deleted.
+    Absent,
+    /// A directory.
+    Directory(Directory),
+    /// A symbolic link.
+    Symlink,
+    /// Anything else.
+    Other,
+}
+
+/// Something below that is no directory.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// What it is; of a file, its size, and no content.
+    pub kind: Kind,
+    /// Its attributes.
+    pub meta: Meta,
+    /// Bytes of data that a copy of it writes, without holes where that is known.
+    pub bytes: u64,
+}
+
+/// Layers below of which nothing is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unknown;
+
+impl Lower for Unknown {
+    type Directory = std::convert::Infallible;
+
+    fn root(&self) -> Found<Self::Directory> {
+        Found::Unknown
+    }
+
+    fn lookup(&self, directory: Self::Directory, _: &[u8]) -> Result<Found<Self::Directory>> {
+        match directory {}
+    }
+
+    fn names(&self, directory: Self::Directory) -> Result<Vec<Box<[u8]>>> {
+        match directory {}
+    }
+
+    fn directory_meta(&self, directory: Self::Directory) -> Result<Option<Meta>> {
+        match directory {}
+    }
+
+    fn read_link(&self, directory: Self::Directory, _: &[u8]) -> Result<Box<[u8]>> {
+        match directory {}
+    }
+
+    fn leaf(&self, directory: Self::Directory, _: &[u8]) -> Result<Leaf> {
+        match directory {}
+    }
+
+    fn names_of_inode(&self, directory: Self::Directory, _: &[u8]) -> Result<Vec<EntryPath>> {
+        match directory {}
+    }
+}
