@@ -1,5 +1,7 @@
 //! The house keeps its order: who may import whom, how a module opens, what is forbidden.
 
+#[path = "house/rules.rs"]
+mod rules;
 #[path = "support/start.rs"]
 mod start;
 
@@ -204,52 +206,4 @@ fn no_file_of_the_product_is_a_monster() {
         let lines = text.lines().count();
         assert!(lines <= 400, "{} has {lines} lines", path.display());
     }
-}
-
-/// The rules that a text cites, such as `W3`.
-fn rules(text: &str) -> BTreeSet<&str> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| {
-            let mut bytes = word.bytes();
-            let family = bytes
-                .next()
-                .is_some_and(|byte| b"TNWOIHMXS".contains(&byte));
-            family && matches!(word.len(), 2 | 3) && bytes.all(|byte| byte.is_ascii_digit())
-        })
-        .collect()
-}
-
-#[test]
-fn every_rule_that_is_cited_is_defined() {
-    let page = fs::read_to_string(source().with_file_name("docs").join("rules.md")).unwrap();
-    let bold = page.lines().filter_map(|line| line.strip_prefix("**"));
-    let defined: BTreeSet<&str> = bold.filter_map(|line| line.split('.').next()).collect();
-    assert!(
-        defined.contains("T1") && defined.contains("S3"),
-        "{defined:?}"
-    );
-    for rule in rules(&page) {
-        assert!(defined.contains(rule), "docs/rules.md cites {rule}");
-    }
-    let mut files = Vec::new();
-    for directory in ["src", "tests", "integration"] {
-        rust_files(&source().with_file_name(directory), &mut files);
-    }
-    let mut cited = BTreeSet::new();
-    for path in files {
-        let text = fs::read_to_string(&path).unwrap();
-        for rule in rules(&text) {
-            assert!(
-                defined.contains(rule),
-                "{} cites {rule}, which docs/rules.md does not define",
-                path.display()
-            );
-            cited.insert(rule.to_string());
-        }
-    }
-    let never: Vec<&&str> = defined
-        .iter()
-        .filter(|rule| !cited.contains(**rule))
-        .collect();
-    assert!(never.is_empty(), "no code or test cites {never:?}");
 }
