@@ -57,6 +57,8 @@ mod limits;
 mod link_names;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/manual.rs"]
+mod manual;
 #[path = "cli/not_tar.rs"]
 mod not_tar;
 #[path = "cli/outputs.rs"]
