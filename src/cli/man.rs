@@ -189,7 +189,7 @@ pub fn run(verb: &Man) -> anyhow::Result<()> {
         output::bytes(&page(&command, "lowerdir", &SECTIONS)?)?;
         return Ok(());
     };
-    lowerdir::store::check_outside(directory, "the directory")?;
+    crate::store::check_outside(directory, "the directory")?;
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let write = |command: &clap::Command, name: &str, sections: &[Section]| {
         let path = directory.join(format!("{name}.1"));
