@@ -196,7 +196,7 @@ pub fn run(verb: &Man) -> anyhow::Result<()> {
         output::bytes(&page(&command, "lowerdir", &SECTIONS)?)?;
         return Ok(());
     };
-    lowerdir::store::check_outside(directory, "the directory")?;
+    crate::store::check_outside(directory, "the directory")?;
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let write = |name: &str, text: &[u8]| {
         let path = directory.join(name);

@@ -37,6 +37,7 @@ const ORDER: &[(&str, u8)] = &[
     ("repack", 2),
     ("engines", 2),
     ("snapshotter", 2),
+    ("cli", 3),
 ];
 
 fn source() -> PathBuf {
@@ -67,7 +68,7 @@ fn modules() -> Vec<(String, PathBuf, String)> {
         .into_iter()
         .map(|path| (name(&path), fs::read_to_string(&path).unwrap(), path))
         .map(|(name, text, path)| (name, path, text))
-        .filter(|(name, ..)| !["lib", "main", "cli", "bin"].contains(&name.as_str()))
+        .filter(|(name, ..)| !["lib", "main", "bin"].contains(&name.as_str()))
         .collect()
 }
 
@@ -86,7 +87,8 @@ fn imports(text: &str) -> BTreeSet<String> {
 #[test]
 fn imports_point_only_downwards() {
     let rank = |module: &str| ORDER.iter().position(|(name, _)| *name == module);
-    for (module, path, text) in modules() {
+    // The command line is at the top: it may import anything, also by the short names of the root.
+    for (module, path, text) in modules().into_iter().filter(|(name, ..)| name != "cli") {
         let own = rank(&module).unwrap_or_else(|| panic!("{module} has no place in the house"));
         for import in imports(&text) {
             let other = rank(&import)
