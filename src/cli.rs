@@ -44,7 +44,7 @@ use clap::{Args, Parser, Subcommand};
 use lowerdir::error::Surroundings;
 use lowerdir::image::{Image, Platform, Reference};
 use lowerdir::store::{Store, Sync};
-use lowerdir::{Kind, Limits, Progress, Run};
+use lowerdir::{Limits, Progress, Run};
 
 use console::ConsoleArgs;
 
@@ -153,12 +153,7 @@ pub fn run(cli: &Cli) -> u8 {
     let mut error = of_the_system(error);
     tell_privilege(&mut error);
     let known = error.downcast_ref::<lowerdir::Error>();
-    let status = match known.map(lowerdir::Error::kind) {
-        _ if error.is::<usage::Usage>() => 2,
-        Some(Kind::Refused | Kind::Mismatch) => 3,
-        Some(Kind::Limit) => 4,
-        _ => 1,
-    };
+    let status = known.map_or(1, |known| known.kind().exit_status());
     // A reader that went away has seen what it wanted.
     if output::is_broken_pipe(&error) {
         return status;
@@ -175,7 +170,7 @@ pub fn run(cli: &Cli) -> u8 {
 fn of_the_system(error: anyhow::Error) -> anyhow::Error {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     match cause.and_then(std::io::Error::raw_os_error) {
-        Some(errno) if !error.is::<lowerdir::Error>() && !error.is::<usage::Usage>() => {
+        Some(errno) if !error.is::<lowerdir::Error>() => {
             let cause = std::io::Error::from_raw_os_error(errno);
             let mut doing: Vec<String> = error.chain().map(ToString::to_string).collect();
             doing.pop();

@@ -143,7 +143,7 @@ impl Store {
             false => {
                 let text = format!("the store {} can only be read", self.path.display());
                 let hint = "--store DIR before or after it names one that can be written to";
-                Err(Error::in_the_way(text).hint(hint))
+                Err(Error::conflict(text).hint(hint))
             }
         }
     }
@@ -249,7 +249,13 @@ fn read_json<T: DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
         file.read_to_end(&mut text)?;
         Ok(record::unsealed(&text)?)
     };
-    read().map_err(|error| Error::system(format!("reading {name}"), error))
+    read().map_err(|error| {
+        let doing = format!("reading {name}");
+        match error.raw_os_error() {
+            Some(_) => Error::system(doing, error),
+            None => Error::conflict(format!("{doing}: {error}")),
+        }
+    })
 }
 
 fn write_json(

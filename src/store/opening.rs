@@ -35,7 +35,7 @@ impl Store {
     /// only read.
     ///
     /// Errors: a directory that other users may enter, where they could change layers or run
-    /// setuid files of images ([`Kind::System`](crate::Kind::System)); one that can only be read,
+    /// setuid files of images ([`Kind::Conflict`](crate::Kind::Conflict)); one that can only be read,
     /// and is no store.
     pub fn open(path: &Path) -> Result<Store> {
         if !path.exists() {
@@ -94,7 +94,7 @@ impl Store {
         }
         let mut store = match written {
             Some(store) => store,
-            None if before.is_empty() => return Err(Error::not_found("no store is named")),
+            None if before.is_empty() => return Err(Error::usage("no store is named")),
             None => {
                 after = before.split_off(1);
                 before.remove(0)
@@ -179,7 +179,7 @@ impl Store {
             false => {
                 let text = format!("{} is not empty", self.path.join(name).display());
                 let hint = "stacks of few layers would show what is in it: remove that";
-                Err(Error::in_the_way(text).hint(hint))
+                Err(Error::conflict(text).hint(hint))
             }
         }
     }
@@ -197,7 +197,7 @@ impl Store {
             "{} has other files in it, and is no store",
             self.path.display()
         );
-        Err(Error::in_the_way(text).hint("--store DIR names a directory that is absent or empty"))
+        Err(Error::conflict(text).hint("--store DIR names a directory that is absent or empty"))
     }
 
     fn check_mode(&self) -> Result<()> {
@@ -213,12 +213,12 @@ impl Store {
             return Ok(());
         }
         let text = format!("other users may enter the store {}", self.path.display());
-        Err(Error::in_the_way(text).hint(format!("chmod 700 {}", self.path.display())))
+        Err(Error::conflict(text).hint(format!("chmod 700 {}", self.path.display())))
     }
 
     fn of_another_user(&self) -> Error {
         let text = format!("the store {} belongs to another user", self.path.display());
-        Error::in_the_way(text).hint(ELSEWHERE)
+        Error::conflict(text).hint(ELSEWHERE)
     }
 
     fn check_for_reading(&self) -> Result<()> {
@@ -230,12 +230,12 @@ impl Store {
         let path = self.path.display();
         if stat.st_mode & 0o022 != 0 {
             let text = format!("other users may write to the store {path}");
-            return Err(Error::in_the_way(text).hint("its directory must have the mode 700"));
+            return Err(Error::conflict(text).hint("its directory must have the mode 700"));
         }
         if stat.st_mode & 0o055 != 0 && !self.is_nosuid()? {
             let text = format!("other users may enter the store {path}");
             let hint = "its directory must have the mode 700, or its mount the option nosuid";
-            return Err(Error::in_the_way(text).hint(hint));
+            return Err(Error::conflict(text).hint(hint));
         }
         self.find_dir("layers")?.ok_or_else(|| {
             let text = format!("{path} is no store, and none can be made of it");

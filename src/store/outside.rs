@@ -45,14 +45,14 @@ fn layer_by_place(real: &Path) -> Option<PathBuf> {
 }
 
 /// Errors: `what`, which is to be written at `path`, would lie in a store
-/// ([`Kind::System`](crate::Kind::System)).
+/// ([`Kind::Conflict`](crate::Kind::Conflict)).
 pub fn check_outside(path: &Path, what: &str) -> Result<()> {
     let Some(store) = enclosing_store(path) else {
         return Ok(());
     };
     let (path, store) = (path.display(), store.display());
     let text = format!("{what} {path} would be inside the store, in {store}");
-    Err(Error::in_the_way(text)
+    Err(Error::conflict(text)
         .hint("layers are shared, and must not change: name a path outside the store"))
 }
 
