@@ -51,6 +51,8 @@ mod in_store;
 mod incomplete;
 #[path = "cli/json.rs"]
 mod json;
+#[path = "cli/kinds.rs"]
+mod kinds;
 #[path = "cli/limits.rs"]
 mod limits;
 #[path = "cli/link_names.rs"]
