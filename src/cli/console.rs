@@ -3,10 +3,10 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::Error;
+use crate::escape::controls;
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
-use lowerdir::Error;
-use lowerdir::escape::controls;
 use serde_json::json;
 
 use super::output::printable_json;

@@ -1,7 +1,7 @@
 //! Arguments that make no sense together, found out after clap has read them: exit status 2, as for
 //! those that clap refuses.
 
-use lowerdir::Error;
+use crate::Error;
 
 /// An error about what the user typed.
 pub fn usage(what: impl Into<String>) -> anyhow::Error {
