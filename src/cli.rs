@@ -253,7 +253,7 @@ impl Global {
     /// The stores that are there, if one is; none is made.
     fn open_existing_store(&self) -> crate::Result<Option<Store>> {
         let mut stores = self.stores();
-        stores.retain(|store| store.join("layers").is_dir());
+        stores.retain(|store| Store::is_at(store));
         match stores.is_empty() {
             true => Ok(None),
             false => Store::open_all(&stores).map(Some),

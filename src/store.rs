@@ -9,6 +9,7 @@
 //!
 //! ```text
 //! STORE/                                 0700
+//!   format                               the number of its format, see FormatFile
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
 //!   layers/sha256/<chain ID>/layer.json  see Record
 //!   layers/sha256/<chain ID>/tree.zst    what the lowerdir holds, see the module `listing`
@@ -24,6 +25,7 @@
 mod beside;
 pub mod collect;
 mod contents;
+mod format;
 mod hold;
 mod links;
 pub mod listing;
@@ -50,6 +52,7 @@ use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
 
 pub use beside::Beside;
+pub(crate) use format::{FormatFile, is_unfinished};
 pub use hold::Hold;
 pub(crate) use hold::{ALONE, lock};
 pub use links::{NAME_ELSEWHERE, ShortNames};

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fs::root;
 use crate::overlay::overlays;
 
-use super::{FS, LAYER_JSON, TREE_ZST};
+use super::{FS, FormatFile, LAYER_JSON, TREE_ZST};
 
 /// The store that a path lies in, or is; `None` where it lies in none. Symbolic links are followed,
 /// and the path need not exist.
@@ -59,7 +59,10 @@ pub fn check_outside(path: &Path, what: &str) -> Result<()> {
 /// A medium that was copied may lack directories that were empty.
 fn is_store(directory: &Path) -> bool {
     let has = |name: &str| directory.join(name).is_dir();
-    has("layers/sha256") && has("images") && ["locks", "staging", "l"].into_iter().any(has)
+    let is_written = ["locks", "staging", "l"].into_iter().any(has);
+    has("layers/sha256")
+        && has("images")
+        && (is_written || directory.join(FormatFile::NAME).is_file())
 }
 
 fn is_layer(directory: &Path) -> bool {

@@ -42,6 +42,7 @@ mod sharing;
 mod sparse_archives;
 mod stack;
 mod store;
+mod store_format;
 mod stores;
 mod streams;
 mod system_faults;
