@@ -252,7 +252,7 @@ fn directory_of(order: &Order) -> Option<DirId> {
 }
 
 fn died() -> Error {
-    Error::refused("a thread that wrote files died")
+    Error::internal("a thread that wrote files died")
 }
 
 /// What a writer's thread does, until nobody gives it orders.
