@@ -93,6 +93,16 @@ impl DirTree {
         }
     }
 
+    /// Closes all directories; they are opened again when they are needed.
+    pub fn close(&mut self) {
+        self.cache.clear();
+    }
+
+    /// The directory that holds this one; the top one is in itself.
+    pub fn parent(&self, id: DirId) -> DirId {
+        self.nodes.node(id).map_or(DirTree::TOP, |node| node.parent)
+    }
+
     /// The name of a directory in the one that holds it; empty for the top one.
     pub fn name(&self, id: DirId) -> &[u8] {
         self.nodes.node(id).map_or(b"", |node| &node.name)

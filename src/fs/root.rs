@@ -29,7 +29,7 @@ use rustix::io::Errno;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
-pub use data::{Take, clone_or_copy, read_all, read_data};
+pub use data::{Take, clone_or_copy, data_length, read_all, read_data};
 pub use details::Details;
 pub use layer::Root;
 pub use real::real_path;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::fs::dir_cache::{DirCache, DirPath};
 use crate::path::{EntryPath, Trail};
 
-use super::Dir;
+use super::{Dir, Mounts};
 
 /// How many directories are open at most.
 const OPEN_MAX: usize = 32;
@@ -33,6 +33,11 @@ impl Root {
             trail: Trail::default(),
             open: DirCache::new(OPEN_MAX),
         }
+    }
+
+    /// Takes a directory that stays its owner's. Errors: it cannot be opened again.
+    pub fn of(top: &Dir) -> io::Result<Root> {
+        Ok(Root::new(top.open_dir(b"", Mounts::Entered)?))
     }
 
     /// The layer's directory itself.
@@ -63,6 +68,12 @@ impl Root {
             }
         }
         Ok(&self.last)
+    }
+
+    /// The same, for a caller that goes on to other directories before it is done.
+    pub fn shared_dir(&mut self, path: &EntryPath) -> io::Result<Arc<Dir>> {
+        self.dir(path)?;
+        Ok(Arc::clone(&self.last))
     }
 
     /// Removes a name with all below it.

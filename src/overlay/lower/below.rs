@@ -151,6 +151,11 @@ impl Below {
         self.view.is_none()
     }
 
+    /// The merged layers below again, for the next layer.
+    pub fn into_view(self) -> Option<LowerView> {
+        self.view
+    }
+
     /// The merged layers below, markers not applied.
     pub fn view(&self) -> Option<&LowerView> {
         self.view.as_ref()
@@ -205,7 +210,7 @@ impl Below {
         let Some(view) = self.view.as_ref().filter(|_| leaf.stat.st_nlink > 1) else {
             return Ok(vec![path.clone()]);
         };
-        let mut names = view.names_of_inode(leaf)?;
+        let mut names = view.names_of_inode(path)?;
         names.retain(|name| !self.is_gone(name));
         Ok(names)
     }
