@@ -14,7 +14,7 @@ use crate::fs::root::Dir;
 use crate::image::{Blob, Image};
 use crate::layer::below::Below;
 use crate::limits::Limits;
-use crate::overlay::lower::{LayersBelow, LowerView};
+use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::{Record, StagedLayer, Sync};
@@ -154,7 +154,8 @@ impl Settling<'_> {
             parent: index.checked_sub(1).map(|below| &chain[below]),
             measured,
         };
-        let view = LowerView::new(below, options.dialect);
+        let view =
+            MergedView::of_layers(below, options.dialect.namespace).with_labels(options.selinux);
         let source = self.work.source(index);
         let record = finish_staged(
             source,
@@ -239,7 +240,7 @@ pub fn finish(
     source: Source<'_>,
     directory: &Dir,
     mut pending: Pending,
-    view: Option<LowerView>,
+    view: Option<MergedView>,
     options: &Options,
 ) -> Result<(Report, Tree)> {
     let follow = options.keep_dirlinks;
@@ -265,7 +266,7 @@ pub fn finish_staged(
     source: Source<'_>,
     staged: &StagedLayer,
     pending: Pending,
-    view: LowerView,
+    view: MergedView,
     identity: Identity<'_>,
     options: &Options,
     sync: Sync,
