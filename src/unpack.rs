@@ -13,7 +13,6 @@ mod attributes;
 pub(crate) mod copier;
 mod copy_up;
 mod created;
-mod crew;
 mod file;
 mod options;
 mod pending;
@@ -21,6 +20,7 @@ mod resolve;
 mod rootless;
 pub mod settle;
 mod writer;
+mod writer_pool;
 
 use std::io;
 use std::num::NonZero;
@@ -46,8 +46,8 @@ pub use created::Created;
 pub use options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 pub use pending::Pending;
 
-use crew::Crew;
 use resolve::LastParent;
+use writer_pool::WriterPool;
 
 /// More writers than this wait for the file system rather than for the processor.
 const WRITERS: usize = 4;
@@ -85,7 +85,7 @@ pub fn unpack(
             limits,
             below,
             root,
-            crew: Crew::start(scope, writers, options, created, &top)?,
+            crew: WriterPool::start(scope, writers, options, created, &top)?,
             pending: Pending::new(created),
             last_parent: None,
         };
@@ -99,7 +99,7 @@ struct Unpacker<'a> {
     limits: &'a Limits,
     below: Option<&'a Below>,
     root: Root,
-    crew: Crew<'a>,
+    crew: WriterPool<'a>,
     pending: Pending,
     last_parent: Option<LastParent>,
 }

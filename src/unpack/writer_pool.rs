@@ -1,4 +1,4 @@
-//! `Crew`: who makes the regular files of a layer: the thread that reads the archive, or writers
+//! `WriterPool`: who makes the regular files of a layer: the thread that reads the archive, or writers
 //! on threads of their own, where there are cores for them.
 //!
 //! Each writer gets its orders in the order of the archive; between writers there is none. So
@@ -31,12 +31,12 @@ const FILE: usize = 8 * 1024;
 const PIECE: usize = 512;
 
 /// The writers of one layer.
-pub struct Crew<'a> {
+pub struct WriterPool<'a> {
     /// Works on the reading thread.
     own: Writer<'a>,
     /// Whether the file that was begun last is its.
     is_own: bool,
-    hands: Vec<Hand>,
+    workers: Vec<Worker>,
     batch: Batch,
     /// Who got the last batch, and the directory of its last file: two writers in one directory
     /// would wait for each other.
@@ -56,7 +56,7 @@ struct Batch {
 }
 
 /// A writer on a thread of its own.
-struct Hand {
+struct Worker {
     todo: SyncSender<Batch>,
     done: Receiver<Outcome>,
     /// What it has still to do.
@@ -65,7 +65,7 @@ struct Hand {
     unanswered: usize,
 }
 
-impl<'a> Crew<'a> {
+impl<'a> WriterPool<'a> {
     /// Starts so many writers besides the reading thread; none of them is fine. Errors: the system
     /// has no more threads.
     pub fn start<'scope>(
@@ -74,7 +74,7 @@ impl<'a> Crew<'a> {
         options: &'a Options,
         created: Created,
         top: &Arc<Dir>,
-    ) -> Result<Crew<'a>>
+    ) -> Result<WriterPool<'a>>
     where
         'a: 'scope,
     {
@@ -89,17 +89,17 @@ impl<'a> Crew<'a> {
                 work(writer, &orders, &outcomes, &shared);
             })?;
             let unanswered = 0;
-            Ok(Hand {
+            Ok(Worker {
                 todo,
                 done,
                 load,
                 unanswered,
             })
         };
-        Ok(Crew {
+        Ok(WriterPool {
             own: Writer::new(options, created, Arc::clone(top), created.umask_is_clear),
             is_own: true,
-            hands: (0..writers).map(hire).collect::<Result<_>>()?,
+            workers: (0..writers).map(hire).collect::<Result<_>>()?,
             batch: Batch::default(),
             last: None,
             complete: InodeId::FIRST,
@@ -109,7 +109,7 @@ impl<'a> Crew<'a> {
 
     /// Begins a file.
     pub fn open(&mut self, file: NewFile, pending: &mut Pending) -> Result<()> {
-        self.is_own = self.hands.is_empty() || !file.meta.xattrs.is_empty();
+        self.is_own = self.workers.is_empty() || !file.meta.xattrs.is_empty();
         self.give(Order::Open(file), FILE, pending)
     }
 
@@ -143,9 +143,9 @@ impl<'a> Crew<'a> {
     /// Waits until all is on disk. Errors: what failed first since it was asked last.
     pub fn wait(&mut self, pending: &mut Pending) -> Result<()> {
         self.hand_out(&mut pending.tree)?;
-        for index in 0..self.hands.len() {
-            while self.hands[index].unanswered > 0 {
-                let outcome = self.hands[index].done.recv().map_err(|_| died())?;
+        for index in 0..self.workers.len() {
+            while self.workers[index].unanswered > 0 {
+                let outcome = self.workers[index].done.recv().map_err(|_| died())?;
                 self.take(index, outcome, &mut pending.tree);
             }
         }
@@ -158,7 +158,7 @@ impl<'a> Crew<'a> {
 
     fn give(&mut self, order: Order, cost: usize, pending: &mut Pending) -> Result<()> {
         if self.is_own {
-            self.own.obey(order);
+            self.own.run(order);
             let outcome = self.own.outcome();
             pending.report.add_warnings(&outcome.report);
             self.absorb(outcome, &mut pending.tree);
@@ -183,12 +183,12 @@ impl<'a> Crew<'a> {
         if let Some(directory) = batch.orders.iter().rev().find_map(directory_of) {
             self.last = Some((index, directory));
         }
-        let hand = &mut self.hands[index];
-        hand.load.fetch_add(batch.cost, Ordering::Relaxed);
-        hand.unanswered += 1;
-        hand.todo.send(batch).map_err(|_| died())?;
-        for index in 0..self.hands.len() {
-            while let Ok(outcome) = self.hands[index].done.try_recv() {
+        let worker = &mut self.workers[index];
+        worker.load.fetch_add(batch.cost, Ordering::Relaxed);
+        worker.unanswered += 1;
+        worker.todo.send(batch).map_err(|_| died())?;
+        for index in 0..self.workers.len() {
+            while let Ok(outcome) = self.workers[index].done.try_recv() {
                 self.take(index, outcome, tree);
             }
         }
@@ -198,10 +198,10 @@ impl<'a> Crew<'a> {
     /// Who goes on where the last batch ended, unless others have nothing to do for it; else who has
     /// least to do.
     fn choose(&self) -> usize {
-        let load = |index: usize| self.hands[index].load.load(Ordering::Relaxed);
-        let all = 0..self.hands.len();
+        let load = |index: usize| self.workers[index].load.load(Ordering::Relaxed);
+        let all = 0..self.workers.len();
         let idlest = all.min_by_key(|&index| load(index));
-        let idlest = idlest.expect("there are hands if it is not its own");
+        let idlest = idlest.expect("there are workers if it is not its own");
         match self.last {
             Some((last, _)) if self.batch.is_continued => last,
             Some((last, directory))
@@ -215,7 +215,7 @@ impl<'a> Crew<'a> {
     }
 
     fn take(&mut self, index: usize, outcome: Outcome, tree: &mut Tree) {
-        self.hands[index].unanswered -= 1;
+        self.workers[index].unanswered -= 1;
         self.absorb(outcome, tree);
     }
 
@@ -251,7 +251,7 @@ fn work(
 ) {
     for batch in orders {
         for order in batch.orders {
-            writer.obey(order);
+            writer.run(order);
         }
         load.fetch_sub(batch.cost, Ordering::Relaxed);
         // If nobody listens, something else has failed.
