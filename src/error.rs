@@ -34,6 +34,8 @@ pub enum Kind {
     System,
     /// The caller asked for it: see [`Progress`](crate::progress::Progress).
     Cancelled,
+    /// A bug of this library: what cannot happen has happened.
+    Internal,
 }
 
 /// A failure, with where it happened.
@@ -111,6 +113,11 @@ impl Error {
     /// Something on this machine stands in the way; `what` says what.
     pub fn in_the_way(what: impl Into<String>) -> Error {
         Error::new(Kind::System, what, None)
+    }
+
+    /// A bug of this library: what cannot happen has happened.
+    pub fn internal(what: impl Into<String>) -> Error {
+        Error::new(Kind::Internal, what, None).hint("this is a bug of lowerdir: please report it")
     }
 
     /// Reading failed while `doing`: an error that one of our own readers raised keeps its kind,

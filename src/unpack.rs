@@ -23,7 +23,6 @@ mod writer;
 mod writer_pool;
 
 use std::io;
-use std::num::NonZero;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -38,6 +37,7 @@ use crate::overlay::dialect::Namespace;
 use crate::overlay::lower::Below;
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
+use crate::threads::ThreadShare;
 
 pub use crate::layer::report::{Occurrences, Report, Warning};
 pub use crate::layer::tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
@@ -49,8 +49,6 @@ pub use pending::Pending;
 use resolve::LastParent;
 use writer_pool::WriterPool;
 
-/// More writers than this wait for the file system rather than for the processor.
-const WRITERS: usize = 4;
 /// Names that eStargz adds to a layer's root (stargz-snapshotter, `docs/estargz.md`).
 pub(crate) const ESTARGZ: [&[u8]; 3] = [
     b"stargz.index.json",
@@ -58,8 +56,8 @@ pub(crate) const ESTARGZ: [&[u8]; 3] = [
     b".no.prefetch.landmark",
 ];
 
-/// Unpacks the uncompressed bytes of a layer into an empty directory, on this many threads, and
-/// reads them to their end.
+/// Unpacks the uncompressed bytes of a layer into an empty directory, and reads them to their end.
+/// Its share of threads goes to writers of files.
 ///
 /// With `below`, this is the second pass. Errors: everything that [`Archive`] refuses, names and
 /// types that rules N1, W6, S1 and H3 refuse, and the system's.
@@ -69,14 +67,9 @@ pub fn unpack(
     options: &Options,
     limits: &Limits,
     below: Option<&Below>,
-    threads: NonZero<usize>,
+    share: &ThreadShare<'_>,
 ) -> Result<Pending> {
     let created = Created::find_out(&directory, options)?;
-    // One reads the archive; what it leaves to do is worth two writers even on two cores.
-    let writers = match threads.get() {
-        1 => 0,
-        more => more.min(WRITERS),
-    };
     std::thread::scope(|scope| {
         let root = Root::new(directory);
         let top = root.shared_top();
@@ -85,7 +78,7 @@ pub fn unpack(
             limits,
             below,
             root,
-            crew: WriterPool::start(scope, writers, options, created, &top)?,
+            crew: WriterPool::new(scope, share, options, created, &top),
             pending: Pending::new(created),
             last_parent: None,
         };

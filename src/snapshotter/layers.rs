@@ -14,6 +14,7 @@ use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::pipeline::{Chained, Run, stored_chain, unpack_chained};
 use crate::store::{Hold, Pin, Store, StoredLayer, Sync};
+use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
 use super::snapshot::{Snapshot, Usage};
@@ -33,7 +34,8 @@ pub struct Layers {
     content: Option<PathBuf>,
     options: Options,
     sync: Sync,
-    jobs: Option<usize>,
+    /// Of all layers that are unpacked at a time.
+    threads: ThreadBudget,
     stopping: AtomicBool,
 }
 
@@ -54,7 +56,7 @@ impl Layers {
             content: config.content_root.clone(),
             options: config.options.clone(),
             sync: config.sync,
-            jobs: config.jobs,
+            threads: ThreadBudget::new(config.jobs.unwrap_or(Run::default().jobs)),
             stopping: AtomicBool::new(false),
         })
     }
@@ -136,14 +138,13 @@ impl Layers {
             blob: &layer.blob,
             expected: &expected,
         };
-        let usual = Run::default();
         let run = Run {
-            jobs: self.jobs.unwrap_or(usual.jobs),
             sync: self.sync,
             progress: self,
-            ..usual
+            ..Run::default()
         };
-        unpack_chained(chained, &self.store, &self.options, run, hold)
+        let (store, options) = (&self.store, &self.options);
+        unpack_chained(chained, store, options, run, &self.threads, hold)
     }
 
     /// The directories of a chain, the topmost first, in names that fit a mount. Errors: they are

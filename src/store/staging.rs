@@ -3,7 +3,6 @@
 //! the same target.
 
 use std::io;
-use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use crate::error::{Error, Operation, Result};
 use crate::fs::root::Dir;
 use crate::path::EntryPath;
 use crate::store::listing;
+use crate::threads::ThreadShare;
 use crate::unpack::Tree;
 
 use super::{
@@ -239,13 +239,13 @@ impl StagedLayer {
             .map_err(|error| Error::system("opening the layer's directory", error))
     }
 
-    /// Writes its listing beside it, on so many threads, and returns the tree digest.
-    pub fn list(&self, tree: &Tree, selinux: bool, threads: NonZero<usize>) -> Result<Digest> {
+    /// Writes its listing beside it, and returns the tree digest.
+    pub fn list(&self, tree: &Tree, selinux: bool, share: &ThreadShare<'_>) -> Result<Digest> {
         let file = self
             .directory
             .make_file(TREE_ZST.as_bytes())
             .map_err(|error| Error::system("making its listing", error))?;
-        listing::write(self.fs()?, tree, selinux, file, threads)
+        listing::write(self.fs()?, tree, selinux, file, share)
     }
 
     /// Writes down what it is; [`Staging::sync`] makes it durable with the rest.

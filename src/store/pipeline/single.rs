@@ -11,6 +11,7 @@ use crate::fs::root::{self, Dir};
 use crate::image::Blob;
 use crate::overlay::lower::{LowerView, check_marks_show};
 use crate::store::Beside;
+use crate::threads::ThreadBudget;
 use crate::unpack::{Options, Pending, Report};
 
 use super::Run;
@@ -46,7 +47,8 @@ pub fn unpack_layer(
     let beside = Beside::new(target, "layer")?;
     let directory = beside.directory()?;
     let failure = LowestFailure::none();
-    let source = Source::alone(blob, expected, run, &failure);
+    let threads = ThreadBudget::new(run.jobs);
+    let source = Source::alone(blob, expected, run, &threads, &failure);
     let done = fill(source, &directory, view, options);
     let done = done.map_err(|error| root::told(error, &directory))?;
     run.progress.syncs();
