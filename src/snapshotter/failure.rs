@@ -102,6 +102,7 @@ impl From<Error> for Failure {
             Kind::Mismatch => Code::DataLoss,
             Kind::Limit => Code::ResourceExhausted,
             Kind::Cancelled => Code::Unavailable,
+            Kind::Internal => Code::Internal,
             Kind::System => match error.raw_os_error() {
                 Some(number) => of_system(number),
                 None => Code::FailedPrecondition,
