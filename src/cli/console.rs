@@ -151,5 +151,6 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::NotFound => "not-found",
         Kind::System => "system",
         Kind::Cancelled => "cancelled",
+        Kind::Internal => "internal",
     }
 }
