@@ -9,6 +9,9 @@
 //! meant for it comes back to its caller, who does it itself. So a run ends with the same result on
 //! any number of threads, none included. A panic in a thread becomes an error of its work.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,7 +59,8 @@ impl ThreadBudget {
         ThreadBudget::with_limit(jobs, limit)
     }
 
-    fn with_limit(jobs: usize, limit: usize) -> ThreadBudget {
+    /// The same for a system that has no more threads than this.
+    pub(crate) fn with_limit(jobs: usize, limit: usize) -> ThreadBudget {
         ThreadBudget {
             jobs,
             limit,

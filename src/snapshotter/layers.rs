@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::compress::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::fs::root::{Dir, is_absent};
 use crate::image::Blob;
 use crate::mount::stack::escaped;
@@ -51,12 +52,13 @@ impl Layers {
     pub fn open(config: &Config) -> Result<Layers> {
         let store = Store::open(&config.store)?;
         check_spelling(store.path(), "--store")?;
+        let jobs = config.jobs.unwrap_or(Run::default().jobs);
         Ok(Layers {
             store,
             content: config.content_root.clone(),
             options: config.options.clone(),
             sync: config.sync,
-            threads: ThreadBudget::new(config.jobs.unwrap_or(Run::default().jobs)),
+            threads: ThreadBudget::new(descriptors::jobs(jobs)),
             stopping: AtomicBool::new(false),
         })
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::image::{Image, Layer};
 use crate::limits::{Limits, check_layers};
 use crate::progress::{Progress, Silent, waiting};
@@ -162,7 +163,7 @@ pub(crate) fn unpack_missing(
     let chain = chain_ids(image);
     let mut unpacked = BTreeMap::new();
     let mut lower = BTreeMap::new();
-    let mut locks = BTreeMap::new();
+    let (mut missing, mut lock) = (Vec::new(), None);
     for (index, layer) in image.layers.iter().enumerate() {
         let find = || match damaged.contains(&index) {
             true => Ok(None),
@@ -170,25 +171,25 @@ pub(crate) fn unpack_missing(
                 .layer(&chain[index])
                 .map_err(|error| error.in_layer(layer.label())),
         };
-        let found = match find()? {
-            Some(stored) => Some(stored),
-            None => {
-                let tell = || run.progress.waits(index, &layer.label());
-                let wait = waiting(run.progress, tell);
-                locks.insert(index, store.lock_layer(&chain[index], wait)?);
-                // Whoever had the lock may have finished it.
-                find()?
+        let mut found = find()?;
+        // Another process that unpacks a layer above this one unpacks this one too: it has this lock.
+        if found.is_none() && lock.is_none() {
+            let tell = || run.progress.waits(index, &layer.label());
+            let taken = store.lock_layer(&chain[index], waiting(run.progress, tell))?;
+            // The process that had it may have finished the layer.
+            found = find()?;
+            lock = found.is_none().then_some(taken);
+        }
+        match found {
+            None => missing.push(index),
+            Some(stored) => {
+                check_options(&stored, options).map_err(|error| error.in_layer(layer.label()))?;
+                run.progress.was_there(index, &layer.label());
+                lower.insert(index, Arc::clone(&stored.directory));
+                unpacked.insert(index, was_there(stored));
             }
-        };
-        if let Some(stored) = found {
-            locks.remove(&index);
-            check_options(&stored, options).map_err(|error| error.in_layer(layer.label()))?;
-            run.progress.was_there(index, &layer.label());
-            lower.insert(index, Arc::clone(&stored.directory));
-            unpacked.insert(index, was_there(stored));
         }
     }
-    let missing: Vec<usize> = locks.keys().copied().collect();
     if !missing.is_empty() {
         let staging = store.stage()?;
         let mut staged = BTreeMap::new();
@@ -199,7 +200,7 @@ pub(crate) fn unpack_missing(
             blobs.insert(index, blob.map_err(|error| error.in_layer(layer.label()))?);
             staged.insert(index, staging.layer(index)?);
         }
-        let threads = ThreadBudget::new(run.jobs);
+        let threads = ThreadBudget::new(descriptors::jobs(run.jobs));
         let work = Work {
             image,
             chain: &chain,

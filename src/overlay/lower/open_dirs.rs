@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use crate::fs::descriptors;
 use crate::fs::root::Dir;
 use crate::path::EntryPath;
 
-/// A process may have 1024 files open, and is not alone in it.
+/// Directories that are kept open, where the process may open so many files and more.
 const MOST: usize = 128;
 
 /// The same directory in several layers, and others: those that were used last at the front.
@@ -42,12 +43,13 @@ impl OpenDirs {
 
     fn close_some(&mut self) {
         let count = |(_, directories): &(EntryPath, InLayers)| directories.len();
-        while self.0.iter().map(count).sum::<usize>() > MOST && self.0.len() > 1 {
+        let most = descriptors::cached(MOST);
+        while self.0.iter().map(count).sum::<usize>() > most && self.0.len() > 1 {
             self.0.pop_back();
         }
         // Of a deep stack only the layers that were used last.
         let directories = &mut self.0[0].1;
-        let excess = directories.len().saturating_sub(MOST);
+        let excess = directories.len().saturating_sub(most);
         directories.drain(..excess);
     }
 }

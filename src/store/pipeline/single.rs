@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
@@ -47,7 +48,7 @@ pub fn unpack_layer(
     let beside = Beside::new(target, "layer")?;
     let directory = beside.directory()?;
     let failure = LowestFailure::none();
-    let threads = ThreadBudget::new(run.jobs);
+    let threads = ThreadBudget::new(descriptors::jobs(run.jobs));
     let source = Source::alone(blob, expected, run, &threads, &failure);
     let done = fill(source, &directory, view, options);
     let done = done.map_err(|error| root::told(error, &directory))?;

@@ -8,6 +8,8 @@
 
 mod ahead;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::io::Read;
 use std::thread::Scope;
