@@ -186,6 +186,7 @@ fn verbs_do_without_any_thread() {
     };
     let bench = &counted.bench;
     write_image(bench, "image", 3);
+    write_image(bench, "grown", 1);
     let layer = LayerBuilder::new()
         .file("f", 0o644, noise(1, 400_000))
         .finish();
@@ -198,7 +199,7 @@ fn verbs_do_without_any_thread() {
         "-j4 unpack-layer --base layer.tar.gz layer --userxattr --owners=caller",
         "-j4 translate layer.tar.gz translated",
         "-j4 pack upper --userxattr --base -o packed --compression zstd",
-        "-j4 pack upper --userxattr --base --append oci:image",
+        "-j4 pack upper --userxattr --base --append oci:grown",
         "-j4 --store store stack oci:image",
         "-j4 --store store verify --all",
         "-j4 --store store images",

@@ -16,6 +16,7 @@ mod entries;
 mod errors;
 mod exit_status;
 mod exporting;
+mod few_descriptors;
 mod few_threads;
 mod file_limit;
 mod flat;
