@@ -59,7 +59,7 @@ fn lookup(bencher: Bencher) {
     layers.reverse();
     let paths: Vec<EntryPath> = paths().map(|path| entry_path(&path)).collect();
     bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| {
-        let view = LowerView::new(layers.clone(), options().dialect);
+        let view = MergedView::of_layers(layers.clone(), options().dialect.namespace);
         for path in &paths {
             black_box(view.lookup(path).expect("it can be read"));
         }
