@@ -33,7 +33,6 @@ use crate::unpack::{options, run};
 static SITE: LazyLock<TempDir> = LazyLock::new(place);
 
 /// What an escaped xattr has on disk before the name that the mount shows.
-const ESCAPED: &[u8] = b"user.overlay.overlay.";
 
 pub fn check(data: &[u8]) {
     let mut stack = Stack::thrown(&mut Dice::of_bytes(data), Flavour::ALL);
