@@ -216,6 +216,19 @@ fn every_test_file_is_part_of_a_target() {
     }
 }
 
+/// One place sets the environment, the locale and the standard input of our programs.
+#[test]
+fn tests_run_the_programs_by_the_one_runner() {
+    let mut files = Vec::new();
+    for directory in ["tests", "integration"] {
+        rust_files(&source().with_file_name(directory), &mut files);
+    }
+    let variable = ["CARGO", "BIN", "EXE"].join("_");
+    files.retain(|path| fs::read_to_string(path).unwrap().contains(&variable));
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert!(files[0].ends_with("support/start.rs"), "{files:?}");
+}
+
 /// What a test process has ignored or closed, or finds in its environment, when it runs.
 #[test]
 fn start_leaves_nothing_of_what_was_before() {
