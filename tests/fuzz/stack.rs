@@ -33,8 +33,6 @@ use crate::unpack::{options, run};
 
 static SITE: LazyLock<TempDir> = LazyLock::new(in_memory);
 
-/// What an escaped xattr has on disk before the name that the mount shows.
-
 pub fn check(data: &[u8]) {
     let mut stack = Stack::thrown(&mut Dice::of_bytes(data), Flavour::ALL);
     for entry in stack.layers.iter_mut().flatten() {
