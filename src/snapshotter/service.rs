@@ -1,5 +1,5 @@
-//! The service: containerd's messages become calls of a [`Snapshotter`], and its results messages.
-//! Nothing is decided here. Calls block, so each has a thread of its own.
+//! The gRPC service: translates containerd's messages into calls of a [`Snapshotter`], and its results
+//! into messages. Calls block, so each runs on a thread of its own.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::api::services::snapshots::v1::*;
 use super::api::types;
 use super::{Kind as Sort, Mount, Result as Done, Snapshot, Snapshotter};
 
-/// Snapshots in one message of a list.
+/// How many snapshots a message of a list has.
 const AT_ONCE: usize = 100;
 
-/// Answers containerd.
+/// The implementation of the service.
 #[derive(Clone)]
 pub struct Service(Arc<Snapshotter>);
 
 impl Service {
-    /// One that serves this snapshotter.
+    /// Serves this snapshotter.
     pub fn new(snapshotter: Arc<Snapshotter>) -> Service {
         Service(snapshotter)
     }
