@@ -88,7 +88,7 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
 /// The library's way, without a process.
 fn archive(reference: &str) -> Result<Vec<u8>, String> {
     let write = || -> lowerdir::Result<Vec<u8>> {
-        let image = Opened::open(&Reference::parse(reference.as_ref())?, None)?;
+        let image = Opened::open(&Reference::parse(reference)?)?;
         let run = lowerdir::Run::default();
         let view = View::read(&image, &Options::default(), run)?;
         let mut writer = Writer::new(Vec::new());

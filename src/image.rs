@@ -26,7 +26,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::compress::codec::Expected;
-use crate::digest::Digest;
+use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Operation, Result};
 
 pub use blob::{Blob, BlobReader, LayerBlob};
@@ -104,6 +104,15 @@ impl Layer {
 }
 
 impl Image {
+    /// The chain IDs of its layers, the lowest first: what each is called in a store.
+    pub fn chain_ids(&self) -> Vec<Digest> {
+        let mut chain: Vec<Digest> = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            chain.push(chain_id(chain.last(), &layer.diff_id));
+        }
+        chain
+    }
+
     /// Whether every layer is a tar archive, as far as media types tell (rule T1): for those who
     /// trust layers that they do not read. Errors: one is not, by its number and type.
     pub fn check_media_types(&self) -> Result<()> {
@@ -114,14 +123,23 @@ impl Image {
     }
 
     /// Opens the image that a reference names, and checks its manifest and config against their
-    /// digests. The layers are checked when they are read. Without a platform, an only image is
-    /// taken whatever it runs on, and of several the one that this machine runs best.
+    /// digests. The layers are checked when they are read. An only image is taken whatever it runs
+    /// on, and of several the one that this machine runs best.
     ///
-    /// Errors: nothing there, no such name, no such platform
+    /// Errors: nothing there, no such name, no image for this machine
     /// ([`Kind::NotFound`](crate::Kind::NotFound)); several images and no name; documents that
     /// break the specification ([`Kind::Refused`](crate::Kind::Refused)) or differ from their
     /// digests ([`Kind::Mismatch`](crate::Kind::Mismatch)).
-    pub fn open(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
+    pub fn open(reference: &Reference) -> Result<Image> {
+        Image::find(reference, None)
+    }
+
+    /// The same for a platform, also where there is only one image. Errors: as of [`Image::open`].
+    pub fn open_for(reference: &Reference, platform: &Platform) -> Result<Image> {
+        Image::find(reference, Some(platform))
+    }
+
+    fn find(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
         let source = open_source(reference)?;
         let choice = reference.choice.as_ref();
         let wanted = Wanted { choice, platform };

@@ -32,7 +32,7 @@
 //!
 //! | folder | holds |
 //! |---|---|
-//! | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`], [`magic`], `copy` | small types that every folder needs |
+//! | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`], [`magic`], `copy`, `setters` | small types that every folder needs |
 //! | [`tar`] | archive bytes to entries, and back; no semantics |
 //! | [`compress`] | gzip, zstd, xz, and digests on the way |
 //! | [`layer`] | the translation rules that are pure: markers, paths through links, the tree of a layer |
@@ -61,49 +61,41 @@
 //!
 //! # Example
 //!
-//! A layer that deletes a file, over the layer that has it, without privilege:
+//! The whole trip, as root:
+//!
+//! ```no_run
+//! use lowerdir::{Image, Store};
+//!
+//! let image = Image::open(&"alpine.tar".parse()?)?;
+//! let store = Store::open("/var/lib/lowerdir")?;
+//! let stack = store.unpack(&image).jobs(4).run()?;
+//! stack.mount("/mnt")?;
+//! # Ok::<(), lowerdir::Error>(())
+//! ```
+//!
+//! One layer from any [`Read`](std::io::Read), over another, without privilege:
 //!
 //! ```
-//! use std::io::Write;
-//! use std::path::PathBuf;
+//! use lowerdir::{Blob, Options, unpack_layer};
+//! # fn layer(name: &str) -> std::io::Result<std::io::Cursor<Vec<u8>>> {
+//! #     let mut archive = tar::Builder::new(Vec::new());
+//! #     let mut header = tar::Header::new_gnu();
+//! #     header.set_mode(0o644);
+//! #     header.set_size(0);
+//! #     archive.append_data(&mut header, name, std::io::empty())?;
+//! #     Ok(std::io::Cursor::new(archive.into_inner()?))
+//! # }
+//! # let place = tempfile::tempdir()?;
+//! # let (base, top) = (place.path().join("base"), place.path().join("top"));
 //!
-//! use lowerdir::compress::codec::Expected;
-//! use lowerdir::overlay::dialect::{Dialect, Namespace};
-//! use lowerdir::image::Blob;
-//! use lowerdir::store::Sync;
-//! use lowerdir::{Options, Owners, Parents, Run, unpack_layer};
+//! let options = Options::rootless(place.path())?;
+//! let blob = Blob::from_reader(layer("etc/motd")?)?;
+//! unpack_layer(&blob, &base).lowest().options(options.clone()).run()?;
 //!
-//! fn layer(name: &str) -> Result<Blob, Box<dyn std::error::Error>> {
-//!     let mut archive = tar::Builder::new(tempfile::tempfile()?);
-//!     let mut header = tar::Header::new_gnu();
-//!     header.set_mode(0o644);
-//!     header.set_size(0);
-//!     archive.append_data(&mut header, name, std::io::empty())?;
-//!     let mut file = archive.into_inner()?;
-//!     file.flush()?;
-//!     Ok(Blob::of_file(file)?)
-//! }
-//!
-//! let place = tempfile::tempdir()?;
-//! let (base, top) = (place.path().join("base"), place.path().join("top"));
-//! let options = Options {
-//!     dialect: Dialect { namespace: Namespace::User, ..Dialect::default() },
-//!     owners: Owners::Caller,
-//!     ..Options::default()
-//! };
-//! let unpack = |name, directory, parents: &[PathBuf]| {
-//!     let (blob, expected) = (layer(name)?, Expected::default());
-//!     let parents = Parents::Known(parents.to_vec());
-//!     let run = Run { sync: Sync::None, ..Run::default() };
-//!     let done = unpack_layer(&blob, &expected, directory, &parents, &options, run)?;
-//!     Ok::<_, Box<dyn std::error::Error>>(done)
-//! };
-//! unpack("etc/motd", &base, &[])?;
-//! let (report, _) = unpack("etc/.wh.motd", &top, &[base.clone()])?;
-//!
+//! // `.wh.motd` deletes the file.
+//! let blob = Blob::from_reader(layer("etc/.wh.motd")?)?;
+//! let (report, _) = unpack_layer(&blob, &top).parents([&base]).options(options).run()?;
 //! assert_eq!(report.deletions, 1);
-//! let whiteout = std::fs::symlink_metadata(top.join("etc/motd"))?;
-//! assert!(std::os::unix::fs::FileTypeExt::is_char_device(&whiteout.file_type()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -133,6 +125,7 @@ pub mod overlay;
 pub mod path;
 pub mod progress;
 pub mod repack;
+mod setters;
 #[cfg(feature = "containerd")]
 pub mod snapshotter;
 pub mod store;
@@ -142,10 +135,11 @@ pub mod unpack;
 pub mod view;
 
 pub use error::{Error, Kind, Result};
-pub use image::{Image, Platform, Reference};
+pub use image::{Blob, Image, Platform, Reference};
 pub use limits::Limits;
-pub use mount::stack::Stack;
 pub use progress::{Progress, Silent};
 pub use store::Store;
-pub use store::pipeline::{Parents, Run, unpack_image, unpack_layer};
+pub use store::pipeline::{Parents, Run};
+pub use store::stack::Stack;
+pub use store::unpack::{Unpack, UnpackLayer, unpack_layer};
 pub use unpack::{Options, Owners};

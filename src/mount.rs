@@ -6,12 +6,12 @@
 //! Source: `fsopen(2)`, `fsconfig(2)`, `mount(2)`; kernel
 //! `Documentation/filesystems/overlayfs.rst`.
 
+mod builder;
 mod claim;
 mod classic;
 mod configured;
 mod idmap;
 mod options;
-pub mod stack;
 mod upper;
 mod words;
 
@@ -22,13 +22,14 @@ use nix::mount::{MntFlags, umount2};
 
 use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
-use crate::mount::stack::Stack;
 use crate::overlay::overlays::UpperRecord;
-use crate::store::{Store, check_outside};
+use crate::store::check_outside;
+use crate::store::stack::Stack;
 
 use claim::Claim;
 use upper::{Directories, Like, Prepared};
 
+pub use builder::MountBuilder;
 pub use idmap::{UserNamespace, hold_user_namespace};
 pub use options::{MountOption, MountOptions};
 pub(crate) use upper::Made;
@@ -73,62 +74,6 @@ pub enum Method {
     Classic,
 }
 
-/// Mounts a stack on a directory. The store is where short names for its layers may be made, for
-/// a `mount(2)` that takes only one page of options.
-///
-/// Errors: what the system says, with what the kernel wrote to the mount's own log
-/// ([`Kind::System`](crate::Kind::System)); directories for changes that are in use, or that overlayfs
-/// cannot use; options that mean nothing for such a mount ([`Kind::NotFound`](crate::Kind::NotFound)); too
-/// many layers for one page ([`Kind::Limit`](crate::Kind::Limit)).
-///
-/// ```no_run
-/// use std::path::Path;
-///
-/// use lowerdir::overlay::dialect::Dialect;
-/// use lowerdir::mount::{MountOptions, Upper, mount, umount};
-/// use lowerdir::{Stack, Store};
-///
-/// let store = Store::open(Path::new("/var/lib/lowerdir"))?;
-/// let directories = vec!["/layers/2".into(), "/layers/1".into()];
-/// let stack = Stack::new(directories, store.empty_directories(), Dialect::default())?;
-///
-/// let target = Path::new("/mnt");
-/// let options = MountOptions::new(["nosuid".parse()?, "xino=on".parse()?])?;
-/// mount(&stack, target, &Upper::Tmpfs { size: None }, &options, Some(&store))?;
-/// umount(target)?;
-/// # Ok::<(), lowerdir::Error>(())
-/// ```
-pub fn mount(
-    stack: &Stack,
-    target: &Path,
-    upper: &Upper,
-    options: &MountOptions,
-    store: Option<&Store>,
-) -> Result<Method> {
-    check_places(target, upper)?;
-    options.check(stack, upper)?;
-    let target = place(target)?;
-    let ids = IdMaps::default();
-    let record = record(stack, &ids);
-    let claim = Claim {
-        stack,
-        target: Some(&target),
-        record: &record,
-    };
-    let like = Like::root_of(stack, None, &ids);
-    let prepared = upper::prepare(upper, like, &claim, &target)?;
-    let directories = prepared.directories();
-    let configured = configured::mount(stack, directories, options);
-    let Some(mounted) = configured.map_err(|error| blamed(error, stack, directories))? else {
-        let mounted = classic::mount(stack, directories, options, &target, store);
-        mounted.map_err(|error| blamed(error, stack, directories))?;
-        prepared.keep();
-        return Ok(Method::Classic);
-    };
-    attach(mounted, prepared, &target)?;
-    Ok(Method::Configured)
-}
-
 /// Puts a mount on its target. The overlay keeps what it needs of a tmpfs, which is on the target itself.
 fn attach(mounted: OwnedFd, mut prepared: Prepared, target: &Path) -> Result<()> {
     prepared.unmount_tmpfs();
@@ -167,75 +112,6 @@ fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error 
     }
 }
 
-/// The same with the ids of a user namespace: what an image says is user 0 is shown as the user of the
-/// host that is 0 there. The layers in the store stay as they are, so that one copy serves every user
-/// namespace; what is not in the store is shown as it is. Changes are written with the ids that are shown.
-///
-/// Errors: also, the store's file system or the kernel cannot do that, or the caller is not root of the
-/// whole system ([`Kind::System`](crate::Kind::System)).
-///
-/// ```no_run
-/// use std::path::Path;
-/// use std::process::Command;
-///
-/// use lowerdir::ids::{IdMap, IdMaps};
-/// use lowerdir::mount::{MountOptions, Upper, UserNamespace, mount_idmapped};
-/// use lowerdir::{Image, Reference, Stack, Store, store::pipeline::stored_layers};
-///
-/// let image = Image::open(&Reference::parse("alpine.tar".as_ref())?, None)?;
-/// let store = Store::open(Path::new("/var/lib/lowerdir"))?;
-/// let stack = Stack::of_layers(&stored_layers(&image, &store)?, &store)?;
-///
-/// let map = IdMap::new(vec!["0:100000:65536".parse()?])?;
-/// let ids = IdMaps { uids: map.clone(), gids: map };
-/// // A program that calls `hold_user_namespace`.
-/// let mut holder = Command::new("/usr/bin/lowerdir");
-/// holder.arg("hold-user-namespace");
-/// let namespace = UserNamespace::new(&ids, holder)?;
-/// let (target, options) = (Path::new("/mnt"), MountOptions::default());
-/// mount_idmapped(&stack, target, &Upper::None, &options, &store, &namespace)?;
-/// # Ok::<(), lowerdir::Error>(())
-/// ```
-pub fn mount_idmapped(
-    stack: &Stack,
-    target: &Path,
-    upper: &Upper,
-    options: &MountOptions,
-    store: &Store,
-    namespace: &UserNamespace,
-) -> Result<()> {
-    options.check(stack, upper)?;
-    if !stack.ids().is_empty() {
-        let text = "the layers were unpacked with id maps: --idmap would map them twice";
-        return Err(Error::in_the_way(text).hint("use the copy of another --store"));
-    }
-    check_places(target, upper)?;
-    let target = place(target)?;
-    let like = Like::root_of(stack, Some(store), namespace.ids());
-    let record = record(stack, namespace.ids());
-    let claim = Claim {
-        stack,
-        target: Some(&target),
-        record: &record,
-    };
-    let prepared = upper::prepare(upper, like, &claim, &target)?;
-    let directories = prepared.directories();
-    let has_layers = |store: &&Path| {
-        let mut layers = stack.directories().iter();
-        layers.any(|layer| layer.starts_with(store))
-    };
-    let stores: Vec<&Path> = store.each().map(Store::path).filter(has_layers).collect();
-    let mounted = idmap::in_mapped_stores(&stores, namespace, || {
-        configured::mount(stack, directories, options)
-    });
-    let mounted = mounted.map_err(|error| blamed(error, stack, directories))?;
-    let Some(mounted) = mounted else {
-        let text = "the kernel, or a seccomp filter, has no `lowerdir+`, which --idmap takes";
-        return Err(Error::in_the_way(text).hint("Linux 6.7 has it"));
-    };
-    attach(mounted, prepared, &target)
-}
-
 /// Errors: what a mount would write to, or the mount itself, lies in a store: it would change or hide
 /// layers that others share.
 pub fn check_places(target: &Path, upper: &Upper) -> Result<()> {
@@ -253,12 +129,12 @@ fn place(target: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Makes the directories for changes, as [`mount`] does; they go again when this is dropped before it
+/// Makes the directories for changes, as [`MountBuilder`] does; they go again when this is dropped before it
 /// is kept.
 pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<Made> {
     let mut made = Made::default();
     if let Upper::Directories { upperdir, workdir } = upper {
-        let like = Like::root_of(stack, None, ids);
+        let like = Like::root_of(stack, &[], ids);
         let record = record(stack, ids);
         let claim = Claim {
             stack,
@@ -272,9 +148,10 @@ pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<M
     Ok(made)
 }
 
-/// Takes down a mount that [`mount`] made, or one whose source is [`SOURCE`]. Errors: the target
+/// Takes down a mount that [`MountBuilder`] made, or one whose source is [`SOURCE`]. Errors: the target
 /// is none, or in use.
-pub fn umount(target: &Path) -> Result<()> {
+pub fn umount(target: impl AsRef<Path>) -> Result<()> {
+    let target = target.as_ref();
     let shown = target.display();
     let target = &target
         .canonicalize()

@@ -33,7 +33,9 @@ mod outside;
 mod pins;
 pub mod pipeline;
 mod record;
+pub mod stack;
 mod staging;
+pub mod unpack;
 pub mod verify;
 
 use std::fs::File;
@@ -56,6 +58,7 @@ pub use links::{NAME_ELSEWHERE, ShortNames};
 pub use locks::LayerLock;
 pub use outside::{check_outside, enclosing_store};
 pub use pins::Pin;
+pub use pipeline::Unpacked;
 pub use record::{ImageRecord, Record};
 pub use staging::{StagedLayer, Staging};
 

@@ -53,7 +53,7 @@ impl View {
     /// Reads all layers of an image, several at once, each to the last byte of its blob, and
     /// verifies them.
     ///
-    /// Errors: everything for which [`unpack_image`](crate::unpack_image) refuses a layer, but for
+    /// Errors: everything for which [`Unpack`](crate::Unpack) refuses a layer, but for
     /// what a file system cannot hold.
     ///
     /// ```
@@ -66,7 +66,7 @@ impl View {
     /// # let archive = place.path().join("image.tar");
     /// # doc_image(&archive)?;
     ///
-    /// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+    /// let image = Image::open(&Reference::parse(&archive)?)?;
     /// let view = View::read(&image, &Options::default(), Run::default())?;
     ///
     /// let names = view.tree.walk().map(|item| item.path.to_string());

@@ -22,6 +22,7 @@ const ORDER: &[(&str, u8)] = &[
     ("threads", 0),
     ("magic", 0),
     ("copy", 0),
+    ("setters", 0),
     ("tar", 1),
     ("compress", 1),
     ("layer", 1),

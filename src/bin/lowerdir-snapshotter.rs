@@ -140,28 +140,20 @@ impl Cli {
             true => Namespace::User,
             false => Namespace::Trusted,
         };
-        let dialect = Dialect {
-            namespace,
-            ..Dialect::default()
-        };
-        Config {
-            root: self.root.clone(),
-            store: self.store.clone(),
-            content_root: self.content_root.clone(),
-            options: Options {
-                dialect,
-                foreign_xattrs: match self.xattrs {
-                    XattrsArg::Lenient => ForeignXattrs::Lenient,
-                    XattrsArg::Strict => ForeignXattrs::Strict,
-                },
-                ..Options::default()
-            },
-            sync: match self.sync {
+        let options = Options::default()
+            .dialect(Dialect::default().namespace(namespace))
+            .foreign_xattrs(match self.xattrs {
+                XattrsArg::Lenient => ForeignXattrs::Lenient,
+                XattrsArg::Strict => ForeignXattrs::Strict,
+            });
+        Config::new(&self.root, &self.store)
+            .content_root(self.content_root.clone())
+            .options(options)
+            .sync(match self.sync {
                 SyncArg::Fs => Sync::Fs,
                 SyncArg::None => Sync::None,
-            },
-            jobs: self.jobs.map(usize::from),
-        }
+            })
+            .jobs(self.jobs.map(usize::from))
     }
 }
 

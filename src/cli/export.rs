@@ -11,7 +11,6 @@ use crate::engines::export::{Format, export, write_mstack};
 use crate::image::Image;
 use crate::overlay::dialect::Namespace;
 use crate::progress::Silent;
-use crate::store::pipeline::stored_layers;
 use crate::store::{StoredLayer, Sync};
 use crate::view::View;
 
@@ -165,7 +164,7 @@ impl Export {
         let image = self.image.open()?;
         let store = global.open_store()?;
         let _hold = store.share(&Shown::start(&global.console, 0)?)?;
-        write(&image, &stored_layers(&image, &store)?, target)
+        write(&image, &store.layers_of(&image)?, target)
     }
 
     /// Those that were asked for, or else the image's own, if it is of any use there.

@@ -214,7 +214,7 @@ impl TranslationArgs {
     pub fn options(&self, staging: impl FnOnce() -> Result<Staging>) -> Result<Options> {
         let (dialect, usual) = match self.rootless {
             true => {
-                let found = Options::rootless(staging()?.directory())?;
+                let found = Options::rootless_in(staging()?.directory())?;
                 (found.dialect, found.owners)
             }
             false => (self.dialect(), owners(None)),

@@ -36,10 +36,10 @@ use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
 use crate::image::Image;
-use crate::mount::stack::Stack;
-use crate::mount::{self, MountOptions, Upper, Words};
+use crate::mount::{self, MountBuilder, MountOptions, Upper, Words};
 use crate::path::EntryPath;
-use crate::store::pipeline::stored_layers;
+use crate::setters::setters;
+use crate::store::stack::Stack;
 use crate::store::{Beside, Store, Sync};
 use crate::unpack::{Options, system};
 
@@ -71,8 +71,11 @@ pub enum Overlay {
     Unit,
 }
 
+const NO_CHANGES: &Upper = &Upper::None;
+
 /// What a bundle is to be.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Wanted<'a> {
     /// Where changes go. [`Upper::None`] makes the container's root read-only.
     pub upper: &'a Upper,
@@ -93,15 +96,45 @@ pub struct Wanted<'a> {
     pub sync: Sync,
 }
 
+impl Default for Wanted<'_> {
+    /// What the image says, on a root that is read-only and mounted at once.
+    fn default() -> Self {
+        Wanted {
+            upper: NO_CHANGES,
+            overlay: Overlay::Mounted,
+            command: &[],
+            terminal: false,
+            idmap: None,
+            annotations: &[],
+            rootless: false,
+            sync: Sync::default(),
+        }
+    }
+}
+
+impl<'a> Wanted<'a> {
+    setters! {
+        upper: &'a Upper,
+        overlay: Overlay,
+        command: &'a [String],
+        terminal: bool,
+        idmap: Option<&'a mount::UserNamespace>,
+        annotations: &'a [(String, String)],
+        rootless: bool,
+        sync: Sync,
+    }
+}
+
 /// A bundle that was written.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Bundle {
     /// Its absolute path.
     pub path: PathBuf,
     /// Who mounts the layers.
     pub overlay: Overlay,
     /// What `config.json` says.
-    pub config: Value,
+    pub(crate) config: Value,
     /// What is to be mounted, or was mounted, on `rootfs`.
     pub stack: Stack,
     /// The words that mount it, where somebody else does.
@@ -119,51 +152,38 @@ pub struct Bundle {
 ///
 /// ```
 /// use lowerdir::engines::bundle::{Overlay, Wanted, write};
-/// use lowerdir::mount::Upper;
 /// use lowerdir::store::Sync;
-/// use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
+/// use lowerdir::{Image, Options, Reference, Store};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
+/// # let options = Options::rootless(place.path())?;
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let image = Image::open(&Reference::parse(&archive)?)?;
 /// let store = Store::open(&directory)?;
-/// unpack_image(&image, &store, &options, Run::default())?;
-/// let wanted = Wanted {
-///     upper: &Upper::None,
-///     overlay: Overlay::InConfig,
-///     command: &["/bin/true".into()],
-///     terminal: false,
-///     idmap: None,
-///     annotations: &[],
-///     rootless: false,
-///     sync: Sync::None,
-/// };
+/// store.unpack(&image).options(options).run()?;
+/// let command = ["/bin/true".into()];
+/// let wanted = Wanted::default()
+///     .overlay(Overlay::InConfig)
+///     .command(&command)
+///     .sync(Sync::None);
 /// let bundle = write(&image, &store, &place.path().join("bundle"), &wanted)?;
 ///
-/// assert_eq!(bundle.config["process"]["args"][0], "/bin/true");
-/// assert_eq!(bundle.config["mounts"][0]["type"], "overlay");
-/// assert!(bundle.path.join("config.json").exists());
+/// let config = std::fs::read_to_string(bundle.path.join("config.json"))?;
+/// assert!(config.contains("/bin/true"));
+/// assert!(config.contains("overlay"));
 /// # Ok(())
 /// # }
 /// ```
 pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -> Result<Bundle> {
     let execution = Execution::of(image)?;
-    let layers = stored_layers(image, store)?;
+    let layers = store.layers_of(image)?;
     let options = layers.last().map(|layer| layer.record.options.clone());
     let options = options.unwrap_or_default();
-    let stack = Stack::of_layers(&layers, store)?;
+    let stack = store.stack_of(&layers)?;
     let inside = Inside::open(&layers, options.dialect)?;
     let namespace = UserNamespace::of(&options.ids, wanted)?;
     mount::check_places(target, wanted.upper)?;
@@ -188,7 +208,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     let was_there = path.exists();
     beside.publish(wanted.sync)?;
     if wanted.overlay == Overlay::Mounted
-        && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, store, wanted)
+        && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, wanted)
     {
         take_back(&path, was_there);
         return Err(error);
@@ -197,14 +217,12 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     Ok(bundle)
 }
 
-fn mount_on(rootfs: &Path, stack: &Stack, store: &Store, wanted: &Wanted<'_>) -> Result<()> {
-    let options = MountOptions::NONE;
-    match wanted.idmap {
-        Some(namespace) => {
-            mount::mount_idmapped(stack, rootfs, wanted.upper, options, store, namespace)
-        }
-        None => mount::mount(stack, rootfs, wanted.upper, options, Some(store)).map(drop),
+fn mount_on(rootfs: &Path, stack: &Stack, wanted: &Wanted<'_>) -> Result<()> {
+    let mut builder = MountBuilder::new(stack).upper(wanted.upper.clone());
+    if let Some(namespace) = wanted.idmap {
+        builder = builder.user_namespace(namespace);
     }
+    builder.mount(rootfs).map(drop)
 }
 
 /// The path that the bundle will have, whatever the working directory is then.

@@ -47,7 +47,7 @@ pub enum Format {
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let image = Image::open(&Reference::parse(&archive)?)?;
 /// let view = View::read(&image, &Options::default(), Run::default())?;
 /// let mut text = Vec::new();
 /// export(&image, &view.tree, Format::ComposefsDump, Run::default(), &mut text)?;

@@ -47,7 +47,7 @@ enum Bytes {
 
 impl Blob {
     /// All of a regular file.
-    pub fn of_file(file: File) -> Result<Blob> {
+    pub fn from_file(file: File) -> Result<Blob> {
         let metadata = file
             .metadata()
             .map_err(|error| Error::system("looking at a blob", error))?;
@@ -61,15 +61,24 @@ impl Blob {
         })
     }
 
-    /// All of an input that may be a pipe: a layer may have to be read twice, so what cannot be
-    /// read twice is written to an unnamed temporary file first.
-    pub fn of_input(mut file: File) -> Result<Blob> {
+    /// Everything that a reader gives. A layer may have to be read twice, so it is written to an unnamed
+    /// temporary file first (in `TMPDIR`, else in `/var/tmp`). A regular file needs no such copy:
+    /// see [`Blob::from_file`].
+    ///
+    /// Errors: reading fails ([`Kind::Refused`](crate::Kind::Refused) where the data is at fault);
+    /// there is no room for the copy.
+    pub fn from_reader(mut reader: impl Read) -> Result<Blob> {
+        Blob::from_file(spool(&mut reader)?)
+    }
+
+    /// All of an input that may be a pipe.
+    pub(crate) fn of_input(file: File) -> Result<Blob> {
         let metadata = file
             .metadata()
             .map_err(|error| Error::system("looking at it", error))?;
         match metadata.is_file() {
-            true => Blob::of_file(file),
-            false => Blob::of_file(spool(&mut file)?),
+            true => Blob::from_file(file),
+            false => Blob::from_reader(file),
         }
     }
 
@@ -311,7 +320,7 @@ impl Source {
             Source::Directory(directory) | Source::Blobs(directory) | Source::Flat(directory) => {
                 let path = crate::path::EntryPath::parse(name.as_bytes())?;
                 match open_at_once(&directory.join(path.as_os_str())) {
-                    Ok(file) => Blob::of_file(file),
+                    Ok(file) => Blob::from_file(file),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
                     Err(error) => Err(Error::system(format!("opening {name}"), error)),
                 }

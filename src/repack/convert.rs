@@ -21,12 +21,8 @@
 //! let tree = place.path().join("tree");
 //! std::fs::create_dir(&tree)?;
 //! std::fs::write(tree.join(".wh.motd"), "")?;
-//! let options = Options {
-//!     from: Form::Oci,
-//!     to: Form::Overlay(Dialect { namespace: Namespace::User, ..Dialect::default() }),
-//!     parents: None,
-//!     dry_run: false,
-//! };
+//! let overlay = Form::Overlay(Dialect::default().namespace(Namespace::User));
+//! let options = Options::new(Form::Oci, overlay);
 //! let report = convert(&tree, &options, &mut |_, _| Ok(()), &Silent)?;
 //! assert_eq!(report.deletions, 1);
 //! assert!(tree.join("motd").symlink_metadata().is_ok());
@@ -55,6 +51,7 @@ use crate::overlay::overlays::{
 };
 use crate::path::EntryPath;
 use crate::progress::Progress;
+use crate::setters::setters;
 use crate::store::{Beside, Sync, check_outside};
 
 pub use form::Form;
@@ -65,6 +62,7 @@ use place::Place;
 
 /// What is converted to what.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// The form of the tree.
     pub from: Form,
@@ -74,6 +72,23 @@ pub struct Options {
     pub parents: Option<Vec<PathBuf>>,
     /// Whether to say only what would be done.
     pub dry_run: bool,
+}
+
+impl Options {
+    /// Over layers that are not known, and at once.
+    pub fn new(from: Form, to: Form) -> Options {
+        Options {
+            from,
+            to,
+            parents: None,
+            dry_run: false,
+        }
+    }
+
+    setters! {
+        parents: Option<Vec<PathBuf>>,
+        dry_run: bool,
+    }
 }
 
 /// One change to a name.

@@ -24,11 +24,9 @@
 //! std::fs::create_dir_all(upper.join("etc"))?;
 //! std::fs::write(upper.join("etc/motd"), "hello\n")?;
 //!
-//! let options = pack::Options {
-//!     namespace: Namespace::User,
-//!     clamp: Some(0),
-//!     ..pack::Options::default()
-//! };
+//! let options = pack::Options::default()
+//!     .namespace(Namespace::User)
+//!     .clamp(Some(0));
 //! let (archive, report) = pack(&upper, None, &options, Vec::new())?;
 //! // The root, `etc/` and `etc/motd`.
 //! assert_eq!((report.entries, report.bytes), (3, 6));
@@ -54,6 +52,7 @@ use crate::layer::report::Report;
 use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 use crate::overlay::lower::check_marks_show;
 use crate::overlay::overlays::{Part, Relation, Use, refuse_used};
+use crate::setters::setters;
 use crate::tar::writer::Writer;
 
 use below::Lowers;
@@ -63,6 +62,7 @@ pub use ids::Ids;
 
 /// How an upperdir is packed.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Whose orders it has: those of `trusted.overlay.*`, or of a mount with `userxattr`.
     pub namespace: Namespace,
@@ -80,6 +80,18 @@ pub struct Options {
     pub is_idmapped: bool,
     /// Whether an upperdir that is mounted and can be changed is packed all the same.
     pub live: bool,
+}
+
+impl Options {
+    setters! {
+        namespace: Namespace,
+        selinux: bool,
+        clamp: Option<i64>,
+        fill_holes: bool,
+        ids: IdMaps,
+        is_idmapped: bool,
+        live: bool,
+    }
 }
 
 /// Writes an upperdir as an uncompressed layer, and returns the writer, flushed. `lowers` are the

@@ -46,12 +46,14 @@ use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 use crate::overlay::dialect::Dialect;
 use crate::path::EntryPath;
+use crate::setters::setters;
 use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::tar::writer::Writer;
 use crate::unpack::{ForeignXattrs, Report, Warning, leave_out_foreign};
 
 /// How a layer is translated.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// The spelling of the form of overlayfs, written or read.
     pub dialect: Dialect,
@@ -61,6 +63,15 @@ pub struct Options {
     pub foreign_xattrs: ForeignXattrs,
     /// What the layer may cost.
     pub limits: Limits,
+}
+
+impl Options {
+    setters! {
+        dialect: Dialect,
+        selinux: bool,
+        foreign_xattrs: ForeignXattrs,
+        limits: Limits,
+    }
 }
 
 /// Translates an uncompressed layer into the form of overlayfs, and returns the writer, flushed. The

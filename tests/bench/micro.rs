@@ -156,12 +156,7 @@ fn unpacked(site: &TempDir, name: &str, layer: &[u8]) -> (Dir, Pending) {
 
 /// What needs no privilege.
 fn options() -> Options {
-    Options {
-        dialect: Dialect {
-            namespace: Namespace::User,
-            ..Dialect::default()
-        },
-        owners: Owners::Caller,
-        ..Options::default()
-    }
+    Options::default()
+        .dialect(Dialect::default().namespace(Namespace::User))
+        .owners(Owners::Caller)
 }

@@ -38,7 +38,7 @@ fn main() -> Result<()> {
 }
 
 fn open(image: &OsStr) -> Result<Image> {
-    Image::open(&Reference::parse(image)?, None)
+    Image::open(&Reference::parse(image)?)
 }
 
 fn decode(image: &Image) -> Result<()> {

@@ -528,15 +528,8 @@ fn listing(top: &Path) -> Vec<String> {
 }
 
 fn to_user() -> Options {
-    Options {
-        from: Form::Oci,
-        to: Form::Overlay(Dialect {
-            namespace: Namespace::User,
-            ..Dialect::default()
-        }),
-        parents: None,
-        dry_run: false,
-    }
+    let overlay = Form::Overlay(Dialect::default().namespace(Namespace::User));
+    Options::new(Form::Oci, overlay)
 }
 
 /// Stops before each change in turn: the tree is as it was, and nothing lies beside it.

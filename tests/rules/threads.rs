@@ -6,9 +6,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use lowerdir::store::Sync;
-use lowerdir::store::pipeline::{chain_ids, unpack_image};
 use lowerdir::store::verify::Verifier;
-use lowerdir::{Image, Reference, Result, Run, Silent, Store};
+use lowerdir::{Image, Reference, Result, Silent, Store};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -88,16 +87,12 @@ type Outcome = std::result::Result<Vec<(String, Vec<String>)>, String>;
 
 fn unpack(image: &Path, store: &Path, jobs: usize) -> Outcome {
     let unpack = || -> Result<_> {
-        let image = Image::open(&Reference::parse(image.as_os_str())?, None)?;
+        let image = Image::open(&Reference::parse(image)?)?;
         let store = Store::open(store)?;
-        let run = Run {
-            jobs,
-            sync: Sync::None,
-            ..Run::default()
-        };
-        let done = unpack_image(&image, &store, &unprivileged(), run)?;
+        let unpack = store.unpack(&image).options(unprivileged());
+        let done = unpack.jobs(jobs).sync(Sync::None).layers()?;
         let verifier = Verifier::new(&store, false, &Silent)?;
-        for (number, chain_id) in chain_ids(&image).iter().enumerate() {
+        for (number, chain_id) in image.chain_ids().iter().enumerate() {
             assert_eq!(verifier.layer(number, "", chain_id)?, []);
         }
         Ok(done

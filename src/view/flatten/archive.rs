@@ -35,7 +35,7 @@ const BUFFER: usize = 256 * 1024;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let image = Image::open(&Reference::parse(&archive)?)?;
 /// let view = View::read(&image, &Options::default(), Run::default())?;
 /// let mut writer = Writer::new(Vec::new());
 /// let report = write_archive(&image, &view.tree, &mut writer, Run::default())?;

@@ -39,8 +39,8 @@ const BUFFER: usize = 256 * 1024;
 /// # doc_image(&archive)?;
 /// # let target = place.path().join("tree");
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
-/// let options = Options { owners: Owners::Caller, ..Options::default() };
+/// let image = Image::open(&Reference::parse(&archive)?)?;
+/// let options = Options::default().owners(Owners::Caller);
 /// let view = View::read(&image, &options, Run::default())?;
 /// write_directory(&image, &view.tree, &target, &options, Run::default())?;
 ///
