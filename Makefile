@@ -30,12 +30,13 @@ snapshotter:
 # make demo [IMAGE=oci:DIR:TAG | docker-archive:FILE | FILE]
 demo:
 	$(CARGO) build --release --locked --bin lowerdir --example demo --quiet
-	IMAGE="$(IMAGE)" tests/demo/demo.sh
+	IMAGE="$(IMAGE)" examples/demo/demo.sh
 
 share: build
 	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
 		$(SHARE)/fish/vendor_completions.d
 	target/release/lowerdir man $(SHARE)/man/man1
+	mkdir -p $(SHARE)/man/man7 && mv $(SHARE)/man/man1/*.7 $(SHARE)/man/man7/
 	target/release/lowerdir completions bash > $(SHARE)/bash-completion/completions/lowerdir
 	target/release/lowerdir completions zsh > $(SHARE)/zsh/vendor-completions/_lowerdir
 	target/release/lowerdir completions fish > $(SHARE)/fish/vendor_completions.d/lowerdir.fish
@@ -130,7 +131,7 @@ proto:
 	cp target/proto/rust/containerd.types.rs src/snapshotter/api/types.in
 
 check:
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test integration -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet

@@ -56,8 +56,8 @@
 //! being done to which layer and path ([`Error`]); a directory has its final name only once it is
 //! complete.
 //!
-//! Comments cite the translation rules by number (W1, O3, ...); `docs/rules.md` defines them. There is
-//! no unsafe code.
+//! Comments cite the translation rules by number (W1, O3, ...); [`rules`] defines them. There is no
+//! unsafe code.
 //!
 //! # Example
 //!
@@ -125,6 +125,8 @@ pub mod overlay;
 pub mod path;
 pub mod progress;
 pub mod repack;
+#[doc = include_str!("../docs/rules.md")]
+pub mod rules {}
 mod setters;
 #[cfg(feature = "containerd")]
 pub mod snapshotter;

@@ -1,7 +1,8 @@
 //! The house keeps its order: who may import whom, how a module opens, what is forbidden.
 
-#[path = "support/start.rs"]
-mod start;
+support::start!();
+
+mod rules;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -146,22 +147,59 @@ fn every_file_opens_with_what_it_is_for() {
     }
 }
 
+/// The roots of all test targets: what cargo finds in `tests/`, and what the manifest names elsewhere.
+fn test_targets() -> Vec<PathBuf> {
+    let root = source().with_file_name("");
+    let folders = fs::read_dir(root.join("tests")).unwrap();
+    let found = folders.map(|folder| folder.unwrap().path().join("main.rs"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let named = manifest.split("[[test]]").skip(1).filter_map(|target| {
+        let target = target.split("\n[").next().unwrap();
+        let path = target.split("path = \"").nth(1)?;
+        Some(root.join(path.split('"').next().unwrap()))
+    });
+    found.filter(|path| path.exists()).chain(named).collect()
+}
+
 /// A test that was started by `nohup`, in the background, or with another umask, gives the same result.
 #[test]
 fn start_is_part_of_every_test_target() {
-    let manifest = fs::read_to_string(source().with_file_name("Cargo.toml")).unwrap();
-    let targets = manifest.split("[[test]]").skip(1).map(|target| {
-        let path = target.split("path = \"").nth(1).unwrap();
-        path.split('"').next().unwrap()
-    });
-    let mut count = 0;
-    for path in targets {
-        let text = fs::read_to_string(source().with_file_name(path)).unwrap();
-        let has_it = text.contains("support/start.rs\"]\nmod start;");
-        assert!(has_it, "{path} does not include tests/support/start.rs");
-        count += 1;
+    let targets = test_targets();
+    for path in &targets {
+        let text = fs::read_to_string(path).unwrap();
+        let has_it = text.contains("\nsupport::start!();\n");
+        assert!(has_it, "{} lacks support::start!()", path.display());
     }
-    assert!(count >= 9, "only {count} targets");
+    assert!(targets.len() >= 9, "{targets:?}");
+}
+
+/// A file that no module names is compiled by nobody, and its tests pass for ever.
+#[test]
+fn every_test_file_is_part_of_a_target() {
+    let mut files = Vec::new();
+    for directory in ["src", "tests", "integration", "examples"] {
+        rust_files(&source().with_file_name(directory), &mut files);
+    }
+    let roots = ["main.rs", "lib.rs", "micro.rs", "phases.rs"];
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let places = text.lines().filter(|line| line.starts_with("#[path"));
+        assert_eq!(places.count(), 0, "{} has a #[path]", path.display());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let folder = path.parent().unwrap();
+        let is_program = folder.ends_with("bin") || folder.ends_with("targets");
+        if roots.contains(&name) || is_program {
+            continue;
+        }
+        let declaration = format!("mod {};", name.trim_end_matches(".rs"));
+        let parents = ["main.rs", "lib.rs"].map(|root| folder.join(root));
+        let is_declared = parents
+            .iter()
+            .chain([&folder.with_extension("rs")])
+            .filter_map(|parent| fs::read_to_string(parent).ok())
+            .any(|text| text.contains(&declaration));
+        assert!(is_declared, "no module declares {}", path.display());
+    }
 }
 
 /// What a test process has ignored or closed, or finds in its environment, when it runs.
@@ -207,52 +245,4 @@ fn no_file_of_the_product_is_a_monster() {
         let lines = text.lines().count();
         assert!(lines <= 400, "{} has {lines} lines", path.display());
     }
-}
-
-/// The rules that a text cites, such as `W3`.
-fn rules(text: &str) -> BTreeSet<&str> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| {
-            let mut bytes = word.bytes();
-            let family = bytes
-                .next()
-                .is_some_and(|byte| b"TNWOIHMXS".contains(&byte));
-            family && matches!(word.len(), 2 | 3) && bytes.all(|byte| byte.is_ascii_digit())
-        })
-        .collect()
-}
-
-#[test]
-fn every_rule_that_is_cited_is_defined() {
-    let page = fs::read_to_string(source().with_file_name("docs").join("rules.md")).unwrap();
-    let bold = page.lines().filter_map(|line| line.strip_prefix("**"));
-    let defined: BTreeSet<&str> = bold.filter_map(|line| line.split('.').next()).collect();
-    assert!(
-        defined.contains("T1") && defined.contains("S3"),
-        "{defined:?}"
-    );
-    for rule in rules(&page) {
-        assert!(defined.contains(rule), "docs/rules.md cites {rule}");
-    }
-    let mut files = Vec::new();
-    for directory in ["src", "tests", "integration"] {
-        rust_files(&source().with_file_name(directory), &mut files);
-    }
-    let mut cited = BTreeSet::new();
-    for path in files {
-        let text = fs::read_to_string(&path).unwrap();
-        for rule in rules(&text) {
-            assert!(
-                defined.contains(rule),
-                "{} cites {rule}, which docs/rules.md does not define",
-                path.display()
-            );
-            cited.insert(rule.to_string());
-        }
-    }
-    let never: Vec<&&str> = defined
-        .iter()
-        .filter(|rule| !cited.contains(**rule))
-        .collect();
-    assert!(never.is_empty(), "no code or test cites {never:?}");
 }
