@@ -41,7 +41,7 @@ pub enum Format {
 /// use lowerdir::engines::export::{Format, export};
 /// use lowerdir::view::View;
 /// use lowerdir::{Image, Options, Reference, Run};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");

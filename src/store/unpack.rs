@@ -32,7 +32,7 @@ impl Store {
     ///
     /// ```
     /// use lowerdir::{Image, Options, Reference, Store};
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let place = tempfile::tempdir()?;
     /// # let archive = place.path().join("image.tar");

@@ -82,7 +82,7 @@ fn found<T>(error: Error, say: impl FnOnce(&Error) -> T) -> Result<T> {
 /// ```
 /// use lowerdir::store::verify::Verifier;
 /// use lowerdir::{Image, Options, Reference, Silent, Store};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
@@ -219,7 +219,7 @@ fn contradiction(record: &Record, wanted: &Digest) -> Option<String> {
 /// # use std::collections::BTreeSet;
 /// use lowerdir::store::verify::repair;
 /// use lowerdir::{Image, Options, Reference, Run, Store};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");

@@ -124,7 +124,7 @@ pub struct Added {
 /// ```
 /// use lowerdir::engines::export::containers_storage::{Adding, ImageName, Link, add};
 /// use lowerdir::{Image, Options, Reference, Run, Silent, Store};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");

@@ -32,7 +32,7 @@ const BUFFER: usize = 256 * 1024;
 /// use lowerdir::view::flatten::write_directory;
 /// use lowerdir::view::View;
 /// use lowerdir::{Image, Options, Owners, Reference, Run};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
