@@ -136,6 +136,7 @@ pub mod threads;
 pub mod unpack;
 pub mod view;
 
+pub use digest::Digest;
 pub use error::{Error, Kind, Result};
 pub use image::{Blob, Image, Platform, Reference};
 pub use limits::Limits;
