@@ -8,8 +8,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use lowerdir::image::Blob;
+use lowerdir::report::Warning;
 use lowerdir::store::Sync;
-use lowerdir::unpack::Warning;
 use lowerdir::unpack_layer;
 use tempfile::TempDir;
 

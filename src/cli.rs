@@ -211,7 +211,7 @@ fn of_the_system(error: anyhow::Error) -> anyhow::Error {
 /// A hint may depend on who the caller is.
 fn tell_privilege(error: &mut anyhow::Error) {
     let at = Surroundings {
-        privilege: crate::fs::root::privilege(),
+        privilege: crate::fs::root::surroundings::privilege(),
         ..Surroundings::default()
     };
     if let Some(known) = error.downcast_mut::<crate::Error>() {

@@ -25,10 +25,10 @@ mod signs;
 use std::fs::File;
 use std::path::Path;
 
-use crate::compress::codec::Expected;
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Operation, Result};
 
+pub use crate::compress::codec::{Expected, Measured};
 pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};

@@ -32,20 +32,20 @@
 //!
 //! | folder | holds |
 //! |---|---|
-//! | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`], [`magic`], `copy`, `setters` | small types that every folder needs |
-//! | [`tar`] | archive bytes to entries, and back; no semantics |
-//! | [`compress`] | gzip, zstd, xz, and digests on the way |
-//! | [`layer`] | the translation rules that are pure: markers, paths through links, the tree of a layer |
-//! | [`progress`] | what long work reports, and how it is asked to stop |
-//! | [`fs`] | the callers of the kernel for files: directories by descriptor, files that appear complete |
-//! | [`overlay`] | how overlayfs spells a layer, what a stack of directories shows, which mounts use a directory |
-//! | [`image`] | references, manifests, layers and blobs |
-//! | [`unpack`] | one layer into its directory, then settled against those below |
-//! | [`store`] | layers by chain ID, whole or absent; scheduling, listings, verification, removal |
-//! | [`mount`] | a stack of layers, mounted or printed |
-//! | [`view`] | an image without unpacking it: listings, differences, flattening |
-//! | [`repack`] | the way back: pack, translate, convert; layouts that are written to |
-//! | [`engines`] | bundles for OCI runtimes, exports for Podman, CRI-O, systemd, composefs, mtree |
+//! | `escape`, `error`, `path`, `meta`, `ids`, `digest`, `content`, `limits`, `chunk`, `threads`, `magic`, `copy`, `setters` | small types that every folder needs |
+//! | `tar` | archive bytes to entries, and back; no semantics |
+//! | `compress` | gzip, zstd, xz, and digests on the way |
+//! | `layer` | the translation rules that are pure: markers, paths through links, the tree of a layer |
+//! | `progress` | what long work reports, and how it is asked to stop |
+//! | `fs` | the callers of the kernel for files: directories by descriptor, files that appear complete |
+//! | `overlay` | how overlayfs spells a layer, what a stack of directories shows, which mounts use a directory |
+//! | `image` | references, manifests, layers and blobs |
+//! | `unpack` | one layer into its directory, then settled against those below |
+//! | `store` | layers by chain ID, whole or absent; scheduling, listings, verification, removal |
+//! | `mount` | a stack of layers, mounted or printed |
+//! | `view` | an image without unpacking it: listings, differences, flattening |
+//! | `repack` | the way back: pack, translate, convert; layouts that are written to |
+//! | `engines` | bundles for OCI runtimes, exports for Podman, CRI-O, systemd, composefs, mtree |
 //! | `snapshotter` | with the feature `containerd`: what `lowerdir-snapshotter` serves; nothing else is asynchronous |
 //!
 //! With the feature `cli`, the module `cli` stands on top: the program, one function for each verb, text
@@ -102,28 +102,30 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod chunk;
+mod chunk;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-pub mod compress;
-pub mod content;
+mod compress;
+mod content;
 mod copy;
-pub mod digest;
+mod digest;
 pub mod engines;
-pub mod error;
-pub mod escape;
-pub mod fs;
+mod error;
+mod escape;
+mod fs;
 pub mod ids;
 pub mod image;
-pub mod layer;
-pub mod limits;
-pub mod magic;
+#[doc(hidden)]
+pub mod internals;
+mod layer;
+mod limits;
+mod magic;
 pub mod meta;
 pub mod mount;
-pub mod overlay;
+mod overlay;
 pub mod path;
-pub mod progress;
+mod progress;
 pub mod repack;
 #[doc = include_str!("../docs/rules.md")]
 pub mod rules {}
@@ -131,18 +133,29 @@ mod setters;
 #[cfg(feature = "containerd")]
 pub mod snapshotter;
 pub mod store;
-pub mod tar;
-pub mod threads;
-pub mod unpack;
+mod tar;
+mod threads;
+mod unpack;
 pub mod view;
+
+/// The choices in how a layer is translated.
+pub mod options {
+    pub use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
+    pub use crate::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
+}
+
+/// What was done with a layer, and what could not be.
+pub mod report {
+    pub use crate::layer::report::{Occurrences, Report, Warning};
+}
 
 pub use digest::Digest;
 pub use error::{Error, Kind, Result};
 pub use image::{Blob, Image, Platform, Reference};
 pub use limits::Limits;
+pub use options::{Options, Owners};
 pub use progress::{Progress, Silent};
-pub use store::Store;
 pub use store::pipeline::{Parents, Run};
 pub use store::stack::Stack;
 pub use store::unpack::{Unpack, UnpackLayer, unpack_layer};
-pub use unpack::{Options, Owners};
+pub use store::{Store, Sync};

@@ -2,7 +2,7 @@
 //! mounted, and no privilege is needed.
 //!
 //! `lowerdir ls`, `diff` and `inspect` look at it, and whatever writes an image out as one tree starts
-//! from it. It follows the same translation rules as [`crate::unpack`] and [`crate::unpack::settle`], but as the
+//! from it. It follows the same translation rules as unpacking, but as the
 //! image specification tells them: one tree, to which the layers are applied one after another. It
 //! reads blobs and never writes.
 //!

@@ -12,11 +12,11 @@ use roff::{Roff, bold, roman};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use lowerdir::Options;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::ForeignXattrs;
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::snapshotter::server::{Socket, serve};
 use lowerdir::snapshotter::{Config, Failure, Snapshotter};
 use lowerdir::store::Sync;
-use lowerdir::unpack::ForeignXattrs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -120,7 +120,7 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
 }
 
 fn tell(what: &str) {
-    let what = lowerdir::escape::controls(what);
+    let what = lowerdir::internals::controls(what);
     anstream::eprintln!("lowerdir-snapshotter: {what}");
 }
 

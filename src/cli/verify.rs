@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::digest::Digest;
 use crate::image::{Image, Platform, Reference};
 use crate::store::Store;
-use crate::store::verify::{self, Verifier};
+use crate::store::{self, Verifier};
 use crate::{Error, Kind};
 
 use super::limits::LimitsArgs;
@@ -324,7 +324,7 @@ fn repair(
     let layers = {
         let shown = Shown::start(&global.console, image.layers.len())?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
-        verify::repair(image, store, damaged, how)?
+        store::repair(image, store, damaged, how)?
     };
     let unpacked = layers.iter().filter(|layer| !layer.was_there).count();
     let unpacked = count(unpacked as u64, "layer was", "layers were");

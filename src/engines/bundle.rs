@@ -62,7 +62,7 @@ pub struct Bundle {
     /// Who mounts the layers.
     pub overlay: Overlay,
     /// What `config.json` says.
-    pub(crate) config: Value,
+    pub config: String,
     /// What is to be mounted, or was mounted, on `rootfs`.
     pub stack: Stack,
     /// The words that mount it, where somebody else does.
@@ -100,9 +100,10 @@ pub struct Bundle {
 ///     .sync(Sync::None);
 /// let bundle = write(&image, &store, &place.path().join("bundle"), &wanted)?;
 ///
-/// let config = std::fs::read_to_string(bundle.path.join("config.json"))?;
-/// assert!(config.contains("/bin/true"));
-/// assert!(config.contains("overlay"));
+/// let config: serde_json::Value = serde_json::from_str(&bundle.config)?;
+/// assert_eq!(config["process"]["args"][0], "/bin/true");
+/// assert_eq!(config["mounts"][0]["type"], "overlay");
+/// assert!(bundle.path.join("config.json").exists());
 /// # Ok(())
 /// # }
 /// ```
@@ -245,7 +246,7 @@ impl Making<'_> {
         Ok(Bundle {
             path: self.path.into(),
             overlay: self.wanted.overlay,
-            config,
+            config: config.to_string(),
             stack,
             words,
             left_out: annotations.left_out,

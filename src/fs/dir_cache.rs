@@ -1,7 +1,7 @@
 //! `DirCache`: open directories of a tree, by the id that the tree's owner gives each of them.
 //!
-//! Called with the directories of the layers below ([`crate::overlay`]) and of the layer that is being
-//! unpacked ([`crate::unpack`]). It opens and closes directories; it never reads, creates or removes one.
+//! Called with the directories of the layers below (`overlay`) and of the layer that is being
+//! unpacked (`unpack`). It opens and closes directories; it never reads, creates or removes one.
 //!
 //! A directory is opened from its nearest ancestor that is open, so a walk through a tree of any depth
 //! costs a constant number of steps for each directory, also on the way back up: on the way down to a

@@ -71,17 +71,6 @@ impl Blob {
         Blob::from_file(spool(&mut reader)?)
     }
 
-    /// All of an input that may be a pipe.
-    pub(crate) fn of_input(file: File) -> Result<Blob> {
-        let metadata = file
-            .metadata()
-            .map_err(|error| Error::system("looking at it", error))?;
-        match metadata.is_file() {
-            true => Blob::from_file(file),
-            false => Blob::from_reader(file),
-        }
-    }
-
     /// Bytes that were read already.
     pub(super) fn in_memory(bytes: Vec<u8>) -> Blob {
         let length = bytes.len() as u64;

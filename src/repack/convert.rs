@@ -15,7 +15,7 @@
 //! ```
 //! use lowerdir::Silent;
 //! use lowerdir::repack::convert::{Form, Options, convert};
-//! use lowerdir::overlay::dialect::{Dialect, Namespace};
+//! use lowerdir::options::{Dialect, Namespace};
 //!
 //! let place = tempfile::tempdir()?;
 //! let tree = place.path().join("tree");

@@ -7,9 +7,9 @@
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`.
 //!
 //! ```
-//! use lowerdir::compress::encoder::Compression;
+//! use lowerdir::repack::Compression;
 //! use lowerdir::repack::layout::{History, Layout};
-//! use lowerdir::tar::writer::Writer;
+//! use lowerdir::internals::Writer;
 //! use lowerdir::Image;
 //!
 //! let place = tempfile::tempdir()?;

@@ -16,7 +16,7 @@
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`; image-spec `layer.md`, "Whiteouts".
 //!
 //! ```
-//! use lowerdir::overlay::dialect::Namespace;
+//! use lowerdir::options::Namespace;
 //! use lowerdir::repack::pack::{self, pack};
 //!
 //! let place = tempfile::tempdir()?;

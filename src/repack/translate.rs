@@ -15,8 +15,8 @@
 //! that a hard link into a layer below means (refused), and what an opaque root deletes (refused).
 //!
 //! ```
-//! use lowerdir::tar::archive::Archive;
-//! use lowerdir::overlay::dialect::Dialect;
+//! use lowerdir::internals::Archive;
+//! use lowerdir::options::Dialect;
 //! use lowerdir::repack::translate::{Options, to_oci, to_overlay};
 //!
 //! let mut layer = tar::Builder::new(Vec::new());

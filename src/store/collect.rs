@@ -72,7 +72,7 @@ impl<'a> Removing<'a> {
 /// mounted; the record of another image is damaged, so that nobody knows what it needs.
 ///
 /// ```
-/// use lowerdir::store::collect::{Removing, prune, remove_image};
+/// use lowerdir::store::{Removing, prune, remove_image};
 /// use lowerdir::{Image, Options, Reference, Store};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

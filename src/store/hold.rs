@@ -35,7 +35,7 @@ impl Store {
 
     /// Keeps everybody else out of this store, and what is in the others. While somebody holds it,
     /// this waits. Errors: cancelled.
-    pub fn hold_alone(&self, progress: &dyn Progress) -> Result<Hold> {
+    pub(crate) fn hold_alone(&self, progress: &dyn Progress) -> Result<Hold> {
         let is_this = |store: &Store| std::ptr::eq(store, self);
         self.hold(
             |store| if is_this(store) { ALONE } else { SHARED },
@@ -44,7 +44,7 @@ impl Store {
     }
 
     /// Keeps everybody else out of each store.
-    pub fn hold_all_alone(&self, progress: &dyn Progress) -> Result<Hold> {
+    pub(crate) fn hold_all_alone(&self, progress: &dyn Progress) -> Result<Hold> {
         self.hold(|_| ALONE, progress)
     }
 

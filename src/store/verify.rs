@@ -80,7 +80,7 @@ fn found<T>(error: Error, say: impl FnOnce(&Error) -> T) -> Result<T> {
 /// Looks at layers of a store, from which nothing is removed meanwhile.
 ///
 /// ```
-/// use lowerdir::store::verify::Verifier;
+/// use lowerdir::store::Verifier;
 /// use lowerdir::{Image, Options, Reference, Silent, Store};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -217,7 +217,7 @@ fn contradiction(record: &Record, wanted: &Digest) -> Option<String> {
 ///
 /// ```
 /// # use std::collections::BTreeSet;
-/// use lowerdir::store::verify::repair;
+/// use lowerdir::store::repair;
 /// use lowerdir::{Image, Options, Reference, Run, Store};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -11,7 +11,7 @@ use super::created::Created;
 use crate::layer::report::Report;
 use crate::layer::tree::Tree;
 
-/// A layer whose entries are on disk, and which [`crate::unpack::settle`] will finish.
+/// A layer whose entries are on disk, and which `settle` will finish.
 #[derive(Debug)]
 pub struct Pending {
     /// All that it has; none of its directories has its attributes yet.

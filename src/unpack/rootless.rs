@@ -24,7 +24,7 @@ impl Options {
     ///
     /// ```
     /// use lowerdir::Options;
-    /// use lowerdir::overlay::dialect::Namespace;
+    /// use lowerdir::options::Namespace;
     ///
     /// let place = tempfile::tempdir()?;
     /// let options = Options::rootless(place.path())?;

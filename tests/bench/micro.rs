@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use lowerdir::chunk::Chunks;
-use lowerdir::fs::root::Dir;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
-use lowerdir::overlay::lower::{Below, LowerView};
+use lowerdir::internals::Archive;
+use lowerdir::internals::Chunks;
+use lowerdir::internals::Dir;
+use lowerdir::internals::settle;
+use lowerdir::internals::{Below, LowerView};
+use lowerdir::internals::{Pending, unpack};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::path::EntryPath;
-use lowerdir::tar::archive::Archive;
-use lowerdir::unpack::settle::settle;
-use lowerdir::unpack::{Pending, unpack};
 use lowerdir::{Limits, Options, Owners};
 use tempfile::TempDir;
 

@@ -12,12 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lowerdir::chunk::Chunks;
-use lowerdir::compress::codec::{Expected, LayerReader};
-use lowerdir::fs::root::Dir;
-use lowerdir::overlay::lower::{Below, LowerView};
-use lowerdir::unpack::settle::settle;
-use lowerdir::unpack::unpack;
+use lowerdir::image::Expected;
+use lowerdir::internals::Chunks;
+use lowerdir::internals::Dir;
+use lowerdir::internals::LayerReader;
+use lowerdir::internals::settle;
+use lowerdir::internals::unpack;
+use lowerdir::internals::{Below, LowerView};
 use lowerdir::{Image, Limits, Options, Reference, Result};
 
 fn main() -> Result<()> {

@@ -1,7 +1,7 @@
 //! The four forms in which GNU tar stores files with holes.
 
 use lowerdir::Kind;
-use lowerdir::tar::archive::EntryKind;
+use lowerdir::internals::EntryKind;
 use proptest::prelude::*;
 
 use crate::read::{error, one};
@@ -299,7 +299,7 @@ fn holes_count_against_the_limit_of_bytes() {
     };
     let limits = lowerdir::Limits::default().bytes(1 << 20);
     let last = |bytes: &[u8]| {
-        let mut archive = lowerdir::tar::archive::Archive::with_limits(bytes, limits);
+        let mut archive = lowerdir::internals::Archive::with_limits(bytes, limits);
         while archive.next_entry()?.is_some() {}
         Ok(())
     };

@@ -12,8 +12,9 @@
 
 use std::io::{self, Read, Write};
 
-use lowerdir::compress::codec::{Expected, LayerReader, Measured};
-use lowerdir::digest::Digest;
+use lowerdir::Digest;
+use lowerdir::image::{Expected, Measured};
+use lowerdir::internals::LayerReader;
 use lowerdir::{Error, Kind, Limits};
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZFlush, MZStatus};

@@ -13,10 +13,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use lowerdir::fs::root::Dir;
 use lowerdir::image::Blob;
+use lowerdir::internals::Dir;
+use lowerdir::internals::{Found, LowerView};
 use lowerdir::meta::Meta;
-use lowerdir::overlay::lower::{Found, LowerView};
 use lowerdir::path::EntryPath;
 use lowerdir::store::Sync;
 use lowerdir::unpack_layer;

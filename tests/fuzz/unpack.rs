@@ -10,10 +10,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use lowerdir::digest::Digest;
+use lowerdir::Digest;
 use lowerdir::image::{Blob, Image, Reference};
-use lowerdir::overlay::dialect::{Dialect, Namespace};
-use lowerdir::store::verify::Verifier;
+use lowerdir::options::{Dialect, Namespace};
+use lowerdir::store::Verifier;
 use lowerdir::store::{Store, Sync, Unpacked};
 use lowerdir::{Error, Kind, Limits, Options, Owners, Silent, unpack_layer};
 use rustix::io::Errno;

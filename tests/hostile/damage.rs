@@ -4,10 +4,10 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use lowerdir::compress::codec::Expected;
-use lowerdir::digest::Digest;
+use lowerdir::Digest;
 use lowerdir::image::Blob;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::image::Expected;
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::store::Sync;
 use lowerdir::{Error, Kind, Options, Owners, Result, unpack_layer};
 

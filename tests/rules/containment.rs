@@ -239,7 +239,7 @@ fn the_mode_of_a_link_is_not_that_of_what_it_points_to() {
     std::os::unix::fs::symlink(canary.join("file"), place.path().join("link")).unwrap();
     let mode = || fs::metadata(canary.join("file")).unwrap().mode();
     let before = mode();
-    let directory = lowerdir::fs::root::Dir::open(place.path()).unwrap();
+    let directory = lowerdir::internals::Dir::open(place.path()).unwrap();
     assert!(directory.set_mode(b"link", 0o4777).is_err());
     assert_eq!(mode(), before);
     fs::write(place.path().join("own"), "").unwrap();

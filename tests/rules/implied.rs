@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use lowerdir::unpack::Warning;
+use lowerdir::report::Warning;
 
 use crate::layer::{Entry, layer};
 use crate::place::Place;

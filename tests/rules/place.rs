@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use lowerdir::image::Blob;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::store::Sync;
 use lowerdir::{Error, Options, Owners, Parents, Result, unpack_layer};
 use tempfile::TempDir;

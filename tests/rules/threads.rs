@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use lowerdir::store::Sync;
-use lowerdir::store::verify::Verifier;
+use lowerdir::store::Verifier;
 use lowerdir::{Image, Reference, Result, Silent, Store};
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -5,7 +5,7 @@ use std::fs;
 
 use lowerdir::snapshotter::{Kind, Snapshotter};
 use lowerdir::store::Sync;
-use lowerdir::store::collect::{Removing, prune, remove_image};
+use lowerdir::store::{Removing, prune, remove_image};
 use tonic::Code;
 
 use crate::oci::{chain_ids, diff_ids};

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::snapshotter::{Config, Labels, Snapshotter};
 use lowerdir::store::Sync;
 use lowerdir::{Image, Options, Owners, Reference, Store};

@@ -27,7 +27,7 @@ const BUFFER: usize = 256 * 1024;
 /// ```
 /// use lowerdir::view::flatten::write_archive;
 /// use lowerdir::view::View;
-/// use lowerdir::tar::writer::Writer;
+/// use lowerdir::internals::Writer;
 /// use lowerdir::{Image, Options, Reference, Run};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
