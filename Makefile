@@ -144,6 +144,7 @@ check:
 			$(CARGO) doc --locked --no-deps --quiet --no-default-features --features "$$features" --lib \
 			|| exit 1; \
 	done
+	$(CARGO) package --locked --allow-dirty --no-verify --quiet -p lowerdir
 
 # Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its
 # chart, into README.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,

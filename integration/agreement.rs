@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowerdir::tar::writer::Writer;
+use lowerdir::internals::Writer;
 use lowerdir::view::View;
 use lowerdir::view::flatten::write_archive;
 use lowerdir::{Image as Opened, Options, Reference};
@@ -87,7 +87,7 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
 /// The library's way, without a process.
 fn archive(reference: &str) -> Result<Vec<u8>, String> {
     let write = || -> lowerdir::Result<Vec<u8>> {
-        let image = Opened::open(&Reference::parse(reference.as_ref())?, None)?;
+        let image = Opened::open(&Reference::parse(reference)?)?;
         let run = lowerdir::Run::default();
         let view = View::read(&image, &Options::default(), run)?;
         let mut writer = Writer::new(Vec::new());

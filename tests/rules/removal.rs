@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
-use lowerdir::fs::root::Dir;
+use lowerdir::internals::Dir;
 use rustix::process::{Uid, geteuid};
 use tempfile::TempDir;
 
