@@ -30,7 +30,7 @@ snapshotter:
 # make demo [IMAGE=oci:DIR:TAG | docker-archive:FILE | FILE]
 demo:
 	$(CARGO) build --release --locked --bin lowerdir --example demo --quiet
-	IMAGE="$(IMAGE)" tests/demo/demo.sh
+	IMAGE="$(IMAGE)" examples/demo/demo.sh
 
 share: build
 	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
@@ -130,7 +130,7 @@ proto:
 	cp target/proto/rust/containerd.types.rs src/snapshotter/api/types.in
 
 check:
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test integration -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet

@@ -3,7 +3,6 @@
 //!
 //! What is changed and packed, converted and translated is compared in the tests of those verbs.
 
-#[path = "agreement/lists.rs"]
 mod lists;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,5 @@
 //! Id maps: an image unpacked for a user namespace is what the image is, seen from inside it.
 
-#[path = "id_maps/back.rs"]
 mod back;
 
 use std::collections::BTreeMap;

@@ -9,31 +9,27 @@
 //! The strongest test is [`property`]: random images, unpacked, mounted, walked and compared with
 //! an in-memory [`model`] that knows nothing of overlayfs.
 
+support::start!();
+
+use support::skip::skip;
+use support::{dice, generate, layout, model, oci, sample, tarball, touched};
+
 mod agreement;
 mod bench;
 mod bundles;
 mod converting;
 mod crash;
-#[path = "../tests/support/dice.rs"]
-mod dice;
 mod engines;
 mod exporting;
 mod flattening;
-mod generate;
 mod hints;
 mod id_maps;
 mod images;
 mod kernel;
-#[allow(dead_code)]
-#[path = "../tests/cli/layout.rs"]
-mod layout;
 mod looking;
 mod media;
-mod model;
 mod mounts;
 mod namespace;
-#[path = "../tests/support/oci.rs"]
-mod oci;
 mod outputs;
 mod overlay_xattrs;
 mod own_mounts;
@@ -47,16 +43,7 @@ mod runc;
 mod runtimes;
 mod scenarios;
 mod scratch;
-mod skip;
-#[path = "../tests/support/start.rs"]
-mod start;
-#[path = "../tests/support/tarball.rs"]
-mod tarball;
-#[path = "../tests/support/touched.rs"]
-mod touched;
 mod translating;
 mod umoci;
 mod walk;
 mod writing;
-
-use skip::skip;

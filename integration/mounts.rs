@@ -1,25 +1,15 @@
 //! Mounting by the command: stacks of every depth, names of any bytes, both ways to mount, what
 //! `--print` prints, upperdirs, and `umount`.
 
-#[path = "mounts/depth.rs"]
 mod depth;
-#[path = "mounts/devices.rs"]
 mod devices;
-#[path = "mounts/in_use.rs"]
 mod in_use;
-#[path = "mounts/options.rs"]
 mod options;
-#[path = "mounts/places.rs"]
 mod places;
-#[path = "mounts/print.rs"]
 mod print;
-#[path = "mounts/seccomp.rs"]
 mod seccomp;
-#[path = "mounts/sharing.rs"]
 mod sharing;
-#[path = "mounts/umount.rs"]
 mod umount;
-#[path = "mounts/upper.rs"]
 mod upper;
 
 use std::collections::BTreeSet;

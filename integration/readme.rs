@@ -3,13 +3,11 @@
 //! They run one after another in a mount namespace of their own, where the default store is empty
 //! and nothing that is mounted stays.
 
-#[path = "../tests/demo/sample.rs"]
-mod sample;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::sample;
 use crate::scratch::Scratch;
 
 /// A command, without its prompt, and what follows it.

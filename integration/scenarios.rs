@@ -2,9 +2,7 @@
 //! of the tree, call by call with the same error, and shows the same tree then and when it is mounted
 //! again; in each dialect. Where the kernel's overlayfs does otherwise, [`EXCEPTIONS`] says so.
 
-#[path = "scenarios/calls.rs"]
 mod calls;
-#[path = "scenarios/table.rs"]
 mod table;
 
 use std::collections::BTreeSet;

@@ -2,9 +2,6 @@
 //!
 //! Every benchmark handles a thousand entries: an entry costs a thousandth of what is printed.
 
-#[path = "../support/tarball.rs"]
-mod tarball;
-
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +19,7 @@ use lowerdir::unpack::{Pending, unpack};
 use lowerdir::{Limits, Options, Owners};
 use tempfile::TempDir;
 
-use tarball::{LayerBuilder, Meta};
+use support::tarball::{LayerBuilder, Meta};
 
 const ENTRIES: usize = 1000;
 const FILES_IN_DIRECTORY: usize = 20;

@@ -4,15 +4,10 @@
 //! [`inputs`] has the rows, [`verbs`] the columns. A verb that does not read the part that is bad
 //! takes the image: then it must end with 0, so that the table stays true.
 
-#[path = "refusals/documents.rs"]
 mod documents;
-#[path = "refusals/inputs.rs"]
 mod inputs;
-#[path = "refusals/names.rs"]
 mod names;
-#[path = "refusals/streams.rs"]
 mod streams;
-#[path = "refusals/verbs.rs"]
 mod verbs;
 
 use std::collections::BTreeSet;

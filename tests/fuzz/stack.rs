@@ -1,5 +1,5 @@
 //! `stack`: a stack of layers that the dice throw, unpacked over each other, and what [`LowerView`]
-//! says they show together, beside what the reference model of `integration/` says that the image is.
+//! says they show together, beside what the reference model says that the image is.
 //!
 //! Nothing is mounted: the view reads the layer directories as overlayfs would, and the integration
 //! tests try it against the kernel. What the model refuses must be refused, and leave nothing.

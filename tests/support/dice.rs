@@ -1,9 +1,6 @@
 //! Throws that decide what a generator makes: from a seed, the same everywhere; or from bytes, so
 //! that a fuzzer which changes a byte changes one decision.
 
-// Each test target uses its own part of this.
-#![allow(dead_code)]
-
 use std::collections::VecDeque;
 
 /// Where the throws come from.

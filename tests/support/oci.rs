@@ -1,9 +1,6 @@
 //! Writes images around layer tars: an OCI layout directory, or an archive as `docker save` wrote
 //! it before it wrote OCI layouts too.
 
-// Each test target uses its own part of this.
-#![allow(dead_code)]
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;

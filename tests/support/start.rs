@@ -2,7 +2,7 @@
 //! umask and limits, an environment of which each variable is known, nothing on its standard input, and,
 //! as root, with mounts that no other program sees. Its children, which inherit all of it, need not be told.
 //!
-//! Every test target includes this file (`tests/house.rs` sees to it). A process of several threads
+//! Every test target calls [`start!`](crate::start!) (`tests/house` sees to it). A process of several threads
 //! cannot change some of this for all of them, and no program can once it has read its environment: so
 //! it happens before `main`, and ends with the process executing itself anew.
 
@@ -37,14 +37,25 @@ const KEPT_PREFIXES: [&str; 8] = [
 /// Names a store, which no test wants to use.
 const STORE: &str = "LOWERDIR_STORE";
 
-ctor::declarative::ctor! {
-    #[ctor(unsafe)]
-    fn start() {
-        if std::env::var_os(STARTED).is_none() {
-            let why = start_again();
-            eprintln!("starting the tests: {why}");
-            std::process::exit(1);
+/// Has the process of a test target start like this: `support::start!();`.
+#[macro_export]
+macro_rules! start {
+    () => {
+        $crate::ctor::declarative::ctor! {
+            #[ctor(unsafe)]
+            fn start() {
+                $crate::start::start();
+            }
         }
+    };
+}
+
+/// What [`start!`](crate::start!) calls before `main`.
+pub fn start() {
+    if std::env::var_os(STARTED).is_none() {
+        let why = start_again();
+        eprintln!("starting the tests: {why}");
+        std::process::exit(1);
     }
 }
 

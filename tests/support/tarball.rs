@@ -12,9 +12,6 @@
 //! into a PAX header of its own. For what no honest writer emits there are [`header`], [`seal`],
 //! [`pax_header`], [`padded`] and [`LayerBuilder::raw`].
 
-// Each test target uses its own part of this.
-#![allow(dead_code)]
-
 /// A tar block.
 pub const BLOCK: usize = 512;
 

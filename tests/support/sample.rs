@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use lowerdir::digest::Digest;
+use crate::oci;
 
 /// Wednesday, 1 January 2020.
 const TIME: u64 = 1_577_836_800;
@@ -16,10 +16,7 @@ const TIME: u64 = 1_577_836_800;
 /// Writes it as `docker save` would.
 pub fn write(path: &Path) -> anyhow::Result<()> {
     let layers = [base()?, deletions()?, recreated()?];
-    let diff_ids: Vec<String> = layers
-        .iter()
-        .map(|bytes| Digest::of(bytes).to_string())
-        .collect();
+    let diff_ids = oci::diff_ids(&layers);
     let config = serde_json::json!({
         "architecture": "amd64",
         "os": "linux",
@@ -27,7 +24,7 @@ pub fn write(path: &Path) -> anyhow::Result<()> {
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
     let config = serde_json::to_vec(&config)?;
-    let config_name = format!("{}.json", Digest::of(&config).hex());
+    let config_name = format!("{}.json", oci::sha256(&config));
     let names: Vec<String> = (1..=layers.len())
         .map(|number| format!("{number}/layer.tar"))
         .collect();

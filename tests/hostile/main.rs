@@ -3,33 +3,19 @@
 //!
 //! As root the layers get their owners and devices; else they are unpacked as anybody may.
 
-#[path = "support/canary.rs"]
-mod canary;
-#[path = "hostile/court.rs"]
+support::start!();
+
+use support::{canary, oci, tarball};
+
 mod court;
-#[path = "hostile/damage.rs"]
 mod damage;
-#[path = "hostile/formats.rs"]
 mod formats;
-#[path = "hostile/links.rs"]
 mod links;
-#[path = "hostile/memory.rs"]
 mod memory;
-#[path = "hostile/names.rs"]
 mod names;
-#[path = "support/oci.rs"]
-mod oci;
-#[path = "hostile/special.rs"]
 mod special;
-#[path = "support/start.rs"]
-mod start;
-#[path = "support/tarball.rs"]
-mod tarball;
-#[path = "hostile/types.rs"]
 mod types;
-#[path = "hostile/watched.rs"]
 mod watched;
-#[path = "hostile/whiteouts.rs"]
 mod whiteouts;
 
 use court::{Case, Court};

@@ -6,10 +6,11 @@
 //! demo show MERGED LAYER...  a table; the layers topmost first, `-` for no merged tree
 //! ```
 
-mod sample;
 mod table;
 
 use std::path::Path;
+
+use support::sample;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

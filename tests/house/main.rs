@@ -1,7 +1,6 @@
 //! The house keeps its order: who may import whom, how a module opens, what is forbidden.
 
-#[path = "support/start.rs"]
-mod start;
+support::start!();
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -143,22 +142,59 @@ fn every_file_opens_with_what_it_is_for() {
     }
 }
 
+/// The roots of all test targets: what cargo finds in `tests/`, and what the manifest names elsewhere.
+fn test_targets() -> Vec<PathBuf> {
+    let root = source().with_file_name("");
+    let folders = fs::read_dir(root.join("tests")).unwrap();
+    let found = folders.map(|folder| folder.unwrap().path().join("main.rs"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let named = manifest.split("[[test]]").skip(1).filter_map(|target| {
+        let target = target.split("\n[").next().unwrap();
+        let path = target.split("path = \"").nth(1)?;
+        Some(root.join(path.split('"').next().unwrap()))
+    });
+    found.filter(|path| path.exists()).chain(named).collect()
+}
+
 /// A test that was started by `nohup`, in the background, or with another umask, gives the same result.
 #[test]
 fn start_is_part_of_every_test_target() {
-    let manifest = fs::read_to_string(source().with_file_name("Cargo.toml")).unwrap();
-    let targets = manifest.split("[[test]]").skip(1).map(|target| {
-        let path = target.split("path = \"").nth(1).unwrap();
-        path.split('"').next().unwrap()
-    });
-    let mut count = 0;
-    for path in targets {
-        let text = fs::read_to_string(source().with_file_name(path)).unwrap();
-        let has_it = text.contains("support/start.rs\"]\nmod start;");
-        assert!(has_it, "{path} does not include tests/support/start.rs");
-        count += 1;
+    let targets = test_targets();
+    for path in &targets {
+        let text = fs::read_to_string(path).unwrap();
+        let has_it = text.contains("\nsupport::start!();\n");
+        assert!(has_it, "{} lacks support::start!()", path.display());
     }
-    assert!(count >= 9, "only {count} targets");
+    assert!(targets.len() >= 9, "{targets:?}");
+}
+
+/// A file that no module names is compiled by nobody, and its tests pass for ever.
+#[test]
+fn every_test_file_is_part_of_a_target() {
+    let mut files = Vec::new();
+    for directory in ["src", "tests", "integration", "examples"] {
+        rust_files(&source().with_file_name(directory), &mut files);
+    }
+    let roots = ["main.rs", "lib.rs", "micro.rs", "phases.rs"];
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let places = text.lines().filter(|line| line.starts_with("#[path"));
+        assert_eq!(places.count(), 0, "{} has a #[path]", path.display());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let folder = path.parent().unwrap();
+        let is_program = folder.ends_with("bin") || folder.ends_with("targets");
+        if roots.contains(&name) || is_program {
+            continue;
+        }
+        let declaration = format!("mod {};", name.trim_end_matches(".rs"));
+        let parents = ["main.rs", "lib.rs"].map(|root| folder.join(root));
+        let is_declared = parents
+            .iter()
+            .chain([&folder.with_extension("rs")])
+            .filter_map(|parent| fs::read_to_string(parent).ok())
+            .any(|text| text.contains(&declaration));
+        assert!(is_declared, "no module declares {}", path.display());
+    }
 }
 
 /// What a test process has ignored or closed, or finds in its environment, when it runs.

@@ -120,6 +120,12 @@ pub struct Model {
     inodes: Vec<Inode>,
 }
 
+impl Default for Model {
+    fn default() -> Model {
+        Model::new()
+    }
+}
+
 impl Model {
     pub fn new() -> Model {
         Model {
