@@ -20,16 +20,17 @@ use crate::walk::Walk;
 
 #[test]
 fn a_flattened_directory_is_the_mount() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let flat = site.join("flat");
         let reference = image.reference("oci:");
-        let run = lowerdir(&[
+        let flatten = [
             "flatten".as_ref(),
             reference.as_ref(),
             flat.as_os_str(),
             "--sync=none".as_ref(),
-        ]);
+        ];
+        let run = lowerdir(&with_options(&flatten, stack));
         if stack.expected().is_err() {
             return leaves_nothing(&run, site, &flat);
         }
@@ -42,11 +43,14 @@ fn a_flattened_directory_is_the_mount() {
 
 #[test]
 fn a_flattened_archive_is_the_same_tree_and_the_same_bytes() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let Ok(tree) = stack.expected() else {
             return Ok(());
         };
+        let options = stack.options();
+        let archive =
+            |reference: &str, more: &[&str]| archive(reference, &[options, more].concat());
         let first = archive(&image.reference("oci:"), &["-j1"])?;
         if first != archive(&image.reference("oci:"), &["-j4"])? {
             return Err("two runs give other bytes".to_owned());
@@ -54,7 +58,7 @@ fn a_flattened_archive_is_the_same_tree_and_the_same_bytes() {
         // The same tree in one layer is the same archive.
         let layout = format!("oci:{}:flat", site.join("one").display());
         let flatten = ["flatten", &image.reference("oci:"), &layout, "--sync=none"];
-        lowerdir(&flatten.map(OsStr::new)).done()?;
+        lowerdir(&with_options(&flatten.map(OsStr::new), stack)).done()?;
         if first != archive(&layout, &[])? {
             return Err("a flattened image flattens to other bytes".to_owned());
         }
@@ -64,7 +68,7 @@ fn a_flattened_archive_is_the_same_tree_and_the_same_bytes() {
 
 #[test]
 fn diff_tells_what_differs_between_two_trees() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let Ok(tree) = stack.expected() else {
             return Ok(());
@@ -77,6 +81,7 @@ fn diff_tells_what_differs_between_two_trees() {
         let expected = differences(&other, &tree);
         let reference = image.reference("oci:");
         let number = stack.layers.len().to_string();
+        let diff = |arguments: &[&str]| diff(&[arguments, stack.options()].concat());
         let told = diff(&[&reference, "--layer", &number])?;
         same("diff --layer", &told, &expected)?;
         let directory = site.join("below");
@@ -89,6 +94,11 @@ fn diff_tells_what_differs_between_two_trees() {
             &BTreeMap::new(),
         )
     });
+}
+
+fn with_options<'a>(arguments: &[&'a OsStr], stack: &Stack) -> Vec<&'a OsStr> {
+    let options = stack.options().iter().map(OsStr::new);
+    arguments.iter().copied().chain(options).collect()
 }
 
 fn lowerdir(arguments: &[&OsStr]) -> Run {
