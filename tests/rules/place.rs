@@ -5,12 +5,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use lowerdir::compress::codec::Expected;
 use lowerdir::image::Blob;
 use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::store::Sync;
 use lowerdir::{Error, Options, Owners, Parents, Result, Run, unpack_layer};
+use rustix::process::{Uid, geteuid};
 use tempfile::TempDir;
 
 use crate::layer::Layer;
@@ -139,6 +141,19 @@ impl Place {
             .expect("a file beside the layers");
         path
     }
+}
+
+/// Does something without privilege, in a thread of its own.
+pub fn as_nobody(act: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            if geteuid().is_root() {
+                let nobody = Uid::from_raw(65534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("root may");
+            }
+            act();
+        });
+    });
 }
 
 /// Layers may hold directories that their owner cannot write in.
