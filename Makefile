@@ -36,6 +36,7 @@ share: build
 	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
 		$(SHARE)/fish/vendor_completions.d
 	target/release/lowerdir man $(SHARE)/man/man1
+	mkdir -p $(SHARE)/man/man7 && mv $(SHARE)/man/man1/*.7 $(SHARE)/man/man7/
 	target/release/lowerdir completions bash > $(SHARE)/bash-completion/completions/lowerdir
 	target/release/lowerdir completions zsh > $(SHARE)/zsh/vendor-completions/_lowerdir
 	target/release/lowerdir completions fish > $(SHARE)/fish/vendor_completions.d/lowerdir.fish
@@ -137,6 +138,12 @@ check:
 	$(CARGO) clippy --locked --features containerd --lib --bins --test snapshotter --test containerd \
 		-- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet --features containerd --lib
+	for features in "" containerd; do \
+		$(CARGO) clippy --locked --no-default-features --features "$$features" --lib -- -D warnings && \
+		RUSTDOCFLAGS="-D warnings" \
+			$(CARGO) doc --locked --no-deps --quiet --no-default-features --features "$$features" --lib \
+			|| exit 1; \
+	done
 
 # Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its
 # chart, into README.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,

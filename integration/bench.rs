@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use support::program;
 use tempfile::TempDir;
 
 /// What the five corpora are made of; `app/node_modules/a` and `usr/share/doc` are taken apart by
@@ -118,7 +119,7 @@ fn command(site: &Path, verb: &str) -> Command {
     command.arg("-B").arg(script).arg(verb).env_remove("README");
     command.envs([("RUNS", "1"), ("SCALE", "0.0001")]);
     command.env("BENCH_DIR", site);
-    command.env("LOWERDIR", env!("CARGO_BIN_EXE_lowerdir"));
+    command.env("LOWERDIR", program::path());
     command
 }
 

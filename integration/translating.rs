@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::generate::{Flavour, Stack};
 use crate::model::Listing;
 use crate::property::{for_each_stack, stacks};
-use crate::scratch::Run;
+use crate::scratch::{self, Run};
 use crate::tarball::{Entry, Kind};
 use crate::walk::Walk;
 
@@ -101,9 +101,9 @@ fn unpacks_alike(peer: &Peer) {
                 ["own", "theirs", "archive"].map(|name| site.join(format!("{name} {number}")));
             let own_run = unpack_layer(stack, blob, &own);
             let run = translate(stack, &[], blob, &archive);
-            if run.code() != Some(0) || own_run.code() != Some(0) {
+            if run.status != 0 || own_run.status != 0 {
                 // What one layer alone cannot tell; then nothing is there.
-                let refused = run.code() == Some(0) || !archive.exists();
+                let refused = run.status == 0 || !archive.exists();
                 refused
                     .then_some(())
                     .ok_or("a refused layer leaves an archive")?;
@@ -131,7 +131,7 @@ fn the_way_back_is_a_layer_that_says_the_same() {
     for_each_stack(stacks() / 4, ACCEPTED.labelled(), |site, stack| {
         for (number, blob) in blobs(site, stack).iter().enumerate() {
             let [there, back] = ["there", "back"].map(|name| site.join(format!("{name} {number}")));
-            if translate(stack, &[], blob, &there).code() != Some(0) {
+            if translate(stack, &[], blob, &there).status != 0 {
                 continue;
             }
             translate(stack, &["--to=oci"], &there, &back).done()?;
@@ -159,7 +159,7 @@ fn ignore_directory_times(listing: &mut Listing, other: &Listing) {
 /// A layer alone, by the product; `None` if it needs the layers below.
 fn unpacked(stack: &Stack, layer: &Path, directory: &Path) -> Option<Walk> {
     let run = unpack_layer(stack, layer, directory);
-    (run.code() == Some(0)).then(|| Walk::new(directory, &BTreeSet::new()))
+    (run.status == 0).then(|| Walk::new(directory, &BTreeSet::new()))
 }
 
 fn unpack_layer(stack: &Stack, layer: &Path, directory: &Path) -> Run {
@@ -180,7 +180,7 @@ fn translate(stack: &Stack, options: &[&str], from: &Path, to: &Path) -> Run {
 
 fn lowerdir(stack: &Stack, arguments: &[&OsStr]) -> Run {
     let options: Vec<&OsStr> = stack.options().iter().map(OsStr::new).collect();
-    Run::lowerdir(&[arguments, &options].concat(), None)
+    scratch::lowerdir(&[arguments, &options].concat(), None)
 }
 
 /// The layers of a stack as files.

@@ -10,7 +10,7 @@ mod convert;
 mod diff;
 mod export;
 mod flatten;
-pub mod hold_user_namespace;
+mod hold_user_namespace;
 mod images;
 mod inspect;
 mod interrupt;
@@ -37,14 +37,16 @@ mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
-use lowerdir::error::Surroundings;
-use lowerdir::image::{Image, Platform, Reference};
-use lowerdir::store::{Store, Sync};
-use lowerdir::{Kind, Limits, Progress, Run};
+use crate::error::Surroundings;
+use crate::image::{Image, Platform, Reference};
+use crate::store::{Store, Sync};
+use crate::{Kind, Limits, Progress, Run};
 
 use console::ConsoleArgs;
 
@@ -73,7 +75,7 @@ const DEFAULT_STORE: &str = "/var/lib/lowerdir";
 /// those names, so that one overlay mount of the layer directories is exactly the image.
 #[derive(Debug, Parser)]
 #[command(name = "lowerdir", version, after_help = EXAMPLES, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
@@ -120,8 +122,26 @@ enum Verb {
     Man(man::Man),
 }
 
-/// Runs what the user typed, says what went wrong, and returns the exit status.
-pub fn run(cli: &Cli) -> u8 {
+/// The whole program: parses the arguments, runs the verb, says what went wrong, and returns the exit
+/// status.
+pub fn run() -> ExitCode {
+    if let Some(status) = hold_user_namespace::run_if_asked() {
+        return ExitCode::from(status);
+    }
+    let cli = Cli::parse();
+    raise_descriptor_limit();
+    ExitCode::from(run_verb(&cli))
+}
+
+/// Each layer of a stack is held open: 500 of them are over the usual soft limit.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is denied, an image of few layers works all the same.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+fn run_verb(cli: &Cli) -> u8 {
     let global = &cli.global;
     // Where that fails, only such a limit would tell, or a signal kills at once.
     let _ = interrupt::survive_file_limits();
@@ -152,8 +172,8 @@ pub fn run(cli: &Cli) -> u8 {
     };
     let mut error = of_the_system(error);
     tell_privilege(&mut error);
-    let known = error.downcast_ref::<lowerdir::Error>();
-    let status = match known.map(lowerdir::Error::kind) {
+    let known = error.downcast_ref::<crate::Error>();
+    let status = match known.map(crate::Error::kind) {
         _ if error.is::<usage::Usage>() => 2,
         Some(Kind::Refused | Kind::Mismatch) => 3,
         Some(Kind::Limit) => 4,
@@ -175,14 +195,14 @@ pub fn run(cli: &Cli) -> u8 {
 fn of_the_system(error: anyhow::Error) -> anyhow::Error {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     match cause.and_then(std::io::Error::raw_os_error) {
-        Some(errno) if !error.is::<lowerdir::Error>() && !error.is::<usage::Usage>() => {
+        Some(errno) if !error.is::<crate::Error>() && !error.is::<usage::Usage>() => {
             let cause = std::io::Error::from_raw_os_error(errno);
             let mut doing: Vec<String> = error.chain().map(ToString::to_string).collect();
             doing.pop();
             if doing.is_empty() {
                 doing.push("asking the system".into());
             }
-            lowerdir::Error::system(doing.join(": "), cause).into()
+            crate::Error::system(doing.join(": "), cause).into()
         }
         _ => error,
     }
@@ -191,10 +211,10 @@ fn of_the_system(error: anyhow::Error) -> anyhow::Error {
 /// A hint may depend on who the caller is.
 fn tell_privilege(error: &mut anyhow::Error) {
     let at = Surroundings {
-        privilege: lowerdir::fs::root::privilege(),
+        privilege: crate::fs::root::privilege(),
         ..Surroundings::default()
     };
-    if let Some(known) = error.downcast_mut::<lowerdir::Error>() {
+    if let Some(known) = error.downcast_mut::<crate::Error>() {
         known.note(at);
     }
 }
@@ -224,8 +244,7 @@ impl ImageArgs {
             None => Reference::parse(&self.reference)?,
         };
         let image = Image::open(&reference, self.platform.as_ref());
-        image
-            .with_context(|| lowerdir::path::display(self.reference.as_encoded_bytes()).to_string())
+        image.with_context(|| crate::path::display(self.reference.as_encoded_bytes()).to_string())
     }
 }
 
@@ -237,7 +256,7 @@ impl Global {
     }
 
     /// The stores that are there, if one is; none is made.
-    fn open_existing_store(&self) -> lowerdir::Result<Option<Store>> {
+    fn open_existing_store(&self) -> crate::Result<Option<Store>> {
         let mut stores = self.stores();
         stores.retain(|store| store.join("layers").is_dir());
         match stores.is_empty() {

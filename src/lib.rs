@@ -47,17 +47,17 @@
 //! | [`repack`] | the way back: pack, translate, convert; layouts that are written to |
 //! | [`engines`] | bundles for OCI runtimes, exports for Podman, CRI-O, systemd, composefs, mtree |
 //! | `snapshotter` | with the feature `containerd`: what `lowerdir-snapshotter` serves; nothing else is asynchronous |
+//! | `cli` | with the feature `cli`: the program, one function for each verb; text or JSON, progress, signals |
 //!
-//! The program (`main.rs`, `cli.rs` and `cli/`) stands on top: one function for each verb, text or
-//! JSON, progress, signals. It holds no rule of translation, and the library prints nothing.
+//! `cli` holds no rule of translation, and nothing else prints.
 //!
 //! What holds everywhere: names are bytes until they are shown; a file is reached through the
 //! descriptor of its directory, never through a path that an image could bend; errors say what was
 //! being done to which layer and path ([`Error`]); a directory has its final name only once it is
 //! complete.
 //!
-//! Comments cite the translation rules by number (W1, O3, ...); `docs/rules.md` defines them. There is
-//! no unsafe code.
+//! Comments cite the translation rules by number (W1, O3, ...); [`rules`] defines them. There is no
+//! unsafe code.
 //!
 //! # Example
 //!
@@ -111,6 +111,9 @@
 #![warn(missing_docs)]
 
 pub mod chunk;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod compress;
 pub mod content;
 mod copy;
@@ -130,6 +133,8 @@ pub mod overlay;
 pub mod path;
 pub mod progress;
 pub mod repack;
+#[doc = include_str!("../docs/rules.md")]
+pub mod rules {}
 #[cfg(feature = "containerd")]
 pub mod snapshotter;
 pub mod store;

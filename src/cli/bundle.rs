@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
-use lowerdir::engines::bundle::{self, Overlay, ROOTFS, SCRIPT, Wanted};
-use lowerdir::path::display;
+use crate::engines::bundle::{self, Overlay, ROOTFS, SCRIPT, Wanted};
+use crate::path::display;
 
 use super::console::ConsoleArgs;
 use super::mount::{IdmapArgs, UpperArgs};

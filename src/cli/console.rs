@@ -3,10 +3,10 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::escape::controls;
+use crate::{Error, Kind};
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
-use lowerdir::escape::controls;
-use lowerdir::{Error, Kind};
 use serde_json::json;
 
 use super::output::printable_json;
@@ -151,6 +151,5 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::NotFound => "not-found",
         Kind::System => "system",
         Kind::Cancelled => "cancelled",
-        _ => "other",
     }
 }

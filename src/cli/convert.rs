@@ -6,10 +6,10 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use lowerdir::overlay::dialect::{Dialect, Namespace, Whiteout};
-use lowerdir::path::EntryPath;
-use lowerdir::repack::convert::{Change, Form, Options, Report, convert};
-use lowerdir::{Error, Progress};
+use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
+use crate::path::EntryPath;
+use crate::repack::convert::{Change, Form, Options, Report, convert};
+use crate::{Error, Progress};
 
 use super::summary::count;
 use super::{Global, interrupt, output};
@@ -129,7 +129,7 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
 }
 
 /// The form that is assumed where none is given must be that of the marks that are there.
-fn check_guess(verb: &Convert, options: &Options) -> lowerdir::Result<()> {
+fn check_guess(verb: &Convert, options: &Options) -> crate::Result<()> {
     let look = Options {
         dry_run: true,
         ..options.clone()
@@ -153,7 +153,7 @@ impl Progress for Interrupts {
     }
 }
 
-fn show(change: Change, path: &EntryPath) -> lowerdir::Result<()> {
+fn show(change: Change, path: &EntryPath) -> crate::Result<()> {
     let change = match change {
         Change::Deletion => "deletion",
         Change::Opaque => "opaque",

@@ -6,12 +6,12 @@ use std::io::{self, BufWriter, Write};
 use clap::Args;
 use serde::Serialize;
 
-use lowerdir::image::Image;
-use lowerdir::path::display;
-use lowerdir::progress::Silent;
-use lowerdir::store::Sync;
-use lowerdir::view::{Body, Change, Inode, Part, Side, View, What, compare};
-use lowerdir::{Error, Run};
+use crate::image::Image;
+use crate::path::display;
+use crate::progress::Silent;
+use crate::store::Sync;
+use crate::view::{Body, Change, Inode, Part, Side, View, What, compare};
+use crate::{Error, Run};
 
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;

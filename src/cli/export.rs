@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lowerdir::engines::export::containers_storage::{self, Adding, ImageName, Link};
-use lowerdir::engines::export::{Format, export, write_mstack};
-use lowerdir::image::Image;
-use lowerdir::overlay::dialect::Namespace;
-use lowerdir::progress::Silent;
-use lowerdir::store::pipeline::stored_layers;
-use lowerdir::store::{StoredLayer, Sync};
-use lowerdir::view::View;
+use crate::engines::export::containers_storage::{self, Adding, ImageName, Link};
+use crate::engines::export::{Format, export, write_mstack};
+use crate::image::Image;
+use crate::overlay::dialect::Namespace;
+use crate::progress::Silent;
+use crate::store::pipeline::stored_layers;
+use crate::store::{StoredLayer, Sync};
+use crate::view::View;
 
 use super::flatten::EditArgs;
 use super::limits::LimitsArgs;

@@ -10,16 +10,16 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
-use lowerdir::compress::encoder::{Compression, LayerWriter};
-use lowerdir::image::Image;
-use lowerdir::meta::Time;
-use lowerdir::path::EntryPath;
-use lowerdir::repack::layout::{History, Layout};
-use lowerdir::tar::writer::Writer;
-use lowerdir::unpack::{Options, Report};
-use lowerdir::view::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};
-use lowerdir::view::{Tree, View};
-use lowerdir::{Error, Run};
+use crate::compress::encoder::{Compression, LayerWriter};
+use crate::image::Image;
+use crate::meta::Time;
+use crate::path::EntryPath;
+use crate::repack::layout::{History, Layout};
+use crate::tar::writer::Writer;
+use crate::unpack::{Options, Report};
+use crate::view::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};
+use crate::view::{Tree, View};
+use crate::{Error, Run};
 
 use super::limits::LimitsArgs;
 use super::options::{IdArgs, OwnersArgs, SyncArgs, ViewArgs};

@@ -11,5 +11,5 @@ pub fn run_if_asked() -> Option<u8> {
         return None;
     }
     // Whoever started it says what a lack of it means.
-    Some(u8::from(lowerdir::mount::hold_user_namespace().is_err()))
+    Some(u8::from(crate::mount::hold_user_namespace().is_err()))
 }

@@ -4,9 +4,9 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use lowerdir::digest::Digest;
-use lowerdir::escape::{controls, display};
-use lowerdir::store::Store;
+use crate::digest::Digest;
+use crate::escape::{controls, display};
+use crate::store::Store;
 
 use super::progress::Shown;
 use super::{Global, output};
@@ -83,7 +83,7 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
 }
 
 /// An image that one store knows, and whose layers may be in others.
-fn measure(digest: &Digest, one: &Store, all: &Store) -> lowerdir::Result<ImageJson> {
+fn measure(digest: &Digest, one: &Store, all: &Store) -> crate::Result<ImageJson> {
     let image = one.image(digest)?;
     let (mut bytes, mut complete) = (0, true);
     for layer in &image.layers {

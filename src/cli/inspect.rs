@@ -6,12 +6,12 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use lowerdir::image::{Image, Layer, LayerBlob};
-use lowerdir::path::display;
-use lowerdir::progress::Silent;
-use lowerdir::store::pipeline;
-use lowerdir::store::{StoredLayer, Sync};
-use lowerdir::view::{Applied, View};
+use crate::image::{Image, Layer, LayerBlob};
+use crate::path::display;
+use crate::progress::Silent;
+use crate::store::pipeline;
+use crate::store::{StoredLayer, Sync};
+use crate::view::{Applied, View};
 
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
@@ -157,7 +157,7 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
 }
 
 /// Each layer as far as it is in the store, which is not made for that; `None` also for a damaged one.
-fn stored(image: &Image, global: &Global) -> lowerdir::Result<Vec<Option<StoredLayer>>> {
+fn stored(image: &Image, global: &Global) -> crate::Result<Vec<Option<StoredLayer>>> {
     let store = global.open_existing_store().unwrap_or_else(|error| {
         let text = format!("the store is passed over: {error}");
         global.console.detail(&text);
@@ -270,7 +270,7 @@ fn text(image: &ImageJson) -> String {
 impl Counts {
     /// As `unpack` tells them.
     fn text(&self) -> String {
-        summary::counts(&lowerdir::layer::report::Report {
+        summary::counts(&crate::layer::report::Report {
             entries: self.entries,
             bytes: self.bytes,
             deletions: self.deletions,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use lowerdir::Limits;
+use crate::Limits;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]

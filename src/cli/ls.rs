@@ -8,12 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
 
-use lowerdir::meta::Time;
-use lowerdir::path::{EntryPath, display};
-use lowerdir::progress::Silent;
-use lowerdir::store::Sync;
-use lowerdir::view::{Body, Id, Inode, Item, View};
-use lowerdir::{Error, Result};
+use crate::meta::Time;
+use crate::path::{EntryPath, display};
+use crate::progress::Silent;
+use crate::store::Sync;
+use crate::view::{Body, Id, Inode, Item, View};
+use crate::{Error, Result};
 
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;

@@ -1,4 +1,6 @@
-//! `lowerdir man`: the manual pages, made of what clap knows and of the sections below.
+//! `lowerdir man`: the manual pages, from what clap knows, the sections below, and `docs/`.
+
+mod markdown;
 
 use std::fs;
 use std::io::Write;
@@ -15,13 +17,18 @@ use super::{Cli, output};
 const EXAMPLES: &str = "\
 Examples:
   lowerdir man | man -l -                   read lowerdir(1)
-  lowerdir man /usr/share/man/man1          write lowerdir.1 and a page for each verb";
+  lowerdir man pages                        write lowerdir.1, a page for each verb, and
+                                            lowerdir-rules.7, the translation rules
+  man -l pages/lowerdir-rules.7             read lowerdir-rules(7)";
 
-/// Print the manual page, or write those of all verbs into a directory.
+/// The translation rules, as they are read on GitHub and in rustdoc.
+const RULES: &str = include_str!("../../docs/rules.md");
+
+/// Print the manual page, or write all pages into a directory.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Man {
-    /// Where to write lowerdir.1, lowerdir-unpack.1 and so on
+    /// Where to write lowerdir.1, lowerdir-unpack.1 and so on, and lowerdir-rules.7
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -189,20 +196,31 @@ pub fn run(verb: &Man) -> anyhow::Result<()> {
         output::bytes(&page(&command, "lowerdir", &SECTIONS)?)?;
         return Ok(());
     };
-    lowerdir::store::check_outside(directory, "the directory")?;
+    crate::store::check_outside(directory, "the directory")?;
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
-    let write = |command: &clap::Command, name: &str, sections: &[Section]| {
-        let path = directory.join(format!("{name}.1"));
-        let text = page(command, name, sections)?;
+    let write = |name: &str, text: &[u8]| {
+        let path = directory.join(name);
         let mut out = OutFile::open(&path, &Inputs::default(), "name a directory")?;
-        out.write_all(&text)?;
+        out.write_all(text)?;
         out.keep()
     };
-    write(&command, "lowerdir", &SECTIONS)?;
+    write("lowerdir.1", &page(&command, "lowerdir", &SECTIONS)?)?;
     for verb in command.get_subcommands() {
-        write(verb, &format!("lowerdir-{}", verb.get_name()), &[])?;
+        let name = format!("lowerdir-{}", verb.get_name());
+        write(&format!("{name}.1"), &page(verb, &name, &[])?)?;
     }
-    Ok(())
+    write("lowerdir-rules.7", &rules()?)
+}
+
+/// lowerdir-rules(7).
+fn rules() -> anyhow::Result<Vec<u8>> {
+    let summary = "what the entries of an image layer become in a layer directory";
+    let mut page = markdown::manual_page("lowerdir-rules", summary, RULES);
+    page.control("SH", ["SEE ALSO"]);
+    page.text([bold("lowerdir"), roman("(1)")]);
+    let mut text = Vec::new();
+    page.to_writer(&mut text)?;
+    Ok(text)
 }
 
 /// One page. The examples, which end the help text, get a section of their own.
@@ -231,9 +249,22 @@ fn page(command: &clap::Command, name: &str, sections: &[Section]) -> anyhow::Re
         examples(&help.to_string(), &mut roff);
     }
     roff.control("SH", ["SEE ALSO"]);
-    roff.text(match sections.is_empty() {
-        true => vec![bold("lowerdir"), roman("(1)")],
-        false => vec![bold("mount"), roman("(8), "), bold("runc"), roman("(8)")],
+    roff.text(if sections.is_empty() {
+        vec![
+            bold("lowerdir"),
+            roman("(1), "),
+            bold("lowerdir-rules"),
+            roman("(7)"),
+        ]
+    } else {
+        vec![
+            bold("lowerdir-rules"),
+            roman("(7), "),
+            bold("mount"),
+            roman("(8), "),
+            bold("runc"),
+            roman("(8)"),
+        ]
     });
     roff.to_writer(&mut text)?;
     Ok(text)

@@ -6,8 +6,8 @@ use std::process::Command;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use lowerdir::ids::Range;
-use lowerdir::mount::{self, Method, MountOption, MountOptions, Upper, UserNamespace, Words};
+use crate::ids::Range;
+use crate::mount::{self, Method, MountOption, MountOptions, Upper, UserNamespace, Words};
 
 use super::options::id_maps;
 use super::progress::Shown;
@@ -110,7 +110,7 @@ pub struct IdmapArgs {
 
 impl IdmapArgs {
     /// Of --idmap, the namespace with the maps.
-    pub fn user_namespace(&self) -> lowerdir::Result<Option<UserNamespace>> {
+    pub fn user_namespace(&self) -> crate::Result<Option<UserNamespace>> {
         if !self.idmap {
             return Ok(None);
         }

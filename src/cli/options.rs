@@ -2,11 +2,11 @@
 
 use clap::{Args, ValueEnum};
 
-use lowerdir::ids::{IdMap, IdMaps, Range};
-use lowerdir::overlay::dialect::{Dialect, Namespace, Whiteout};
-use lowerdir::store::{Staging, Sync};
-use lowerdir::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
-use lowerdir::{Error, Result};
+use crate::ids::{IdMap, IdMaps, Range};
+use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
+use crate::store::{Staging, Sync};
+use crate::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
+use crate::{Error, Result};
 
 #[derive(Debug, Args)]
 pub struct TranslationArgs {

@@ -8,10 +8,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lowerdir::Error;
-use lowerdir::error::Operation;
-use lowerdir::fs::newfile::{NewFile, Output, check_not_within};
-use lowerdir::store::check_outside;
+use crate::Error;
+use crate::error::Operation;
+use crate::fs::newfile::{NewFile, Output, check_not_within};
+use crate::store::check_outside;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -178,7 +178,7 @@ fn stream(path: &Path, flags: OFlags) -> anyhow::Result<File> {
     }
 }
 
-fn check_interrupt() -> lowerdir::Result<()> {
+fn check_interrupt() -> crate::Result<()> {
     match interrupt::received() {
         Some(_) => Err(Error::cancelled()),
         None => Ok(()),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use lowerdir::{Error, Result};
+use crate::{Error, Result};
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -45,7 +45,7 @@ pub fn printable_json(text: &str) -> Cow<'_, str> {
 pub fn text(path: &Path) -> String {
     match path.to_str() {
         Some(text) => text.into(),
-        None => lowerdir::path::display(path.as_os_str().as_bytes()).to_string(),
+        None => crate::path::display(path.as_os_str().as_bytes()).to_string(),
     }
 }
 

@@ -9,17 +9,17 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use lowerdir::Reference;
-use lowerdir::compress::codec::Measured;
-use lowerdir::compress::encoder::{Compression, LayerWriter};
-use lowerdir::digest::Digest;
-use lowerdir::fs::newfile::check_not_within;
-use lowerdir::ids::Range;
-use lowerdir::image::{Choice, Transport};
-use lowerdir::layer::report::Report;
-use lowerdir::overlay::dialect::Namespace;
-use lowerdir::repack::layout::{History, Layout};
-use lowerdir::repack::pack::{self, Ids, Options};
+use crate::Reference;
+use crate::compress::codec::Measured;
+use crate::compress::encoder::{Compression, LayerWriter};
+use crate::digest::Digest;
+use crate::fs::newfile::check_not_within;
+use crate::ids::Range;
+use crate::image::{Choice, Transport};
+use crate::layer::report::Report;
+use crate::overlay::dialect::Namespace;
+use crate::repack::layout::{History, Layout};
+use crate::repack::pack::{self, Ids, Options};
 
 use super::options::id_maps;
 use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};
@@ -175,7 +175,7 @@ fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()
             ));
         }
     };
-    let named = || lowerdir::path::display(image.as_encoded_bytes()).to_string();
+    let named = || crate::path::display(image.as_encoded_bytes()).to_string();
     for tree in verb.trees() {
         check_not_within(&reference.path, "the layout", tree)?;
     }

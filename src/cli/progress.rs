@@ -1,13 +1,13 @@
 //! How the work on layers shows while it lasts: bars on a terminal, lines elsewhere, JSON lines
-//! for programs. Each is a [`lowerdir::Progress`]; [`Shown`] adds Ctrl-C to it.
+//! for programs. Each is a [`crate::Progress`]; [`Shown`] adds Ctrl-C to it.
 
 mod bars;
 mod events;
 mod lines;
 
-use lowerdir::Progress;
-use lowerdir::layer::report::Report;
-use lowerdir::progress::Silent;
+use crate::Progress;
+use crate::layer::report::Report;
+use crate::progress::Silent;
 
 use super::console::{ConsoleArgs, Show};
 use super::{interrupt, summary};

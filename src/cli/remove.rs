@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use lowerdir::store::collect::{self, Removal, Removing};
+use crate::store::collect::{self, Removal, Removing};
 
 use super::options::SyncArgs;
 use super::progress::Shown;

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use lowerdir::meta::{Device, Meta, Time, Xattr};
-use lowerdir::path::{EntryPath, display};
-use lowerdir::view::{Body, Inode};
+use crate::meta::{Device, Meta, Time, Xattr};
+use crate::path::{EntryPath, display};
+use crate::view::{Body, Inode};
 
 /// The end of the year 9999, which is as far as RFC 3339 goes.
 const LAST_SECOND: u64 = 253_402_300_799;

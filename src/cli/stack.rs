@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use serde::Serialize;
 
-use lowerdir::mount::stack;
-use lowerdir::store::Store;
-use lowerdir::store::pipeline;
+use crate::mount::stack;
+use crate::store::Store;
+use crate::store::pipeline;
 
 use super::{Global, ImageArgs, output};
 

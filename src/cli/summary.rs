@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use indicatif::{HumanBytes, HumanCount};
 
-use lowerdir::image::Image;
-use lowerdir::unpack::{Report, Warning};
-use lowerdir::view::View;
+use crate::image::Image;
+use crate::unpack::{Report, Warning};
+use crate::view::View;
 
 use super::console::ConsoleArgs;
 

@@ -8,10 +8,10 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use lowerdir::compress::codec::Opened;
-use lowerdir::layer::report::Report;
-use lowerdir::overlay::dialect::{Dialect, Namespace, Whiteout};
-use lowerdir::repack::translate::{Options, to_oci, to_overlay};
+use crate::compress::codec::Opened;
+use crate::layer::report::Report;
+use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
+use crate::repack::translate::{Options, to_oci, to_overlay};
 
 use super::limits::LimitsArgs;
 use super::options::{ForeignXattrsArg, WhiteoutArg};

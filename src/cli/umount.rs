@@ -23,7 +23,7 @@ pub struct Umount {
 }
 
 pub fn run(verb: &Umount, global: &Global) -> anyhow::Result<()> {
-    lowerdir::mount::umount(&verb.target)?;
+    crate::mount::umount(&verb.target)?;
     if global.console.json {
         output::json(&json!({ "target": output::text(&verb.target) }))?;
     }

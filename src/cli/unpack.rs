@@ -7,9 +7,9 @@ use clap::Args;
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use lowerdir::image::{Image, Layer};
-use lowerdir::layer::report::Report;
-use lowerdir::store::pipeline::{self, Unpacked};
+use crate::image::{Image, Layer};
+use crate::layer::report::Report;
+use crate::store::pipeline::{self, Unpacked};
 
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};

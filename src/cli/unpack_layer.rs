@@ -7,13 +7,13 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use lowerdir::Error;
-use lowerdir::compress::codec::Expected;
-use lowerdir::digest::Digest;
-use lowerdir::image::Blob;
-use lowerdir::layer::report::Report;
-use lowerdir::store::Staging;
-use lowerdir::store::pipeline::{self, Parents};
+use crate::Error;
+use crate::compress::codec::Expected;
+use crate::digest::Digest;
+use crate::image::Blob;
+use crate::layer::report::Report;
+use crate::store::Staging;
+use crate::store::pipeline::{self, Parents};
 
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};

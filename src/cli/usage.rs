@@ -21,6 +21,6 @@ pub fn usage(what: impl Into<String>) -> anyhow::Error {
 }
 
 /// The same, where the library says what is wrong with an option's value.
-pub fn of_option(option: &str, error: lowerdir::Error) -> anyhow::Error {
+pub fn of_option(option: &str, error: crate::Error) -> anyhow::Error {
     anyhow::Error::from(error).context(Usage(option.into()))
 }

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use lowerdir::digest::Digest;
-use lowerdir::image::{Image, Platform, Reference};
-use lowerdir::store::Store;
-use lowerdir::store::verify::{self, Verifier};
-use lowerdir::{Error, Kind, store::pipeline};
+use crate::digest::Digest;
+use crate::image::{Image, Platform, Reference};
+use crate::store::Store;
+use crate::store::verify::{self, Verifier};
+use crate::{Error, Kind, store::pipeline};
 
 use super::limits::LimitsArgs;
 use super::options::SyncArgs;
@@ -155,7 +155,7 @@ impl Verify {
 
     /// The image of this name in the first store that has it, and that store. A damaged record of
     /// another one does not matter where the blobs are there, too.
-    fn stored<'a>(&self, store: &'a Store) -> lowerdir::Result<Option<(&'a Store, Digest)>> {
+    fn stored<'a>(&self, store: &'a Store) -> crate::Result<Option<(&'a Store, Digest)>> {
         let Some(name) = self.image.as_ref().and_then(|name| name.to_str()) else {
             return Ok(None);
         };
@@ -177,7 +177,7 @@ impl Verify {
 
     fn nothing_there(&self) -> Error {
         let name = self.image.as_deref().unwrap_or_default();
-        let name = lowerdir::path::display(name.as_encoded_bytes()).to_string();
+        let name = crate::path::display(name.as_encoded_bytes()).to_string();
         match self.repair {
             true => Error::not_found(format!("there are no blobs of {name} to repair it from"))
                 .hint("name the archive or the layout that it came from, as `unpack` takes it"),
@@ -187,7 +187,7 @@ impl Verify {
     }
 
     /// The layers that are meant, by what the store knows of them.
-    fn layers(&self, image: Option<&Image>, store: &Store) -> lowerdir::Result<Vec<Named>> {
+    fn layers(&self, image: Option<&Image>, store: &Store) -> crate::Result<Vec<Named>> {
         if let Some(image) = image {
             image.check_media_types()?;
             let labels = image.layers.iter().map(|layer| layer.label());
@@ -278,7 +278,7 @@ fn look(
 }
 
 /// Errors: the system could not look.
-fn damaged_record(store: &Store, digest: &Digest) -> lowerdir::Result<Option<Finding>> {
+fn damaged_record(store: &Store, digest: &Digest) -> crate::Result<Option<Finding>> {
     let error = match store.image(digest) {
         Ok(_) => return Ok(None),
         Err(error) if error.is_system_fault() => return Err(error),
@@ -308,7 +308,7 @@ fn print(findings: &[Finding], global: &Global) -> anyhow::Result<()> {
             path.collect::<String>(),
             finding.what
         );
-        let line = lowerdir::escape::controls(&line);
+        let line = crate::escape::controls(&line);
         output::lines(std::iter::once(line.as_bytes()))?;
     }
     Ok(())

@@ -64,8 +64,12 @@ impl Dir {
 
     /// Opens a directory below this one.
     pub fn open_beneath(&self, path: &EntryPath) -> io::Result<Dir> {
-        let file = self.open_file_at(path.as_bytes(), DIRECTORY)?;
-        Ok(Dir(file.into()))
+        self.open_dir(path.as_bytes())
+    }
+
+    /// Opens the directory at a relative path, which may be a single name; empty for this one.
+    pub(crate) fn open_dir(&self, path: &[u8]) -> io::Result<Dir> {
+        Ok(Dir(self.open_file_at(path, DIRECTORY)?.into()))
     }
 
     /// Opens a directory below this one, if there is one: not if the name is absent, or means

@@ -1,9 +1,10 @@
 //! The reader of tar archives: blocks in, [`Entry`] out.
 //!
 //! It assembles entries itself, over the field layout of `tar::Header`: PAX records, GNU long
-//! names, base-256 numbers and the four sparse forms (DESIGN 8 says why `tar::Archive` cannot
-//! serve). It reads from any `Read`, does no other IO, and trusts nothing: what it returns is
-//! within its [`Limits`], and a short read is an error, never a short file.
+//! names, base-256 numbers and the four sparse forms. `tar::Entries` will not do: it loses names and
+//! accepts forged ones, as `tests/formats` shows. The reader takes any `Read`, does no other IO, and
+//! trusts nothing: what it returns is within its [`Limits`], and a short read is an error, never a
+//! short file.
 //!
 //! Called by [`crate::unpack`] for layers and by [`crate::image`] for whole image archives.
 //! Format: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Header Block"; the GNU tar

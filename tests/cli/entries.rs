@@ -77,7 +77,7 @@ fn bench() -> (Bench, Layout) {
 
 /// What the descriptor alone tells: `soci convert`, `cosign save`, BuildKit.
 #[test]
-fn what_stands_beside_an_image_is_no_image() {
+fn t2_what_stands_beside_an_image_is_no_image() {
     let (bench, layout) = bench();
     let mut soci = here(artifact(&layout, SOCI, Some(SOCI)));
     soci["artifactType"] = SOCI.into();
@@ -121,7 +121,7 @@ fn what_stands_beside_an_image_is_no_image() {
 
 /// Only their manifests tell: their descriptors are those of images.
 #[test]
-fn an_artifact_that_looks_like_an_image_is_found_out_by_its_manifest() {
+fn t2_an_artifact_that_looks_like_an_image_is_found_out_by_its_manifest() {
     let (bench, layout) = bench();
     let cache = artifact(&layout, "application/vnd.buildkit.cacheconfig.v0", None);
     let chart = artifact(&layout, CONFIG, Some("application/vnd.example.chart"));
@@ -135,7 +135,7 @@ fn an_artifact_that_looks_like_an_image_is_found_out_by_its_manifest() {
 }
 
 #[test]
-fn an_index_without_an_image_is_told_with_what_it_has() {
+fn t2_an_index_without_an_image_is_refused_with_what_it_has() {
     let (bench, layout) = bench();
     let mut soci = artifact(&layout, SOCI, Some(SOCI));
     soci["artifactType"] = SOCI.into();
@@ -183,7 +183,7 @@ fn an_octet_stream_is_a_config_in_a_manifest_of_schema_2() {
 }
 
 #[test]
-fn features_of_the_system_that_we_lack_make_another_platform() {
+fn t2_features_of_the_system_that_we_lack_make_another_platform() {
     let (bench, layout) = bench();
     let with = |descriptor: Value, features: Value| {
         let mut descriptor = here(descriptor);
@@ -243,7 +243,7 @@ fn versions_of_windows_are_told_apart() {
 }
 
 #[test]
-fn an_exact_platform_comes_before_an_entry_that_does_not_say() {
+fn t2_an_exact_platform_comes_before_an_entry_that_does_not_say() {
     let (bench, layout) = bench();
     let silent = image_for(&layout, "silent", "s390x");
     for both in [

@@ -48,7 +48,7 @@ fn images(target: &str) -> Vec<Vec<Vec<u8>>> {
 }
 
 #[test]
-fn what_a_link_leads_to_is_refused_by_every_verb() {
+fn n5_what_a_link_leads_to_is_refused_by_every_verb() {
     for (target, words) in targets() {
         for layers in images(&target) {
             let bench = Bench::new();
@@ -108,7 +108,7 @@ fn what_a_link_leads_to_is_refused_by_every_verb() {
 
 /// Rule W6, in the other direction: an archive or a tree of overlayfs's form that has such a name.
 #[test]
-fn a_name_that_would_become_a_deletion_is_refused_on_the_way_back() {
+fn w6_a_name_that_would_become_a_deletion_is_refused_on_the_way_back() {
     let words = &["a name that starts with .wh."];
     let archives = [
         LayerBuilder::new().file(".wh.x", 0o644, ""),
@@ -138,7 +138,7 @@ fn a_name_that_would_become_a_deletion_is_refused_on_the_way_back() {
 
 /// What the user adds to a tree is held to the same.
 #[test]
-fn a_flattened_tree_gets_no_such_name() {
+fn n5_no_such_name_gets_into_a_flattened_tree() {
     let bench = Bench::new();
     let layer = LayerBuilder::new().symlink("l", ".wh.d").finish();
     oci::write_layout(&bench.path("layout"), "1", &[(layer, Compression::Plain)]);

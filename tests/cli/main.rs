@@ -28,6 +28,7 @@ mod json;
 mod limits;
 mod link_names;
 mod looking;
+mod manual;
 mod not_tar;
 mod outputs;
 mod print;

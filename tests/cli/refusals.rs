@@ -22,8 +22,8 @@ use crate::bench::Run;
 use inputs::{Input, Seen};
 use verbs::{Reads, Site, Verb};
 
-/// Verbs that only read, and make an empty store where there is none. DESIGN 5 says that only verbs
-/// that write do; each that no longer does is to be taken off.
+/// Verbs that only read, and yet create an empty store if there is none. Remove a verb from this list
+/// once it no longer does.
 const MAKE_A_STORE: &[&str] = &[
     "export containers-storage",
     "export mstack",

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use lowerdir::Progress;
-use lowerdir::layer::report::Report;
+use crate::Progress;
+use crate::layer::report::Report;
 
 use super::{compared, done, named};
 use crate::cli::console::line;

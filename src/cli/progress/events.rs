@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use lowerdir::Progress;
-use lowerdir::layer::report::Report;
+use crate::Progress;
+use crate::layer::report::Report;
 
 use crate::cli::console::event;
 

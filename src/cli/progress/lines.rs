@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::HumanBytes;
 
-use lowerdir::Progress;
-use lowerdir::layer::report::Report;
+use crate::Progress;
+use crate::layer::report::Report;
 
 use super::{compared, done, named};
 use crate::cli::console::line;
