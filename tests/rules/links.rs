@@ -267,7 +267,8 @@ fn h3_a_link_to_a_device_that_was_left_out_is_left_out_with_it() {
             .hard_link("same", "d/null")
             .hard_link("d/third", "same")
             .file("f", "");
-        let top = Place::new().stack([device]);
+        let place = Place::new();
+        let top = place.stack([device]);
         assert_eq!(
             (top.names("."), top.names("d")),
             (vec!["d".into(), "f".into()], vec![])
@@ -280,7 +281,8 @@ fn h3_a_link_to_a_device_that_was_left_out_is_left_out_with_it() {
 fn h3_a_link_to_a_file_in_the_place_of_a_device_that_was_left_out_is_made() {
     as_nobody(|| {
         let device = layer().add(Entry::char_device("null", 1, 3));
-        let top = Place::new().stack([device.file("null", "").hard_link("same", "null")]);
+        let place = Place::new();
+        let top = place.stack([device.file("null", "").hard_link("same", "null")]);
         assert_eq!(top.names("."), ["null", "same"]);
     });
 }
