@@ -780,7 +780,8 @@ fn what_an_upperdir_remembers_is_obeyed_and_not_packed() {
     let run = pack(&bench, &["-o", "layer.tar", "--compression=none"]);
     assert_eq!(run.status, 0, "{run:?}");
     assert!(
-        run.stderr.contains("as it was mounted: --uid-map=9:"),
+        run.stderr
+            .contains("the id maps of the mount: --uid-map=9:"),
         "{run:?}"
     );
     let layer = fs::read(bench.path("layer.tar")).unwrap();
