@@ -4,22 +4,18 @@ support::start!();
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
 use support::layout::Layout;
+use support::program::Run;
 use support::tarball::LayerBuilder;
 use tempfile::TempDir;
 
 fn run(directory: &Path, arguments: &[&str]) {
-    let output = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
-        .args(["--store", "store", "--progress=none"])
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .expect("the program is there");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {told}");
+    let mut command = support::program::lowerdir();
+    command.args(["--store", "store", "--progress=none"]);
+    command.args(arguments).current_dir(directory);
+    Run::of(&mut command).text().unwrap();
 }
 
 /// The documents below a directory.
