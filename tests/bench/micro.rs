@@ -2,7 +2,6 @@
 //!
 //! Every benchmark handles a thousand entries: an entry costs a thousandth of what is printed.
 
-use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +13,8 @@ use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::overlay::lower::{Below, LowerView};
 use lowerdir::path::EntryPath;
 use lowerdir::tar::archive::Archive;
+use lowerdir::threads::ThreadBudget;
+use lowerdir::threads::ThreadBudget;
 use lowerdir::unpack::settle::settle;
 use lowerdir::unpack::{Pending, unpack};
 use lowerdir::{Limits, Options, Owners};
@@ -145,8 +146,9 @@ fn unpacked(site: &TempDir, name: &str, layer: &[u8]) -> (Dir, Pending) {
     std::fs::create_dir(&directory).expect("a new directory");
     let open = |path: &Path| Dir::open(path).expect("it was just made");
     let (options, limits) = (options(), Limits::default());
-    let (layer, one) = (Chunks::of_reader(layer), NonZero::<usize>::MIN);
-    let pending = unpack(layer, open(&directory), &options, &limits, None, one);
+    let (layer, budget) = (Chunks::of_reader(layer), ThreadBudget::new(1));
+    let (made, share) = (open(&directory), budget.share());
+    let pending = unpack(layer, made, &options, &limits, None, &share);
     let pending = pending.expect("a good layer");
     (open(&directory), pending)
 }

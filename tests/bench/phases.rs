@@ -7,7 +7,6 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use lowerdir::chunk::Chunks;
 use lowerdir::compress::codec::{Expected, LayerReader};
 use lowerdir::fs::root::Dir;
 use lowerdir::overlay::lower::{Below, LowerView};
+use lowerdir::threads::ThreadBudget;
 use lowerdir::unpack::settle::settle;
 use lowerdir::unpack::unpack;
 use lowerdir::{Image, Limits, Options, Reference, Result};
@@ -52,6 +52,7 @@ fn decode(image: &Image) -> Result<()> {
 
 fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
     let (options, limits) = (Options::default(), Limits::default());
+    let threads = ThreadBudget::new(1);
     let (mut lower, mut unpacking, mut settling) = (Vec::new(), Duration::ZERO, Duration::ZERO);
     for (index, layer) in image.layers.iter().enumerate() {
         let directory = place.join(index.to_string());
@@ -60,8 +61,8 @@ fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
 
         let started = Instant::now();
         let mut reader = LayerReader::open(layer.blob.get()?.open(), Expected::default())?;
-        let (layer, one) = (Chunks::of_reader(&mut reader), NonZero::<usize>::MIN);
-        let pending = unpack(layer, open(), &options, &limits, None, one)?;
+        let layer = Chunks::of_reader(&mut reader);
+        let pending = unpack(layer, open(), &options, &limits, None, &threads.share())?;
         reader.finish()?;
         unpacking += started.elapsed();
 
