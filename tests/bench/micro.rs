@@ -14,7 +14,6 @@ use lowerdir::overlay::lower::{Below, LowerView};
 use lowerdir::path::EntryPath;
 use lowerdir::tar::archive::Archive;
 use lowerdir::threads::ThreadBudget;
-use lowerdir::threads::ThreadBudget;
 use lowerdir::unpack::settle::settle;
 use lowerdir::unpack::{Pending, unpack};
 use lowerdir::{Limits, Options, Owners};
