@@ -20,7 +20,8 @@ use crate::fs::root::{Dir, clear_umask};
 use crate::threads::{ThreadShare, died};
 
 use super::writer::{NewFile, Order, Outcome, Writer};
-use super::{Created, Options, Pending};
+use super::{Created, Options};
+use crate::layer::report::Report;
 use crate::layer::tree::{DirId, InodeId, Tree};
 
 /// More workers than this wait for the file system rather than for the processor. The reading thread
@@ -55,7 +56,17 @@ pub struct WriterPool<'a> {
     last: Option<(usize, DirId)>,
     /// All inodes with smaller numbers are on disk.
     complete: InodeId,
+    /// The number after that of the last file that was opened.
+    next: InodeId,
     failed: Option<(InodeId, Error)>,
+}
+
+/// What the writers complete: the contents in the tree, and warnings.
+pub struct Made<'a> {
+    /// The layer's names.
+    pub tree: &'a mut Tree,
+    /// Its report.
+    pub report: &'a mut Report,
 }
 
 /// Orders for one worker, and what they cost.
@@ -117,74 +128,76 @@ impl<'a> WriterPool<'a> {
             batch: Batch::default(),
             last: None,
             complete: InodeId::FIRST,
+            next: InodeId::FIRST,
             failed: None,
         }
     }
 
     /// Begins a file.
-    pub fn open(&mut self, file: NewFile, pending: &mut Pending) -> Result<()> {
+    pub fn open(&mut self, file: NewFile, made: &mut Made<'_>) -> Result<()> {
+        self.next = file.inode.next();
         if self.workers.len() < self.most {
             self.workers.extend((self.hire)());
         }
         self.is_own = self.workers.is_empty() || !file.meta.xattrs.is_empty();
-        self.give(Order::Open(file), FILE, pending)
+        self.give(Order::Open(file), FILE, made)
     }
 
     /// Writes into it.
-    pub fn write(&mut self, offset: u64, piece: Piece, pending: &mut Pending) -> Result<()> {
+    pub fn write(&mut self, offset: u64, piece: Piece, made: &mut Made<'_>) -> Result<()> {
         // A batch ends where a file does, unless the file is larger.
         if self.batch.cost >= CHUNK {
-            self.hand_out(&mut pending.tree)?;
+            self.hand_out(made.tree)?;
         }
         let cost = PIECE + piece.len();
-        self.give(Order::Write(offset, piece), cost, pending)
+        self.give(Order::Write(offset, piece), cost, made)
     }
 
     /// Ends it.
-    pub fn close(&mut self, pending: &mut Pending) -> Result<()> {
-        self.give(Order::Close, 0, pending)?;
+    pub fn close(&mut self, made: &mut Made<'_>) -> Result<()> {
+        self.give(Order::Close, 0, made)?;
         match self.batch.is_continued || self.batch.cost >= CHUNK {
-            true => self.hand_out(&mut pending.tree),
+            true => self.hand_out(made.tree),
             false => Ok(()),
         }
     }
 
     /// Waits until an inode is on disk.
-    pub fn wait_for(&mut self, inode: InodeId, pending: &mut Pending) -> Result<()> {
+    pub fn wait_for(&mut self, inode: InodeId, made: &mut Made<'_>) -> Result<()> {
         match inode < self.complete {
             true => Ok(()),
-            false => self.wait(pending),
+            false => self.wait(made),
         }
     }
 
     /// Waits until all files are on disk. Errors: the first failure since the last call.
-    pub fn wait(&mut self, pending: &mut Pending) -> Result<()> {
-        self.hand_out(&mut pending.tree)?;
+    pub fn wait(&mut self, made: &mut Made<'_>) -> Result<()> {
+        self.hand_out(made.tree)?;
         for index in 0..self.workers.len() {
             while self.workers[index].unanswered > 0 {
                 let outcome = self.workers[index].done.recv().map_err(|_| died(NAME))?;
-                self.take(index, outcome, &mut pending.tree);
+                self.take(index, outcome, made.tree);
             }
         }
-        self.complete = pending.tree.next_inode();
+        self.complete = self.next;
         match self.failed.take() {
             Some((_, error)) => Err(error),
             None => Ok(()),
         }
     }
 
-    fn give(&mut self, order: Order, cost: usize, pending: &mut Pending) -> Result<()> {
+    fn give(&mut self, order: Order, cost: usize, made: &mut Made<'_>) -> Result<()> {
         if self.is_own {
             self.own.run(order);
             let outcome = self.own.outcome();
-            pending.report.add_warnings(&outcome.report);
-            self.absorb(outcome, &mut pending.tree);
+            made.report.add_warnings(&outcome.report);
+            self.absorb(outcome, made.tree);
         } else {
             self.batch.orders.push(order);
             self.batch.cost += cost;
         }
         match self.failed {
-            Some(_) => self.wait(pending),
+            Some(_) => self.wait(made),
             None => Ok(()),
         }
     }

@@ -10,8 +10,9 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::{Blob, Image};
+use crate::layer::below::Below;
 use crate::limits::Limits;
-use crate::overlay::lower::{Below, LowerView};
+use crate::overlay::lower::{LayersBelow, LowerView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::{Record, StagedLayer, Sync};
@@ -237,12 +238,13 @@ impl Settling<'_> {
         let view = LowerView::new(lower.clone(), options.dialect);
         let follow = options.keep_dirlinks;
         let below = Below::new(Some(view), &read.0.markers, follow)?;
-        if read.0.needs_second_pass(&below, follow)? {
+        if read.0.layer.needs_second_pass(&below, follow)? {
             workers.add_first(Task::Finish(index, read, lower));
             return Ok(());
         }
         let (pending, measured) = *read;
-        let finished = settle(self.work.staged[&index].fs()?, pending, &below, options)?;
+        let (directory, limits) = (self.work.staged[&index].fs()?, self.work.limits);
+        let finished = settle(directory, pending, &below, options, &limits)?;
         let record = self.work.write_down(index, finished, &measured)?;
         self.end(index, record)
     }
@@ -296,7 +298,7 @@ impl<'a> Source<'a> {
         self,
         directory: Dir,
         options: &Options,
-        below: Option<&Below>,
+        below: Option<&LayersBelow>,
     ) -> Result<(Pending, Measured)> {
         let blob = self.blob.open();
         let blob = match below {
@@ -330,13 +332,13 @@ pub fn finish(
 ) -> Result<(Report, Tree)> {
     let follow = options.keep_dirlinks;
     let below = Below::new(view, &pending.markers, follow)?;
-    if pending.needs_second_pass(&below, follow)? {
+    if pending.layer.needs_second_pass(&below, follow)? {
         directory
             .remove_children()
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
         (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
-    settle(again(directory)?, pending, &below, options)
+    settle(again(directory)?, pending, &below, options, &source.limits)
 }
 
 /// What a layer turned out to be.
