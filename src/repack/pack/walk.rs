@@ -254,7 +254,7 @@ impl<W: Write> Packer<'_, W> {
                 self.report.warn(Warning::SocketSkipped, &path);
                 Ok(())
             }
-            None => Err(Error::in_the_way("it went away while it was read").at_entry(path)),
+            None => Err(Error::conflict("it went away while it was read").at_entry(path)),
         }
     }
 
@@ -325,7 +325,7 @@ fn leaf(dir: &Dir, name: &[u8], stat: &Stat, fill_holes: bool) -> io::Result<Opt
             let file = dir.open_file(&EntryPath::root().join(name)?)?;
             let opened = rustix::fs::fstat(&file)?;
             if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
-                return Err(Error::in_the_way("it was replaced while it was read").into());
+                return Err(Error::conflict("it was replaced while it was read").into());
             }
             let shape = file::shape(&file, fill_holes)?;
             content = Some(file);
