@@ -132,13 +132,17 @@ fn verbs_do_without_any_thread() {
         "-j4 translate layer.tar.gz translated",
         "-j4 pack upper --userxattr --base -o packed --compression zstd",
         "-j4 pack upper --userxattr --base --append oci:grown",
+        "-j4 ls oci:image",
+        "-j4 diff oci:image oci:grown",
+        "-j4 export oci:image --format=composefs-dump",
+        "-j4 flatten oci:image flat --owners=caller",
         "-j4 --store store stack oci:image",
         "-j4 --store store verify --all",
         "-j4 --store store images",
         "-j4 --store store rm 1",
     ] {
         for threads in [0, 1, 3] {
-            for made in ["layer", "translated", "packed"] {
+            for made in ["layer", "translated", "packed", "flat"] {
                 let path = bench.path(made);
                 let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
             }
