@@ -79,7 +79,7 @@ pub enum Method {
 ///
 /// Errors: the system's, with the kernel's message from the mount's own log
 /// ([`Kind::System`](crate::Kind::System)); directories for changes that are in use, or that overlayfs
-/// cannot use; options that do not apply to such a mount ([`Kind::NotFound`](crate::Kind::NotFound)); too
+/// cannot use; options that do not apply to such a mount ([`Kind::Usage`](crate::Kind::Usage)); too
 /// many layers for one page ([`Kind::Limit`](crate::Kind::Limit)).
 ///
 /// ```no_run
@@ -208,7 +208,7 @@ pub fn mount_idmapped(
     options.check(stack, upper)?;
     if !stack.ids().is_empty() {
         let text = "the layers were unpacked with id maps: --idmap would map them twice";
-        return Err(Error::in_the_way(text).hint("use a --store without id maps"));
+        return Err(Error::conflict(text).hint("use a --store without id maps"));
     }
     check_places(target, upper)?;
     let target = place(target)?;
@@ -232,7 +232,7 @@ pub fn mount_idmapped(
     let mounted = mounted.map_err(|error| blamed(error, stack, directories))?;
     let Some(mounted) = mounted else {
         let text = "--idmap needs the mount option `lowerdir+`, which this kernel or a seccomp filter denies";
-        return Err(Error::in_the_way(text).hint("Linux 6.7 has it"));
+        return Err(Error::unsupported(text).hint("Linux 6.7 has it"));
     };
     attach(mounted, prepared, &target)
 }
@@ -280,16 +280,17 @@ pub fn umount(target: &Path) -> Result<()> {
         .canonicalize()
         .map_err(|error| Error::system(format!("looking at {shown}"), error))?;
     let entry = crate::fs::table::at(target)?;
-    let refuse = |why: String| Err(Error::not_found(why));
+
     match entry {
-        None => return refuse(format!("nothing is mounted on {shown}")),
+        None => return Err(Error::not_found(format!("nothing is mounted on {shown}"))),
         Some(entry) if entry.file_system != "overlay" => {
             let kind = entry.file_system;
-            return refuse(format!("{shown} is not an overlay mount, but {kind}"));
+            let what = format!("{shown} is not an overlay mount, but {kind}");
+            return Err(Error::conflict(what));
         }
         Some(entry) if entry.source != SOURCE => {
             let what = format!("{shown} is an overlay mount that lowerdir did not make");
-            return Err(Error::not_found(what).hint("use umount(8)"));
+            return Err(Error::conflict(what).hint("use umount(8)"));
         }
         Some(_) => {}
     }

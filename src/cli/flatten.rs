@@ -379,5 +379,5 @@ fn pair<'a>(option: &str, text: &'a OsStr) -> anyhow::Result<(EntryPath, &'a OsS
 /// A path in the image, as the user typed it. An error is one of usage: the image is not at fault.
 fn path(text: &OsStr) -> anyhow::Result<EntryPath> {
     let path = EntryPath::parse(text.as_bytes());
-    path.map_err(|error| Error::not_found(error.to_string()).into())
+    path.map_err(|error| Error::usage(error.to_string()).into())
 }

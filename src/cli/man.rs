@@ -75,6 +75,10 @@ const SECTIONS: [Section; 4] = [
         "FILES",
         &[
             (
+                "STORE/format",
+                "The number of the store's format; a store with another number is refused.",
+            ),
+            (
                 "STORE/layers/sha256/CHAIN-ID/fs",
                 "A layer directory. If it exists, it is complete.",
             ),

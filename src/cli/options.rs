@@ -86,14 +86,11 @@ impl IdArgs {
     }
 }
 
-/// The maps of a command line. Errors: they overlap, which is an error of usage.
+/// The maps of a command line. Errors: they overlap.
 pub fn id_maps(uids: &[Range], gids: &[Range]) -> Result<IdMaps> {
-    let map = |ranges: &[Range]| {
-        IdMap::new(ranges.to_vec()).map_err(|error| Error::in_the_way(error.reason()))
-    };
     Ok(IdMaps {
-        uids: map(uids)?,
-        gids: map(gids)?,
+        uids: IdMap::new(uids.to_vec())?,
+        gids: IdMap::new(gids.to_vec())?,
     })
 }
 
@@ -296,7 +293,7 @@ fn owners_with(argument: Option<OwnersArg>, ids: &IdMaps, usual: Owners) -> Resu
     match argument {
         Some(OwnersArg::Caller) if !ids.is_empty() => {
             let text = "--owners=caller takes no id maps: the caller owns every file";
-            Err(Error::in_the_way(text))
+            Err(Error::usage(text))
         }
         None if !ids.is_empty() => Ok(Owners::Image),
         None => Ok(usual),

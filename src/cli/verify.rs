@@ -119,7 +119,7 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
             if let Some(layer) = outcome.beyond_repair {
                 let text = format!("{layer} is damaged, and that store is read-only");
                 let hint = "replace that store, or leave it out of --store";
-                return Err(Error::in_the_way(text).hint(hint).into());
+                return Err(Error::conflict(text).hint(hint).into());
             }
             repair(verb, &image, &store, &outcome.damaged, global)
         }

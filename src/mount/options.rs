@@ -157,15 +157,15 @@ const CONFLICTS: [(&str, &str); 7] = [
 impl FromStr for MountOption {
     type Err = Error;
 
-    /// Errors ([`Kind::NotFound`](crate::Kind::NotFound)): the option or value does not exist, or cannot
-    /// be set by the user.
+    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): the option or value does not exist, or cannot be
+    /// set by the user.
     fn from_str(text: &str) -> Result<MountOption> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
         if let Some((_, why)) = DECIDED.iter().find(|(decided, _)| *decided == name) {
-            return Err(Error::not_found(format!("{name} cannot be set: {why}")));
+            return Err(Error::usage(format!("{name} cannot be set: {why}")));
         }
         if let Some(index) = FLAGS.iter().position(|flag| flag.name == text) {
             return Ok(MountOption(Word::Flag(index)));
@@ -175,16 +175,16 @@ impl FromStr for MountOption {
         };
         match value {
             None if values.is_empty() => Ok(MountOption(Word::Overlay(name, None))),
-            None => Err(Error::not_found(format!(
+            None => Err(Error::usage(format!(
                 "{name} takes a value: {}",
                 values.join(", ")
             ))),
-            Some(_) if values.is_empty() => Err(Error::not_found(format!("{name} takes no value"))),
+            Some(_) if values.is_empty() => Err(Error::usage(format!("{name} takes no value"))),
             Some(value) => match values.iter().find(|known| **known == value) {
                 Some(value) => Ok(MountOption(Word::Overlay(name, Some(value)))),
                 None => {
                     let text = format!("{name} takes {}, not {value:?}", values.join(", "));
-                    Err(Error::not_found(text))
+                    Err(Error::usage(text))
                 }
             },
         }
@@ -199,7 +199,7 @@ fn unknown(name: &str) -> Error {
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .filter(|(likeness, _)| *likeness > 0.8);
     let text = format!("there is no option {name:?} for these mounts");
-    Error::not_found(match nearest {
+    Error::usage(match nearest {
         Some((_, nearest)) => format!("{text}: did you mean {nearest}?"),
         None => format!("{text}: see the overlayfs options in `lowerdir help mount`"),
     })
@@ -234,7 +234,7 @@ impl MountOptions {
     pub const NONE: &MountOptions = &MountOptions(Vec::new());
 
     /// From options in the order given: if two contradict each other, the later one wins. Errors
-    /// ([`Kind::NotFound`](crate::Kind::NotFound)): the kernel does not allow two of them together.
+    /// ([`Kind::Usage`](crate::Kind::Usage)): the kernel does not allow two of them together.
     pub fn new(given: impl IntoIterator<Item = MountOption>) -> Result<MountOptions> {
         let mut options: Vec<MountOption> = Vec::new();
         for option in given {
@@ -245,7 +245,7 @@ impl MountOptions {
         for (one, other) in CONFLICTS {
             if options.has(one) && options.has(other) {
                 let text = format!("overlayfs does not allow {one} together with {other}");
-                return Err(Error::not_found(text));
+                return Err(Error::usage(text));
             }
         }
         Ok(options)
@@ -265,9 +265,9 @@ impl MountOptions {
         self.0.iter().any(|option| option.to_string() == text)
     }
 
-    /// Errors ([`Kind::NotFound`](crate::Kind::NotFound)): one of them does not apply to such a mount.
+    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): one of them does not apply to such a mount.
     pub fn check(&self, stack: &Stack, upper: &Upper) -> Result<()> {
-        let refuse = |text: String, hint: &str| Err(Error::not_found(text).hint(hint));
+        let refuse = |text: String, hint: &str| Err(Error::usage(text).hint(hint));
         for option in &self.0 {
             let is_for_changes = FOR_CHANGES.contains(&option.decides()) || self.is_rw(option);
             if is_for_changes && *upper == Upper::None {

@@ -318,7 +318,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 fn cannot(form: &str, why: &str) -> Error {
-    Error::not_found(format!("--print={form} cannot express this mount: {why}"))
+    Error::unsupported(format!("--print={form} cannot express this mount: {why}"))
         .hint("use --print=cmd")
 }
 

@@ -6,7 +6,6 @@
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`, "Directories" and "whiteouts and
 //! opaque directories".
 
-mod below;
 mod open_dirs;
 
 use std::cell::RefCell;
@@ -20,15 +19,14 @@ use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
+use crate::layer::below::Below;
+use crate::layer::lower::{self, Lower};
+use crate::layer::tree::Kind;
 use crate::meta::{Device, Meta};
 use crate::overlay::dialect::{self, Dialect, Namespace, Whiteout};
 use crate::path::EntryPath;
 
 use open_dirs::OpenDirs;
-
-pub use crate::layer::own_directories::OwnDirectories;
-pub use crate::layer::way::Way;
-pub use below::{Below, Markers};
 
 /// The layers below, merged.
 pub struct LowerView {
@@ -41,6 +39,7 @@ pub struct LowerView {
     open: RefCell<OpenDirs>,
     /// The names of inodes that have several, of layers that were asked for them.
     linked: RefCell<BTreeMap<usize, Linked>>,
+    handles: RefCell<Vec<EntryPath>>,
 }
 
 /// Inodes of one layer, by their numbers, with all their names in order.
@@ -71,7 +70,7 @@ impl Leaf {
     }
 }
 
-/// Errors ([`Kind::System`](crate::Kind::System)): the marks of layer directories and upperdirs in this
+/// Errors ([`Kind::Unsupported`](crate::Kind::Unsupported)): the marks of layer directories and upperdirs in this
 /// namespace do not show to the caller, who would take what is deleted for what is there.
 pub fn check_marks_show(namespace: Namespace) -> Result<()> {
     if namespace == Namespace::User || root::sees_trusted_xattrs() {
@@ -79,7 +78,7 @@ pub fn check_marks_show(namespace: Namespace) -> Result<()> {
     }
     let text =
         "its marks are trusted.overlay.* xattrs, which the kernel shows only to CAP_SYS_ADMIN";
-    Err(Error::in_the_way(text)
+    Err(Error::unsupported(text)
         .hint("run it as root; without, --userxattr (`convert`: --from user) reads a directory that has user.overlay.* xattrs, or no marks"))
 }
 
@@ -92,6 +91,7 @@ impl LowerView {
             seen: RefCell::default(),
             open: RefCell::default(),
             linked: RefCell::default(),
+            handles: RefCell::new(vec![EntryPath::root()]),
         }
     }
 
@@ -278,4 +278,104 @@ fn is_directory(stat: &Stat) -> bool {
 
 fn looking_below(path: &EntryPath, error: io::Error) -> Error {
     Error::system("looking it up in the layers below", error).at_entry(path)
+}
+
+/// The layers below, with a layer's markers applied; `None`: nothing is known of them.
+pub type LayersBelow = Below<Option<LowerView>>;
+
+/// A directory that a view found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handle(usize);
+
+impl LowerView {
+    fn path(&self, directory: Handle) -> EntryPath {
+        self.handles.borrow()[directory.0].clone()
+    }
+
+    /// Opens a file that was found.
+    pub fn open_leaf(&self, directory: Handle, name: &[u8]) -> io::Result<std::fs::File> {
+        let path = self.path(directory).join(name).map_err(io::Error::from)?;
+        match &*self.lookup(&path).map_err(io::Error::other)? {
+            Found::Leaf(leaf) => self.layers[leaf.layer].open_file(&path),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Lower for LowerView {
+    type Directory = Handle;
+
+    fn root(&self) -> lower::Found<Handle> {
+        lower::Found::Directory(Handle(0))
+    }
+
+    fn lookup(&self, directory: Handle, name: &[u8]) -> Result<lower::Found<Handle>> {
+        let path = self.path(directory).join(name)?;
+        Ok(match &*LowerView::lookup(self, &path)? {
+            Found::Absent => lower::Found::Absent,
+            Found::Directory(_) => {
+                let mut handles = self.handles.borrow_mut();
+                handles.push(path);
+                lower::Found::Directory(Handle(handles.len() - 1))
+            }
+            Found::Leaf(leaf) if leaf.file_type() == FileType::Symlink => lower::Found::Symlink,
+            Found::Leaf(_) => lower::Found::Other,
+        })
+    }
+
+    fn names(&self, directory: Handle) -> Result<Vec<Box<[u8]>>> {
+        Ok(LowerView::names(self, &self.path(directory))?
+            .into_iter()
+            .collect())
+    }
+
+    fn directory_meta(&self, directory: Handle) -> Result<Option<Meta>> {
+        let path = self.path(directory);
+        match &*LowerView::lookup(self, &path)? {
+            Found::Directory(layers) if !layers.is_empty() => {
+                let mut meta = LowerView::directory_meta(self, &path, layers)?;
+                meta.xattrs = self.dialect.shown(meta.xattrs, false);
+                Ok(Some(meta))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn read_link(&self, directory: Handle, name: &[u8]) -> Result<Box<[u8]>> {
+        let path = self.path(directory).join(name)?;
+        match &*LowerView::lookup(self, &path)? {
+            Found::Leaf(leaf) => Ok(LowerView::read_link(self, &path, leaf)?.into()),
+            _ => Ok(Box::default()),
+        }
+    }
+
+    fn leaf(&self, directory: Handle, name: &[u8]) -> Result<lower::Leaf> {
+        let path = self.path(directory).join(name)?;
+        let found = LowerView::lookup(self, &path)?;
+        let Found::Leaf(leaf) = &*found else {
+            return Err(Error::refused("it went away"));
+        };
+        let mut meta = self.leaf_meta(&path, leaf)?;
+        meta.xattrs = self.dialect.shown(meta.xattrs, false);
+        let device = root::device(&leaf.stat);
+        let (size, content) = (leaf.stat.st_size as u64, None);
+        let kind = match leaf.file_type() {
+            FileType::RegularFile => Kind::File { size, content },
+            FileType::Symlink => Kind::Symlink,
+            FileType::Fifo => Kind::Fifo,
+            FileType::CharacterDevice => Kind::CharDevice(device),
+            FileType::BlockDevice => Kind::BlockDevice(device),
+            _ => return Err(Error::refused("a hard link to a socket of a lower layer")),
+        };
+        let bytes = size.min(leaf.stat.st_blocks as u64 * 512);
+        Ok(lower::Leaf { kind, meta, bytes })
+    }
+
+    fn names_of_inode(&self, directory: Handle, name: &[u8]) -> Result<Vec<EntryPath>> {
+        let path = self.path(directory).join(name)?;
+        match &*LowerView::lookup(self, &path)? {
+            Found::Leaf(leaf) if leaf.stat.st_nlink > 1 => LowerView::names_of_inode(self, leaf),
+            _ => Ok(vec![path]),
+        }
+    }
 }

@@ -228,7 +228,7 @@ pub(crate) fn unpack_missing(
             let replaces = damaged.contains(&index);
             staging.commit(store, layer, &chain[index], replaces, run.sync)?;
             let stored = store.own_layer(&chain[index])?.ok_or_else(|| {
-                Error::not_found("another process removed it").in_layer(chain[index].short())
+                Error::conflict("another process removed it").in_layer(chain[index].short())
             })?;
             let (path, was_there) = (stored.path, false);
             unpacked.insert(
@@ -287,5 +287,5 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
         false => "id maps",
     };
     let text = format!("it is in the store already, unpacked with other {what}");
-    Err(Error::not_found(text).hint(format!("use another --store, or the same {what}")))
+    Err(Error::conflict(text).hint(format!("use another --store, or the same {what}")))
 }

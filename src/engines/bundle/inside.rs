@@ -9,9 +9,10 @@ use rustix::fs::FileType;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
+use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::Meta;
 use crate::overlay::dialect::Dialect;
-use crate::overlay::lower::{Found, LowerView, Way, check_marks_show};
+use crate::overlay::lower::{Found, LowerView, check_marks_show};
 use crate::path::{EntryPath, display};
 use crate::store::StoredLayer;
 use crate::unpack::{Fresh, Inode, Options, Report, apply};
@@ -48,32 +49,33 @@ impl Inside {
 
     /// Errors: a loop of symbolic links.
     pub fn find(&self, path: &EntryPath) -> Result<Place> {
-        self.go(Way::new(path), path.as_bytes())
+        self.go(PathWalk::new((), path), path.as_bytes())
     }
 
     /// The same for a path from the image's config, perhaps with `..`. Errors: also, a component is too
     /// long.
     pub fn find_text(&self, text: &str) -> Result<Place> {
-        let mut way = Way::new(&EntryPath::root());
+        let mut walk = PathWalk::new((), &EntryPath::root());
         // One step cannot be too many.
-        let _ = way.follow(text.as_bytes());
-        self.go(way, text.as_bytes())
+        let _ = walk.follow(text.as_bytes(), &mut Steps::default());
+        self.go(walk, text.as_bytes())
     }
 
-    fn go(&self, mut way: Way, path: &[u8]) -> Result<Place> {
-        while let Some(name) = way.next_name() {
-            let next = way.at().join(&name)?;
+    fn go(&self, mut walk: PathWalk<()>, path: &[u8]) -> Result<Place> {
+        let mut steps = Steps::default();
+        while let Some(name) = walk.next_name() {
+            let next = walk.path().join(&name)?;
             match &*self.view.lookup(&next)? {
-                Found::Directory(_) | Found::Absent => way.enter(next),
+                Found::Directory(_) | Found::Absent => walk.enter(name, ())?,
                 Found::Leaf(leaf) if leaf.file_type() == FileType::Symlink => {
-                    if !way.follow(&self.view.read_link(&next, leaf)?)? {
+                    if !walk.follow(&self.view.read_link(&next, leaf)?, &mut steps)? {
                         let why = "a loop of symbolic links in the image";
                         return Err(Error::refused(why).at_entry(display(path)));
                     }
                 }
                 Found::Leaf(leaf) => {
                     let (layer, kind) = (leaf.layer, leaf.file_type());
-                    return match way.next_name() {
+                    return match walk.next_name() {
                         None => Ok(Place::Leaf(next, layer, kind)),
                         Some(_) => {
                             let why = format!("{next} of the image is not a directory");
@@ -83,7 +85,7 @@ impl Inside {
                 }
             }
         }
-        let end = way.end();
+        let end = walk.path();
         Ok(match &*self.view.lookup(&end)? {
             Found::Directory(_) => Place::Directory(end),
             _ => Place::Absent(end),

@@ -47,7 +47,7 @@ impl UserNamespace {
     /// For layers that were unpacked with these maps; `None` if the container's users are the host's.
     /// Errors: the options contradict each other, or root of the namespace could not mount the layers.
     pub fn of(ids: &IdMaps, wanted: &Wanted<'_>) -> Result<Option<UserNamespace>> {
-        let refuse = |text: &str, hint: &str| Err(Error::in_the_way(text).hint(hint));
+        let refuse = |text: &str, hint: &str| Err(Error::conflict(text).hint(hint));
         let is_mapped = !ids.is_empty();
         let ids = match (is_mapped, wanted.idmap) {
             (false, None) if wanted.rootless => alone(wanted.overlay)?,
@@ -86,7 +86,7 @@ impl UserNamespace {
             let (uid, gid) = (user.uid, user.gid);
             let text =
                 format!("the image runs as {uid}:{gid}, which the user namespace does not have");
-            return Err(Error::in_the_way(text).hint(match self.is_rootless {
+            return Err(Error::conflict(text).hint(match self.is_rootless {
                 true => "with --rootless, the only user is root",
                 false => "unpack it with larger id maps",
             }));

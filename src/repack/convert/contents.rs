@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
-use crate::layer::whiteout::{self, Marker};
+use crate::layer::marker::{self, Marker};
 use crate::meta::{Device, Time};
 use crate::overlay::dialect;
 use crate::path::{EntryPath, NAME_MAX};
@@ -72,7 +72,7 @@ impl Converter<'_> {
         stat: Stat,
     ) -> Result<()> {
         let time = root::mtime(&stat);
-        if name.starts_with(whiteout::PREFIX) {
+        if name.starts_with(marker::PREFIX) {
             return self.sort_marker(contents, place, directory, name, stat);
         }
         let is_whiteout = self.is_whiteout(directory, &name, &stat);
@@ -84,7 +84,7 @@ impl Converter<'_> {
             let what = "a character device 0:0, which overlayfs would read as a deletion";
             return Err(Error::refused(what));
         }
-        let length = name.len() + whiteout::PREFIX.len();
+        let length = name.len() + marker::PREFIX.len();
         if self.options.to.has_marker_files() && length > NAME_MAX {
             return Err(Error::refused(
                 "a deletion of a name so long that no file can be called .wh. and that name",
@@ -144,12 +144,12 @@ impl Converter<'_> {
         details.check_mount(self.place.mount)?;
         if is_directory(stat) && stat.st_dev != self.place.stat.st_dev {
             let what = "a subvolume, whose files cannot be linked from outside";
-            return Err(Error::in_the_way(what).hint("copy it into a directory"));
+            return Err(Error::unsupported(what).hint("copy it into a directory"));
         }
         match details.is_immutable {
             false => Ok(()),
             true => Err(
-                Error::in_the_way("it is immutable, or can only be appended to")
+                Error::conflict("it is immutable, or can only be appended to")
                     .hint("`chattr -i -a` takes that away"),
             ),
         }

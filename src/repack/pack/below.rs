@@ -88,7 +88,7 @@ impl Lowers {
     pub fn directory_meta(&self, path: &EntryPath) -> Result<Meta> {
         match &*self.view.lookup(path)? {
             Found::Directory(merged) => self.view.directory_meta(path, merged),
-            _ => Err(Error::in_the_way("it went away while it was read").at_entry(path)),
+            _ => Err(Error::conflict("it went away while it was read").at_entry(path)),
         }
     }
 

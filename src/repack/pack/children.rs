@@ -8,7 +8,7 @@ use rustix::fs::Stat;
 
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
-use crate::layer::whiteout;
+use crate::layer::marker;
 use crate::path::{EntryPath, NAME_MAX};
 
 use super::below::Below;
@@ -254,7 +254,7 @@ fn at(directory: &EntryPath, name: &[u8], error: Error) -> Error {
 
 /// A layer would take it for a deletion.
 fn refuse_marker(directory: &EntryPath, name: &[u8]) -> Result<()> {
-    match name.starts_with(whiteout::PREFIX) {
+    match name.starts_with(marker::PREFIX) {
         false => Ok(()),
         true => Err(Error::refused(
             "a name that starts with .wh., which means a deletion in a layer",

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir, Root};
-use crate::layer::whiteout;
+use crate::layer::marker;
 use crate::meta::{Meta, Time, is_foreign_xattr};
 use crate::overlay::dialect::Dialect;
 use crate::path::EntryPath;
@@ -82,12 +82,12 @@ impl<W: Write> Packer<'_, W> {
         let meta = self.directory_meta(&directory)?;
         self.entry(directory.path.clone(), EntryKind::Directory, meta)?;
         if directory.opaque {
-            self.marker(directory.path.join(whiteout::OPAQUE)?)?;
+            self.marker(directory.path.join(marker::OPAQUE)?)?;
             self.report.opaque += 1;
         }
         let plan = self.plan(&directory)?;
         for name in &plan.deletions {
-            let name = [whiteout::PREFIX, name].concat();
+            let name = [marker::PREFIX, name].concat();
             self.marker(directory.path.join(&name)?)?;
             self.report.deletions += 1;
         }
@@ -254,7 +254,7 @@ impl<W: Write> Packer<'_, W> {
                 self.report.warn(Warning::SocketSkipped, &path);
                 Ok(())
             }
-            None => Err(Error::in_the_way("it went away while it was read").at_entry(path)),
+            None => Err(Error::conflict("it went away while it was read").at_entry(path)),
         }
     }
 
@@ -325,7 +325,7 @@ fn leaf(dir: &Dir, name: &[u8], stat: &Stat, fill_holes: bool) -> io::Result<Opt
             let file = dir.open_file(&EntryPath::root().join(name)?)?;
             let opened = rustix::fs::fstat(&file)?;
             if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
-                return Err(Error::in_the_way("it was replaced while it was read").into());
+                return Err(Error::conflict("it was replaced while it was read").into());
             }
             let shape = file::shape(&file, fill_holes)?;
             content = Some(file);

@@ -12,8 +12,9 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::{Blob, Image};
+use crate::layer::below::Below;
 use crate::limits::Limits;
-use crate::overlay::lower::{Below, LowerView};
+use crate::overlay::lower::{LayersBelow, LowerView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::{Record, StagedLayer, Sync};
@@ -210,7 +211,7 @@ impl<'a> Source<'a> {
         self,
         directory: Dir,
         options: &Options,
-        below: Option<&Below>,
+        below: Option<&LayersBelow>,
     ) -> Result<(Pending, Measured)> {
         let blob = self.blob.open();
         let blob = match below {
@@ -243,13 +244,13 @@ pub fn finish(
 ) -> Result<(Report, Tree)> {
     let follow = options.keep_dirlinks;
     let below = Below::new(view, &pending.markers, follow)?;
-    if pending.needs_second_pass(&below, follow)? {
+    if pending.layer.needs_second_pass(&below, follow)? {
         directory
             .remove_children()
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
         (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
-    settle(again(directory)?, pending, &below, options)
+    settle(again(directory)?, pending, &below, options, &source.limits)
 }
 
 /// What a layer turned out to be.

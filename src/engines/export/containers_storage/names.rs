@@ -20,7 +20,7 @@ impl ImageName {
     /// name.
     pub fn parse(text: &str) -> Result<ImageName> {
         let refuse = || {
-            Error::refused(format!("{text:?} is not an image name"))
+            Error::usage(format!("{text:?} is not an image name"))
                 .hint("a name is [HOST/]PATH[:TAG], with PATH in small letters")
         };
         let (name, tag) = match text.rsplit_once(':') {
