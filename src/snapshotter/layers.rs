@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::compress::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::fs::root::{Dir, is_absent};
 use crate::image::Blob;
 use crate::mount::stack::escaped;
@@ -14,6 +15,7 @@ use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::pipeline::{Chained, Run, stored_chain, unpack_chained};
 use crate::store::{Hold, Pin, Store, StoredLayer, Sync};
+use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
 use super::snapshot::{Snapshot, Usage};
@@ -33,7 +35,8 @@ pub struct Layers {
     content: Option<PathBuf>,
     options: Options,
     sync: Sync,
-    jobs: Option<usize>,
+    /// Of all layers that are unpacked at a time.
+    threads: ThreadBudget,
     stopping: AtomicBool,
 }
 
@@ -49,12 +52,13 @@ impl Layers {
     pub fn open(config: &Config) -> Result<Layers> {
         let store = Store::open(&config.store)?;
         check_spelling(store.path(), "--store")?;
+        let jobs = config.jobs.unwrap_or(Run::default().jobs);
         Ok(Layers {
             store,
             content: config.content_root.clone(),
             options: config.options.clone(),
             sync: config.sync,
-            jobs: config.jobs,
+            threads: ThreadBudget::new(descriptors::jobs(jobs)),
             stopping: AtomicBool::new(false),
         })
     }
@@ -135,14 +139,13 @@ impl Layers {
             blob: &layer.blob,
             expected: &expected,
         };
-        let usual = Run::default();
         let run = Run {
-            jobs: self.jobs.unwrap_or(usual.jobs),
             sync: self.sync,
             progress: self,
-            ..usual
+            ..Run::default()
         };
-        unpack_chained(chained, &self.store, &self.options, run, hold)
+        let (store, options) = (&self.store, &self.options);
+        unpack_chained(chained, store, options, run, &self.threads, hold)
     }
 
     /// The directories of a chain, topmost first, by names that fit a mount. Errors: they are gone.
