@@ -7,7 +7,6 @@ pub mod canary;
 pub mod dice;
 pub mod directory;
 pub mod generate;
-pub mod layer;
 pub mod layout;
 pub mod model;
 pub mod oci;
