@@ -109,6 +109,7 @@ pub mod cli;
 mod compress;
 mod content;
 mod copy;
+mod dialect;
 mod digest;
 pub mod engines;
 mod error;
@@ -140,8 +141,8 @@ pub mod view;
 
 /// The choices in how a layer is translated.
 pub mod options {
-    pub use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
-    pub use crate::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
+    pub use crate::dialect::{Dialect, Namespace, Whiteout};
+    pub use crate::layer::options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 }
 
 /// What was done with a layer, and what could not be.

@@ -157,16 +157,17 @@ pub fn umount(target: impl AsRef<Path>) -> Result<()> {
         .canonicalize()
         .map_err(|error| Error::system(format!("looking at {shown}"), error))?;
     let entry = crate::fs::table::at(target)?;
-    let refuse = |why: String| Err(Error::not_found(why));
+
     match entry {
-        None => return refuse(format!("nothing is mounted on {shown}")),
+        None => return Err(Error::not_found(format!("nothing is mounted on {shown}"))),
         Some(entry) if entry.file_system != "overlay" => {
             let kind = entry.file_system;
-            return refuse(format!("{shown} is not an overlay mount, but {kind}"));
+            let what = format!("{shown} is not an overlay mount, but {kind}");
+            return Err(Error::conflict(what));
         }
         Some(entry) if entry.source != SOURCE => {
             let what = format!("{shown} is an overlay mount that lowerdir did not make");
-            return Err(Error::not_found(what).hint("umount(8) takes down any mount"));
+            return Err(Error::conflict(what).hint("umount(8) takes down any mount"));
         }
         Some(_) => {}
     }

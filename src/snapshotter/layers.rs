@@ -238,7 +238,7 @@ pub fn check_spelling(path: &Path, option: &str) -> Result<()> {
     let is_plain = path.to_str().is_some() && escaped(path.as_os_str()) == path.as_os_str();
     match is_plain {
         true => Ok(()),
-        false => Err(Error::in_the_way(format!(
+        false => Err(Error::usage(format!(
             "{option} {} cannot be told to containerd",
             path.display()
         ))

@@ -67,7 +67,7 @@ fn listen(path: &Path, parent: &Path) -> io::Result<Socket> {
 }
 
 fn check_free(path: &Path) -> Result<()> {
-    let refuse = |why: &str| Err(Error::in_the_way(format!("{} {why}", path.display())));
+    let refuse = |why: &str| Err(Error::conflict(format!("{} {why}", path.display())));
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {

@@ -6,6 +6,7 @@
 //! threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
 //! neither knows tar or overlayfs.
 
+#[cfg(feature = "containerd")]
 mod chained;
 mod single;
 mod stages;
@@ -28,6 +29,7 @@ use crate::setters::setters;
 use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::unpack::Options;
 
+#[cfg(feature = "containerd")]
 pub use chained::{Chained, stored_chain, unpack_chained};
 pub use single::{Parents, unpack_layer};
 
@@ -208,7 +210,7 @@ pub(crate) fn unpack_missing(
             let replaces = damaged.contains(&index);
             staging.commit(store, layer, &chain[index], replaces, run.sync)?;
             let stored = store.own_layer(&chain[index])?.ok_or_else(|| {
-                Error::not_found("another process removed it").in_layer(chain[index].short())
+                Error::conflict("another process removed it").in_layer(chain[index].short())
             })?;
             let (path, was_there) = (stored.path, false);
             unpacked.insert(
@@ -267,5 +269,5 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
         false => "id maps",
     };
     let text = format!("it is in the store already, unpacked with other {what}");
-    Err(Error::not_found(text).hint(format!("use another --store, or the same {what}")))
+    Err(Error::conflict(text).hint(format!("use another --store, or the same {what}")))
 }

@@ -16,8 +16,6 @@ use crate::unpack::Options;
 
 use super::{Store, StoredLayer};
 
-pub use crate::limits::MAX_LAYERS;
-
 /// What `mount(2)` copies of an option string, in bytes, with its NUL.
 pub const PAGE: usize = 4096;
 

@@ -82,7 +82,7 @@ fn take(parent: &Dir, name: &str) -> io::Result<Option<Dir>> {
     Ok(is_ours.then_some(directory))
 }
 
-fn random_name() -> io::Result<String> {
+pub(super) fn random_name() -> io::Result<String> {
     let mut bytes = [0u8; RANDOM];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use lowerdir::internals::Archive;
+use lowerdir::internals::Below;
 use lowerdir::internals::Chunks;
 use lowerdir::internals::Dir;
+use lowerdir::internals::MergedView;
 use lowerdir::internals::settle;
-use lowerdir::internals::{Below, LowerView};
 use lowerdir::internals::{Pending, unpack};
 use lowerdir::options::{Dialect, Namespace};
 use lowerdir::path::EntryPath;
@@ -102,9 +103,10 @@ fn settles(bencher: Bencher, lower: &[u8], layer: &[u8]) {
             unpacked(&site, &count.to_string(), layer)
         })
         .bench_local_values(|(directory, pending)| {
-            let view = LowerView::new(vec![lower.clone()], options().dialect);
+            let view = MergedView::of_layers([lower.clone()], options().dialect.namespace);
             let below = Below::new(Some(view), &pending.markers, true).expect("it can be read");
-            settle(directory, pending, &below, &options()).expect("it can be written")
+            settle(directory, pending, &below, &options(), &Limits::default())
+                .expect("it can be written")
         });
 }
 

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lowerdir::image::Expected;
+use lowerdir::internals::Below;
 use lowerdir::internals::Chunks;
 use lowerdir::internals::Dir;
 use lowerdir::internals::LayerReader;
+use lowerdir::internals::MergedView;
 use lowerdir::internals::settle;
 use lowerdir::internals::unpack;
-use lowerdir::internals::{Below, LowerView};
 use lowerdir::{Image, Limits, Options, Reference, Result};
 
 fn main() -> Result<()> {
@@ -67,9 +68,9 @@ fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
         unpacking += started.elapsed();
 
         let started = Instant::now();
-        let view = LowerView::new(lower.clone(), options.dialect);
+        let view = MergedView::of_layers(lower.clone(), options.dialect.namespace);
         let below = Below::new(Some(view), &pending.markers, options.keep_dirlinks)?;
-        settle(open(), pending, &below, &options)?;
+        settle(open(), pending, &below, &options, &Limits::default())?;
         settling += started.elapsed();
         lower.insert(0, Arc::new(open()));
     }

@@ -45,10 +45,10 @@ pub fn write(
             packed.finish()
         })?;
         // Whoever takes no more has failed, and tells it.
-        let gone = |_| Error::refused("nobody takes the lines of its listing");
+        let gone = |_| Error::internal("nobody takes the lines of its listing");
         let formatted = each_block(walk, |block| sender.send(block).map_err(gone));
         drop(sender);
-        let died = |_| Error::refused("the thread that writes its listing died");
+        let died = |_| Error::internal("the thread that writes its listing died");
         let digest = packing.join().map_err(died)??;
         formatted.map(|()| digest)
     })

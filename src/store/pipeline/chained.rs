@@ -8,7 +8,7 @@ use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::Blob;
-use crate::overlay::lower::LowerView;
+use crate::overlay::merged_view::MergedView;
 use crate::progress::waiting;
 use crate::store::{Hold, StagedLayer, Store, StoredLayer};
 use crate::unpack::Options;
@@ -113,7 +113,7 @@ fn fill(
         parent: layer.parent,
         measured: &measured,
     };
-    let view = LowerView::new(below, options.dialect);
+    let view = MergedView::of_layers(below, options.dialect.namespace).with_labels(options.selinux);
     finish_staged(source, staged, pending, view, identity, options, run.sync).map(drop)
 }
 

@@ -49,7 +49,7 @@ pub fn staged<O>(
             to_take.recv().ok().transpose()
         }));
         let done = work(chunks)?;
-        let died = |_| Error::refused("a thread that read the layer died");
+        let died = |_| Error::internal("a thread that read the layer died");
         let (uncompressed, is_own_diff) = inflated.join().map_err(died)?;
         let (blob, size) = blob.join().map_err(died)?;
         let diff = diff.join().map_err(died)?;

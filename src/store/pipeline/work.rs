@@ -12,8 +12,9 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::{Blob, Image};
+use crate::layer::below::Below;
 use crate::limits::Limits;
-use crate::overlay::lower::{Below, LowerView};
+use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::{Record, StagedLayer, Sync};
@@ -153,7 +154,8 @@ impl Settling<'_> {
             parent: index.checked_sub(1).map(|below| &chain[below]),
             measured,
         };
-        let view = LowerView::new(below, options.dialect);
+        let view =
+            MergedView::of_layers(below, options.dialect.namespace).with_labels(options.selinux);
         let source = self.work.source(index);
         let record = finish_staged(
             source,
@@ -210,7 +212,7 @@ impl<'a> Source<'a> {
         self,
         directory: Dir,
         options: &Options,
-        below: Option<&Below>,
+        below: Option<&LayersBelow>,
     ) -> Result<(Pending, Measured)> {
         let blob = self.blob.open();
         let blob = match below {
@@ -238,18 +240,18 @@ pub fn finish(
     source: Source<'_>,
     directory: &Dir,
     mut pending: Pending,
-    view: Option<LowerView>,
+    view: Option<MergedView>,
     options: &Options,
 ) -> Result<(Report, Tree)> {
     let follow = options.keep_dirlinks;
     let below = Below::new(view, &pending.markers, follow)?;
-    if pending.needs_second_pass(&below, follow)? {
+    if pending.layer.needs_second_pass(&below, follow)? {
         directory
             .remove_children()
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
         (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
-    settle(again(directory)?, pending, &below, options)
+    settle(again(directory)?, pending, &below, options, &source.limits)
 }
 
 /// What a layer turned out to be.
@@ -264,7 +266,7 @@ pub fn finish_staged(
     source: Source<'_>,
     staged: &StagedLayer,
     pending: Pending,
-    view: LowerView,
+    view: MergedView,
     identity: Identity<'_>,
     options: &Options,
     sync: Sync,
