@@ -1,8 +1,9 @@
-//! Mounting a [`Stack`], and taking the mount down again.
+//! Mounts a [`Stack`], and unmounts it.
 //!
-//! The command line and [`crate::engines::bundle`] call it. There are two ways: the mount API of Linux 5.2 with the option
-//! `lowerdir+` of 6.7, where each layer is an option of its own (`configured`); and, where the
-//! kernel or a seccomp filter denies it, `mount(2)` with one string for all (`classic`).
+//! Called by the command line and [`crate::engines::bundle`]. There are two ways to mount: the mount API
+//! of Linux 5.2 with the option `lowerdir+` of 6.7, where each layer is an option of its own
+//! (`configured`); and, if the kernel lacks it or a seccomp filter denies it, `mount(2)` with one string
+//! for all layers (`classic`).
 //! Source: `fsopen(2)`, `fsconfig(2)`, `mount(2)`; kernel
 //! `Documentation/filesystems/overlayfs.rst`.
 
@@ -39,33 +40,33 @@ pub(crate) use words::quoted;
 #[cfg(feature = "containerd")]
 pub(crate) use upper::copy_attributes;
 
-/// The source of our mounts in the mount table.
+/// The source of lowerdir's mounts in the mount table.
 pub const SOURCE: &str = "lowerdir";
-/// The source of the tmpfs that takes the changes of [`Upper::Tmpfs`].
+/// The source of the tmpfs of [`Upper::Tmpfs`] in the mount table.
 const TMPFS_SOURCE: &str = "lowerdir-tmpfs";
 
 /// Where changes go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upper {
-    /// There are none: the mount is read-only.
+    /// Nowhere: the mount is read-only.
     None,
-    /// Into a directory. Both are made if they are absent; an empty upperdir gets the owner, mode,
-    /// time and xattrs of the image's root, which it stands for.
+    /// To a directory. Both directories are created if needed. An empty upperdir gets the owner, mode,
+    /// time and xattrs of the image's root, because it is the root of the mount.
     Directories {
-        /// Takes the changes.
+        /// The directory for changes.
         upperdir: PathBuf,
         /// An empty directory on the same file system.
         workdir: PathBuf,
     },
-    /// Into memory: they are gone when the mount is.
+    /// To memory: changes are lost with the mount.
     Tmpfs {
-        /// The most that they may take, as tmpfs takes it (`512m`, `10%`); half of the memory if
-        /// it is not given.
+        /// The most space that they may take, as an option of tmpfs (`512m`, `10%`); by default half of
+        /// the memory.
         size: Option<String>,
     },
 }
 
-/// Which calls made a mount.
+/// The system calls that made a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `fsopen(2)` and `lowerdir+`.
@@ -74,7 +75,7 @@ pub enum Method {
     Classic,
 }
 
-/// Puts a mount on its target. The overlay keeps what it needs of a tmpfs, which is on the target itself.
+/// Attaches a mount to its target. A tmpfs on the target is first unmounted: the overlay keeps it alive.
 fn attach(mounted: OwnedFd, mut prepared: Prepared, target: &Path) -> Result<()> {
     prepared.unmount_tmpfs();
     configured::attach(mounted, target)?;
@@ -82,7 +83,7 @@ fn attach(mounted: OwnedFd, mut prepared: Prepared, target: &Path) -> Result<()>
     Ok(())
 }
 
-/// What an upperdir is to remember: which ids its files have.
+/// The record to leave in an upperdir: the id maps of its files.
 fn record(stack: &Stack, shown: &IdMaps) -> UpperRecord {
     UpperRecord {
         ids: match shown.is_empty() {
@@ -93,8 +94,8 @@ fn record(stack: &Stack, shown: &IdMaps) -> UpperRecord {
     }
 }
 
-/// An error of a mount whose directories for changes are to blame, if they are: the kernel says no more
-/// than EINVAL, and mounts the same layers without them.
+/// Adds a hint about the directories for changes if they are the cause: the kernel's error is a bare
+/// EINVAL, and the same layers can be mounted without them.
 fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error {
     let is_invalid = error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error());
     let works_without = || {
@@ -103,8 +104,8 @@ fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error 
     };
     match upper {
         Some(upper) if is_invalid && works_without() => error.hint(format!(
-            "the layers can be mounted without changes: the kernel's log (dmesg) says what the file system \
-             of {} lacks, or which option it refuses",
+            "the layers can be mounted read-only: the kernel's log (dmesg) says what the file system of {} \
+             lacks, or which option it refuses",
             upper.upperdir.display()
         )),
         _ if is_invalid => error.hint("the kernel's log (dmesg) may say more"),
@@ -112,8 +113,8 @@ fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error 
     }
 }
 
-/// Errors: what a mount would write to, or the mount itself, lies in a store: it would change or hide
-/// layers that others share.
+/// Errors: the target or a directory for changes lies in a store, where the mount would hide or change
+/// shared layers.
 pub fn check_places(target: &Path, upper: &Upper) -> Result<()> {
     check_outside(target, "the mount")?;
     let Upper::Directories { upperdir, workdir } = upper else {
@@ -129,8 +130,8 @@ fn place(target: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Makes the directories for changes, as [`MountBuilder`] does; they go again when this is dropped before it
-/// is kept.
+/// Makes the directories for changes, as [`MountBuilder`] does. Dropped before [`Made::keep`], it removes
+/// them.
 pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<Made> {
     let mut made = Made::default();
     if let Upper::Directories { upperdir, workdir } = upper {
@@ -148,8 +149,8 @@ pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<M
     Ok(made)
 }
 
-/// Takes down a mount that [`MountBuilder`] made, or one whose source is [`SOURCE`]. Errors: the target
-/// is none, or in use.
+/// Unmounts what [`MountBuilder`] mounted, or any overlay whose source is [`SOURCE`]. Errors: the target
+/// is not such a mount, or is in use.
 pub fn umount(target: impl AsRef<Path>) -> Result<()> {
     let target = target.as_ref();
     let shown = target.display();
@@ -167,12 +168,12 @@ pub fn umount(target: impl AsRef<Path>) -> Result<()> {
         }
         Some(entry) if entry.source != SOURCE => {
             let what = format!("{shown} is an overlay mount that lowerdir did not make");
-            return Err(Error::conflict(what).hint("umount(8) takes down any mount"));
+            return Err(Error::conflict(what).hint("use umount(8)"));
         }
         Some(_) => {}
     }
     take_down(target)?;
-    // A classic mount has its tmpfs below it.
+    // A classic mount has its tmpfs underneath.
     match crate::fs::table::at(target)? {
         Some(below) if below.source == TMPFS_SOURCE => take_down(target),
         _ => Ok(()),
@@ -186,7 +187,7 @@ fn take_down(target: &Path) -> Result<()> {
     })
 }
 
-/// An error of a mount.
+/// A system error while mounting.
 fn failed(doing: String, errno: rustix::io::Errno) -> Error {
     Error::system(doing, errno).during(Operation::Mount)
 }

@@ -116,7 +116,7 @@ impl<'a> MountBuilder<'a> {
         let target = target.as_ref();
         if self.namespace.is_some() && !self.stack.ids().is_empty() {
             let text = "the layers were unpacked with id maps: --idmap would map them twice";
-            return Err(Error::conflict(text).hint("use the copy of another --store"));
+            return Err(Error::conflict(text).hint("use a --store without id maps"));
         }
         check_places(target, &self.upper)?;
         let target = place(target)?;
@@ -172,7 +172,7 @@ impl<'a> MountBuilder<'a> {
         });
         let mounted = mounted.map_err(|error| blamed(error, stack, directories))?;
         let Some(mounted) = mounted else {
-            let text = "the kernel, or a seccomp filter, has no `lowerdir+`, which --idmap takes";
+            let text = "--idmap needs the mount option `lowerdir+`, which this kernel or a seccomp filter denies";
             return Err(Error::unsupported(text).hint("Linux 6.7 has it"));
         };
         attach(mounted, prepared, target)?;

@@ -2,7 +2,6 @@
 //!
 //! Every benchmark handles a thousand entries: an entry costs a thousandth of what is printed.
 
-use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use lowerdir::internals::Below;
 use lowerdir::internals::Chunks;
 use lowerdir::internals::Dir;
 use lowerdir::internals::MergedView;
+use lowerdir::internals::ThreadBudget;
 use lowerdir::internals::settle;
 use lowerdir::internals::{Pending, unpack};
 use lowerdir::options::{Dialect, Namespace};
@@ -59,9 +59,9 @@ fn lookup(bencher: Bencher) {
     layers.reverse();
     let paths: Vec<EntryPath> = paths().map(|path| entry_path(&path)).collect();
     bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| {
-        let view = LowerView::new(layers.clone(), options().dialect);
+        let view = MergedView::of_layers(layers.clone(), options().dialect.namespace);
         for path in &paths {
-            black_box(view.lookup(path).expect("it can be read"));
+            black_box(view.see_path(path).expect("it can be read"));
         }
     });
 }
@@ -147,8 +147,15 @@ fn unpacked(site: &TempDir, name: &str, layer: &[u8]) -> (Dir, Pending) {
     std::fs::create_dir(&directory).expect("a new directory");
     let open = |path: &Path| Dir::open(path).expect("it was just made");
     let (options, limits) = (options(), Limits::default());
-    let (layer, one) = (Chunks::of_reader(layer), NonZero::<usize>::MIN);
-    let pending = unpack(layer, open(&directory), &options, &limits, None, one);
+    let (layer, alone) = (Chunks::of_reader(layer), ThreadBudget::new(1));
+    let pending = unpack(
+        layer,
+        open(&directory),
+        &options,
+        &limits,
+        None,
+        &alone.share(),
+    );
     let pending = pending.expect("a good layer");
     (open(&directory), pending)
 }

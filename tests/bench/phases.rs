@@ -7,7 +7,6 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use lowerdir::internals::Chunks;
 use lowerdir::internals::Dir;
 use lowerdir::internals::LayerReader;
 use lowerdir::internals::MergedView;
+use lowerdir::internals::ThreadBudget;
 use lowerdir::internals::settle;
 use lowerdir::internals::unpack;
 use lowerdir::{Image, Limits, Options, Reference, Result};
@@ -62,8 +62,8 @@ fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
 
         let started = Instant::now();
         let mut reader = LayerReader::open(layer.blob.get()?.open(), Expected::default())?;
-        let (layer, one) = (Chunks::of_reader(&mut reader), NonZero::<usize>::MIN);
-        let pending = unpack(layer, open(), &options, &limits, None, one)?;
+        let (layer, alone) = (Chunks::of_reader(&mut reader), ThreadBudget::new(1));
+        let pending = unpack(layer, open(), &options, &limits, None, &alone.share())?;
         reader.finish()?;
         unpacking += started.elapsed();
 

@@ -16,6 +16,8 @@ mod entries;
 mod errors;
 mod exit_status;
 mod exporting;
+mod few_descriptors;
+mod few_threads;
 mod file_limit;
 mod flat;
 mod flattening;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::merged_view::MergedView;
 use crate::store::Beside;
+use crate::threads::ThreadBudget;
 use crate::unpack::{Options, Pending, Report};
 
 use super::Run;
@@ -57,7 +59,8 @@ pub fn unpack_layer(
     let beside = Beside::new(target, "layer")?;
     let directory = beside.directory()?;
     let failure = LowestFailure::none();
-    let source = Source::alone(blob, expected, run, &failure);
+    let threads = ThreadBudget::new(descriptors::jobs(run.jobs));
+    let source = Source::alone(blob, expected, run, &threads, &failure);
     let done = fill(source, &directory, view, options);
     let done = done.map_err(|error| root::told(error, &directory))?;
     run.progress.syncs();
