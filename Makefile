@@ -153,11 +153,13 @@ bench: build
 	tests/bench/install.sh
 	python3 tests/bench run
 
-# What an entry costs in each part, and each figure beside what it must be.
+# What an entry costs in each part, and each figure beside what it must be; and what images cost that
+# are made to be expensive, beside flat ones: it fails if one is over its bound.
 bench-micro: build
 	tests/bench/install.sh
 	$(CARGO) bench --locked --bench micro
 	python3 tests/bench micro
+	python3 tests/bench costs
 
 clean:
 	$(CARGO) clean

@@ -7,16 +7,11 @@ pub use crate::compress::codec::{Decoder, LayerReader};
 pub use crate::digest::{Algorithm, Hasher, HashingReader, chain_id};
 pub use crate::engines::export::Verity;
 pub use crate::escape::{controls, from_display};
-// A cache of directories will ask for it.
-pub use crate::fs::descriptors::cached;
-// Root has methods that only a test calls.
-pub use crate::fs::root::{Dir, Root};
+pub use crate::fs::root::Dir;
 pub use crate::layer::below::Below;
 pub use crate::layer::lower::Lower;
 pub use crate::layer::marker::Marker;
 pub use crate::meta::is_foreign_xattr;
-// What is in it is read by nothing yet.
-pub use crate::overlay::inspect::Inspected;
 pub use crate::overlay::merged_view::{DirectoryId, MergedView, Seen};
 pub use crate::tar::archive::{Archive, Entry, EntryKind, Extent, FileShape};
 pub use crate::tar::writer::{Writer, stored};

@@ -3,8 +3,6 @@
 //!
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`.
 
-pub(crate) use crate::dialect;
-
 pub mod inspect;
 pub mod merged_view;
 pub(crate) mod overlays;

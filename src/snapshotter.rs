@@ -39,7 +39,7 @@ pub mod service;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::overlay::dialect::Dialect;
+use crate::dialect::Dialect;
 use crate::setters::setters;
 use crate::store::Sync;
 use crate::unpack::Options;

@@ -26,6 +26,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::chunk::Chunks;
+use crate::dialect::Namespace;
 use crate::error::Result;
 use crate::fs::root::Dir;
 use crate::image::ImageSigns;
@@ -35,7 +36,6 @@ use crate::layer::intake::Intake;
 use crate::layer::xattrs;
 use crate::limits::Limits;
 use crate::meta::{Device, Meta};
-use crate::overlay::dialect::Namespace;
 use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use crate::dialect::Namespace;
 use crate::engines::export::containers_storage::{self, Adding, ImageName, Link};
 use crate::engines::export::{Format, export, write_mstack};
 use crate::image::Image;
-use crate::overlay::dialect::Namespace;
 use crate::progress::Silent;
 use crate::store::{StoredLayer, Sync};
 use crate::view::View;

@@ -2,9 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::ids::{IdMap, IdMaps, Range};
 use crate::layer::options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 use crate::store::{Staging, Sync};
 use crate::{Error, Result};
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::fs::descriptors;
 use crate::fs::root::{Dir, Mounts};
 use crate::path::PATH_MAX;
 
@@ -51,11 +52,12 @@ struct Slot {
 }
 
 impl<Id: Copy + Eq + Hash> DirCache<Id> {
-    /// An empty cache that keeps at most `capacity` descriptors open. With 0 it keeps none.
+    /// An empty cache that keeps at most `capacity` descriptors open, fewer where the process may have few.
+    /// With 0 it keeps none.
     pub fn new(capacity: usize) -> DirCache<Id> {
         DirCache {
             open: HashMap::new(),
-            capacity,
+            capacity: descriptors::cached(capacity),
             mounts: Mounts::Entered,
             clock: 0,
         }

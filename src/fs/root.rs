@@ -10,7 +10,7 @@ mod data;
 mod details;
 mod layer;
 mod real;
-mod removal;
+pub mod removal;
 pub mod surroundings;
 mod umask;
 mod xattrs;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, umount2};
 
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
-use crate::overlay::dialect::Dialect;
 use crate::store::stack::Stack;
 
 use super::claim::Claim;

@@ -42,9 +42,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::dialect::Namespace;
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir, Root};
-use crate::overlay::dialect::Namespace;
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::merged_view::{LayerRoot, MergedView};
 use crate::overlay::overlays::{

@@ -44,11 +44,11 @@ mod walk;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::root::{Dir, Root};
 use crate::ids::IdMaps;
 use crate::layer::report::Report;
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::overlays::{Part, Relation, Use, refuse_used};
 use crate::setters::setters;

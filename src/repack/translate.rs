@@ -40,6 +40,7 @@ mod to_overlay;
 use std::io::{Read, Write};
 
 use crate::copy::copy;
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::image::ImageSigns;
 use crate::layer::below::{Below, Markers};
@@ -47,7 +48,6 @@ use crate::layer::lower::Unknown;
 use crate::layer::options::Options as Rules;
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
-use crate::overlay::dialect::Dialect;
 use crate::path::EntryPath;
 use crate::setters::setters;
 use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};

@@ -7,11 +7,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::dialect::{Dialect, Namespace};
 use crate::error::Result;
 use crate::ids::IdMaps;
 use crate::image::Image;
 use crate::limits::check_layers;
-use crate::overlay::dialect::{Dialect, Namespace};
 use crate::unpack::Options;
 
 use super::{Store, StoredLayer};

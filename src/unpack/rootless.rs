@@ -8,10 +8,10 @@ use std::path::Path;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::meta::Device;
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 
 use super::{Options, Owners, system};
 

@@ -4,11 +4,13 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use lowerdir::image::Blob;
 use lowerdir::options::{Dialect, Namespace};
 use lowerdir::store::Sync;
 use lowerdir::{Error, Options, Owners, Parents, Result, unpack_layer};
+use rustix::process::{Uid, geteuid};
 use tempfile::TempDir;
 
 use support::directory::{make_removable, names};
@@ -119,6 +121,19 @@ impl Place {
             .expect("a file beside the layers");
         path
     }
+}
+
+/// Does something without privilege, in a thread of its own.
+pub fn as_nobody(act: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            if geteuid().is_root() {
+                let nobody = Uid::from_raw(65534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("root may");
+            }
+            act();
+        });
+    });
 }
 
 impl Drop for Place {

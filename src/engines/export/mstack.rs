@@ -8,9 +8,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::dialect::Namespace;
 use crate::error::{Error, Result};
 use crate::fs::root;
-use crate::overlay::dialect::Namespace;
 use crate::store::{Beside, StoredLayer, Sync};
 
 /// Writes a mount stack of an image's layers, lowest first, to an absent or empty directory whose name ends
