@@ -91,6 +91,8 @@ unit:
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features containerd --test snapshotter
 	$(CARGO) test --locked --features containerd --doc snapshotter
+	$(CARGO) test --locked --manifest-path tests/json_features/Cargo.toml \
+		--target-dir target/json-features
 
 # Some of them under each condition that they must not depend on: ignored signals, another umask, ...
 # make test-conditions [CONDITIONS="nohup umask-077"]

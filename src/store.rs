@@ -48,6 +48,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::canonical;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
@@ -272,8 +273,7 @@ fn write_json(
     sync: Sync,
 ) -> io::Result<()> {
     let mut file = directory.make_file(name.as_bytes())?;
-    file.write_all(&serde_json::to_vec_pretty(&Sealed::new(record)?)?)?;
-    file.write_all(b"\n")?;
+    file.write_all(&canonical::pretty(&Sealed::new(record)?)?)?;
     match sync {
         Sync::Fs => file.sync_all(),
         Sync::None => Ok(()),

@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::canonical;
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
@@ -324,8 +325,7 @@ impl Making<'_> {
     fn write_config(&self, config: &Value) -> Result<()> {
         let write = || -> std::io::Result<()> {
             let mut file = self.directory.make_file(b"config.json")?;
-            serde_json::to_writer_pretty(&mut file, config)?;
-            file.write_all(b"\n")
+            file.write_all(&canonical::pretty(config)?)
         };
         write().map_err(|error| system("writing config.json", error))
     }

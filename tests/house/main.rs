@@ -22,6 +22,7 @@ const ORDER: &[(&str, u8)] = &[
     ("dialect", 0),
     ("digest", 0),
     ("content", 0),
+    ("canonical", 0),
     ("limits", 0),
     ("chunk", 0),
     ("threads", 0),

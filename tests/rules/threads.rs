@@ -10,6 +10,7 @@ use lowerdir::store::Verifier;
 use lowerdir::{Image, Kind, Progress, Reference, Result, Silent, Store};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use support::dice::noise;
 
 use crate::layer::{Entry, Layer, layer};
 use crate::layer_dir::describe;
@@ -20,18 +21,6 @@ use crate::place::{Place, unprivileged};
 const SIZES: [usize; 8] = [0, 1, 700, 9_000, 100_000, 262_144, 300_000, 700_000];
 /// More than what is read on one thread, also compressed.
 const FIRST: usize = 200_000;
-
-/// Bytes that no compression makes fewer.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
 
 /// Few names, so that they meet while a writer is still busy with them.
 fn path() -> impl Strategy<Value = String> {

@@ -7,6 +7,7 @@ pub mod canary;
 pub mod dice;
 pub mod directory;
 pub mod generate;
+pub mod granted;
 pub mod layer;
 pub mod layout;
 pub mod model;
