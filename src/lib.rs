@@ -32,7 +32,7 @@
 //!
 //! | folder | holds |
 //! |---|---|
-//! | `escape`, `error`, `path`, `meta`, `ids`, `dialect`, `digest`, `content`, `canonical`, `limits`, `chunk`, `threads`, `magic`, `copy`, `setters` | small types that every folder needs |
+//! | `setters`, `escape`, `error`, `path`, `meta`, `ids`, `dialect`, `digest`, `content`, `canonical`, `limits`, `chunk`, `threads`, `magic`, `copy` | small types that every folder needs |
 //! | `tar` | archive bytes to entries, and back; no semantics |
 //! | `compress` | gzip, zstd, xz, and digests on the way |
 //! | `layer` | the translation rules that are pure: markers, paths through links, the tree of a layer |
