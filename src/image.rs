@@ -29,6 +29,7 @@ use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Operation, Result};
 
 pub use crate::compress::codec::{Expected, Measured};
+pub use crate::digest::Algorithm;
 pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};

@@ -160,7 +160,7 @@ enum OverlayXattrsArg {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ForeignXattrsArg {
+pub(super) enum ForeignXattrsArg {
     /// Leave them out, with a warning
     Lenient,
     /// Refuse the layer
