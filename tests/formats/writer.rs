@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use lowerdir::Kind;
-use lowerdir::internals::{Archive, Entry, EntryKind, Extent, FileShape};
+use lowerdir::internals::{Archive, Entry, EntryKind};
 use lowerdir::internals::{Writer, stored};
 use lowerdir::meta::{Device, Meta, Time, Xattr};
 use lowerdir::path::EntryPath;
+use lowerdir::view::{Extent, FileShape};
 use proptest::prelude::*;
 
 use crate::read::read;
