@@ -57,13 +57,41 @@ impl EntryPath {
     }
 
     fn within_limit(self) -> Result<EntryPath> {
-        if self.0.len() > PATH_MAX {
-            let start = display(&self.0[..60]).to_string();
-            return Err(Error::limit("the path is longer than 4095 bytes")
-                .at_entry(start + "…")
-                .hint("Linux takes no longer one: the layer cannot be unpacked"));
-        }
+        EntryPath::check_length(self.0.len(), || self.clone())?;
         Ok(self)
+    }
+
+    /// Refuses a path of so many bytes if no system call takes it.
+    pub(crate) fn check_length(bytes: usize, path: impl FnOnce() -> EntryPath) -> Result<()> {
+        if bytes <= PATH_MAX {
+            return Ok(());
+        }
+        let start = display(&path().0[..60]).to_string();
+        Err(Error::limit("the path is longer than 4095 bytes")
+            .at_entry(start + "…")
+            .hint("Linux takes no longer one: the layer cannot be unpacked"))
+    }
+
+    /// A path of clean components, whose length the caller has checked.
+    pub(crate) fn from_components<'a>(components: impl Iterator<Item = &'a [u8]>) -> EntryPath {
+        let mut path = Vec::new();
+        for component in components {
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(component);
+        }
+        EntryPath(path.into())
+    }
+
+    /// This path without its last components, so many of them; the root if it has fewer.
+    pub(crate) fn without_last(&self, components: usize) -> EntryPath {
+        let mut end = self.0.len();
+        for _ in 0..components {
+            let slash = self.0[..end].iter().rposition(|&byte| byte == b'/');
+            end = slash.unwrap_or(0);
+        }
+        EntryPath(self.0[..end].into())
     }
 
     /// This path with one more component, which must be clean itself.

@@ -73,6 +73,16 @@ pub struct FileShape {
     pub extents: Option<Vec<Extent>>,
 }
 
+impl FileShape {
+    /// Bytes that are stored in the archive.
+    pub fn stored(&self) -> u64 {
+        match &self.extents {
+            None => self.size,
+            Some(extents) => extents.iter().map(|extent| extent.length).sum(),
+        }
+    }
+}
+
 /// A tar archive that is being read.
 pub struct Archive<R> {
     reader: R,

@@ -1,5 +1,5 @@
 //! `Writer`: makes regular files, as it is told to; several of them, on threads of their own, make
-//! the files of one layer ([`super::crew`]). It knows neither the archive nor the tree.
+//! the files of one layer ([`super::writer_pool`]). It knows neither the archive nor the tree.
 
 use std::fs::File;
 use std::io;
@@ -93,7 +93,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Does what it is told. After a failure the rest of that file is passed over.
-    pub fn obey(&mut self, order: Order) {
+    pub fn run(&mut self, order: Order) {
         match order {
             Order::Open(file) => match self.make(&file) {
                 Ok(made) => self.open = Some((file, made)),

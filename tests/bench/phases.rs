@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use lowerdir::chunk::Chunks;
 use lowerdir::compress::codec::{Expected, LayerReader};
 use lowerdir::fs::root::Dir;
-use lowerdir::overlay::lower::{Below, LowerView};
+use lowerdir::layer::below::Below;
+use lowerdir::overlay::merged_view::MergedView;
 use lowerdir::unpack::settle::settle;
 use lowerdir::unpack::unpack;
 use lowerdir::{Image, Limits, Options, Reference, Result};
@@ -66,9 +67,9 @@ fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
         unpacking += started.elapsed();
 
         let started = Instant::now();
-        let view = LowerView::new(lower.clone(), options.dialect);
+        let view = MergedView::of_layers(lower.clone(), options.dialect.namespace);
         let below = Below::new(Some(view), &pending.markers, options.keep_dirlinks)?;
-        settle(open(), pending, &below, &options)?;
+        settle(open(), pending, &below, &options, &limits)?;
         settling += started.elapsed();
         lower.insert(0, Arc::new(open()));
     }

@@ -1,4 +1,4 @@
-//! `stack`: a stack of layers that the dice throw, unpacked over each other, and what [`LowerView`]
+//! `stack`: a stack of layers that the dice throw, unpacked over each other, and what [`MergedView`]
 //! says they show together, beside what the reference model says that the image is.
 //!
 //! Nothing is mounted: the view reads the layer directories as overlayfs would, and the integration
@@ -16,8 +16,9 @@ use std::sync::{Arc, LazyLock};
 use lowerdir::compress::codec::Expected;
 use lowerdir::fs::root::Dir;
 use lowerdir::image::Blob;
+use lowerdir::layer::lower::Lower;
 use lowerdir::meta::Meta;
-use lowerdir::overlay::lower::{Found, LowerView};
+use lowerdir::overlay::merged_view::{DirectoryId, MergedView, Seen};
 use lowerdir::path::EntryPath;
 use lowerdir::store::pipeline::{Parents, unpack_layer};
 use rustix::fs::FileType;
@@ -31,9 +32,6 @@ use crate::tarball::{Entry, Kind};
 use crate::unpack::{options, run};
 
 static SITE: LazyLock<TempDir> = LazyLock::new(place);
-
-/// What an escaped xattr has on disk before the name that the mount shows.
-const ESCAPED: &[u8] = b"user.overlay.overlay.";
 
 pub fn check(data: &[u8]) {
     let mut stack = Stack::thrown(&mut Dice::of_bytes(data), Flavour::ALL);
@@ -121,35 +119,38 @@ fn without_owners(mut listing: Listing) -> Listing {
 /// What the view shows, name by name.
 fn merged(layers: &[PathBuf]) -> Listing {
     let open = |path: &PathBuf| Arc::new(Dir::open(path).expect("a layer directory"));
-    let view = LowerView::new(layers.iter().map(open).collect(), options().dialect);
+    let view = MergedView::of_layers(layers.iter().map(open), options().dialect.namespace);
     let mut listing = Listing::new();
-    let mut names: BTreeMap<(usize, u64), Vec<Vec<u8>>> = BTreeMap::new();
+    let mut names: BTreeMap<(u32, u64), Vec<Vec<u8>>> = BTreeMap::new();
     let mut todo = vec![EntryPath::root()];
     while let Some(path) = todo.pop() {
         let key = path.as_bytes().to_vec();
-        let (kind, meta) = match &*view.lookup(&path).expect("it is readable") {
-            Found::Absent => panic!("{path}: listed, and not found"),
-            Found::Directory(from) => {
-                for name in view.names(&path).expect("it is readable") {
+        let (parent, seen) = view.see_path(&path).expect("it is readable");
+        let (kind, meta) = match seen {
+            Seen::Absent => panic!("{path}: listed, and not found"),
+            Seen::Directory(directory) => {
+                for name in view.names(directory).expect("it is readable") {
                     todo.push(path.join(&name).expect("a name on disk"));
                 }
-                (Kind::Dir, view.directory_meta(&path, from))
+                let meta = view.directory_meta(directory).expect("it is readable");
+                (Kind::Dir, meta.expect("a layer has it"))
             }
-            Found::Leaf(leaf) => {
-                let inode = names.entry((leaf.layer, leaf.stat.st_ino)).or_default();
+            Seen::Leaf(layer, stat) => {
+                let inode = names.entry((layer, stat.st_ino)).or_default();
                 inode.push(key.clone());
-                let kind = match leaf.file_type() {
+                let name = path.name();
+                let kind = match FileType::from_raw_mode(stat.st_mode) {
                     FileType::Symlink => {
-                        Kind::Symlink(view.read_link(&path, leaf).expect("a link"))
+                        Kind::Symlink(view.read_link(parent, name).expect("a link").into())
                     }
-                    FileType::RegularFile => Kind::File(content(view.layer(leaf.layer), &path)),
+                    FileType::RegularFile => Kind::File(content(&view, parent, name)),
                     FileType::Fifo => Kind::Fifo,
                     other => panic!("{path}: {other:?}"),
                 };
-                (kind, view.leaf_meta(&path, leaf))
+                (kind, view.leaf(parent, name).expect("it is readable").meta)
             }
         };
-        listing.insert(key, item(kind, meta.expect("it is readable")));
+        listing.insert(key, item(kind, meta));
     }
     for mut paths in names.into_values().filter(|paths| paths.len() > 1) {
         paths.sort();
@@ -161,18 +162,14 @@ fn merged(layers: &[PathBuf]) -> Listing {
     listing
 }
 
-fn content(layer: &Dir, path: &EntryPath) -> Vec<u8> {
+fn content(view: &MergedView, directory: DirectoryId, name: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
-    let mut file = layer.open_file(path).expect("a file");
+    let mut file = view.open_leaf(directory, name).expect("a file");
     file.read_to_end(&mut content).expect("it is readable");
     content
 }
 
 fn item(kind: Kind, meta: Meta) -> Item {
-    let shown = |name: &[u8]| match name.strip_prefix(ESCAPED) {
-        Some(rest) => [b"user.overlay.", rest].concat(),
-        None => name.to_vec(),
-    };
     let xattrs = meta.xattrs.iter();
     let time = (
         i128::from(meta.mtime.seconds),
@@ -185,7 +182,7 @@ fn item(kind: Kind, meta: Meta) -> Item {
         gid: 0,
         mtime: time.0 * 1_000_000_000 + time.1,
         xattrs: xattrs
-            .map(|xattr| (shown(&xattr.name), xattr.value.to_vec()))
+            .map(|xattr| (xattr.name.to_vec(), xattr.value.to_vec()))
             .collect(),
         links: None,
     }

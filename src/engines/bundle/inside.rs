@@ -9,9 +9,12 @@ use rustix::fs::FileType;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
+use crate::layer::lower::Lower;
+use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::Meta;
 use crate::overlay::dialect::Dialect;
-use crate::overlay::lower::{Found, LowerView, Way, check_marks_show};
+use crate::overlay::inspect::check_marks_show;
+use crate::overlay::merged_view::{MergedView, Seen};
 use crate::path::{EntryPath, display};
 use crate::store::StoredLayer;
 use crate::unpack::{Fresh, Inode, Options, Report, apply};
@@ -25,12 +28,13 @@ pub enum Place {
     Absent(EntryPath),
     /// A directory.
     Directory(EntryPath),
-    /// Something else, with the layer that holds it, counted from the topmost.
-    Leaf(EntryPath, usize, FileType),
+    /// Something else.
+    Leaf(EntryPath, FileType),
 }
 
 pub struct Inside {
-    view: LowerView,
+    view: MergedView,
+    dialect: Dialect,
 }
 
 impl Inside {
@@ -42,39 +46,47 @@ impl Inside {
         let directories = layers.iter().rev();
         let directories = directories.map(|layer| Arc::clone(&layer.directory));
         Ok(Inside {
-            view: LowerView::new(directories.collect(), dialect),
+            view: MergedView::of_layers(directories, dialect.namespace),
+            dialect,
         })
     }
 
     /// Errors: a loop of symbolic links.
     pub fn find(&self, path: &EntryPath) -> Result<Place> {
-        self.go(Way::new(path), path.as_bytes())
+        self.go(PathWalk::new((), path), path.as_bytes())
     }
 
     /// The same for a path as an image spells it, perhaps with `..`. Errors: also, a name of it is
     /// too long.
     pub fn find_text(&self, text: &str) -> Result<Place> {
-        let mut way = Way::new(&EntryPath::root());
+        let mut walk = PathWalk::new((), &EntryPath::root());
         // One step cannot be too many.
-        let _ = way.follow(text.as_bytes());
-        self.go(way, text.as_bytes())
+        let _ = walk.follow(text.as_bytes(), &mut Steps::default());
+        self.go(walk, text.as_bytes())
     }
 
-    fn go(&self, mut way: Way, path: &[u8]) -> Result<Place> {
-        while let Some(name) = way.next_name() {
-            let next = way.at().join(&name)?;
-            match &*self.view.lookup(&next)? {
-                Found::Directory(_) | Found::Absent => way.enter(next),
-                Found::Leaf(leaf) if leaf.file_type() == FileType::Symlink => {
-                    if !way.follow(&self.view.read_link(&next, leaf)?)? {
+    fn go(&self, mut walk: PathWalk<()>, path: &[u8]) -> Result<Place> {
+        let mut steps = Steps::default();
+        while let Some(name) = walk.next_name() {
+            let next = walk.path().join(&name)?;
+            let (parent, seen) = self.view.see_path(&next)?;
+            let kind = match seen {
+                Seen::Directory(_) | Seen::Absent => {
+                    walk.enter(name, ())?;
+                    continue;
+                }
+                Seen::Leaf(_, stat) => FileType::from_raw_mode(stat.st_mode),
+            };
+            match kind {
+                FileType::Symlink => {
+                    if !walk.follow(&self.view.read_link(parent, &name)?, &mut steps)? {
                         let why = "a loop of symbolic links in the image";
                         return Err(Error::refused(why).at_entry(display(path)));
                     }
                 }
-                Found::Leaf(leaf) => {
-                    let (layer, kind) = (leaf.layer, leaf.file_type());
-                    return match way.next_name() {
-                        None => Ok(Place::Leaf(next, layer, kind)),
+                _ => {
+                    return match walk.next_name() {
+                        None => Ok(Place::Leaf(next, kind)),
                         Some(_) => {
                             let why = format!("{next} of the image is no directory");
                             Err(Error::refused(why).at_entry(display(path)))
@@ -83,24 +95,26 @@ impl Inside {
                 }
             }
         }
-        let end = way.end();
-        Ok(match &*self.view.lookup(&end)? {
-            Found::Directory(_) => Place::Directory(end),
-            _ => Place::Absent(end),
+        let end = walk.path();
+        Ok(match self.view.directory(&end)? {
+            Some(_) => Place::Directory(end),
+            None => Place::Absent(end),
         })
     }
 
     /// The content of a file; `None` if there is none at that path. Errors: it is no regular file, or
     /// too large.
     pub fn read(&self, path: &EntryPath) -> Result<Option<Vec<u8>>> {
-        let (place, layer) = match self.find(path)? {
-            Place::Leaf(place, layer, FileType::RegularFile) => (place, layer),
+        let place = match self.find(path)? {
+            Place::Leaf(place, FileType::RegularFile) => place,
             Place::Absent(_) => return Ok(None),
             _ => return Err(Error::refused("it is no regular file").at_entry(path)),
         };
         let mut bytes = Vec::new();
-        let file = self.view.layer(layer).open_file(&place);
-        file.and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+        let (parent, _) = self.view.see_path(&place)?;
+        let file = self.view.open_leaf(parent, place.name())?;
+        file.take(FILE_MAX + 1)
+            .read_to_end(&mut bytes)
             .map_err(|error| Error::system("reading it in the store", error).at_entry(path))?;
         match bytes.len() as u64 > FILE_MAX {
             true => Err(Error::limit("it is larger than 16 MiB").at_entry(path)),
@@ -110,12 +124,17 @@ impl Inside {
 
     /// The attributes of a directory that [`find`](Inside::find) found.
     pub fn attributes(&self, place: &EntryPath) -> Result<Option<Meta>> {
-        match &*self.view.lookup(place)? {
-            Found::Directory(layers) if !layers.is_empty() => {
-                self.view.directory_meta(place, layers).map(Some)
-            }
-            _ => Ok(None),
+        let Some(directory) = self.view.directory(place)? else {
+            return Ok(None);
+        };
+        let mut meta = self.view.meta_on_disk(directory)?;
+        if let Some(meta) = &mut meta {
+            // A label belongs to the system that the layer lies on, not to the layer (rule X2).
+            meta.xattrs.retain(|xattr| {
+                !self.dialect.is_order(&xattr.name) && &*xattr.name != b"security.selinux"
+            });
         }
+        Ok(meta)
     }
 
     /// Gives a directory the attributes that the image has at a path (rule I2 where it has none), as

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{Dir, Root};
-use crate::layer::whiteout;
+use crate::layer::marker;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::overlay::dialect::{self, Dialect, Marks, Whiteout};
 use crate::path::EntryPath;
@@ -79,7 +79,7 @@ impl<'a> Builder<'a> {
             self.delete(&new, &path.join(name)?, *time)?;
         }
         if let Some(time) = plan.opaque.filter(|_| self.options.to.has_marker_files()) {
-            self.marker(&new, path.join(whiteout::OPAQUE)?, time)?;
+            self.marker(&new, path.join(marker::OPAQUE)?, time)?;
         }
         let marks = self.marks(contents, plan);
         self.directories.push((path.clone(), marks));
@@ -129,7 +129,7 @@ impl<'a> Builder<'a> {
     fn delete(&self, new: &Dir, target: &EntryPath, time: Time) -> Result<()> {
         let Some(dialect) = self.options.to.dialect() else {
             let (parent, name) = target.split().expect("the root is never deleted");
-            let name = [whiteout::PREFIX, name].concat();
+            let name = [marker::PREFIX, name].concat();
             return self.marker(new, parent.join(&name)?, time);
         };
         let name = target.name();

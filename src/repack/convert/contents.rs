@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
-use crate::layer::whiteout::{self, Marker};
+use crate::layer::marker::{self, Marker};
 use crate::meta::Time;
 use crate::overlay::inspect::{DirMarks, Inspected, inspect, is_whiteout_device};
 use crate::path::{EntryPath, NAME_MAX};
@@ -75,7 +75,7 @@ impl Converter<'_> {
         stat: Stat,
     ) -> Result<()> {
         let time = root::mtime(&stat);
-        if name.starts_with(whiteout::PREFIX) {
+        if name.starts_with(marker::PREFIX) {
             return self.sort_marker(contents, place, directory, name, stat);
         }
         let is_whiteout = self.is_whiteout(directory, marks, &name, &stat);
@@ -87,7 +87,7 @@ impl Converter<'_> {
             let what = "a character device 0:0, which overlayfs would read as a deletion";
             return Err(Error::refused(what));
         }
-        let length = name.len() + whiteout::PREFIX.len();
+        let length = name.len() + marker::PREFIX.len();
         if self.options.to.has_marker_files() && length > NAME_MAX {
             return Err(Error::refused(
                 "a deletion of a name so long that no file can be called .wh. and that name",

@@ -8,7 +8,7 @@ use rustix::fs::Stat;
 
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
-use crate::layer::whiteout;
+use crate::layer::marker;
 use crate::overlay::inspect::{DirMarks, Inspected, inspect};
 use crate::path::{EntryPath, NAME_MAX};
 
@@ -262,7 +262,7 @@ fn reading_in(directory: &EntryPath, name: &[u8], error: std::io::Error) -> Erro
 
 /// A layer would take it for a deletion.
 fn refuse_marker(directory: &EntryPath, name: &[u8]) -> Result<()> {
-    match name.starts_with(whiteout::PREFIX) {
+    match name.starts_with(marker::PREFIX) {
         false => Ok(()),
         true => Err(Error::refused(
             "a name that starts with .wh., which means a deletion in a layer",

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir, Root};
-use crate::layer::whiteout;
+use crate::layer::marker;
 use crate::meta::{Meta, Time, is_foreign_xattr};
 use crate::overlay::dialect::{Dialect, Mark};
 use crate::overlay::inspect::{DirMarks, Inspected, inspect};
@@ -83,12 +83,12 @@ impl<W: Write> Packer<'_, W> {
         let meta = self.directory_meta(&directory)?;
         self.entry(directory.path.clone(), EntryKind::Directory, meta)?;
         if directory.opaque {
-            self.marker(directory.path.join(whiteout::OPAQUE)?)?;
+            self.marker(directory.path.join(marker::OPAQUE)?)?;
             self.report.opaque += 1;
         }
         let plan = self.plan(&directory)?;
         for name in &plan.deletions {
-            let name = [whiteout::PREFIX, name].concat();
+            let name = [marker::PREFIX, name].concat();
             self.marker(directory.path.join(&name)?)?;
             self.report.deletions += 1;
         }

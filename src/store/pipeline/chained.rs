@@ -8,13 +8,12 @@ use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::Blob;
-use crate::overlay::lower::LowerView;
 use crate::progress::waiting;
 use crate::store::{Hold, StagedLayer, Store, StoredLayer};
 use crate::unpack::Options;
 
 use super::watch::LowestFailure;
-use super::work::{Identity, Source, finish_staged};
+use super::work::{Identity, Source, finish_staged, view_of};
 use super::{Run, check_options};
 
 /// Layers of a chain, at most: far above what a mount takes. A damaged store could go in a circle.
@@ -113,7 +112,7 @@ fn fill(
         parent: layer.parent,
         measured: &measured,
     };
-    let view = LowerView::new(below, options.dialect);
+    let view = view_of(below, options);
     finish_staged(source, staged, pending, view, identity, options, run.sync).map(drop)
 }
 

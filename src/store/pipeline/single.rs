@@ -9,13 +9,14 @@ use crate::error::{Error, Result};
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
-use crate::overlay::lower::{LowerView, check_marks_show};
+use crate::overlay::inspect::check_marks_show;
+use crate::overlay::merged_view::{LayerRoot, MergedView};
 use crate::store::Beside;
 use crate::unpack::{Options, Pending, Report};
 
 use super::Run;
 use super::watch::LowestFailure;
-use super::work::{Source, again, finish};
+use super::work::{Source, again, finish, view_of};
 
 /// What lies below a single layer.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub fn unpack_layer(
     Ok(done)
 }
 
-fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView>> {
+fn open_parents(parents: &Parents, options: &Options) -> Result<Option<MergedView>> {
     let Parents::Known(paths) = parents else {
         return Ok(None);
     };
@@ -66,17 +67,19 @@ fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView
     let open = |path: &PathBuf| {
         let opened = Dir::open(path);
         opened
-            .map(Arc::new)
+            .map(|directory| {
+                LayerRoot::from(Arc::new(directory)).called(path.display().to_string())
+            })
             .map_err(|error| Error::system(format!("opening the parent {}", path.display()), error))
     };
     let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
-    Ok(Some(LowerView::new(layers, options.dialect)))
+    Ok(Some(view_of(layers, options)))
 }
 
 fn fill(
     source: Source<'_>,
     directory: &Dir,
-    view: Option<LowerView>,
+    view: Option<MergedView>,
     options: &Options,
 ) -> Result<(Report, Measured)> {
     let progress = source.watch.progress;

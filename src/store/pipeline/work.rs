@@ -12,8 +12,9 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::{Blob, Image};
+use crate::layer::below::Below;
 use crate::limits::Limits;
-use crate::overlay::lower::{Below, LowerView};
+use crate::overlay::merged_view::{LayerRoot, LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::{Record, StagedLayer, Sync};
@@ -153,7 +154,7 @@ impl Settling<'_> {
             parent: index.checked_sub(1).map(|below| &chain[below]),
             measured,
         };
-        let view = LowerView::new(below, options.dialect);
+        let view = view_of(below, options);
         let source = self.work.source(index);
         let record = finish_staged(
             source,
@@ -210,7 +211,7 @@ impl<'a> Source<'a> {
         self,
         directory: Dir,
         options: &Options,
-        below: Option<&Below>,
+        below: Option<&LayersBelow>,
     ) -> Result<(Pending, Measured)> {
         let blob = self.blob.open();
         let blob = match below {
@@ -238,18 +239,18 @@ pub fn finish(
     source: Source<'_>,
     directory: &Dir,
     mut pending: Pending,
-    view: Option<LowerView>,
+    view: Option<MergedView>,
     options: &Options,
 ) -> Result<(Report, Tree)> {
     let follow = options.keep_dirlinks;
     let below = Below::new(view, &pending.markers, follow)?;
-    if pending.needs_second_pass(&below, follow)? {
+    if pending.layer.needs_second_pass(&below, follow)? {
         directory
             .remove_children()
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
         (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
-    settle(again(directory)?, pending, &below, options)
+    settle(again(directory)?, pending, &below, options, &source.limits)
 }
 
 /// What a layer turned out to be.
@@ -264,7 +265,7 @@ pub fn finish_staged(
     source: Source<'_>,
     staged: &StagedLayer,
     pending: Pending,
-    view: LowerView,
+    view: MergedView,
     identity: Identity<'_>,
     options: &Options,
     sync: Sync,
@@ -289,6 +290,11 @@ pub fn finish_staged(
     };
     staged.record(&record)?;
     Ok(record)
+}
+
+/// What layers show, the topmost first, that were unpacked with these options.
+pub fn view_of<Layer: Into<LayerRoot>>(layers: Vec<Layer>, options: &Options) -> MergedView {
+    MergedView::of_layers(layers, options.dialect.namespace).with_labels(options.selinux)
 }
 
 /// The same directory, opened once more.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::error::{Error, Result};
-use crate::layer::whiteout;
+use crate::layer::marker;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 use crate::tar::archive::FileShape;
@@ -87,7 +87,7 @@ impl Edits {
         let all = replaced.chain(linked).chain(&self.directories);
         match all
             .chain([&self.prefix])
-            .find(|path| whiteout::is_marker_in(path))
+            .find(|path| marker::is_marker_in(path))
         {
             None => Ok(()),
             Some(path) => {

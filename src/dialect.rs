@@ -199,6 +199,11 @@ impl Dialect {
             .is_some_and(|rest| !rest.starts_with(b"overlay."))
     }
 
+    /// Whether an xattr of an image is one that overlayfs claims, as an order or escaped.
+    pub fn is_overlays(self, name: &[u8]) -> bool {
+        name.starts_with(self.prefix().as_bytes())
+    }
+
     /// Whether an inode has a mark of the other namespace, which is data to a mount of this one: then a
     /// directory is perhaps read in the wrong dialect. `xattrs` are those on disk.
     pub fn has_mark_of_other(self, xattrs: &[Xattr]) -> bool {

@@ -1,4 +1,4 @@
-//! `Crew`: who makes the regular files of a layer: the thread that reads the archive, or writers
+//! `WriterPool`: who makes the regular files of a layer: the thread that reads the archive, or writers
 //! on threads of their own, where there are cores for them.
 //!
 //! Each writer gets its orders in the order of the archive; between writers there is none. So
@@ -17,7 +17,8 @@ use crate::fs::root::{Dir, clear_umask};
 use crate::threads::start;
 
 use super::writer::{NewFile, Order, Outcome, Writer};
-use super::{Created, Options, Pending};
+use super::{Created, Options};
+use crate::layer::report::Report;
 use crate::layer::tree::{DirId, InodeId, Tree};
 
 /// Batches that wait for the writers of a layer, at most: 12 MiB, for each of the layers that are
@@ -31,19 +32,29 @@ const FILE: usize = 8 * 1024;
 const PIECE: usize = 512;
 
 /// The writers of one layer.
-pub struct Crew<'a> {
+pub struct WriterPool<'a> {
     /// Works on the reading thread.
     own: Writer<'a>,
     /// Whether the file that was begun last is its.
     is_own: bool,
-    hands: Vec<Hand>,
+    workers: Vec<Worker>,
     batch: Batch,
     /// Who got the last batch, and the directory of its last file: two writers in one directory
     /// would wait for each other.
     last: Option<(usize, DirId)>,
     /// All inodes with smaller numbers are on disk.
     complete: InodeId,
+    /// The number after that of the file that was begun last.
+    next: InodeId,
     failed: Option<(InodeId, Error)>,
+}
+
+/// What the writers complete: the contents in the tree, and warnings.
+pub struct Made<'a> {
+    /// The layer's names.
+    pub tree: &'a mut Tree,
+    /// Its report.
+    pub report: &'a mut Report,
 }
 
 /// Orders for one writer, and what they cost.
@@ -56,7 +67,7 @@ struct Batch {
 }
 
 /// A writer on a thread of its own.
-struct Hand {
+struct Worker {
     todo: SyncSender<Batch>,
     done: Receiver<Outcome>,
     /// What it has still to do.
@@ -65,7 +76,7 @@ struct Hand {
     unanswered: usize,
 }
 
-impl<'a> Crew<'a> {
+impl<'a> WriterPool<'a> {
     /// Starts so many writers besides the reading thread; none of them is fine. Errors: the system
     /// has no more threads.
     pub fn start<'scope>(
@@ -74,7 +85,7 @@ impl<'a> Crew<'a> {
         options: &'a Options,
         created: Created,
         top: &Arc<Dir>,
-    ) -> Result<Crew<'a>>
+    ) -> Result<WriterPool<'a>>
     where
         'a: 'scope,
     {
@@ -89,85 +100,87 @@ impl<'a> Crew<'a> {
                 work(writer, &orders, &outcomes, &shared);
             })?;
             let unanswered = 0;
-            Ok(Hand {
+            Ok(Worker {
                 todo,
                 done,
                 load,
                 unanswered,
             })
         };
-        Ok(Crew {
+        Ok(WriterPool {
             own: Writer::new(options, created, Arc::clone(top), created.umask_is_clear),
             is_own: true,
-            hands: (0..writers).map(hire).collect::<Result<_>>()?,
+            workers: (0..writers).map(hire).collect::<Result<_>>()?,
             batch: Batch::default(),
             last: None,
             complete: InodeId::FIRST,
+            next: InodeId::FIRST,
             failed: None,
         })
     }
 
     /// Begins a file.
-    pub fn open(&mut self, file: NewFile, pending: &mut Pending) -> Result<()> {
-        self.is_own = self.hands.is_empty() || !file.meta.xattrs.is_empty();
-        self.give(Order::Open(file), FILE, pending)
+    pub fn open(&mut self, file: NewFile, made: &mut Made<'_>) -> Result<()> {
+        self.next = file.inode.next();
+        self.is_own = self.workers.is_empty() || !file.meta.xattrs.is_empty();
+        self.give(Order::Open(file), FILE, made)
     }
 
     /// Writes into it.
-    pub fn write(&mut self, offset: u64, piece: Piece, pending: &mut Pending) -> Result<()> {
+    pub fn write(&mut self, offset: u64, piece: Piece, made: &mut Made<'_>) -> Result<()> {
         // A batch ends where a file does, unless the file is larger.
         if self.batch.cost >= CHUNK {
-            self.hand_out(&mut pending.tree)?;
+            self.hand_out(made.tree)?;
         }
         let cost = PIECE + piece.len();
-        self.give(Order::Write(offset, piece), cost, pending)
+        self.give(Order::Write(offset, piece), cost, made)
     }
 
     /// Ends it.
-    pub fn close(&mut self, pending: &mut Pending) -> Result<()> {
-        self.give(Order::Close, 0, pending)?;
+    pub fn close(&mut self, made: &mut Made<'_>) -> Result<()> {
+        self.give(Order::Close, 0, made)?;
         match self.batch.is_continued || self.batch.cost >= CHUNK {
-            true => self.hand_out(&mut pending.tree),
+            true => self.hand_out(made.tree),
             false => Ok(()),
         }
     }
 
     /// Waits until an inode is on disk.
-    pub fn wait_for(&mut self, inode: InodeId, pending: &mut Pending) -> Result<()> {
+    pub fn wait_for(&mut self, inode: InodeId, made: &mut Made<'_>) -> Result<()> {
         match inode < self.complete {
             true => Ok(()),
-            false => self.wait(pending),
+            false => self.wait(made),
         }
     }
 
     /// Waits until all is on disk. Errors: what failed first since it was asked last.
-    pub fn wait(&mut self, pending: &mut Pending) -> Result<()> {
-        self.hand_out(&mut pending.tree)?;
-        for index in 0..self.hands.len() {
-            while self.hands[index].unanswered > 0 {
-                let outcome = self.hands[index].done.recv().map_err(|_| died())?;
-                self.take(index, outcome, &mut pending.tree);
+    pub fn wait(&mut self, made: &mut Made<'_>) -> Result<()> {
+        self.hand_out(made.tree)?;
+        for index in 0..self.workers.len() {
+            while self.workers[index].unanswered > 0 {
+                let outcome = self.workers[index].done.recv().map_err(|_| died())?;
+                self.take(index, outcome, made.tree);
             }
         }
-        self.complete = pending.tree.next_inode();
+        self.complete = self.next;
         match self.failed.take() {
             Some((_, error)) => Err(error),
             None => Ok(()),
         }
     }
 
-    fn give(&mut self, order: Order, cost: usize, pending: &mut Pending) -> Result<()> {
+    fn give(&mut self, order: Order, cost: usize, made: &mut Made<'_>) -> Result<()> {
         if self.is_own {
-            self.own.obey(order);
+            self.own.run(order);
             let outcome = self.own.outcome();
-            pending.report.add_warnings(&outcome.report);
-            self.absorb(outcome, &mut pending.tree);
+            made.report.add_warnings(&outcome.report);
+            self.absorb(outcome, made.tree);
         } else {
             self.batch.orders.push(order);
             self.batch.cost += cost;
         }
         match self.failed {
-            Some(_) => self.wait(pending),
+            Some(_) => self.wait(made),
             None => Ok(()),
         }
     }
@@ -183,12 +196,12 @@ impl<'a> Crew<'a> {
         if let Some(directory) = batch.orders.iter().rev().find_map(directory_of) {
             self.last = Some((index, directory));
         }
-        let hand = &mut self.hands[index];
-        hand.load.fetch_add(batch.cost, Ordering::Relaxed);
-        hand.unanswered += 1;
-        hand.todo.send(batch).map_err(|_| died())?;
-        for index in 0..self.hands.len() {
-            while let Ok(outcome) = self.hands[index].done.try_recv() {
+        let worker = &mut self.workers[index];
+        worker.load.fetch_add(batch.cost, Ordering::Relaxed);
+        worker.unanswered += 1;
+        worker.todo.send(batch).map_err(|_| died())?;
+        for index in 0..self.workers.len() {
+            while let Ok(outcome) = self.workers[index].done.try_recv() {
                 self.take(index, outcome, tree);
             }
         }
@@ -198,10 +211,10 @@ impl<'a> Crew<'a> {
     /// Who goes on where the last batch ended, unless others have nothing to do for it; else who has
     /// least to do.
     fn choose(&self) -> usize {
-        let load = |index: usize| self.hands[index].load.load(Ordering::Relaxed);
-        let all = 0..self.hands.len();
+        let load = |index: usize| self.workers[index].load.load(Ordering::Relaxed);
+        let all = 0..self.workers.len();
         let idlest = all.min_by_key(|&index| load(index));
-        let idlest = idlest.expect("there are hands if it is not its own");
+        let idlest = idlest.expect("there are workers if it is not its own");
         match self.last {
             Some((last, _)) if self.batch.is_continued => last,
             Some((last, directory))
@@ -215,7 +228,7 @@ impl<'a> Crew<'a> {
     }
 
     fn take(&mut self, index: usize, outcome: Outcome, tree: &mut Tree) {
-        self.hands[index].unanswered -= 1;
+        self.workers[index].unanswered -= 1;
         self.absorb(outcome, tree);
     }
 
@@ -251,7 +264,7 @@ fn work(
 ) {
     for batch in orders {
         for order in batch.orders {
-            writer.obey(order);
+            writer.run(order);
         }
         load.fetch_sub(batch.cost, Ordering::Relaxed);
         // If nobody listens, something else has failed.
