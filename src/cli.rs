@@ -46,7 +46,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::error::Surroundings;
 use crate::image::{Image, Platform, Reference};
 use crate::store::{Store, Sync};
-use crate::{Kind, Limits, Progress, Run};
+use crate::{Limits, Progress, Run};
 
 use console::ConsoleArgs;
 
@@ -173,12 +173,7 @@ fn run_verb(cli: &Cli) -> u8 {
     let mut error = of_the_system(error);
     tell_privilege(&mut error);
     let known = error.downcast_ref::<crate::Error>();
-    let status = match known.map(crate::Error::kind) {
-        _ if error.is::<usage::Usage>() => 2,
-        Some(Kind::Refused | Kind::Mismatch) => 3,
-        Some(Kind::Limit) => 4,
-        _ => 1,
-    };
+    let status = known.map_or(1, |known| known.kind().exit_status());
     // A reader that went away has seen what it wanted.
     if output::is_broken_pipe(&error) {
         return status;
@@ -195,7 +190,7 @@ fn run_verb(cli: &Cli) -> u8 {
 fn of_the_system(error: anyhow::Error) -> anyhow::Error {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     match cause.and_then(std::io::Error::raw_os_error) {
-        Some(errno) if !error.is::<crate::Error>() && !error.is::<usage::Usage>() => {
+        Some(errno) if !error.is::<crate::Error>() => {
             let cause = std::io::Error::from_raw_os_error(errno);
             let mut doing: Vec<String> = error.chain().map(ToString::to_string).collect();
             doing.pop();
@@ -258,7 +253,7 @@ impl Global {
     /// The stores that are there, if one is; none is made.
     fn open_existing_store(&self) -> crate::Result<Option<Store>> {
         let mut stores = self.stores();
-        stores.retain(|store| store.join("layers").is_dir());
+        stores.retain(|store| Store::is_at(store));
         match stores.is_empty() {
             true => Ok(None),
             false => Store::open_all(&stores).map(Some),

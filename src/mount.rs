@@ -78,7 +78,7 @@ pub enum Method {
 ///
 /// Errors: what the system says, with what the kernel wrote to the mount's own log
 /// ([`Kind::System`](crate::Kind::System)); directories for changes that are in use, or that overlayfs
-/// cannot use; options that mean nothing for such a mount ([`Kind::NotFound`](crate::Kind::NotFound)); too
+/// cannot use; options that mean nothing for such a mount ([`Kind::Usage`](crate::Kind::Usage)); too
 /// many layers for one page ([`Kind::Limit`](crate::Kind::Limit)).
 ///
 /// ```no_run
@@ -207,7 +207,7 @@ pub fn mount_idmapped(
     options.check(stack, upper)?;
     if !stack.ids().is_empty() {
         let text = "the layers were unpacked with id maps: --idmap would map them twice";
-        return Err(Error::in_the_way(text).hint("use the copy of another --store"));
+        return Err(Error::conflict(text).hint("use the copy of another --store"));
     }
     check_places(target, upper)?;
     let target = place(target)?;
@@ -231,7 +231,7 @@ pub fn mount_idmapped(
     let mounted = mounted.map_err(|error| blamed(error, stack, directories))?;
     let Some(mounted) = mounted else {
         let text = "the kernel, or a seccomp filter, has no `lowerdir+`, which --idmap takes";
-        return Err(Error::in_the_way(text).hint("Linux 6.7 has it"));
+        return Err(Error::unsupported(text).hint("Linux 6.7 has it"));
     };
     attach(mounted, prepared, &target)
 }
@@ -280,16 +280,17 @@ pub fn umount(target: &Path) -> Result<()> {
         .canonicalize()
         .map_err(|error| Error::system(format!("looking at {shown}"), error))?;
     let entry = crate::fs::table::at(target)?;
-    let refuse = |why: String| Err(Error::not_found(why));
+
     match entry {
-        None => return refuse(format!("nothing is mounted on {shown}")),
+        None => return Err(Error::not_found(format!("nothing is mounted on {shown}"))),
         Some(entry) if entry.file_system != "overlay" => {
             let kind = entry.file_system;
-            return refuse(format!("{shown} is not an overlay mount, but {kind}"));
+            let what = format!("{shown} is not an overlay mount, but {kind}");
+            return Err(Error::conflict(what));
         }
         Some(entry) if entry.source != SOURCE => {
             let what = format!("{shown} is an overlay mount that lowerdir did not make");
-            return Err(Error::not_found(what).hint("umount(8) takes down any mount"));
+            return Err(Error::conflict(what).hint("umount(8) takes down any mount"));
         }
         Some(_) => {}
     }

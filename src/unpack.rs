@@ -20,7 +20,6 @@ pub mod settle;
 mod writer;
 mod writer_pool;
 
-use std::num::NonZero;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
@@ -40,6 +39,7 @@ use crate::overlay::dialect::Namespace;
 use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
+use crate::threads::ThreadShare;
 
 pub use crate::layer::options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 pub use crate::layer::report::{Occurrences, Report, Warning};
@@ -52,11 +52,8 @@ pub use pending::Pending;
 use layer_dir::LayerDir;
 use writer_pool::{Made, WriterPool};
 
-/// More writers than this wait for the file system rather than for the processor.
-const WRITERS: usize = 4;
-
-/// Unpacks the uncompressed bytes of a layer into an empty directory, on this many threads, and
-/// reads them to their end.
+/// Unpacks the uncompressed bytes of a layer into an empty directory, and reads them to their end.
+/// Its share of threads goes to writers of files.
 ///
 /// With `below`, this is the second pass. Errors: everything that [`Archive`] refuses, what the rules
 /// refuse, limits, and the system's.
@@ -66,14 +63,9 @@ pub fn unpack(
     options: &Options,
     limits: &Limits,
     below: Option<&LayersBelow>,
-    threads: NonZero<usize>,
+    share: &ThreadShare<'_>,
 ) -> Result<Pending> {
     let created = Created::find_out(&directory, options)?;
-    // One reads the archive; what it leaves to do is worth two writers even on two cores.
-    let writers = match threads.get() {
-        1 => 0,
-        more => more.min(WRITERS),
-    };
     std::thread::scope(|scope| {
         let directory = LayerDir::new(directory);
         let top = Arc::clone(directory.top());
@@ -82,7 +74,7 @@ pub fn unpack(
             limits,
             below,
             directory,
-            pool: WriterPool::start(scope, writers, options, created, &top)?,
+            pool: WriterPool::new(scope, share, options, created, &top),
             created,
             intake: Intake::new(options, limits),
             layer: Layer::new(options, limits, below),

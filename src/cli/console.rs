@@ -3,8 +3,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::Error;
 use crate::escape::controls;
-use crate::{Error, Kind};
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -114,7 +114,7 @@ impl ConsoleArgs {
             event(&json!({
                 "event": "error",
                 "status": status,
-                "kind": known.map(|error| kind_name(error.kind())),
+                "kind": known.map(|error| error.kind().name()),
                 "message": format!("{error:#}"),
                 "layer": known.and_then(Error::layer),
                 "entry": known.and_then(Error::entry),
@@ -141,15 +141,4 @@ pub fn event(value: &serde_json::Value) {
 pub fn line(text: std::fmt::Arguments<'_>) {
     // Nobody has to listen: the work goes on.
     let _ = writeln!(anstream::stderr(), "{text}");
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Refused => "refused",
-        Kind::Mismatch => "mismatch",
-        Kind::Limit => "limit",
-        Kind::NotFound => "not-found",
-        Kind::System => "system",
-        Kind::Cancelled => "cancelled",
-    }
 }

@@ -137,7 +137,7 @@ fn check_guess(verb: &Convert, options: &Options) -> crate::Result<()> {
     let report = convert(&verb.directory, &look, &mut |_, _| Ok(()), &Interrupts)?;
     match report.other_marks {
         0 => Ok(()),
-        _ => Err(Error::in_the_way(
+        _ => Err(Error::conflict(
             "it has user.overlay.* marks, and --from does not say what it is",
         )
         .hint("--from user reads them; with --from trusted they are data of the image")),

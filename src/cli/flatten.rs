@@ -380,5 +380,5 @@ fn pair<'a>(option: &str, text: &'a OsStr) -> anyhow::Result<(EntryPath, &'a OsS
 /// A path in the image that the user typed: what is wrong with it is no fault of an image.
 fn path(text: &OsStr) -> anyhow::Result<EntryPath> {
     let path = EntryPath::parse(text.as_bytes());
-    path.map_err(|error| Error::not_found(error.to_string()).into())
+    path.map_err(|error| Error::usage(error.to_string()).into())
 }

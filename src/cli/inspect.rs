@@ -6,6 +6,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::Kind;
 use crate::image::{Image, Layer, LayerBlob};
 use crate::path::display;
 use crate::progress::Silent;
@@ -157,12 +158,17 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
 }
 
 /// Each layer as far as it is in the store, which is not made for that; `None` also for a damaged one.
+/// Errors: the store has another format, so that nobody knows what is in it.
 fn stored(image: &Image, global: &Global) -> crate::Result<Vec<Option<StoredLayer>>> {
-    let store = global.open_existing_store().unwrap_or_else(|error| {
-        let text = format!("the store is passed over: {error}");
-        global.console.detail(&text);
-        None
-    });
+    let store = match global.open_existing_store() {
+        Err(error) if error.kind() == Kind::Unsupported => return Err(error),
+        Err(error) => {
+            let text = format!("the store is passed over: {error}");
+            global.console.detail(&text);
+            None
+        }
+        Ok(store) => store,
+    };
     let find = |chain_id| {
         let Some(store) = &store else {
             return Ok(None);

@@ -91,8 +91,8 @@ impl Ls {
                 None => error,
             }
         };
-        let asked = EntryPath::parse(path.as_bytes())
-            .map_err(|error| Error::not_found(error.to_string()))?;
+        let asked =
+            EntryPath::parse(path.as_bytes()).map_err(|error| Error::usage(error.to_string()))?;
         let found = view.tree.find(&asked)?.unwrap_or_else(|| asked.clone());
         let is_there = Listing::new(view, &found, self.layer).next().is_some();
         is_there.then_some(found).ok_or_else(|| absent(&asked))

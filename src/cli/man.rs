@@ -78,6 +78,10 @@ const SECTIONS: [Section; 4] = [
         "FILES",
         &[
             (
+                "STORE/format",
+                "The number of the store's format; a store with another number is refused.",
+            ),
+            (
                 "STORE/layers/sha256/CHAIN-ID/fs",
                 "A layer directory, complete if it is there.",
             ),

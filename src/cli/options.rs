@@ -86,14 +86,11 @@ impl IdArgs {
     }
 }
 
-/// The maps that a command line names. Errors: they overlap, for which the image is not to blame.
+/// The maps that a command line names. Errors: they overlap.
 pub fn id_maps(uids: &[Range], gids: &[Range]) -> Result<IdMaps> {
-    let map = |ranges: &[Range]| {
-        IdMap::new(ranges.to_vec()).map_err(|error| Error::in_the_way(error.reason()))
-    };
     Ok(IdMaps {
-        uids: map(uids)?,
-        gids: map(gids)?,
+        uids: IdMap::new(uids.to_vec())?,
+        gids: IdMap::new(gids.to_vec())?,
     })
 }
 
@@ -296,7 +293,7 @@ fn owners_with(argument: Option<OwnersArg>, ids: &IdMaps, usual: Owners) -> Resu
     match argument {
         Some(OwnersArg::Caller) if !ids.is_empty() => {
             let text = "--owners=caller takes no id maps: the files are the caller's";
-            Err(Error::in_the_way(text))
+            Err(Error::usage(text))
         }
         None if !ids.is_empty() => Ok(Owners::Image),
         None => Ok(usual),

@@ -121,7 +121,7 @@ impl Inputs<'_> {
         let kind = input.file_type();
         let is_same = (input.dev(), input.ino()) == (output.dev(), output.ino());
         match is_same && (kind.is_file() || kind.is_block_device()) {
-            true => Err(Error::in_the_way(format!(
+            true => Err(Error::conflict(format!(
                 "{} is the input, and would be lost",
                 path.display()
             ))

@@ -119,7 +119,7 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
             if let Some(layer) = outcome.beyond_repair {
                 let text = format!("{layer} is damaged, and that store is only read");
                 let hint = "replace that store, or name it no more";
-                return Err(Error::in_the_way(text).hint(hint).into());
+                return Err(Error::conflict(text).hint(hint).into());
             }
             repair(verb, &image, &store, &outcome.damaged, global)
         }

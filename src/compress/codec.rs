@@ -77,6 +77,16 @@ impl<R: Read> Decoder<R> {
         buffered.get_ref().get_ref()
     }
 
+    fn get_mut(&mut self) -> &mut R {
+        let buffered = match self {
+            Decoder::Plain(reader) => reader,
+            Decoder::Gzip(decoder) => decoder.get_mut(),
+            Decoder::Zstd(decoder) => decoder.get_mut(),
+            Decoder::Xz(decoder) => decoder.get_mut(),
+        };
+        buffered.get_mut().get_mut()
+    }
+
     /// The reader itself, wherever it stands.
     pub fn into_inner(self) -> R {
         let buffered = match self {
@@ -177,6 +187,16 @@ impl<R: Read> Opened<R> {
 
     fn blob(&self) -> &R {
         &self.decoder.get_ref().blob
+    }
+
+    /// The reader of the blob, which must not be read from.
+    pub fn blob_mut(&mut self) -> &mut R {
+        &mut self.decoder.get_mut().blob
+    }
+
+    /// The reader of the blob, wherever it stands.
+    pub fn into_blob(self) -> R {
+        self.decoder.into_inner().blob
     }
 }
 

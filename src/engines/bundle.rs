@@ -212,9 +212,7 @@ fn absolute(target: &Path) -> Result<PathBuf> {
     let looking = |error| Error::system(format!("looking at {}", target.display()), error);
     let target = std::path::absolute(target).map_err(looking)?;
     let Some((parent, name)) = target.parent().zip(target.file_name()) else {
-        return Err(Error::in_the_way(
-            "the root directory cannot become a bundle",
-        ));
+        return Err(Error::conflict("the root directory cannot become a bundle"));
     };
     let parent = parent.canonicalize().map_err(|error| {
         Error::system(format!("opening {}", parent.display()), error).during(Operation::OpenTarget)
@@ -222,7 +220,7 @@ fn absolute(target: &Path) -> Result<PathBuf> {
     let path = parent.join(name);
     match path.to_str() {
         Some(_) => Ok(path),
-        None => Err(Error::in_the_way(format!(
+        None => Err(Error::unsupported(format!(
             "{} is not UTF-8, as config.json must be",
             path.display()
         ))),

@@ -1,4 +1,4 @@
-//! Blobs: ranges of open files, which several threads read at once, and where they come from.
+//! Blobs: ranges of files, which several threads read at once, and where they come from.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -21,7 +21,7 @@ use super::media_type;
 /// Manifests are at most 4 MiB (distribution-spec, "Pushing Manifests"); configs are smaller.
 pub(super) const DOCUMENT_MAX: u64 = 4 << 20;
 
-/// Some bytes of an open file. Cheap to clone; each reader has a position of its own.
+/// Some bytes of a file. Cheap to clone; each reader has a position of its own.
 #[derive(Clone, Debug)]
 pub struct Blob {
     bytes: Bytes,
@@ -34,6 +34,9 @@ enum Bytes {
         file: Arc<File>,
         offset: u64,
     },
+    /// A file of a layout, open only while it is read: an image may have more layers than a process
+    /// may open files.
+    Named(Arc<Path>),
     Memory(Arc<[u8]>),
     Compressed {
         file: Arc<Compressed>,
@@ -59,6 +62,13 @@ impl Blob {
             bytes: Bytes::File { file, offset },
             length: metadata.len(),
         })
+    }
+
+    /// All of the regular file of a name that an image gives.
+    fn named(path: &Path, name: &str) -> Result<Blob> {
+        let length = Blob::of_file(open_named(path, name)?)?.length;
+        let bytes = Bytes::Named(path.into());
+        Ok(Blob { bytes, length })
     }
 
     /// All of an input that may be a pipe: a layer may have to be read twice, so what cannot be
@@ -117,7 +127,7 @@ impl Blob {
         match &self.bytes {
             Bytes::Compressed { offset, .. } => Some(*offset),
             Bytes::Sparse { stored, .. } => stored.offset_in_compressed(),
-            Bytes::File { .. } | Bytes::Memory(_) => None,
+            Bytes::File { .. } | Bytes::Named(_) | Bytes::Memory(_) => None,
         }
     }
 
@@ -128,6 +138,10 @@ impl Blob {
                 file: Arc::clone(file),
                 position: *offset,
                 end: offset + self.length,
+            },
+            Bytes::Named(path) => Reader::Named {
+                path: Arc::clone(path),
+                length: self.length,
             },
             Bytes::Memory(bytes) => Reader::Memory(Cursor::new(Arc::clone(bytes))),
             Bytes::Compressed { file, offset } => {
@@ -168,6 +182,11 @@ enum Reader {
         position: u64,
         end: u64,
     },
+    /// Not opened yet.
+    Named {
+        path: Arc<Path>,
+        length: u64,
+    },
     Memory(Cursor<Arc<[u8]>>),
     Compressed(Part),
     Sparse(Holes),
@@ -176,6 +195,17 @@ enum Reader {
 impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
+            Reader::Named { path, length } => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let file = Arc::new(open_named(path, &name)?);
+                let (position, end) = (0, *length);
+                self.0 = Reader::File {
+                    file,
+                    position,
+                    end,
+                };
+                self.read(buffer)
+            }
             Reader::File {
                 file,
                 position,
@@ -306,17 +336,12 @@ impl Source {
 
     /// A file by its name, which a document may have given: it must stay inside.
     pub fn get(&self, name: &str) -> Result<Blob> {
-        let missing = || Error::not_found(format!("the image lacks its file {name}"));
         match self {
             Source::Directory(directory) | Source::Blobs(directory) | Source::Flat(directory) => {
                 let path = crate::path::EntryPath::parse(name.as_bytes())?;
-                match open_at_once(&directory.join(path.as_os_str())) {
-                    Ok(file) => Blob::of_file(file),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
-                    Err(error) => Err(Error::system(format!("opening {name}"), error)),
-                }
+                Blob::named(&directory.join(path.as_os_str()), name)
             }
-            Source::Archive(members) => members.find(name).ok_or_else(missing),
+            Source::Archive(members) => members.find(name).ok_or_else(|| missing(name)),
         }
     }
 
@@ -351,6 +376,17 @@ impl Source {
             .find(|name| self.has(name))
             .unwrap_or_else(|| hex.into())
     }
+}
+
+fn missing(name: &str) -> Error {
+    Error::not_found(format!("the image lacks its file {name}"))
+}
+
+fn open_named(path: &Path, name: &str) -> Result<File> {
+    open_at_once(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => missing(name),
+        _ => Error::system(format!("opening {name}"), error),
+    })
 }
 
 /// Opens a file of a layout, where a pipe that nobody writes to must not stop us for ever. Links

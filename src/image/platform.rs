@@ -183,7 +183,7 @@ impl FromStr for Platform {
         parsed.ok_or_else(|| {
             let what =
                 format!("{text:?} is no platform, such as linux/amd64, linux/arm/v7 or arm64");
-            Error::not_found(what)
+            Error::usage(what)
         })
     }
 }

@@ -65,7 +65,7 @@ impl Reference {
             .unwrap_or((Transport::Any, bytes));
         let (path, choice) = split(rest);
         if path.is_empty() {
-            return Err(Error::not_found("the image reference names no file")
+            return Err(Error::usage("the image reference names no file")
                 .hint("references look like oci:DIR:TAG, docker-archive:FILE or just FILE"));
         }
         Ok(Reference {
@@ -93,7 +93,7 @@ impl Reference {
 impl Choice {
     fn parse(text: &[u8]) -> Result<Option<Choice>> {
         let Ok(text) = std::str::from_utf8(text) else {
-            return Err(Error::not_found("the name in the reference is no UTF-8"));
+            return Err(Error::usage("the name in the reference is no UTF-8"));
         };
         Ok(match (text.strip_prefix('@'), text.rsplit_once('@')) {
             (Some(digits), _) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -126,13 +126,13 @@ impl Choice {
 }
 
 fn parse_index(digits: &str) -> Result<usize> {
-    let what = || Error::not_found(format!("`@{digits}` is neither a digest nor a number"));
+    let what = || Error::usage(format!("`@{digits}` is neither a digest nor a number"));
     digits.parse().map_err(|_| what())
 }
 
 /// What the user typed wrong is no fault of an image.
 fn parse_digest(text: &str) -> Result<Digest> {
-    Digest::parse(text).map_err(|error| Error::not_found(error.to_string()))
+    Digest::parse(text).map_err(|error| Error::usage(error.to_string()))
 }
 
 /// A path, and what follows it: a name after a colon, or a digest with its `@`.

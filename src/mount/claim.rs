@@ -105,7 +105,7 @@ impl Claim<'_> {
         }
         let text =
             format!("{shown} has been mounted with other id maps: its files would have mixed ids");
-        Err(Error::in_the_way(text).hint(match record.ids.is_empty() {
+        Err(Error::conflict(text).hint(match record.ids.is_empty() {
             true => "mount it without id maps, or take an empty --upper".into(),
             false => {
                 let idmap = if record.is_idmapped {
@@ -144,7 +144,7 @@ fn lock(upperdir: &Path) -> Result<Dir> {
         Ok(()) => Ok(directory),
         Err(Errno::WOULDBLOCK) => {
             let text = format!("{} is being mounted or converted", upperdir.display());
-            Err(Error::in_the_way(text).hint("run it again when the other process is done"))
+            Err(Error::conflict(text).hint("run it again when the other process is done"))
         }
         Err(errno) => Err(doing(errno.into())),
     }
@@ -198,7 +198,7 @@ impl Place<'_> {
 
     fn refuse(&self, what: &str) -> Error {
         let (option, path) = (self.option, self.path.display());
-        Error::in_the_way(format!("{option} {path} {what}"))
+        Error::conflict(format!("{option} {path} {what}"))
     }
 }
 
@@ -349,8 +349,7 @@ fn foreign(workdir: &Path, name: &[u8], inner: &[u8]) -> Error {
         "--work {} has {path} in it, which overlayfs did not make",
         workdir.display()
     );
-    Error::in_the_way(text)
-        .hint("give an empty or absent directory: overlayfs removes what is in it")
+    Error::conflict(text).hint("give an empty or absent directory: overlayfs removes what is in it")
 }
 
 /// What a mount leaves behind that no later one may take for complete.
@@ -368,7 +367,7 @@ fn check_incompatible(work: &Dir, workdir: &Path) -> Result<()> {
     let text = format!(
         "--work {workdir} was last used by a mount with `volatile`, which may have lost changes"
     );
-    Err(Error::in_the_way(text).hint(format!(
+    Err(Error::conflict(text).hint(format!(
         "if the system has not crashed since, remove the directory {workdir}/work/incompat; else start with an empty --upper"
     )))
 }

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::mount::stack::{self, PAGE, Stack};
 use crate::store::Store;
+use crate::threads::{died, start};
 
 use super::options::MountOptions;
 use super::{Directories, SOURCE, failed};
@@ -48,7 +49,7 @@ pub fn mount(
             }
             let directory = File::open(&links.directory)
                 .map_err(|error| Error::system("opening the short names", error))?;
-            in_directory(&directory, || call(&short))
+            in_directory(&directory, || call(&short))?
         }
         (false, None) => return Err(too_long()),
     };
@@ -90,18 +91,19 @@ fn too_long() -> Error {
         .hint("Linux 6.7 mounts up to 500 layers; here, squash some of them, or use shorter paths")
 }
 
-/// Calls from a thread whose working directory is its own, so that no other one's changes.
+/// Calls from a thread whose working directory is its own, so that no other one's changes. Errors:
+/// there is no thread for it.
 fn in_directory(
     directory: &File,
     call: impl FnOnce() -> rustix::io::Result<()> + Send,
-) -> rustix::io::Result<()> {
+) -> Result<rustix::io::Result<()>> {
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
+        let thread = start(scope, "mount", || {
             nix::sched::unshare(CloneFlags::CLONE_FS)
                 .map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
             rustix::process::fchdir(directory)?;
             call()
-        });
-        thread.join().expect("the thread does not panic")
+        })?;
+        thread.join().map_err(|_| died("mount"))
     })
 }

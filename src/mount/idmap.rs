@@ -21,6 +21,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::error::{Error, Operation, Result};
 use crate::ids::{IdMap, IdMaps};
+use crate::threads::{died, start};
 
 /// A user namespace for the maps of mounts.
 #[derive(Debug)]
@@ -111,14 +112,14 @@ pub fn in_mapped_stores<T: Send>(
     call: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
+        let thread = start(scope, "mount", || {
             be_alone()?;
             for store in stores {
                 cover(store, namespace)?;
             }
             call()
-        });
-        thread.join().expect("the thread does not panic")
+        })?;
+        thread.join().map_err(|_| died("mount"))?
     })
 }
 

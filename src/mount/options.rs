@@ -158,7 +158,7 @@ const CONFLICTS: [(&str, &str); 7] = [
 impl FromStr for MountOption {
     type Err = Error;
 
-    /// Errors ([`Kind::NotFound`](crate::Kind::NotFound)): there is no such option or value, or it is not
+    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): there is no such option or value, or it is not
     /// the user's to choose.
     fn from_str(text: &str) -> Result<MountOption> {
         let (name, value) = match text.split_once('=') {
@@ -166,7 +166,7 @@ impl FromStr for MountOption {
             None => (text, None),
         };
         if let Some((_, why)) = DECIDED.iter().find(|(decided, _)| *decided == name) {
-            return Err(Error::not_found(format!("{name} cannot be chosen: {why}")));
+            return Err(Error::usage(format!("{name} cannot be chosen: {why}")));
         }
         if let Some(index) = FLAGS.iter().position(|flag| flag.name == text) {
             return Ok(MountOption(Word::Flag(index)));
@@ -176,16 +176,16 @@ impl FromStr for MountOption {
         };
         match value {
             None if values.is_empty() => Ok(MountOption(Word::Overlay(name, None))),
-            None => Err(Error::not_found(format!(
+            None => Err(Error::usage(format!(
                 "{name} takes a value: {}",
                 values.join(", ")
             ))),
-            Some(_) if values.is_empty() => Err(Error::not_found(format!("{name} takes no value"))),
+            Some(_) if values.is_empty() => Err(Error::usage(format!("{name} takes no value"))),
             Some(value) => match values.iter().find(|known| **known == value) {
                 Some(value) => Ok(MountOption(Word::Overlay(name, Some(value)))),
                 None => {
                     let text = format!("{name} takes {}, not {value:?}", values.join(", "));
-                    Err(Error::not_found(text))
+                    Err(Error::usage(text))
                 }
             },
         }
@@ -200,7 +200,7 @@ fn unknown(name: &str) -> Error {
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .filter(|(likeness, _)| *likeness > 0.8);
     let text = format!("there is no option {name:?} for these mounts");
-    Error::not_found(match nearest {
+    Error::usage(match nearest {
         Some((_, nearest)) => format!("{text}: did you mean {nearest}?"),
         None => format!("{text}: see the overlayfs options in `lowerdir help mount`"),
     })
@@ -235,7 +235,7 @@ impl MountOptions {
     pub const NONE: &MountOptions = &MountOptions(Vec::new());
 
     /// Takes options in the order in which they were given: of two that contradict each other, the later
-    /// one counts. Errors ([`Kind::NotFound`](crate::Kind::NotFound)): the kernel takes two of them not
+    /// one counts. Errors ([`Kind::Usage`](crate::Kind::Usage)): the kernel takes two of them not
     /// together.
     pub fn new(given: impl IntoIterator<Item = MountOption>) -> Result<MountOptions> {
         let mut options: Vec<MountOption> = Vec::new();
@@ -247,7 +247,7 @@ impl MountOptions {
         for (one, other) in CONFLICTS {
             if options.has(one) && options.has(other) {
                 let text = format!("overlayfs does not take {one} together with {other}");
-                return Err(Error::not_found(text));
+                return Err(Error::usage(text));
             }
         }
         Ok(options)
@@ -267,9 +267,9 @@ impl MountOptions {
         self.0.iter().any(|option| option.to_string() == text)
     }
 
-    /// Errors ([`Kind::NotFound`](crate::Kind::NotFound)): one of them means nothing for such a mount.
+    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): one of them means nothing for such a mount.
     pub fn check(&self, stack: &Stack, upper: &Upper) -> Result<()> {
-        let refuse = |text: String, hint: &str| Err(Error::not_found(text).hint(hint));
+        let refuse = |text: String, hint: &str| Err(Error::usage(text).hint(hint));
         for option in &self.0 {
             let is_for_changes = FOR_CHANGES.contains(&option.decides()) || self.is_rw(option);
             if is_for_changes && *upper == Upper::None {

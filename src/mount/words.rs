@@ -317,7 +317,8 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 fn cannot(form: &str, why: &str) -> Error {
-    Error::not_found(format!("--print={form} cannot say this mount: {why}")).hint("--print=cmd can")
+    Error::unsupported(format!("--print={form} cannot say this mount: {why}"))
+        .hint("--print=cmd can")
 }
 
 fn too_long() -> Error {

@@ -38,7 +38,7 @@ pub struct DirMarks {
     pub redirect: Option<Box<[u8]>>,
 }
 
-/// Errors ([`Kind::System`](crate::Kind::System)): the marks of layer directories and upperdirs in this
+/// Errors ([`Kind::Unsupported`](crate::Kind::Unsupported)): the marks of layer directories and upperdirs in this
 /// namespace do not show to the caller, who would take what is deleted for what is there.
 pub fn check_marks_show(namespace: Namespace) -> Result<()> {
     if namespace == Namespace::User || root::sees_trusted_xattrs() {
@@ -46,7 +46,7 @@ pub fn check_marks_show(namespace: Namespace) -> Result<()> {
     }
     let text =
         "its marks are trusted.overlay.* xattrs, which the kernel shows only to CAP_SYS_ADMIN";
-    Err(Error::in_the_way(text)
+    Err(Error::unsupported(text)
         .hint("run it as root; without, --userxattr (`convert`: --from user) reads a directory that has user.overlay.* xattrs, or no marks"))
 }
 

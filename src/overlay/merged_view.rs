@@ -44,6 +44,9 @@ pub use layer_root::LayerRoot;
 /// is not alone in it.
 const OPEN_MAX: usize = 96;
 
+/// The layers below a layer, with its markers applied; of `None`, nothing is known.
+pub type LayersBelow = Below<Option<MergedView>>;
+
 /// The number of a layer in a stack, the lowest being 0.
 type LayerNumber = u32;
 
@@ -61,9 +64,6 @@ pub struct MergedView {
     links: RefCell<HashMap<LayerNumber, Links>>,
     last_path: RefCell<LastPath>,
 }
-
-/// The layers below a layer, with its deletions applied; `None`: nothing is known of them.
-pub type LayersBelow = Below<Option<MergedView>>;
 
 /// What a name is in the merged layers.
 #[derive(Clone, Copy, Debug)]
@@ -286,33 +286,34 @@ impl MergedView {
         })
     }
 
-    /// The attributes of the topmost layer's directory as they are on disk: with overlayfs's own marks, and
-    /// with escaped names.
+    /// As a mount shows them.
+    fn shown(&self, meta: Meta) -> Meta {
+        let dialect = Dialect {
+            whiteout: Whiteout::default(),
+            namespace: self.namespace,
+        };
+        Meta {
+            xattrs: dialect.shown(meta.xattrs, self.keeps_labels),
+            ..meta
+        }
+    }
+
+    /// The attributes that a directory shows, with the xattrs that it has on disk; `None` where no layer
+    /// has it (the root of no layers).
     ///
     /// Errors: the system's.
-    pub fn meta_on_disk(&self, directory: DirectoryId) -> Result<Option<Meta>> {
+    pub fn directory_meta_on_disk(&self, directory: DirectoryId) -> Result<Option<Meta>> {
         let merged = self.directories.borrow().layers(directory);
         let Some(topmost) = Merged::each(merged.as_ref()).next() else {
             return Ok(None);
         };
         let read = || {
             let dir = self.open(topmost.layer, directory)?;
-            let xattrs = dir.kept_xattrs(b".")?;
-            Ok(root::attributes(&dir.stat_self()?, xattrs))
+            meta_on_disk(&dir, b".", &dir.stat_self()?)
         };
-        let meta: io::Result<Meta> = read();
+        let meta = read();
         meta.map(Some)
             .map_err(|error| self.failed(error, Some(topmost.layer), directory, b""))
-    }
-
-    /// As a mount shows them.
-    fn shown(&self, mut meta: Meta) -> Meta {
-        let dialect = Dialect {
-            whiteout: Whiteout::default(),
-            namespace: self.namespace,
-        };
-        meta.xattrs = dialect.shown(meta.xattrs, self.keeps_labels);
-        meta
     }
 
     /// The path of a name in a directory.
@@ -343,4 +344,8 @@ impl MergedView {
             None => error,
         }
     }
+}
+
+fn meta_on_disk(dir: &Dir, name: &[u8], stat: &Stat) -> io::Result<Meta> {
+    Ok(root::attributes(stat, dir.kept_xattrs(name)?))
 }

@@ -123,7 +123,7 @@ pub fn convert(
     progress: &dyn Progress,
 ) -> Result<Report> {
     if options.from == options.to {
-        return Err(Error::refused(
+        return Err(Error::usage(
             "both forms are the same: there is nothing to convert",
         ));
     }

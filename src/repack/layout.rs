@@ -105,7 +105,7 @@ impl Layout {
             false => {
                 let path = layout.path.display();
                 let what = format!("{path} is neither empty nor an OCI layout");
-                Err(Error::refused(what))
+                Err(Error::conflict(what))
             }
         }
     }

@@ -89,7 +89,7 @@ pub struct Options {
 /// xattrs that no archive can hold; a file that changes while it is read; an id that no map has. Another
 /// file system that is mounted in the upperdir, which an overlay mount does not show. It is mounted, and
 /// can be changed; it was mounted with other id maps than those of the options
-/// ([`Kind::System`](crate::Kind::System)). Its xattrs do not show to the caller. The system's.
+/// ([`Kind::Conflict`](crate::Kind::Conflict)). Its xattrs do not show to the caller. The system's.
 pub fn pack<W: Write>(
     upper: &Path,
     lowers: Option<&[PathBuf]>,

@@ -98,14 +98,14 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let code = match error.kind() {
             Kind::NotFound => Code::NotFound,
-            Kind::Refused => Code::InvalidArgument,
+            Kind::Refused | Kind::Usage => Code::InvalidArgument,
             Kind::Mismatch => Code::DataLoss,
             Kind::Limit => Code::ResourceExhausted,
-            Kind::Cancelled => Code::Unavailable,
-            Kind::System => match error.raw_os_error() {
-                Some(number) => of_system(number),
-                None => Code::FailedPrecondition,
-            },
+            // Not UNIMPLEMENTED, which containerd takes for a snapshotter without that request.
+            Kind::Conflict | Kind::Unsupported => Code::FailedPrecondition,
+            Kind::Cancelled | Kind::Network => Code::Unavailable,
+            Kind::System => error.raw_os_error().map_or(Code::Internal, of_system),
+            Kind::Internal => Code::Internal,
         };
         let mut text = error.to_string();
         if let Some(cause) = std::error::Error::source(&error) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::compress::codec::Expected;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::fs::root::{Dir, is_absent};
 use crate::image::Blob;
 use crate::mount::stack::escaped;
@@ -14,6 +15,7 @@ use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::pipeline::{Chained, Run, stored_chain, unpack_chained};
 use crate::store::{Hold, Pin, Store, StoredLayer, Sync};
+use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
 use super::snapshot::{Snapshot, Usage};
@@ -33,7 +35,8 @@ pub struct Layers {
     content: Option<PathBuf>,
     options: Options,
     sync: Sync,
-    jobs: Option<usize>,
+    /// Of all layers that are unpacked at a time.
+    threads: ThreadBudget,
     stopping: AtomicBool,
 }
 
@@ -49,12 +52,13 @@ impl Layers {
     pub fn open(config: &Config) -> Result<Layers> {
         let store = Store::open(&config.store)?;
         check_spelling(store.path(), "--store")?;
+        let jobs = config.jobs.unwrap_or(Run::default().jobs);
         Ok(Layers {
             store,
             content: config.content_root.clone(),
             options: config.options.clone(),
             sync: config.sync,
-            jobs: config.jobs,
+            threads: ThreadBudget::new(descriptors::jobs(jobs)),
             stopping: AtomicBool::new(false),
         })
     }
@@ -136,14 +140,13 @@ impl Layers {
             blob: &layer.blob,
             expected: &expected,
         };
-        let usual = Run::default();
         let run = Run {
-            jobs: self.jobs.unwrap_or(usual.jobs),
             sync: self.sync,
             progress: self,
-            ..usual
+            ..Run::default()
         };
-        unpack_chained(chained, &self.store, &self.options, run, hold)
+        let (store, options) = (&self.store, &self.options);
+        unpack_chained(chained, store, options, run, &self.threads, hold)
     }
 
     /// The directories of a chain, the topmost first, in names that fit a mount. Errors: they are
@@ -238,7 +241,7 @@ pub fn check_spelling(path: &Path, option: &str) -> Result<()> {
     let is_plain = path.to_str().is_some() && escaped(path.as_os_str()) == path.as_os_str();
     match is_plain {
         true => Ok(()),
-        false => Err(Error::in_the_way(format!(
+        false => Err(Error::usage(format!(
             "{option} {} cannot be told to containerd",
             path.display()
         ))

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::StreamExt;
@@ -19,6 +20,11 @@ use super::Snapshotter;
 use super::api::services::snapshots::v1::snapshots_server::SnapshotsServer;
 use super::service::Service;
 use authority::Lenient;
+
+/// Requests that are worked on at a time, each on a thread of its own; others wait.
+const REQUESTS: usize = 64;
+/// Longer than any server lives.
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 /// A socket that listens, and goes when it is dropped.
 #[derive(Debug)]
@@ -67,7 +73,7 @@ fn listen(path: &Path, parent: &Path) -> io::Result<Socket> {
 }
 
 fn check_free(path: &Path) -> Result<()> {
-    let refuse = |why: &str| Err(Error::in_the_way(format!("{} {why}", path.display())));
+    let refuse = |why: &str| Err(Error::conflict(format!("{} {why}", path.display())));
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
@@ -99,20 +105,35 @@ impl Drop for Socket {
 pub fn serve(snapshotter: Snapshotter, socket: &Socket, ready: impl FnOnce()) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(REQUESTS)
+        .thread_keep_alive(FOR_EVER)
         .build();
     let runtime = runtime.map_err(|error| Error::system("starting the server", error))?;
+    let service = match start_thread(&runtime) {
+        true => Service::new(Arc::new(snapshotter)),
+        false => Service::without_threads(Arc::new(snapshotter)),
+    };
     runtime
-        .block_on(run(Arc::new(snapshotter), socket, ready))
+        .block_on(run(service, socket, ready))
         .map_err(|error| Error::system(format!("serving {}", socket.path.display()), error))
 }
 
-async fn run(
-    snapshotter: Arc<Snapshotter>,
-    socket: &Socket,
-    ready: impl FnOnce(),
-) -> io::Result<()> {
+/// Starts the first thread for requests, and says whether the system has one. Requests that are refused
+/// a thread of their own wait for it, so it never ends.
+fn start_thread(runtime: &tokio::runtime::Runtime) -> bool {
+    // tokio panics if it gets none at all.
+    let probe = std::thread::Builder::new().spawn(|| ());
+    let has_one = probe.is_ok_and(|thread| thread.join().is_ok());
+    if has_one {
+        drop(runtime.spawn_blocking(|| ()));
+    }
+    has_one
+}
+
+async fn run(service: Service, socket: &Socket, ready: impl FnOnce()) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(socket.listener.try_clone()?)?;
-    let service = SnapshotsServer::new(Service::new(Arc::clone(&snapshotter)));
+    let snapshotter = Arc::clone(service.snapshotter());
+    let service = SnapshotsServer::new(service);
     let mut signals = Signals::new()?;
     ready();
     let (asked_to_stop, stopping) = tokio::sync::oneshot::channel();

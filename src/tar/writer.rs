@@ -111,7 +111,7 @@ impl<W: Write> Writer<W> {
     fn end_entry(&mut self) -> Result<()> {
         if self.missing > 0 {
             let what = format!("{} bytes of it are missing", self.missing);
-            return Err(Error::in_the_way(what)
+            return Err(Error::conflict(what)
                 .at_entry(&self.path)
                 .hint("it became shorter while it was read: nothing may write to it meanwhile"));
         }
@@ -155,7 +155,7 @@ impl<W: Write> Write for Writer<W> {
         let most = self.begin_run()?;
         let most = usize::try_from(most).map_or(bytes.len(), |most| most.min(bytes.len()));
         if most == 0 {
-            return Err(Error::in_the_way("it has more bytes than it said")
+            return Err(Error::conflict("it has more bytes than it said")
                 .at_entry(&self.path)
                 .hint("it became longer while it was read: nothing may write to it meanwhile")
                 .into());

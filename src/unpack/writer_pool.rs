@@ -1,10 +1,13 @@
-//! `WriterPool`: who makes the regular files of a layer: the thread that reads the archive, or writers
-//! on threads of their own, where there are cores for them.
+//! [`WriterPool`]: makes the regular files of a layer, on the thread that reads the archive or on
+//! workers with threads of their own. [`super::unpack`] drives it.
 //!
-//! Each writer gets its orders in the order of the archive; between writers there is none. So
-//! whoever needs a file to be there, to link it or to put something in its place, waits for it.
-//! Files with xattrs are made by the reading thread, so that warnings come in the archive's order.
-//! Of several failures the one that comes first in the archive is told.
+//! Each worker gets its orders in the order of the archive; between workers there is none. So an
+//! entry that needs a file on disk, to link or to replace it, waits for it first. Files with xattrs
+//! are made by the reading thread, so that warnings come in the archive's order. Of several failures
+//! the one that comes first in the archive is returned.
+//!
+//! Workers are started as the layer's [`ThreadShare`] has threads for them. Without any, the reading
+//! thread makes all files.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,17 +17,22 @@ use std::thread::Scope;
 use crate::chunk::{CHUNK, Piece};
 use crate::error::{Error, Result};
 use crate::fs::root::{Dir, clear_umask};
-use crate::threads::start;
+use crate::threads::{ThreadShare, died};
 
 use super::writer::{NewFile, Order, Outcome, Writer};
 use super::{Created, Options};
 use crate::layer::report::Report;
 use crate::layer::tree::{DirId, InodeId, Tree};
 
-/// Batches that wait for the writers of a layer, at most: 12 MiB, for each of the layers that are
+/// More workers than this wait for the file system rather than for the processor. The reading thread
+/// leaves enough to do for two of them even on two cores.
+const WORKERS: usize = 4;
+/// The name of their threads.
+const NAME: &str = "write";
+/// Batches that wait for the workers of a layer, at most: 12 MiB, for each of the layers that are
 /// unpacked at once.
 const QUEUED: usize = 48;
-/// How much more one writer may have to do than another, only to stay in one directory.
+/// How much more one worker may have to do than another, only to stay in one directory.
 const AHEAD: usize = 4 * CHUNK;
 /// What making a file costs, in bytes that could be written meanwhile.
 const FILE: usize = 8 * 1024;
@@ -35,21 +43,25 @@ const PIECE: usize = 512;
 pub struct WriterPool<'a> {
     /// Works on the reading thread.
     own: Writer<'a>,
-    /// Whether the file that was begun last is its.
+    /// Whether the last file that was opened is its.
     is_own: bool,
     workers: Vec<Worker>,
+    /// Workers at most.
+    most: usize,
+    /// Starts one more, if there is a thread for it.
+    hire: Box<dyn Fn() -> Option<Worker> + 'a>,
     batch: Batch,
-    /// Who got the last batch, and the directory of its last file: two writers in one directory
-    /// would wait for each other.
+    /// The worker that got the last batch, and the directory of the last file in it: two workers in
+    /// one directory would wait for each other.
     last: Option<(usize, DirId)>,
     /// All inodes with smaller numbers are on disk.
     complete: InodeId,
-    /// The number after that of the file that was begun last.
+    /// The number after that of the last file that was opened.
     next: InodeId,
     failed: Option<(InodeId, Error)>,
 }
 
-/// What the writers complete: the contents in the tree, and warnings.
+/// What the workers complete: the contents in the tree, and warnings.
 pub struct Made<'a> {
     /// The layer's names.
     pub tree: &'a mut Tree,
@@ -57,12 +69,12 @@ pub struct Made<'a> {
     pub report: &'a mut Report,
 }
 
-/// Orders for one writer, and what they cost.
+/// Orders for one worker, and what they cost.
 #[derive(Default)]
 struct Batch {
     orders: Vec<Order>,
     cost: usize,
-    /// It begins inside a file, and so belongs to whoever has the file.
+    /// It begins inside a file, and so goes to the worker that has the file open.
     is_continued: bool,
 }
 
@@ -70,58 +82,63 @@ struct Batch {
 struct Worker {
     todo: SyncSender<Batch>,
     done: Receiver<Outcome>,
-    /// What it has still to do.
+    /// The cost of what it has not done yet.
     load: Arc<AtomicUsize>,
-    /// Batches that nothing came of yet.
+    /// Batches without an outcome so far.
     unanswered: usize,
 }
 
 impl<'a> WriterPool<'a> {
-    /// Starts so many writers besides the reading thread; none of them is fine. Errors: the system
-    /// has no more threads.
-    pub fn start<'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        writers: usize,
+    /// A pool without workers, which are started in `scope` when there are files for them.
+    pub fn new(
+        scope: &'a Scope<'a, '_>,
+        share: &'a ThreadShare<'_>,
         options: &'a Options,
         created: Created,
         top: &Arc<Dir>,
-    ) -> Result<WriterPool<'a>>
-    where
-        'a: 'scope,
-    {
-        let hire = |_| {
-            let (todo, orders) = sync_channel(QUEUED / writers);
+    ) -> WriterPool<'a> {
+        let most = match share.jobs() {
+            1 => 0,
+            jobs => jobs.min(WORKERS),
+        };
+        let shared_top = Arc::clone(top);
+        let hire = move || {
+            let (todo, orders) = sync_channel(QUEUED / most);
             let (outcomes, done) = channel();
             let load = Arc::new(AtomicUsize::new(0));
-            let shared = Arc::clone(&load);
-            let top = Arc::clone(top);
-            start(scope, "write", move || {
+            let state = (Arc::clone(&load), Arc::clone(&shared_top));
+            let started = share.start(scope, NAME, state, move |(load, top)| {
                 let writer = Writer::new(options, created, top, clear_umask());
-                work(writer, &orders, &outcomes, &shared);
-            })?;
+                work(writer, &orders, &outcomes, &load);
+            });
             let unanswered = 0;
-            Ok(Worker {
+            started.is_ok().then_some(Worker {
                 todo,
                 done,
                 load,
                 unanswered,
             })
         };
-        Ok(WriterPool {
+        WriterPool {
             own: Writer::new(options, created, Arc::clone(top), created.umask_is_clear),
             is_own: true,
-            workers: (0..writers).map(hire).collect::<Result<_>>()?,
+            workers: Vec::new(),
+            most,
+            hire: Box::new(hire),
             batch: Batch::default(),
             last: None,
             complete: InodeId::FIRST,
             next: InodeId::FIRST,
             failed: None,
-        })
+        }
     }
 
     /// Begins a file.
     pub fn open(&mut self, file: NewFile, made: &mut Made<'_>) -> Result<()> {
         self.next = file.inode.next();
+        if self.workers.len() < self.most {
+            self.workers.extend((self.hire)());
+        }
         self.is_own = self.workers.is_empty() || !file.meta.xattrs.is_empty();
         self.give(Order::Open(file), FILE, made)
     }
@@ -153,12 +170,12 @@ impl<'a> WriterPool<'a> {
         }
     }
 
-    /// Waits until all is on disk. Errors: what failed first since it was asked last.
+    /// Waits until all files are on disk. Errors: the first failure since the last call.
     pub fn wait(&mut self, made: &mut Made<'_>) -> Result<()> {
         self.hand_out(made.tree)?;
         for index in 0..self.workers.len() {
             while self.workers[index].unanswered > 0 {
-                let outcome = self.workers[index].done.recv().map_err(|_| died())?;
+                let outcome = self.workers[index].done.recv().map_err(|_| died(NAME))?;
                 self.take(index, outcome, made.tree);
             }
         }
@@ -185,7 +202,7 @@ impl<'a> WriterPool<'a> {
         }
     }
 
-    /// Gives the batch to somebody, and looks what came of others.
+    /// Gives the batch to a worker, and takes the outcomes that are there.
     fn hand_out(&mut self, tree: &mut Tree) -> Result<()> {
         if self.batch.orders.is_empty() {
             return Ok(());
@@ -199,7 +216,7 @@ impl<'a> WriterPool<'a> {
         let worker = &mut self.workers[index];
         worker.load.fetch_add(batch.cost, Ordering::Relaxed);
         worker.unanswered += 1;
-        worker.todo.send(batch).map_err(|_| died())?;
+        worker.todo.send(batch).map_err(|_| died(NAME))?;
         for index in 0..self.workers.len() {
             while let Ok(outcome) = self.workers[index].done.try_recv() {
                 self.take(index, outcome, tree);
@@ -208,8 +225,8 @@ impl<'a> WriterPool<'a> {
         Ok(())
     }
 
-    /// Who goes on where the last batch ended, unless others have nothing to do for it; else who has
-    /// least to do.
+    /// The worker that had the last batch, if this one goes on in its file or its directory, and it
+    /// is not far behind; else the one with the least to do.
     fn choose(&self) -> usize {
         let load = |index: usize| self.workers[index].load.load(Ordering::Relaxed);
         let all = 0..self.workers.len();
@@ -251,11 +268,7 @@ fn directory_of(order: &Order) -> Option<DirId> {
     }
 }
 
-fn died() -> Error {
-    Error::refused("a thread that wrote files died")
-}
-
-/// What a writer's thread does, until nobody gives it orders.
+/// What the thread of a worker does, until it gets no more orders.
 fn work(
     mut writer: Writer<'_>,
     orders: &Receiver<Batch>,

@@ -51,7 +51,7 @@ impl Tree {
                 }
                 _ => {
                     let place = walk.path().join(&name)?;
-                    return Err(Error::not_found(format!("{place} is no directory")).at_entry(path));
+                    return Err(Error::conflict(format!("{place} is no directory")).at_entry(path));
                 }
             }
         }
@@ -62,7 +62,7 @@ impl Tree {
     /// or something above it is no directory.
     pub fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
         let Some((parent, name)) = path.split() else {
-            return Err(Error::not_found("the root cannot be replaced"));
+            return Err(Error::usage("the root cannot be replaced"));
         };
         let directory = self.make_directory(&parent)?;
         let id = self.add(inode)?;

@@ -620,8 +620,8 @@ fn options_for_user_namespaces_that_contradict_each_other_are_refused() {
     ] {
         assert_eq!(unpack(options).status, 2, "{options:?}");
     }
-    unpack(&["--uid-map=0:0:9", "--owners=caller"]).fails(1, &["--owners=caller"]);
-    unpack(&["--uid-map=0:0:9", "--uid-map=8:100:1"]).fails(1, &["0:0:9", "8:100:1", "overlap"]);
+    unpack(&["--uid-map=0:0:9", "--owners=caller"]).fails(2, &["--owners=caller"]);
+    unpack(&["--uid-map=0:0:9", "--uid-map=8:100:1"]).fails(2, &["0:0:9", "8:100:1", "overlap"]);
     let mount =
         |options: &[&str]| bench.on_store(&[&["mount", "oci:image", "/"], options].concat());
     for options in [

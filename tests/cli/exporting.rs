@@ -519,7 +519,7 @@ fn a_mount_stack_that_systemd_would_not_take_is_refused() {
     images(&bench, &["it"]);
     let arguments = ["export", "--format=mstack", "oci:images:it", "it"];
     let run = bench.on_store(&arguments);
-    run.fails(1, &["it is no name of a mount stack"]);
+    run.fails(2, &["it is no name of a mount stack"]);
     assert_eq!(run.hint(), "it must end in .mstack");
 
     // systemd does not read `trusted.overlay.opaque`: its mount would show what is deleted.

@@ -19,19 +19,19 @@ use lowerdir::image::Blob;
 use lowerdir::layer::lower::Lower;
 use lowerdir::meta::Meta;
 use lowerdir::overlay::merged_view::{DirectoryId, MergedView, Seen};
-use lowerdir::path::EntryPath;
 use lowerdir::store::pipeline::{Parents, unpack_layer};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 use tempfile::TempDir;
 
-use crate::canary::{make_removable, place};
+use support::directory::{in_memory, make_removable};
+
 use crate::dice::Dice;
 use crate::generate::{Flavour, Stack};
 use crate::model::{Item, Listing};
 use crate::tarball::{Entry, Kind};
 use crate::unpack::{options, run};
 
-static SITE: LazyLock<TempDir> = LazyLock::new(place);
+static SITE: LazyLock<TempDir> = LazyLock::new(in_memory);
 
 pub fn check(data: &[u8]) {
     let mut stack = Stack::thrown(&mut Dice::of_bytes(data), Flavour::ALL);
@@ -122,35 +122,30 @@ fn merged(layers: &[PathBuf]) -> Listing {
     let view = MergedView::of_layers(layers.iter().map(open), options().dialect.namespace);
     let mut listing = Listing::new();
     let mut names: BTreeMap<(u32, u64), Vec<Vec<u8>>> = BTreeMap::new();
-    let mut todo = vec![EntryPath::root()];
-    while let Some(path) = todo.pop() {
-        let key = path.as_bytes().to_vec();
-        let (parent, seen) = view.see_path(&path).expect("it is readable");
-        let (kind, meta) = match seen {
-            Seen::Absent => panic!("{path}: listed, and not found"),
-            Seen::Directory(directory) => {
-                for name in view.names(directory).expect("it is readable") {
-                    todo.push(path.join(&name).expect("a name on disk"));
+    let root = view.directory_meta(DirectoryId::ROOT);
+    let root = root.expect("it is readable").unwrap_or_default();
+    listing.insert(Vec::new(), item(Kind::Dir, root));
+    let mut todo = vec![DirectoryId::ROOT];
+    while let Some(directory) = todo.pop() {
+        for name in view.names(directory).expect("it is readable") {
+            let path = view.path(directory, &name).expect("a name on disk");
+            let key = path.as_bytes().to_vec();
+            let (kind, meta) = match view.see(directory, &name).expect("it is readable") {
+                Seen::Absent => panic!("{path}: listed, and not found"),
+                Seen::Directory(found) => {
+                    todo.push(found);
+                    let meta = view.directory_meta(found).expect("it is readable");
+                    (Kind::Dir, meta.expect("a layer has it"))
                 }
-                let meta = view.directory_meta(directory).expect("it is readable");
-                (Kind::Dir, meta.expect("a layer has it"))
-            }
-            Seen::Leaf(layer, stat) => {
-                let inode = names.entry((layer, stat.st_ino)).or_default();
-                inode.push(key.clone());
-                let name = path.name();
-                let kind = match FileType::from_raw_mode(stat.st_mode) {
-                    FileType::Symlink => {
-                        Kind::Symlink(view.read_link(parent, name).expect("a link").into())
-                    }
-                    FileType::RegularFile => Kind::File(content(&view, parent, name)),
-                    FileType::Fifo => Kind::Fifo,
-                    other => panic!("{path}: {other:?}"),
-                };
-                (kind, view.leaf(parent, name).expect("it is readable").meta)
-            }
-        };
-        listing.insert(key, item(kind, meta));
+                Seen::Leaf(layer, stat) => {
+                    let inode = names.entry((layer, stat.st_ino)).or_default();
+                    inode.push(key.clone());
+                    let leaf = view.leaf(directory, &name).expect("it is readable");
+                    (kind(&view, directory, &name, &stat), leaf.meta)
+                }
+            };
+            listing.insert(key, item(kind, meta));
+        }
     }
     for mut paths in names.into_values().filter(|paths| paths.len() > 1) {
         paths.sort();
@@ -162,11 +157,21 @@ fn merged(layers: &[PathBuf]) -> Listing {
     listing
 }
 
-fn content(view: &MergedView, directory: DirectoryId, name: &[u8]) -> Vec<u8> {
-    let mut content = Vec::new();
-    let mut file = view.open_leaf(directory, name).expect("a file");
-    file.read_to_end(&mut content).expect("it is readable");
-    content
+fn kind(view: &MergedView, directory: DirectoryId, name: &[u8], stat: &Stat) -> Kind {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => {
+            let target = view.read_link(directory, name).expect("a link");
+            Kind::Symlink(target.into())
+        }
+        FileType::RegularFile => {
+            let mut content = Vec::new();
+            let mut file = view.open_leaf(directory, name).expect("a file");
+            file.read_to_end(&mut content).expect("it is readable");
+            Kind::File(content)
+        }
+        FileType::Fifo => Kind::Fifo,
+        other => panic!("{}: {other:?}", name.escape_ascii()),
+    }
 }
 
 fn item(kind: Kind, meta: Meta) -> Item {

@@ -14,7 +14,7 @@ use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::Meta;
 use crate::overlay::dialect::Dialect;
 use crate::overlay::inspect::check_marks_show;
-use crate::overlay::merged_view::{MergedView, Seen};
+use crate::overlay::merged_view::{DirectoryId, MergedView, Seen};
 use crate::path::{EntryPath, display};
 use crate::store::StoredLayer;
 use crate::unpack::{Fresh, Inode, Options, Report, apply};
@@ -53,52 +53,59 @@ impl Inside {
 
     /// Errors: a loop of symbolic links.
     pub fn find(&self, path: &EntryPath) -> Result<Place> {
-        self.go(PathWalk::new((), path), path.as_bytes())
+        self.go(
+            PathWalk::new(Some(DirectoryId::ROOT), path),
+            path.as_bytes(),
+        )
     }
 
     /// The same for a path as an image spells it, perhaps with `..`. Errors: also, a name of it is
     /// too long.
     pub fn find_text(&self, text: &str) -> Result<Place> {
-        let mut walk = PathWalk::new((), &EntryPath::root());
+        let mut walk = PathWalk::new(Some(DirectoryId::ROOT), &EntryPath::root());
         // One step cannot be too many.
         let _ = walk.follow(text.as_bytes(), &mut Steps::default());
         self.go(walk, text.as_bytes())
     }
 
-    fn go(&self, mut walk: PathWalk<()>, path: &[u8]) -> Result<Place> {
+    fn go(&self, mut walk: PathWalk<Option<DirectoryId>>, path: &[u8]) -> Result<Place> {
         let mut steps = Steps::default();
         while let Some(name) = walk.next_name() {
-            let next = walk.path().join(&name)?;
-            let (parent, seen) = self.view.see_path(&next)?;
-            let kind = match seen {
-                Seen::Directory(_) | Seen::Absent => {
-                    walk.enter(name, ())?;
+            // What is below something absent is absent.
+            let Some(here) = walk.here() else {
+                walk.enter(name, None)?;
+                continue;
+            };
+            let kind = match self.view.see(here, &name)? {
+                Seen::Directory(directory) => {
+                    walk.enter(name, Some(directory))?;
+                    continue;
+                }
+                Seen::Absent => {
+                    walk.enter(name, None)?;
                     continue;
                 }
                 Seen::Leaf(_, stat) => FileType::from_raw_mode(stat.st_mode),
             };
-            match kind {
-                FileType::Symlink => {
-                    if !walk.follow(&self.view.read_link(parent, &name)?, &mut steps)? {
-                        let why = "a loop of symbolic links in the image";
-                        return Err(Error::refused(why).at_entry(display(path)));
-                    }
+            if kind == FileType::Symlink {
+                if !walk.follow(&self.view.read_link(here, &name)?, &mut steps)? {
+                    let why = "a loop of symbolic links in the image";
+                    return Err(Error::refused(why).at_entry(display(path)));
                 }
-                _ => {
-                    return match walk.next_name() {
-                        None => Ok(Place::Leaf(next, kind)),
-                        Some(_) => {
-                            let why = format!("{next} of the image is no directory");
-                            Err(Error::refused(why).at_entry(display(path)))
-                        }
-                    };
-                }
+                continue;
             }
+            let place = walk.path().join(&name)?;
+            return match walk.next_name() {
+                None => Ok(Place::Leaf(place, kind)),
+                Some(_) => {
+                    let why = format!("{place} of the image is no directory");
+                    Err(Error::refused(why).at_entry(display(path)))
+                }
+            };
         }
-        let end = walk.path();
-        Ok(match self.view.directory(&end)? {
-            Some(_) => Place::Directory(end),
-            None => Place::Absent(end),
+        Ok(match walk.here() {
+            Some(_) => Place::Directory(walk.path()),
+            None => Place::Absent(walk.path()),
         })
     }
 
@@ -110,9 +117,9 @@ impl Inside {
             Place::Absent(_) => return Ok(None),
             _ => return Err(Error::refused("it is no regular file").at_entry(path)),
         };
-        let mut bytes = Vec::new();
         let (parent, _) = self.view.see_path(&place)?;
         let file = self.view.open_leaf(parent, place.name())?;
+        let mut bytes = Vec::new();
         file.take(FILE_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| Error::system("reading it in the store", error).at_entry(path))?;
@@ -122,12 +129,13 @@ impl Inside {
         }
     }
 
-    /// The attributes of a directory that [`find`](Inside::find) found.
+    /// The attributes of a directory that [`find`](Inside::find) found, as a layer above it must have them
+    /// on disk: what looks like a mark of overlayfs's stays escaped (rule X1).
     pub fn attributes(&self, place: &EntryPath) -> Result<Option<Meta>> {
         let Some(directory) = self.view.directory(place)? else {
             return Ok(None);
         };
-        let mut meta = self.view.meta_on_disk(directory)?;
+        let mut meta = self.view.directory_meta_on_disk(directory)?;
         if let Some(meta) = &mut meta {
             // A label belongs to the system that the layer lies on, not to the layer (rule X2).
             meta.xattrs.retain(|xattr| {

@@ -48,7 +48,7 @@ impl UserNamespace {
     /// Of layers that were unpacked with these maps; `None`: the container's users are the host's.
     /// Errors: it cannot be had, or its root could not mount the layers.
     pub fn of(ids: &IdMaps, wanted: &Wanted<'_>) -> Result<Option<UserNamespace>> {
-        let refuse = |text: &str, hint: &str| Err(Error::in_the_way(text).hint(hint));
+        let refuse = |text: &str, hint: &str| Err(Error::conflict(text).hint(hint));
         let is_mapped = !ids.is_empty();
         let ids = match (is_mapped, wanted.idmap) {
             (false, None) if wanted.rootless => alone(wanted.overlay)?,
@@ -87,7 +87,7 @@ impl UserNamespace {
             let (uid, gid) = (user.uid, user.gid);
             let text =
                 format!("the image runs as {uid}:{gid}, which the user namespace does not have");
-            return Err(Error::in_the_way(text).hint(match self.is_rootless {
+            return Err(Error::conflict(text).hint(match self.is_rootless {
                 true => "with --rootless, there is root alone",
                 false => "unpack it with larger id maps",
             }));

@@ -71,7 +71,7 @@ pub fn write_mstack(layers: &[StoredLayer], target: &Path, sync: Sync) -> Result
 fn check(layers: &[StoredLayer], target: &Path) -> Result<()> {
     if target.extension().is_none_or(|end| end != "mstack") {
         let text = format!("{} is no name of a mount stack", target.display());
-        return Err(Error::in_the_way(text).hint("it must end in .mstack"));
+        return Err(Error::usage(text).hint("it must end in .mstack"));
     }
     let is_trusted =
         |layer: &StoredLayer| layer.record.options.dialect.namespace == Namespace::Trusted;
@@ -83,7 +83,7 @@ fn check(layers: &[StoredLayer], target: &Path) -> Result<()> {
             let what = "systemd mounts with userxattr, and the layers have trusted.overlay.* xattrs: \
                         deleted files would come back";
             let hint = "unpack the image once more: lowerdir --store DIR unpack --userxattr IMAGE";
-            Err(Error::in_the_way(what).hint(hint))
+            Err(Error::conflict(what).hint(hint))
         }
         Some(_) => Ok(()),
     }

@@ -106,7 +106,7 @@ impl Dir {
             Err(Errno::XDEV) => {
                 let name = crate::path::display(name);
                 let text = format!("something is mounted on {name}, which is not removed");
-                Err(Error::in_the_way(text).hint("unmount it first").into())
+                Err(Error::conflict(text).hint("unmount it first").into())
             }
             other => Ok(Dir(other?)),
         }

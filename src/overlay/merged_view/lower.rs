@@ -13,7 +13,7 @@ use crate::overlay::inspect::{Inspected, check_has_content, inspect};
 use crate::path::EntryPath;
 
 use super::directories::Merged;
-use super::{DirectoryId, MergedView, Seen};
+use super::{DirectoryId, MergedView, Seen, meta_on_disk};
 
 impl Lower for MergedView {
     type Directory = DirectoryId;
@@ -57,7 +57,7 @@ impl Lower for MergedView {
     }
 
     fn directory_meta(&self, directory: DirectoryId) -> Result<Option<Meta>> {
-        let meta = self.meta_on_disk(directory)?;
+        let meta = self.directory_meta_on_disk(directory)?;
         Ok(meta.map(|meta| self.shown(meta)))
     }
 
@@ -87,8 +87,7 @@ impl Lower for MergedView {
                     return Err(Error::refused(text).into());
                 }
             };
-            let meta = root::attributes(stat, dir.kept_xattrs(name)?);
-            let meta = self.shown(meta);
+            let meta = self.shown(meta_on_disk(dir, name, stat)?);
             Ok(Leaf { kind, meta, bytes })
         })
     }

@@ -147,12 +147,12 @@ impl Converter<'_> {
         details.check_mount(self.place.mount)?;
         if is_directory(stat) && stat.st_dev != self.place.stat.st_dev {
             let what = "a subvolume, whose files cannot be linked from outside";
-            return Err(Error::in_the_way(what).hint("copy it into a directory"));
+            return Err(Error::conflict(what).hint("copy it into a directory"));
         }
         match details.is_immutable {
             false => Ok(()),
             true => Err(
-                Error::in_the_way("it is immutable, or can only be appended to")
+                Error::conflict("it is immutable, or can only be appended to")
                     .hint("`chattr -i -a` takes that away"),
             ),
         }

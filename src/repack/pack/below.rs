@@ -46,7 +46,7 @@ impl Lowers {
         };
         let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
         let view = MergedView::of_layers(layers, options.namespace);
-        Ok(Lowers(view))
+        Ok(Lowers(view.with_labels(options.selinux)))
     }
 
     /// Whether anything shows at a path.
@@ -68,11 +68,11 @@ impl Lowers {
         }
     }
 
-    /// The attributes of a directory that shows, with xattrs as they are on disk.
+    /// The attributes of a directory that shows.
     pub fn directory_meta(&self, path: &EntryPath) -> Result<Meta> {
         let directory = self.0.directory(path)?;
-        let meta = directory.map(|directory| self.0.meta_on_disk(directory));
-        let gone = || Error::in_the_way("it went away while it was read").at_entry(path);
+        let meta = directory.map(|directory| self.0.directory_meta_on_disk(directory));
+        let gone = || Error::conflict("it went away while it was read").at_entry(path);
         meta.transpose()?.flatten().ok_or_else(gone)
     }
 

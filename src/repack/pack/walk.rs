@@ -247,7 +247,7 @@ impl<W: Write> Packer<'_, W> {
         };
         let (path, source) = (parent.path.join(name)?, base.join(name)?);
         let fill_holes = self.options.fill_holes;
-        let gone = || Error::in_the_way("it went away while it was read").at_entry(&path);
+        let gone = || Error::conflict("it went away while it was read").at_entry(&path);
         let below::Leaf { directory, stat } = lowers.leaf(&source)?.ok_or_else(gone)?;
         let leaf = leaf(&directory, source.name(), &stat, fill_holes);
         match leaf.map_err(|error| reading(&source, error))? {
@@ -330,7 +330,7 @@ fn leaf(dir: &Dir, name: &[u8], stat: &Stat, fill_holes: bool) -> io::Result<Opt
             let file = dir.open_file(&EntryPath::root().join(name)?)?;
             let opened = rustix::fs::fstat(&file)?;
             if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
-                return Err(Error::in_the_way("it was replaced while it was read").into());
+                return Err(Error::conflict("it was replaced while it was read").into());
             }
             let shape = file::shape(&file, fill_holes)?;
             content = Some(file);

@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
 use crate::overlay::inspect::check_marks_show;
-use crate::overlay::merged_view::{LayerRoot, MergedView};
+use crate::overlay::merged_view::MergedView;
 use crate::store::Beside;
+use crate::threads::ThreadBudget;
 use crate::unpack::{Options, Pending, Report};
 
 use super::Run;
 use super::watch::LowestFailure;
-use super::work::{Source, again, finish, view_of};
+use super::work::{Source, again, finish};
 
 /// What lies below a single layer.
 #[derive(Debug)]
@@ -47,7 +49,8 @@ pub fn unpack_layer(
     let beside = Beside::new(target, "layer")?;
     let directory = beside.directory()?;
     let failure = LowestFailure::none();
-    let source = Source::alone(blob, expected, run, &failure);
+    let threads = ThreadBudget::new(descriptors::jobs(run.jobs));
+    let source = Source::alone(blob, expected, run, &threads, &failure);
     let done = fill(source, &directory, view, options);
     let done = done.map_err(|error| root::told(error, &directory))?;
     run.progress.syncs();
@@ -67,13 +70,13 @@ fn open_parents(parents: &Parents, options: &Options) -> Result<Option<MergedVie
     let open = |path: &PathBuf| {
         let opened = Dir::open(path);
         opened
-            .map(|directory| {
-                LayerRoot::from(Arc::new(directory)).called(path.display().to_string())
-            })
+            .map(Arc::new)
             .map_err(|error| Error::system(format!("opening the parent {}", path.display()), error))
     };
     let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
-    Ok(Some(view_of(layers, options)))
+    Ok(Some(
+        MergedView::of_layers(layers, options.dialect.namespace).with_labels(options.selinux),
+    ))
 }
 
 fn fill(

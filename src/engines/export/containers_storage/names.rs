@@ -19,7 +19,7 @@ impl ImageName {
     /// Reads a name. Where no host is given it is `localhost`, and the tag `latest`. Errors: it is none.
     pub fn parse(text: &str) -> Result<ImageName> {
         let refuse = || {
-            Error::refused(format!("{text:?} is no name of an image"))
+            Error::usage(format!("{text:?} is no name of an image"))
                 .hint("a name is [HOST/]PATH[:TAG], with PATH in small letters")
         };
         let (name, tag) = match text.rsplit_once(':') {

@@ -100,7 +100,7 @@ impl Place<'_> {
         let hint = "name a directory that is absent or empty, or that an export has made";
         let refuse = |what: &str| {
             let text = format!("{} {what}", self.path.display());
-            Err(Error::in_the_way(text).hint(hint))
+            Err(Error::conflict(text).hint(hint))
         };
         let is_ours = |name: &[u8]| name.starts_with(b".lowerdir-");
         match names.iter().all(|name| is_ours(name)) {
