@@ -1,19 +1,19 @@
-//! [`write()`]: an OCI runtime bundle of an image that is in the store: `config.json`, made of the image's
-//! config, and a `rootfs` that the layers are mounted on.
+//! [`write()`]: an OCI runtime bundle from an image in the store: a `config.json`, converted from the
+//! image's config, and a `rootfs` on which the layers are mounted.
 //!
 //! ```text
 //! DIR/                0700; 0711 if the container has a user namespace
 //!   config.json       see `config`
 //!   rootfs/           the mount point; with changes in memory it has `upper` and `work`, which are
 //!                     copied onto the tmpfs
-//!   mountpoints/      what the image lacks of mount points and of the working directory: a lower
-//!                     directory above the image's, with nothing else
+//!   mountpoints/      a lower directory above the image's layers, with the mount points and the working
+//!                     directory that the image lacks, and nothing else
 //!   with-rootfs       for Overlay::Script: see `script`
 //! ```
 //!
-//! Called by the command line. It unpacks nothing: [`crate::store::pipeline`] does. Everything is made beside
-//! its place and renamed; on an error nothing is left. Names in the image (users, volumes) are looked
-//! up in the layers, inside the image's root (`inside`), never by the kernel.
+//! Called by the command line. It unpacks nothing: [`crate::store::pipeline`] does. The bundle is built
+//! under a temporary name and renamed; on an error nothing is left. Names in the image (users, volumes)
+//! are looked up in the layers, inside the image's root (`inside`), never by the kernel.
 //! Source: image-spec `conversion.md`; runtime-spec `bundle.md` and `config.md`.
 
 mod annotations;
@@ -26,85 +26,47 @@ mod process;
 mod script;
 mod user;
 mod volumes;
+mod wanted;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::canonical;
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
 use crate::image::Image;
-use crate::mount::stack::Stack;
-use crate::mount::{self, MountOptions, Upper, Words};
+use crate::mount::{self, MountBuilder, MountOptions, Upper, Words};
 use crate::path::EntryPath;
-use crate::store::pipeline::stored_layers;
-use crate::store::{Beside, Store, Sync};
+use crate::store::stack::Stack;
+use crate::store::{Beside, Store};
 use crate::unpack::{Options, system};
 
 use execution::Execution;
 use inside::Inside;
 use namespace::UserNamespace;
 
-/// Where the layers are mounted, in the bundle.
+/// The mount point of the layers in the bundle.
 pub const ROOTFS: &str = "rootfs";
 pub use script::NAME as SCRIPT;
+pub use wanted::{Overlay, Wanted};
 const MOUNTPOINTS: &str = "mountpoints";
-
-/// Who mounts the layers on `rootfs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overlay {
-    /// [`write()`], at once. Every runtime takes that. The mount ends with `umount`, or a reboot.
-    Mounted,
-    /// A script in the bundle, [`SCRIPT`], which mounts them in a mount namespace of its own and runs
-    /// the runtime there. Every runtime takes that, also without root.
-    Script,
-    /// The runtime: the mount on `/` comes first in `config.json`. runc from 1.3 on and crun 1.21
-    /// refuse it (runc issue 5070).
-    InConfig,
-    /// Somebody else, before the container is started, by a command for a POSIX shell.
-    Command,
-    /// The same by a line of fstab(5).
-    Fstab,
-    /// The same by a systemd mount unit.
-    Unit,
-}
-
-/// What a bundle is to be.
-#[derive(Clone, Debug)]
-pub struct Wanted<'a> {
-    /// Where changes go. [`Upper::None`] makes the container's root read-only.
-    pub upper: &'a Upper,
-    /// Who mounts the layers.
-    pub overlay: Overlay,
-    /// What to run in the place of the image's `Cmd`; empty for just that.
-    pub command: &'a [String],
-    /// Whether the process gets a terminal.
-    pub terminal: bool,
-    /// The user namespace of the container, if [`write()`] mounts the layers with its ids.
-    pub idmap: Option<&'a mount::UserNamespace>,
-    /// Annotations to add to the image's own, or to put in their place: names with their values.
-    pub annotations: &'a [(String, String)],
-    /// Whether who is not root is to run it: in a user namespace with the caller alone, and with the
-    /// host's network.
-    pub rootless: bool,
-    /// Whether the bundle is on disk before this counts as done.
-    pub sync: Sync,
-}
 
 /// A bundle that was written.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Bundle {
     /// Its absolute path.
     pub path: PathBuf,
-    /// Who mounts the layers.
+    /// What mounts the layers.
     pub overlay: Overlay,
-    /// What `config.json` says.
-    pub config: Value,
-    /// What is to be mounted, or was mounted, on `rootfs`.
+    /// The content of `config.json`.
+    pub config: String,
+    /// The stack that is, or will be, mounted on `rootfs`.
     pub stack: Stack,
-    /// The words that mount it, where somebody else does.
+    /// The command, line or unit that mounts it, if the user does.
     pub words: Option<Vec<u8>>,
     /// Labels of the image that did not become annotations.
     pub left_out: Vec<String>,
@@ -112,58 +74,46 @@ pub struct Bundle {
 
 /// Writes a bundle into a directory that is absent or empty.
 ///
-/// Errors: a layer that is not in the store; a config that breaks the specification, a user that the
-/// image does not have, a volume where none may be ([`Kind::Refused`](crate::Kind::Refused)); layers
-/// whose names are too long for such a mount ([`Kind::Limit`](crate::Kind::Limit)); a mount that such
-/// words cannot say ([`Kind::NotFound`](crate::Kind::NotFound)); what the system says.
+/// Errors: a layer is not in the store; the config breaks the specification, names a user that the image
+/// does not have, or a volume where none may be ([`Kind::Refused`](crate::Kind::Refused)); the names of
+/// the layers are too long for such a mount ([`Kind::Limit`](crate::Kind::Limit)); the form cannot
+/// express the mount ([`Kind::NotFound`](crate::Kind::NotFound)); the system's.
 ///
 /// ```
 /// use lowerdir::engines::bundle::{Overlay, Wanted, write};
-/// use lowerdir::mount::Upper;
 /// use lowerdir::store::Sync;
-/// use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// use lowerdir::{Image, Options, Reference, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
+/// # let options = Options::rootless(place.path())?;
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let image = Image::open(&Reference::parse(&archive)?)?;
 /// let store = Store::open(&directory)?;
-/// unpack_image(&image, &store, &options, Run::default())?;
-/// let wanted = Wanted {
-///     upper: &Upper::None,
-///     overlay: Overlay::InConfig,
-///     command: &["/bin/true".into()],
-///     terminal: false,
-///     idmap: None,
-///     annotations: &[],
-///     rootless: false,
-///     sync: Sync::None,
-/// };
+/// store.unpack(&image).options(options).run()?;
+/// let command = ["/bin/true".into()];
+/// let wanted = Wanted::default()
+///     .overlay(Overlay::InConfig)
+///     .command(&command)
+///     .sync(Sync::None);
 /// let bundle = write(&image, &store, &place.path().join("bundle"), &wanted)?;
 ///
-/// assert_eq!(bundle.config["process"]["args"][0], "/bin/true");
-/// assert_eq!(bundle.config["mounts"][0]["type"], "overlay");
+/// let config: serde_json::Value = serde_json::from_str(&bundle.config)?;
+/// assert_eq!(config["process"]["args"][0], "/bin/true");
+/// assert_eq!(config["mounts"][0]["type"], "overlay");
 /// assert!(bundle.path.join("config.json").exists());
 /// # Ok(())
 /// # }
 /// ```
 pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -> Result<Bundle> {
     let execution = Execution::of(image)?;
-    let layers = stored_layers(image, store)?;
+    let layers = store.layers_of(image)?;
     let options = layers.last().map(|layer| layer.record.options.clone());
     let options = options.unwrap_or_default();
-    let stack = Stack::of_layers(&layers, store)?;
+    let stack = store.stack_of(&layers)?;
     let inside = Inside::open(&layers, options.dialect)?;
     let namespace = UserNamespace::of(&options.ids, wanted)?;
     mount::check_places(target, wanted.upper)?;
@@ -188,7 +138,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     let was_there = path.exists();
     beside.publish(wanted.sync)?;
     if wanted.overlay == Overlay::Mounted
-        && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, store, wanted)
+        && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, wanted)
     {
         take_back(&path, was_there);
         return Err(error);
@@ -197,17 +147,15 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     Ok(bundle)
 }
 
-fn mount_on(rootfs: &Path, stack: &Stack, store: &Store, wanted: &Wanted<'_>) -> Result<()> {
-    let options = MountOptions::NONE;
-    match wanted.idmap {
-        Some(namespace) => {
-            mount::mount_idmapped(stack, rootfs, wanted.upper, options, store, namespace)
-        }
-        None => mount::mount(stack, rootfs, wanted.upper, options, Some(store)).map(drop),
+fn mount_on(rootfs: &Path, stack: &Stack, wanted: &Wanted<'_>) -> Result<()> {
+    let mut builder = MountBuilder::new(stack).upper(wanted.upper.clone());
+    if let Some(namespace) = wanted.idmap {
+        builder = builder.user_namespace(namespace);
     }
+    builder.mount(rootfs).map(drop)
 }
 
-/// The path that the bundle will have, whatever the working directory is then.
+/// The absolute path of the bundle.
 fn absolute(target: &Path) -> Result<PathBuf> {
     let looking = |error| Error::system(format!("looking at {}", target.display()), error);
     let target = std::path::absolute(target).map_err(looking)?;
@@ -229,7 +177,7 @@ fn absolute(target: &Path) -> Result<PathBuf> {
 
 /// Removes a bundle that could not be mounted.
 fn take_back(path: &Path, was_there: bool) {
-    // The error that is told is the one of the mount.
+    // The error of the mount is the one to report.
     if let Ok(directory) = Dir::open(path) {
         let _ = directory.remove_children();
     }
@@ -240,15 +188,15 @@ fn take_back(path: &Path, was_there: bool) {
 
 struct Making<'a> {
     store: &'a Store,
-    /// Where it will be.
+    /// Its final path.
     path: &'a Path,
     wanted: &'a Wanted<'a>,
     execution: &'a Execution,
     inside: &'a Inside,
     namespace: Option<&'a UserNamespace>,
-    /// How the ids of the layers are shown.
+    /// The id maps of the mount.
     shown: &'a IdMaps,
-    /// Where it is as yet.
+    /// Its temporary directory.
     directory: Dir,
     options: &'a Options,
 }
@@ -264,7 +212,7 @@ impl Making<'_> {
         mounts.extend(volumes);
         if let Some(namespace) = self.namespace {
             namespace.adapt(&mut mounts);
-            // Its root must get to the root of the container.
+            // Root of the user namespace must be able to reach the root of the container.
             root::set_mode(&self.directory, 0o711).map_err(doing)?;
         }
         let cwd = process["cwd"].as_str().expect("it is text");
@@ -297,15 +245,15 @@ impl Making<'_> {
         Ok(Bundle {
             path: self.path.into(),
             overlay: self.wanted.overlay,
-            config,
+            config: config.to_string(),
             stack,
             words,
             left_out: annotations.left_out,
         })
     }
 
-    /// Makes those that the image lacks, and the working directory, which a runtime could not make
-    /// either; false if it has all.
+    /// Makes the mount points and the working directory that the image lacks, which a runtime could not
+    /// make; false if it has all of them.
     fn mountpoints(&self, mounts: &[Value], cwd: &str) -> Result<bool> {
         let destinations = mounts
             .iter()
@@ -328,7 +276,7 @@ impl Making<'_> {
         Ok(true)
     }
 
-    /// What the runtime mounts on `/`, first of all.
+    /// The mounts on `/`, which the runtime makes first.
     fn overlay(&self, stack: &Stack) -> Result<Vec<Value>> {
         let (tmpfs, upper) = match self.wanted.upper {
             Upper::Tmpfs { size } => {
@@ -351,7 +299,8 @@ impl Making<'_> {
         }
     }
 
-    /// The runtime copies what is in the directory below a tmpfs with `tmpcopyup` onto it.
+    /// Makes the directories for changes in memory: with `tmpcopyup`, the runtime copies them onto the
+    /// tmpfs.
     fn in_memory(&self) -> Result<Upper> {
         let doing = |error| system("making the directories for changes", error);
         let rootfs = EntryPath::parse(ROOTFS.as_bytes())?;
@@ -376,14 +325,13 @@ impl Making<'_> {
     fn write_config(&self, config: &Value) -> Result<()> {
         let write = || -> std::io::Result<()> {
             let mut file = self.directory.make_file(b"config.json")?;
-            serde_json::to_writer_pretty(&mut file, config)?;
-            file.write_all(b"\n")
+            file.write_all(&canonical::pretty(config)?)
         };
         write().map_err(|error| system("writing config.json", error))
     }
 }
 
-/// An entry of the list `mounts`.
+/// An entry of `mounts`.
 fn mount_of(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": kind, "source": source, "options": options })
 }

@@ -1,6 +1,6 @@
-//! `mount(2)`: all layers in one string, which the kernel cuts after one page without a word. A
-//! stack that is too long for it goes by short names, from the directory that holds them.
-//! Called by [`super::mount`] where the newer calls are not there.
+//! `mount(2)`: all layers in one string, which the kernel truncates silently after one page. A longer
+//! stack is mounted by short names, from the directory that holds them.
+//! Called by [`super::mount`] if the mount API is not available.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,8 +12,8 @@ use nix::sched::CloneFlags;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::mount::stack::{self, PAGE, Stack};
 use crate::store::Store;
+use crate::store::stack::{self, PAGE, Stack};
 use crate::threads::{died, start};
 
 use super::options::MountOptions;
@@ -25,7 +25,6 @@ pub fn mount(
     upper: Option<Directories<'_>>,
     mount_options: &MountOptions,
     target: &Path,
-    store: Option<&Store>,
 ) -> Result<()> {
     let rest = options_after_lowerdir(stack, upper, mount_options)?;
     let whole = options(stack.lowerdir().as_bytes(), &rest);
@@ -38,10 +37,11 @@ pub fn mount(
         nix::mount::mount(Some(SOURCE), target, Some("overlay"), flags, Some(options))
             .map_err(|errno| Errno::from_raw_os_error(errno as i32))
     };
-    let mounted = match (whole.len() < PAGE, store) {
-        (true, _) => call(&whole),
-        (false, Some(store)) => {
-            let links = store.short_names(stack.directories())?;
+    let mounted = match stack.stores() {
+        _ if whole.len() < PAGE => call(&whole),
+        [] => return Err(too_long()),
+        stores => {
+            let links = Store::open_all(stores)?.short_names(stack.directories())?;
             let names = links.names.join(":");
             let short = options(names.as_bytes(), &rest);
             if short.len() >= PAGE {
@@ -51,7 +51,6 @@ pub fn mount(
                 .map_err(|error| Error::system("opening the short names", error))?;
             in_directory(&directory, || call(&short))?
         }
-        (false, None) => return Err(too_long()),
     };
     mounted.map_err(|errno| {
         let error = failed(format!("mounting on {}", target.display()), errno);
@@ -63,7 +62,7 @@ fn options(lowerdir: &[u8], rest: &[u8]) -> Vec<u8> {
     [b"lowerdir=", lowerdir, rest].concat()
 }
 
-/// Paths are absolute: the working directory may be another one.
+/// Paths are made absolute, because the mount may run in another working directory.
 fn options_after_lowerdir(
     stack: &Stack,
     upper: Option<Directories<'_>>,
@@ -87,11 +86,12 @@ fn options_after_lowerdir(
 }
 
 fn too_long() -> Error {
-    Error::limit("the layers' names are longer than one page, all that mount(2) takes")
+    Error::limit("the layers' names are longer than one page, the limit of mount(2)")
         .hint("Linux 6.7 mounts up to 500 layers; here, squash some of them, or use shorter paths")
 }
 
-/// Calls from a thread whose working directory is its own, so that no other one's changes. Errors:
+/// Runs a function on a thread with a working directory of its own, which leaves that of the process
+/// alone. Errors:
 /// there is no thread for it.
 fn in_directory(
     directory: &File,

@@ -24,12 +24,12 @@ use std::sync::Arc;
 
 use rustix::fs::Stat;
 
+use crate::dialect::{Dialect, Mark, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::dir_cache::DirCache;
 use crate::fs::root::{self, Dir};
 use crate::layer::below::Below;
 use crate::meta::Meta;
-use crate::overlay::dialect::{Dialect, Mark, Namespace, Whiteout};
 use crate::overlay::inspect::{DirMarks, Inspected, check_has_content, inspect, refers_to_below};
 use crate::path::EntryPath;
 
@@ -197,9 +197,9 @@ impl MergedView {
             Ok(
                 match inspect(&dir, &self.marks(holder, directory)?, name, self.namespace)? {
                     None => InLayer::Absent,
-                    Some(Inspected::Whiteout(_)) => InLayer::Whiteout,
+                    Some(Inspected::Whiteout) => InLayer::Whiteout,
                     Some(Inspected::Leaf(stat)) => InLayer::Leaf(stat),
-                    Some(Inspected::Directory(_)) => {
+                    Some(Inspected::Directory) => {
                         let marks = DirMarks::read(&dir, name, self.namespace)?;
                         if marks.redirect.is_some() {
                             let mark = self.namespace.xattr(Mark::Redirect);

@@ -1,30 +1,30 @@
-//! `Inside`: paths looked up in the layers of an image as a process in the container would, with every
-//! symbolic link followed inside the image's root. It reads and never writes into the layers.
+//! `Inside`: looks up paths in the layers of an image as a process in the container would: symbolic links
+//! are followed inside the image's root. It never writes to the layers.
 
 use std::io::Read;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
 
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
 use crate::layer::lower::Lower;
 use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::Meta;
-use crate::overlay::dialect::Dialect;
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::merged_view::{DirectoryId, MergedView, Seen};
 use crate::path::{EntryPath, display};
 use crate::store::StoredLayer;
 use crate::unpack::{Fresh, Inode, Options, Report, apply};
 
-/// More than this is no list of users.
+/// The largest file of users or groups to read, in bytes.
 const FILE_MAX: u64 = 16 << 20;
 
 /// What is at a path.
 pub enum Place {
-    /// Nothing, but it would be here.
+    /// Nothing, at this path.
     Absent(EntryPath),
     /// A directory.
     Directory(EntryPath),
@@ -38,9 +38,9 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// Takes layers, the lowest first.
+    /// Opens layers, lowest first.
     ///
-    /// Errors: their marks do not show to the caller.
+    /// Errors: the caller cannot read their marks.
     pub fn open(layers: &[StoredLayer], dialect: Dialect) -> Result<Inside> {
         check_marks_show(dialect.namespace)?;
         let directories = layers.iter().rev();
@@ -59,8 +59,8 @@ impl Inside {
         )
     }
 
-    /// The same for a path as an image spells it, perhaps with `..`. Errors: also, a name of it is
-    /// too long.
+    /// The same for a path from the image's config, perhaps with `..`. Errors: also, a component is too
+    /// long.
     pub fn find_text(&self, text: &str) -> Result<Place> {
         let mut walk = PathWalk::new(Some(DirectoryId::ROOT), &EntryPath::root());
         // One step cannot be too many.
@@ -98,7 +98,7 @@ impl Inside {
             return match walk.next_name() {
                 None => Ok(Place::Leaf(place, kind)),
                 Some(_) => {
-                    let why = format!("{place} of the image is no directory");
+                    let why = format!("{place} of the image is not a directory");
                     Err(Error::refused(why).at_entry(display(path)))
                 }
             };
@@ -109,13 +109,13 @@ impl Inside {
         })
     }
 
-    /// The content of a file; `None` if there is none at that path. Errors: it is no regular file, or
-    /// too large.
+    /// The content of a file; `None` if it does not exist. Errors: it is not a regular file, or is too
+    /// large.
     pub fn read(&self, path: &EntryPath) -> Result<Option<Vec<u8>>> {
         let place = match self.find(path)? {
             Place::Leaf(place, FileType::RegularFile) => place,
             Place::Absent(_) => return Ok(None),
-            _ => return Err(Error::refused("it is no regular file").at_entry(path)),
+            _ => return Err(Error::refused("it is not a regular file").at_entry(path)),
         };
         let (parent, _) = self.view.see_path(&place)?;
         let file = self.view.open_leaf(parent, place.name())?;
@@ -145,8 +145,8 @@ impl Inside {
         Ok(meta)
     }
 
-    /// Gives a directory the attributes that the image has at a path (rule I2 where it has none), as
-    /// they are shown with these ids.
+    /// Gives a directory the attributes that the image has at a path (rule I2 if it has none), with owners
+    /// mapped.
     pub fn describe(
         &self,
         place: &EntryPath,

@@ -1,7 +1,7 @@
-//! A layer directory once more: directories are made anew, and files are hard links to the same inodes,
-//! inodes that share their blocks, or copies.
+//! Duplicates a layer directory: directories are created anew, and files are hard links, reflinks or
+//! copies.
 //!
-//! [`super::containers_storage`] calls it. The new tree is private to its caller until it is whole.
+//! Called by [`super::containers_storage`], which keeps the new tree private until it is complete.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::unpack::copier::{Copier, Data, Original};
 use crate::unpack::{Inode, Owners, system};
 
-/// What a file of the new tree is.
+/// How the files of the new tree are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
     HardLinks,
@@ -26,7 +26,7 @@ pub enum Means {
     Copies,
 }
 
-/// Fills an empty directory with what a layer directory holds.
+/// Duplicates a layer directory into an empty one.
 pub fn duplicate(from: &Dir, to: &Dir, means: Means, progress: &dyn Progress) -> Result<()> {
     to.remove_acls()
         .map_err(|error| system("removing an inherited ACL", error))?;
@@ -52,7 +52,7 @@ pub fn duplicate(from: &Dir, to: &Dir, means: Means, progress: &dyn Progress) ->
         todo.extend(duplicating.directory(&path)?);
         directories.push(path);
     }
-    // Directories get their attributes last, and those below before those above.
+    // Directories get their attributes last, children before parents.
     let mut paths = directories.iter().rev();
     paths.try_for_each(|path| duplicating.finish(path))
 }
@@ -69,7 +69,7 @@ fn again(directory: &Dir) -> Result<Root> {
 }
 
 impl Duplicating {
-    /// Makes what is in a directory, and returns the directories among it, which are empty so far.
+    /// Duplicates the children of a directory; returns the directories among them, which are still empty.
     fn directory(&mut self, path: &EntryPath) -> Result<Vec<EntryPath>> {
         let opening = |error| failed("opening it", error, path);
         let from = self.from.shared_dir(path).map_err(opening)?;

@@ -48,7 +48,7 @@ impl Lower for MergedView {
                 let found = inspect(&dir, &marks, &name, self.namespace)
                     .map_err(|error| self.failed(error, Some(holder.layer), directory, &name))?;
                 if let Some(found) = found {
-                    names.insert(name, !matches!(found, Inspected::Whiteout(_)));
+                    names.insert(name, !matches!(found, Inspected::Whiteout));
                 }
             }
         }

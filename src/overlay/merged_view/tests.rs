@@ -10,11 +10,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{LayerRoot, MergedView};
+use crate::dialect::Namespace;
 use crate::error::{Error, Kind};
 use crate::fs::dir_cache::tests::{processor_time, scratch};
 use crate::fs::root::Dir;
 use crate::layer::lower::{Found, Lower};
-use crate::overlay::dialect::Namespace;
 use crate::path::EntryPath;
 
 /// Layers, the lowest first, each from words: `d/` is a directory, `d/=y` one with that opaque mark, `w!` a
