@@ -91,10 +91,8 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
 
 /// The library's way, without a process.
 fn archive(reference: &str, read_as: &Image) -> Result<Vec<u8>, String> {
-    let options = Options {
-        selinux: read_as.options().contains(&"--selinux"),
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.selinux = read_as.options().contains(&"--selinux");
     let write = || -> lowerdir::Result<Vec<u8>> {
         let image = Opened::open(&Reference::parse(reference)?)?;
         let run = lowerdir::Run::default();
