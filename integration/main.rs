@@ -28,6 +28,7 @@ mod id_maps;
 mod images;
 mod kernel;
 mod looking;
+mod marks;
 mod media;
 mod mounts;
 mod namespace;

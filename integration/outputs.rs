@@ -275,6 +275,7 @@ fn what_is_mounted_in_the_way_of_a_removal_is_kept() {
             &["unpack oci:image", "images"],
         ),
         (format!("{layer}/mounted"), &["rm latest"]),
+        (format!("{layer}/{}mounted", "d/".repeat(200)), &["prune"]),
     ] {
         for verb in verbs {
             fs::create_dir_all(place(&mount_point)).expect("a directory");

@@ -834,3 +834,58 @@ fn marks_of_the_other_namespace_are_told_of() {
     ]);
     assert!(!run.stderr.contains(other), "{run:?}");
 }
+
+/// A mount lists such a name and cannot open it: no tree is what it shows.
+#[test]
+fn every_verb_refuses_an_xattr_whiteout_in_a_directory_without_the_mark_for_it() {
+    let bench = Bench::new();
+    for tree in ["upper", "tree"] {
+        fs::create_dir_all(bench.path(tree).join("d")).unwrap();
+        bench.write(&format!("{tree}/d/gone"), "");
+        let path = bench.path(&format!("{tree}/d/gone"));
+        xattr::set(path, "user.overlay.whiteout", b"").unwrap();
+    }
+    bench.write("blob", LayerBuilder::new().whiteout("d/gone").finish());
+    let convert = ["convert", "tree", "--from=user-xattr", "--to=oci"];
+    let below = ["unpack-layer", "blob", "out", "--parent", "upper"];
+    let options = ["--userxattr", "--owners=caller"];
+    let runs = || {
+        [
+            pack(&bench, &["-o", "layer"]),
+            bench.run(&convert),
+            bench.run(&[&below[..], &options].concat()),
+        ]
+    };
+    for value in [None, Some("y"), Some("xx")] {
+        if let Some(value) = value {
+            for tree in ["upper", "tree"] {
+                let directory = bench.path(tree).join("d");
+                xattr::set(directory, "user.overlay.opaque", value.as_bytes()).unwrap();
+            }
+        }
+        for run in runs() {
+            run.fails(3, &["d/gone: xattr user.overlay.whiteout"]);
+            assert!(run.hint().contains("user.overlay.opaque -v x"), "{run:?}");
+        }
+    }
+    for tree in ["upper", "tree"] {
+        xattr::set(bench.path(tree).join("d"), "user.overlay.opaque", b"x").unwrap();
+    }
+    runs().iter().for_each(|run| drop(run.lines()));
+    assert_eq!(names(&bench.path("layer")), [".", "d", "d/.wh.gone"]);
+    assert_eq!(bench.names("tree/d".as_ref()), [".wh.gone"]);
+    // What is deleted already needs no deletion, and no directory for one.
+    assert!(bench.names("out".as_ref()).is_empty());
+}
+
+/// Of an upperdir's own redirects the layer has the content; of one below, `--lower` does not.
+#[test]
+fn a_directory_below_that_refers_to_others_is_refused_by_name() {
+    let bench = Bench::new();
+    upper(&bench);
+    lower(&bench);
+    xattr::set(bench.path("lower/d"), "user.overlay.redirect", b"/x").unwrap();
+    let run = pack(&bench, &["--lower", "lower", "-o", "layer"]);
+    run.fails(3, &["layer lower: d: xattr user.overlay.redirect"]);
+    assert!(!bench.path("layer").exists());
+}

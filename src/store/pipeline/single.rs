@@ -11,7 +11,7 @@ use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
 use crate::overlay::inspect::check_marks_show;
-use crate::overlay::merged_view::MergedView;
+use crate::overlay::merged_view::{LayerRoot, MergedView};
 use crate::store::Beside;
 use crate::threads::ThreadBudget;
 use crate::unpack::{Options, Pending, Report};
@@ -78,10 +78,10 @@ fn open_parents(parents: &Parents, options: &Options) -> Result<Option<MergedVie
         check_marks_show(options.dialect.namespace)?;
     }
     let open = |path: &PathBuf| {
-        let opened = Dir::open(path);
-        opened
-            .map(Arc::new)
-            .map_err(|error| Error::system(format!("opening the parent {}", path.display()), error))
+        let opened = Dir::open(path).map_err(|error| {
+            Error::system(format!("opening the parent {}", path.display()), error)
+        });
+        Ok(LayerRoot::from(Arc::new(opened?)).called(path.display().to_string()))
     };
     let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
     Ok(Some(
