@@ -21,6 +21,7 @@ mod converting;
 mod crash;
 mod engines;
 mod exporting;
+mod few_processes;
 mod flattening;
 mod hints;
 mod id_maps;

@@ -167,6 +167,11 @@ impl<R> Filling<R> {
         &self.reader
     }
 
+    /// The same, to change it.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
     /// The reader itself, wherever it stands.
     pub fn into_inner(self) -> R {
         self.reader

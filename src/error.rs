@@ -6,6 +6,7 @@
 
 mod circumstances;
 mod hint;
+mod kind;
 #[cfg(test)]
 mod tests;
 
@@ -14,27 +15,10 @@ use std::{fmt, io};
 use crate::escape;
 
 pub use circumstances::{FileSystem, Operation, Privilege, Surroundings};
+pub use kind::Kind;
 
 /// The result of every fallible call in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// What sort of failure an [`Error`] is; the command line turns it into an exit status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// The image breaks a rule of the formats, or one of ours.
-    Refused,
-    /// A digest, a size or a diff ID is not what the image says.
-    Mismatch,
-    /// A configured limit was reached.
-    Limit,
-    /// What was asked for is not there: an image, a tag, a platform, a layer in the store.
-    NotFound,
-    /// The operating system said no.
-    System,
-    /// The caller asked for it: see [`Progress`](crate::progress::Progress).
-    Cancelled,
-}
 
 /// A failure, with where it happened.
 ///
@@ -108,9 +92,29 @@ impl Error {
         }
     }
 
-    /// Something on this machine stands in the way; `what` says what.
-    pub fn in_the_way(what: impl Into<String>) -> Error {
-        Error::new(Kind::System, what, None)
+    /// Something on this machine is in the way; `what` says what.
+    pub fn conflict(what: impl Into<String>) -> Error {
+        Error::new(Kind::Conflict, what, None)
+    }
+
+    /// This kernel, this file system or this form cannot do it.
+    pub fn unsupported(what: impl Into<String>) -> Error {
+        Error::new(Kind::Unsupported, what, None)
+    }
+
+    /// The request makes no sense.
+    pub fn usage(what: impl Into<String>) -> Error {
+        Error::new(Kind::Usage, what, None)
+    }
+
+    /// A registry, or the way to it, failed.
+    pub fn network(what: impl Into<String>) -> Error {
+        Error::new(Kind::Network, what, None)
+    }
+
+    /// A bug of this library: what cannot happen has happened.
+    pub fn internal(what: impl Into<String>) -> Error {
+        Error::new(Kind::Internal, what, None).hint("this is a bug of lowerdir: please report it")
     }
 
     /// Reading failed while `doing`: an error that one of our own readers raised keeps its kind,
@@ -179,7 +183,10 @@ impl Error {
 
     /// What sort of failure this is.
     pub fn kind(&self) -> Kind {
-        self.0.kind
+        match (self.0.kind, self.raw_os_error()) {
+            (Kind::System, Some(errno)) => kind::of_system(self.0.operation, errno),
+            (kind, _) => kind,
+        }
     }
 
     /// The layer it happened in, as `2 (sha256:ab12…)`.
@@ -279,7 +286,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {self}", self.0.kind)?;
+        write!(f, "{:?}: {self}", self.kind())?;
         match &self.0.cause {
             Some(cause) => write!(f, ": {cause}"),
             None => Ok(()),

@@ -61,7 +61,7 @@ impl FromStr for Range {
 
     /// `CONTAINER:HOST:SIZE`. Errors: it is something else, or ends beyond the last id, 4294967294.
     fn from_str(text: &str) -> Result<Range> {
-        let refuse = |why: &str| Err(Error::refused(format!("{text}: {why}")));
+        let refuse = |why: &str| Err(Error::usage(format!("{text}: {why}")));
         let numbers: Vec<u32> = text.split(':').map_while(number).collect();
         let &[container, host, size] = &numbers[..] else {
             return refuse("it is no CONTAINER:HOST:SIZE, three numbers");
@@ -130,7 +130,7 @@ impl IdMap {
             for pair in ranges.windows(2) {
                 if side(&pair[1]) - side(&pair[0]) < pair[0].size {
                     let text = format!("the id maps {} and {} overlap", pair[0], pair[1]);
-                    return Err(Error::refused(text));
+                    return Err(Error::usage(text));
                 }
             }
         }

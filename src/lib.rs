@@ -117,6 +117,7 @@ pub mod cli;
 pub mod compress;
 pub mod content;
 mod copy;
+pub mod dialect;
 pub mod digest;
 pub mod engines;
 pub mod error;

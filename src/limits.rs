@@ -18,6 +18,11 @@ pub fn check_layers(count: usize) -> Result<()> {
     Err(Error::limit(text).hint(hint))
 }
 
+/// Directories that any layer may imply.
+const IMPLIED: u64 = 1 << 16;
+/// Directories more that it may imply for each of its entries.
+const IMPLIED_BY_ENTRY: u64 = 8;
+
 /// What a layer may cost. [`Default`] is far above what images hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -82,6 +87,31 @@ impl Limits {
     pub fn check_entries(&self, entries: u64) -> Result<()> {
         match entries > self.entries {
             true => reached(format!("over {} entries", self.entries), "entries"),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses more directories than a layer may imply: with its entries they count against the limit of
+    /// entries, and a layer of few entries may not stand for very many.
+    pub fn check_implied(&self, implied: u64, entries: u64) -> Result<()> {
+        self.check_entries(entries.saturating_add(implied))?;
+        let most = IMPLIED.saturating_add(entries.saturating_mul(IMPLIED_BY_ENTRY));
+        match implied > most {
+            true => Err(Error::limit(format!(
+                "over {most} directories that have no entry of their own, in a layer of {entries} entries"
+            ))
+            .hint("the tool that made the layer should give each directory an entry")),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses more bytes than may be copied from the layers below.
+    pub fn check_copied(&self, bytes: u64) -> Result<()> {
+        match bytes > self.bytes {
+            true => reached(
+                format!("hard links to over {} bytes of lower layers", self.bytes),
+                "bytes",
+            ),
             false => Ok(()),
         }
     }

@@ -3,6 +3,8 @@
 //! Every name that reaches a system call went through here. Pure: no IO, and no opinion about
 //! what is on a disk; resolving symbolic links is [`crate::unpack`]'s work.
 
+mod trail;
+
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result};
 
 pub use crate::escape::{display, from_display};
+pub(crate) use trail::Trail;
 
 /// The longest component that Linux file systems take, in bytes (`NAME_MAX`).
 pub const NAME_MAX: usize = 255;
@@ -54,13 +57,41 @@ impl EntryPath {
     }
 
     fn within_limit(self) -> Result<EntryPath> {
-        if self.0.len() > PATH_MAX {
-            let start = display(&self.0[..60]).to_string();
-            return Err(Error::limit("the path is longer than 4095 bytes")
-                .at_entry(start + "…")
-                .hint("Linux takes no longer one: the layer cannot be unpacked"));
-        }
+        EntryPath::check_length(self.0.len(), || self.clone())?;
         Ok(self)
+    }
+
+    /// Refuses a path of so many bytes if no system call takes it.
+    pub(crate) fn check_length(bytes: usize, path: impl FnOnce() -> EntryPath) -> Result<()> {
+        if bytes <= PATH_MAX {
+            return Ok(());
+        }
+        let start = display(&path().0[..60]).to_string();
+        Err(Error::limit("the path is longer than 4095 bytes")
+            .at_entry(start + "…")
+            .hint("Linux takes no longer one: the layer cannot be unpacked"))
+    }
+
+    /// A path of clean components, whose length the caller has checked.
+    pub(crate) fn from_components<'a>(components: impl Iterator<Item = &'a [u8]>) -> EntryPath {
+        let mut path = Vec::new();
+        for component in components {
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(component);
+        }
+        EntryPath(path.into())
+    }
+
+    /// This path without its last components, so many of them; the root if it has fewer.
+    pub(crate) fn without_last(&self, components: usize) -> EntryPath {
+        let mut end = self.0.len();
+        for _ in 0..components {
+            let slash = self.0[..end].iter().rposition(|&byte| byte == b'/');
+            end = slash.unwrap_or(0);
+        }
+        EntryPath(self.0[..end].into())
     }
 
     /// This path with one more component, which must be clean itself.

@@ -9,6 +9,7 @@
 //!
 //! ```text
 //! STORE/                                 0700
+//!   format                               the number of its format, see FormatFile
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
 //!   layers/sha256/<chain ID>/layer.json  see Record
 //!   layers/sha256/<chain ID>/tree.zst    what the lowerdir holds, see the module `listing`
@@ -24,6 +25,7 @@
 mod beside;
 pub mod collect;
 mod contents;
+mod format;
 mod hold;
 mod links;
 pub mod listing;
@@ -50,6 +52,7 @@ use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
 
 pub use beside::Beside;
+pub(crate) use format::{FormatFile, is_unfinished};
 pub use hold::Hold;
 pub(crate) use hold::{ALONE, lock};
 pub use links::{NAME_ELSEWHERE, ShortNames};
@@ -143,7 +146,7 @@ impl Store {
             false => {
                 let text = format!("the store {} can only be read", self.path.display());
                 let hint = "--store DIR before or after it names one that can be written to";
-                Err(Error::in_the_way(text).hint(hint))
+                Err(Error::conflict(text).hint(hint))
             }
         }
     }
@@ -249,7 +252,13 @@ fn read_json<T: DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
         file.read_to_end(&mut text)?;
         Ok(record::unsealed(&text)?)
     };
-    read().map_err(|error| Error::system(format!("reading {name}"), error))
+    read().map_err(|error| {
+        let doing = format!("reading {name}");
+        match error.raw_os_error() {
+            Some(_) => Error::system(doing, error),
+            None => Error::conflict(format!("{doing}: {error}")),
+        }
+    })
 }
 
 fn write_json(

@@ -22,7 +22,6 @@
 mod apply;
 mod changes;
 mod contents;
-mod course;
 mod edit;
 pub mod flatten;
 mod read;
@@ -109,8 +108,14 @@ impl View {
     /// Applies more layers to what is there.
     fn add(&mut self, layers: &[Layer], options: &Options, run: Run<'_>) -> Result<()> {
         read::each_layer(layers, options, run, |layer, said| {
-            let applied = apply::apply(&mut self.tree, layer.number as u32, said, options)
-                .map_err(|error| error.in_layer(layer.label()))?;
+            let applied = apply::apply(
+                &mut self.tree,
+                layer.number as u32,
+                said,
+                options,
+                &run.limits,
+            )
+            .map_err(|error| error.in_layer(layer.label()))?;
             self.layers.push(applied);
             Ok(())
         })

@@ -103,7 +103,7 @@ fn what_a_container_changes_is_packed_with_the_ids_of_the_image() {
         let (layer, told) = shop
             .pack(name, &lowers)
             .unwrap_or_else(|text| panic!("{name}: {text}"));
-        let maps = format!("as it was mounted: {UIDS} {GIDS}");
+        let maps = format!("the id maps of the mount: {UIDS} {GIDS}");
         assert_eq!(told.contains(&maps), name != "without", "{told}");
         // The same maps may be given.
         let given = [&lowers[..], if first == 0 { &[] } else { &[UIDS, GIDS] }].concat();
@@ -138,7 +138,7 @@ fn maps_may_be_given_where_none_are_remembered() {
     let (layer, told) = shop
         .pack("other", &[UIDS, GIDS])
         .expect("all ids are mapped");
-    assert!(!told.contains("as it was mounted"), "{told}");
+    assert!(!told.contains("the id maps of the mount"), "{told}");
     let top = shop.path("top");
     let archive = shop.path("other.tar");
     fs::write(&archive, layer).unwrap();
@@ -321,7 +321,7 @@ fn what_an_upperdir_remembers_cannot_be_forged() {
         let record = String::from_utf8(xattr_of(upper, &name)).unwrap();
         assert_eq!(record, r#"{"ids":{"uids":[],"gids":[]},"idmap":false}"#);
         let (layer, told) = shop.pack(store, options).expect("the ids stay");
-        assert!(!told.contains("as it was mounted"), "{told}");
+        assert!(!told.contains("the id maps of the mount"), "{told}");
         let holds = |text: &[u8]| layer.windows(text.len()).any(|part| part == text);
         assert!(!holds(record.as_bytes()), "it is in the layer");
     }

@@ -274,7 +274,7 @@ const ROWS: &[Row] = &[
     row(
         &[Operation::StartThread],
         &[EAGAIN],
-        "-j 1 takes fewer; `ulimit -u`, or the pids limit of the container, allows no more",
+        "allow more threads: `ulimit -u`, or pids.max of the container",
     ),
 ];
 

@@ -71,6 +71,48 @@ fn what_is_not_there_says_something_and_a_fault_does_not() {
 }
 
 #[test]
+fn a_kind_decides_the_exit_status() {
+    for (error, name, status) in [
+        (Error::refused("x"), "refused", 3),
+        (Error::mismatch("x"), "mismatch", 3),
+        (Error::limit("x"), "limit", 4),
+        (Error::usage("x"), "usage", 2),
+        (Error::not_found("x"), "not-found", 1),
+        (Error::conflict("x"), "conflict", 1),
+        (Error::unsupported("x"), "unsupported", 1),
+        (Error::network("x"), "network", 1),
+        (Error::system("x", of(EIO)), "system", 1),
+        (Error::cancelled(), "cancelled", 1),
+        (Error::internal("x"), "internal", 1),
+    ] {
+        let kind = error.kind();
+        assert_eq!(
+            (kind.name(), kind.exit_status()),
+            (name, status),
+            "{kind:?}"
+        );
+    }
+    let mut names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Kind::ALL.len());
+}
+
+/// It is still an error of the system's for whoever asks what it says of a layer.
+#[test]
+fn what_the_kernel_lacks_is_unsupported() {
+    for errno in [ENOSYS, EOPNOTSUPP] {
+        let error = Error::system("x", of(errno));
+        assert_eq!(error.kind(), Kind::Unsupported, "{errno}");
+        assert_eq!(error.raw_os_error(), Some(errno as i32));
+        assert!(error.is_system_fault());
+    }
+    let mounting = Error::system("x", of(ENODEV));
+    assert_eq!(mounting.kind(), Kind::System);
+    assert_eq!(mounting.during(Operation::Mount).kind(), Kind::Unsupported);
+}
+
+#[test]
 fn the_table_comes_before_what_a_caller_says() {
     let hint = |errno| {
         let error = Error::system("x", of(errno)).during(Operation::Spool);

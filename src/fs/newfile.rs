@@ -71,7 +71,7 @@ impl NewFile {
             Ok(old) if old.is_symlink() => {}
             Ok(_) => {
                 let text = format!("{} is no regular file any more", path.display());
-                return Err(Error::in_the_way(text));
+                return Err(Error::conflict(text));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(naming(error)),

@@ -48,7 +48,7 @@ pub trait Lower {
     /// Errors: the system's; it is a socket.
     fn leaf(&self, directory: Self::Directory, name: &[u8]) -> Result<Leaf>;
 
-    /// Every path that shows the inode of a leaf, its own among them, sorted.
+    /// Every path that shows the inode of a leaf, its own among them, sorted; none if it has only one.
     ///
     /// Errors: the system's.
     fn names_of_inode(&self, directory: Self::Directory, name: &[u8]) -> Result<Vec<EntryPath>>;
@@ -78,6 +78,44 @@ pub struct Leaf {
     pub meta: Meta,
     /// Bytes of data that a copy of it writes, without holes where that is known.
     pub bytes: u64,
+}
+
+/// Layers below of which something is known, or, with `None`, nothing.
+impl<L: Lower> Lower for Option<L> {
+    type Directory = L::Directory;
+
+    fn root(&self) -> Found<Self::Directory> {
+        self.as_ref().map_or(Found::Unknown, L::root)
+    }
+
+    fn lookup(&self, directory: Self::Directory, name: &[u8]) -> Result<Found<Self::Directory>> {
+        known(self).lookup(directory, name)
+    }
+
+    fn names(&self, directory: Self::Directory) -> Result<Vec<Box<[u8]>>> {
+        known(self).names(directory)
+    }
+
+    fn directory_meta(&self, directory: Self::Directory) -> Result<Option<Meta>> {
+        known(self).directory_meta(directory)
+    }
+
+    fn read_link(&self, directory: Self::Directory, name: &[u8]) -> Result<Box<[u8]>> {
+        known(self).read_link(directory, name)
+    }
+
+    fn leaf(&self, directory: Self::Directory, name: &[u8]) -> Result<Leaf> {
+        known(self).leaf(directory, name)
+    }
+
+    fn names_of_inode(&self, directory: Self::Directory, name: &[u8]) -> Result<Vec<EntryPath>> {
+        known(self).names_of_inode(directory, name)
+    }
+}
+
+fn known<L>(layers: &Option<L>) -> &L {
+    let layers = layers.as_ref();
+    layers.expect("a directory was found in what is known")
 }
 
 /// Layers below of which nothing is known.

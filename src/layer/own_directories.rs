@@ -51,11 +51,8 @@ impl OwnDirectories {
     /// Whether the layer has a directory entry where a path of its archive leads: at the place
     /// itself, or at the path so far, all but the `left` last of its components.
     pub fn replaces(&self, place: &EntryPath, path: &EntryPath, left: Option<usize>) -> bool {
-        let is_so_far = |left| {
-            let mut prefixes = std::iter::once(path.clone()).chain(path.ancestors());
-            let so_far = prefixes.nth(left);
-            so_far.is_some_and(|so_far| self.paths.contains(&so_far))
-        };
-        self.paths.contains(place) || left.is_some_and(is_so_far)
+        !self.paths.is_empty()
+            && (self.paths.contains(place)
+                || left.is_some_and(|left| self.paths.contains(&path.without_last(left))))
     }
 }

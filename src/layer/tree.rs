@@ -1,13 +1,15 @@
-//! `Tree`: every name of one layer as it stands on disk, so that nobody has to ask the disk while
-//! the layer is unpacked, nor afterwards to list it.
+//! `Tree`: every name of one layer, so that the disk need not be asked while the layer is unpacked, nor
+//! afterwards to list it.
 //!
-//! The unpacker and [`crate::unpack::settle`] write down in it what they make; [`crate::store::listing`] reads
-//! it. It makes nothing itself. A layer may have millions of names: each costs some 130 bytes.
+//! [`super::apply`] and [`super::plan`] decide what is in it, and the sinks complete what only they know;
+//! [`crate::store::listing`] reads it. A layer may have millions of names: each costs some 130 bytes. Paths
+//! are not stored: a directory knows its parent. Pure.
 
 mod inode;
 mod names;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use crate::meta::{Meta, Xattr};
 use crate::path::EntryPath;
@@ -23,19 +25,31 @@ pub struct Tree {
     directories: Vec<Directory>,
     inodes: Vec<Inode>,
     names: Names,
+    /// The targets of the symbolic links.
+    targets: HashMap<InodeId, Box<[u8]>>,
     /// The directory that was found last: neighbours are asked for one after another.
     last: RefCell<(Box<[u8]>, DirId)>,
 }
 
-/// A directory of a [`Tree`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A directory of a [`Tree`]: the place that a path resolved to. Numbers are given in the order in which
+/// directories are made, parents before children, and never twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DirId(u32);
+
+impl DirId {
+    /// For tables of all directories.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// One directory.
 #[derive(Debug)]
 pub struct Directory {
-    /// Where it is.
-    pub path: EntryPath,
+    /// The directory above it; that of the root is the root.
+    pub parent: DirId,
+    /// Its name there; empty for the root.
+    pub name: Box<[u8]>,
     /// It has an entry, whose attributes its inode has until the layer is settled; else it is only
     /// implied by something below it.
     pub is_described: bool,
@@ -46,6 +60,9 @@ pub struct Directory {
     pub replaces: bool,
     /// So did it, or a directory above it.
     pub is_in_replaced: bool,
+    /// It was implied where the layers below may have a symbolic link, which would lead elsewhere
+    /// (rule N4).
+    pub may_be_link_below: bool,
     inode: InodeId,
     is_removed: bool,
 }
@@ -57,9 +74,10 @@ impl Tree {
             directories: Vec::new(),
             inodes: Vec::new(),
             names: Names::default(),
+            targets: HashMap::new(),
             last: RefCell::new((Box::default(), Tree::ROOT)),
         };
-        tree.new_directory(EntryPath::root(), false, false);
+        tree.new_directory(Tree::ROOT, b"", false, false);
         tree
     }
 
@@ -79,16 +97,32 @@ impl Tree {
         self.directory_at(path.as_bytes())
     }
 
-    /// What is at the root and at each component of a path down to itself.
-    pub fn along(&self, path: &EntryPath) -> Vec<Option<InodeId>> {
-        let mut all = vec![Some(self.inode_of(Tree::ROOT))];
-        let mut at = Some(Tree::ROOT);
-        for name in path.components() {
-            let inode = at.and_then(|directory| self.child(directory, name));
-            at = inode.and_then(|inode| self.as_directory(inode));
-            all.push(inode);
+    /// The path of a directory.
+    pub fn path(&self, directory: DirId) -> EntryPath {
+        let mut names = Vec::new();
+        let mut at = directory;
+        while at != Tree::ROOT {
+            let node = self.directory(at);
+            names.push(&*node.name);
+            at = node.parent;
         }
-        all
+        EntryPath::from_components(names.into_iter().rev())
+    }
+
+    /// The path of a name in a directory.
+    pub fn path_of(&self, directory: DirId, name: &[u8]) -> EntryPath {
+        let directory = self.path(directory);
+        EntryPath::from_components(directory.components().chain([name]))
+    }
+
+    /// The target of a symbolic link.
+    pub fn target(&self, inode: InodeId) -> &[u8] {
+        self.targets.get(&inode).map_or(b"", |target| target)
+    }
+
+    /// Says where a symbolic link leads.
+    pub fn set_target(&mut self, inode: InodeId, target: Box<[u8]>) {
+        self.targets.insert(inode, target);
     }
 
     /// The directory that an inode is.
@@ -99,7 +133,8 @@ impl Tree {
         }
     }
 
-    fn directory_at(&self, path: &[u8]) -> Option<DirId> {
+    /// The directory at a path, given as bytes.
+    pub fn directory_at(&self, path: &[u8]) -> Option<DirId> {
         let mut last = self.last.borrow_mut();
         if &*last.0 != path {
             let mut at = Tree::ROOT;
@@ -124,6 +159,11 @@ impl Tree {
         self.names.find(directory, name)
     }
 
+    /// Whether a directory has anything in it.
+    pub fn has_children(&self, directory: DirId) -> bool {
+        self.names.has_any(directory)
+    }
+
     /// Whether this path is a directory of the layer.
     pub fn has_directory(&self, path: &EntryPath) -> bool {
         self.find_directory(path).is_some()
@@ -131,7 +171,7 @@ impl Tree {
 
     /// A directory of the layer.
     pub fn directory(&self, id: DirId) -> &Directory {
-        &self.directories[id.0 as usize]
+        &self.directories[id.index()]
     }
 
     /// An inode of the layer.
@@ -156,58 +196,68 @@ impl Tree {
 
     /// Gives a directory its entry's attributes.
     pub fn describe(&mut self, directory: DirId, meta: Meta) {
-        let node = &mut self.directories[directory.0 as usize];
+        let node = &mut self.directories[directory.index()];
         self.inodes[node.inode.index()].describe(&meta);
         (node.is_described, node.xattrs) = (true, meta.xattrs.into());
     }
 
     /// What the entry of a directory said, if it has one.
-    pub fn take_meta(&mut self, directory: DirId) -> Option<Meta> {
-        let node = &mut self.directories[directory.0 as usize];
-        let inode = &mut self.inodes[node.inode.index()];
-        inode.must_be_read = false;
+    pub fn meta(&self, directory: DirId) -> Option<Meta> {
+        let node = self.directory(directory);
+        let inode = self.inode(node.inode);
         node.is_described.then(|| Meta {
-            mode: inode.mode.into(),
-            uid: inode.uid,
-            gid: inode.gid,
-            mtime: inode.mtime(),
-            xattrs: std::mem::take(&mut node.xattrs).into(),
+            xattrs: node.xattrs.to_vec(),
+            ..inode.meta()
         })
     }
 
-    /// Adds a directory under a name that is free.
-    pub fn add_directory(
-        &mut self,
-        parent: DirId,
-        path: EntryPath,
-        meta: Option<Meta>,
-        replaces: bool,
-    ) -> DirId {
+    /// The same, for who completes the directory: the tree forgets the xattrs.
+    pub fn take_meta(&mut self, directory: DirId) -> Option<Meta> {
+        let node = &mut self.directories[directory.index()];
+        let inode = &mut self.inodes[node.inode.index()];
+        inode.must_be_read = false;
+        node.is_described.then(|| Meta {
+            xattrs: std::mem::take(&mut node.xattrs).into(),
+            ..inode.meta()
+        })
+    }
+
+    /// Adds a directory under a name that is free. `replaces`: something of this layer had the name.
+    pub fn add_directory(&mut self, parent: DirId, name: &[u8], replaces: bool) -> DirId {
         let is_in_replaced = replaces || self.directory(parent).is_in_replaced;
-        let id = self.new_directory(path, replaces, is_in_replaced);
-        let Directory { path, inode, .. } = &self.directories[id.0 as usize];
-        self.names.add(parent, path.name(), *inode);
-        if let Some(meta) = meta {
-            self.describe(id, meta);
-        }
+        let id = self.new_directory(parent, name, replaces, is_in_replaced);
+        self.names.add(parent, name, self.inode_of(id));
         id
     }
 
-    fn new_directory(&mut self, path: EntryPath, replaces: bool, is_in_replaced: bool) -> DirId {
+    fn new_directory(
+        &mut self,
+        parent: DirId,
+        name: &[u8],
+        replaces: bool,
+        is_in_replaced: bool,
+    ) -> DirId {
         let id = DirId(u32::try_from(self.directories.len()).expect("memory ends before"));
         let inode = self.next_inode();
         self.inodes.push(Inode::new(Kind::Directory(id)));
         self.names.add_directory();
         self.directories.push(Directory {
-            path,
+            parent,
+            name: name.into(),
             is_described: false,
             xattrs: Box::default(),
             replaces,
             is_in_replaced,
+            may_be_link_below: false,
             inode,
             is_removed: false,
         });
         id
+    }
+
+    /// Notes that the layers below may have a symbolic link in the place of an implied directory.
+    pub fn may_be_link_below(&mut self, directory: DirId) {
+        self.directories[directory.index()].may_be_link_below = true;
     }
 
     /// Adds something else under a name that is free.
@@ -230,40 +280,26 @@ impl Tree {
         let mut todo: Vec<InodeId> = self.names.remove(parent, name).into_iter().collect();
         while let Some(inode) = todo.pop() {
             if let Kind::Directory(directory) = self.inode(inode).kind {
-                self.directories[directory.0 as usize].is_removed = true;
+                self.directories[directory.index()].is_removed = true;
                 todo.extend(self.names.remove_all(directory));
             }
         }
     }
 
-    /// Whether something that this layer did on the way to `path` hides whatever the layers
-    /// below have there.
-    pub fn hides_below(&self, path: &EntryPath) -> bool {
-        let mut nearest = Tree::ROOT;
-        match self.directory_at(path.parent_bytes()) {
-            Some(parent) => nearest = self.child_directory(parent, path.name()).unwrap_or(parent),
-            None => {
-                for name in path.components() {
-                    match self.child_directory(nearest, name) {
-                        Some(directory) => nearest = directory,
-                        None => break,
-                    }
-                }
-            }
-        }
-        // It knows of those above it.
-        self.directory(nearest).is_in_replaced
+    /// All directories that are there, parents before children.
+    pub fn directories(&self) -> impl DoubleEndedIterator<Item = DirId> + use<> {
+        let is_there: Vec<bool> = self
+            .directories
+            .iter()
+            .map(|node| !node.is_removed)
+            .collect();
+        let all = (0..self.directories.len() as u32).map(DirId);
+        all.filter(move |id| is_there[id.index()])
     }
 
-    /// All directories, parents before children, in the order of paths.
-    pub fn directories(&self) -> Vec<DirId> {
-        let count = self.directories.len() as u32;
-        let mut all: Vec<DirId> = (0..count)
-            .map(DirId)
-            .filter(|&id| !self.directory(id).is_removed)
-            .collect();
-        all.sort_unstable_by(|&one, &two| self.directory(one).path.cmp(&self.directory(two).path));
-        all
+    /// All directories that were ever made, parents before children.
+    pub fn directories_ever(&self) -> impl Iterator<Item = (DirId, &Directory)> {
+        (0..).map(DirId).zip(&self.directories)
     }
 
     /// The names in a directory, sorted, with what they mean.

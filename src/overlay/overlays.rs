@@ -107,7 +107,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Refuses a directory that mounts are made of, as far as they matter. Errors
-/// ([`Kind::System`](crate::Kind::System)): one does, or the kernel knows of one that no table shows.
+/// ([`Kind::Conflict`](crate::Kind::Conflict)): one does, or the kernel knows of one that no table shows.
 /// `subject` is what it is called at the beginning of such an error.
 pub fn refuse_used(directory: &Path, subject: &str, matters: impl Fn(&Use) -> bool) -> Result<()> {
     let start = Instant::now();
@@ -142,7 +142,7 @@ enum Conflict {
 
 impl Conflict {
     fn error(&self, subject: &str) -> Error {
-        Error::in_the_way(match self {
+        Error::conflict(match self {
             Conflict::With(found) => format!("{subject} is {found}"),
             Conflict::Unseen => {
                 format!("{subject} is in use by an overlay mount that no mount table shows")

@@ -42,6 +42,9 @@ use std::io::{Read, Write};
 use crate::copy::copy;
 use crate::error::{Error, Result};
 use crate::image::ImageSigns;
+use crate::layer::below::{Below, Markers};
+use crate::layer::lower::Unknown;
+use crate::layer::options::Options as Rules;
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 use crate::overlay::dialect::Dialect;
@@ -63,6 +66,18 @@ pub struct Options {
     pub limits: Limits,
 }
 
+impl Options {
+    /// The rules for a layer that is translated.
+    fn rules(&self) -> Rules {
+        Rules {
+            dialect: self.dialect,
+            selinux: self.selinux,
+            foreign_xattrs: self.foreign_xattrs,
+            ..Rules::default()
+        }
+    }
+}
+
 /// Translates an uncompressed layer into the form of overlayfs, and returns the writer, flushed. The
 /// layer is read to its last byte.
 ///
@@ -70,7 +85,9 @@ pub struct Options {
 /// the layer does not have, a file in the place of a directory that has something in it
 /// ([`Kind::Refused`](crate::Kind::Refused)): no tar reader would do the right thing.
 pub fn to_overlay<W: Write>(layer: impl Read, options: &Options, out: W) -> Result<(W, Report)> {
-    let mut translator = to_overlay::ToOverlay::new(options, out);
+    let rules = options.rules();
+    let below = Below::new(Unknown, &Markers::default(), false)?;
+    let mut translator = to_overlay::ToOverlay::new(&rules, &options.limits, &below, out);
     each(layer, options, |archive, entry| {
         translator.entry(archive, entry)
     })?;

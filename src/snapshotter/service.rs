@@ -1,5 +1,5 @@
-//! The service: containerd's messages become calls of a [`Snapshotter`], and its results messages.
-//! Nothing is decided here. Calls block, so each has a thread of its own.
+//! The gRPC service: translates containerd's messages into calls of a [`Snapshotter`], and its results
+//! into messages. Calls block, so each runs on a thread of its own, if there is one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,26 +13,49 @@ use super::api::services::snapshots::v1::*;
 use super::api::types;
 use super::{Kind as Sort, Mount, Result as Done, Snapshot, Snapshotter};
 
-/// Snapshots in one message of a list.
+/// How many snapshots a message of a list has.
 const AT_ONCE: usize = 100;
 
-/// Answers containerd.
+/// The implementation of the service.
 #[derive(Clone)]
-pub struct Service(Arc<Snapshotter>);
+pub struct Service {
+    snapshotter: Arc<Snapshotter>,
+    has_threads: bool,
+}
 
 impl Service {
-    /// One that serves this snapshotter.
+    /// Serves this snapshotter.
     pub fn new(snapshotter: Arc<Snapshotter>) -> Service {
-        Service(snapshotter)
+        Service {
+            snapshotter,
+            has_threads: true,
+        }
+    }
+
+    /// The same where the system has no threads: one request at a time is answered, on the thread
+    /// that takes them.
+    pub fn without_threads(snapshotter: Arc<Snapshotter>) -> Service {
+        Service {
+            snapshotter,
+            has_threads: false,
+        }
+    }
+
+    /// What it serves.
+    pub fn snapshotter(&self) -> &Arc<Snapshotter> {
+        &self.snapshotter
     }
 
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Snapshotter) -> Done<T> + Send + 'static,
     ) -> Result<T, Status> {
-        let snapshotter = Arc::clone(&self.0);
+        if !self.has_threads {
+            return Ok(work(&self.snapshotter)?);
+        }
+        let snapshotter = Arc::clone(&self.snapshotter);
         let done = tokio::task::spawn_blocking(move || work(&snapshotter)).await;
-        let died = |_| Status::new(Code::Internal, "the thread of this request died");
+        let died = |_| Status::new(Code::Internal, "the thread of this request panicked");
         Ok(done.map_err(died)??)
     }
 }

@@ -86,7 +86,7 @@ impl Beside {
             Ok(true) => {}
             Ok(false) => {
                 let what = format!("{target} was replaced while it was read");
-                return Err(Error::in_the_way(what).hint("run it again"));
+                return Err(Error::conflict(what).hint("run it again"));
             }
             Err(error) => {
                 // Whichever tree the staging directory has now may be the only one on the disk.
@@ -164,7 +164,7 @@ fn opening(error: io::Error) -> Error {
 fn check_target(target: &Path) -> Result<()> {
     let refuse = |why: &str| {
         let text = format!("{} {why}", target.display());
-        Err(Error::in_the_way(text).hint("name a directory that is absent or empty"))
+        Err(Error::conflict(text).hint("name a directory that is absent or empty"))
     };
     match std::fs::symlink_metadata(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -103,7 +103,7 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     };
     if let Some((layer, mount)) = removal.mounted.pop_first() {
         let text = format!("layer {} is in use by {mount}", layer.short());
-        return Err(Error::in_the_way(text).hint("unmount it first: see `lowerdir umount`"));
+        return Err(Error::conflict(text).hint("unmount it first: see `lowerdir umount`"));
     }
     if !how.dry_run {
         // The image goes first: layers of no image can be found again, an image without them not.
@@ -118,7 +118,7 @@ fn no_such_image(store: &Store, wanted: &str) -> Error {
     match store.each().find(has_it) {
         Some(other) => {
             let path = other.path().display();
-            Error::in_the_way(format!(
+            Error::conflict(format!(
                 "{wanted} is in the store {path}, which is only read"
             ))
             .hint("--store with that directory alone removes it, if it can be written to")

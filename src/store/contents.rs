@@ -73,7 +73,7 @@ impl Store {
             true => Ok(record),
             false => {
                 let text = format!("reading {name}: it is of image {}", record.digest);
-                Err(Error::in_the_way(text).hint(hint))
+                Err(Error::conflict(text).hint(hint))
             }
         }
     }

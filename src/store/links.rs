@@ -93,6 +93,6 @@ impl Store {
                 }
             }
         }
-        Err(Error::not_found("there is no short name left"))
+        Err(Error::conflict("there is no short name left"))
     }
 }

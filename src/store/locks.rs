@@ -1,8 +1,10 @@
-//! `LayerLock`: who unpacks a layer. Processes that want the same one wait for it, and find it done;
-//! the kernel lets a lock of a dead process go, so its work is taken over.
+//! `LayerLock`: the right to unpack a layer. A process that wants a layer which another one unpacks
+//! waits for it, and finds it done; the kernel releases the lock of a process that dies, and the next one
+//! takes its work over.
 //!
-//! [`crate::store::pipeline`] locks the layers that are missing from the bottom up. A chain ID names all
-//! that is below, so two images share only their lowest layers, and nobody waits in a circle.
+//! [`crate::store::pipeline`] locks the lowest layer that is missing, and none above it. A chain ID names
+//! all that is below, so a process that unpacks a layer has found the same lowest layer missing, or has
+//! another store that has it: then both unpack the layer, and the first one's stands.
 
 use std::io;
 use std::os::fd::OwnedFd;

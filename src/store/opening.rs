@@ -23,10 +23,12 @@ use crate::fs::root::{self, Dir};
 use crate::meta::Time;
 use crate::path::EntryPath;
 
-use super::{EMPTY, Store, locks, staging};
+use super::{EMPTY, FormatFile, Store, is_unfinished, locks, staging};
 
-/// What is made first in a new store.
 const LAYERS: &str = "layers";
+/// Of a store as this program reads and writes it. Whoever changes what is in a store, or a rule by which
+/// layers are translated, raises it.
+const FORMAT: u32 = 1;
 const ELSEWHERE: &str = "--store DIR or LOWERDIR_STORE names another directory";
 
 impl Store {
@@ -35,8 +37,8 @@ impl Store {
     /// only read.
     ///
     /// Errors: a directory that other users may enter, where they could change layers or run
-    /// setuid files of images ([`Kind::System`](crate::Kind::System)); one that can only be read,
-    /// and is no store.
+    /// setuid files of images ([`Kind::Conflict`](crate::Kind::Conflict)); a store of another format
+    /// ([`Kind::Unsupported`](crate::Kind::Unsupported)); one that can only be read, and is no store.
     pub fn open(path: &Path) -> Result<Store> {
         if !path.exists() {
             super::check_outside(path, "the new store")?;
@@ -55,6 +57,11 @@ impl Store {
             false => store.check_for_reading()?,
         }
         Ok(store)
+    }
+
+    /// Whether there is a store at a path, of whichever format; none is made.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(FormatFile::NAME).is_file() || path.join(LAYERS).is_dir()
     }
 
     /// Opens several stores as one. The first that can be written to is: it is opened, and made, as
@@ -94,7 +101,7 @@ impl Store {
         }
         let mut store = match written {
             Some(store) => store,
-            None if before.is_empty() => return Err(Error::not_found("no store is named")),
+            None if before.is_empty() => return Err(Error::usage("no store is named")),
             None => {
                 after = before.split_off(1);
                 before.remove(0)
@@ -140,8 +147,15 @@ impl Store {
     }
 
     fn set_up(&self) -> Result<()> {
-        self.check_is_store()?;
+        let names = self.directory.names();
+        let names = names.map_err(|error| fail("looking into", &self.path, error))?;
+        let is_new = self.is_new(&names)?;
         self.check_mode()?;
+        if is_new {
+            let written = self.format().write();
+            written.map_err(|error| error.during(Operation::OpenStore))?;
+        }
+        self.format().clean(&names);
         for name in [
             LAYERS,
             "layers/sha256",
@@ -179,25 +193,41 @@ impl Store {
             false => {
                 let text = format!("{} is not empty", self.path.join(name).display());
                 let hint = "stacks of few layers would show what is in it: remove that";
-                Err(Error::in_the_way(text).hint(hint))
+                Err(Error::conflict(text).hint(hint))
             }
         }
     }
 
-    /// Errors: there are other files in it. What a killed run had begun to set up is a store.
-    fn check_is_store(&self) -> Result<()> {
-        let names = self.directory.names();
-        let mut names = names.map_err(|error| fail("looking into", &self.path, error))?;
-        // On a file system of its own.
-        names.retain(|name| &**name != b"lost+found");
-        if names.is_empty() || names.iter().any(|name| &**name == LAYERS.as_bytes()) {
-            return Ok(());
+    /// Whether nothing is in it, and a store may be made of it. Errors: there is something else in it, or
+    /// a store of another format.
+    fn is_new(&self, names: &[Box<[u8]>]) -> Result<bool> {
+        if self.has_format()? {
+            return Ok(false);
+        }
+        if names.iter().all(|name| counts_for_nothing(name)) {
+            return Ok(true);
+        }
+        if names.iter().any(|name| &**name == LAYERS.as_bytes()) {
+            return Err(self.format().missing());
         }
         let text = format!(
             "{} has other files in it, and is no store",
             self.path.display()
         );
-        Err(Error::in_the_way(text).hint("--store DIR names a directory that is absent or empty"))
+        Err(Error::conflict(text).hint("--store DIR names a directory that is absent or empty"))
+    }
+
+    fn format(&self) -> FormatFile<'_> {
+        FormatFile {
+            directory: &self.directory,
+            what: format!("the store {}", self.path.display()),
+            number: FORMAT,
+        }
+    }
+
+    fn has_format(&self) -> Result<bool> {
+        let found = self.format().is_there();
+        found.map_err(|error| error.during(Operation::OpenStore))
     }
 
     fn check_mode(&self) -> Result<()> {
@@ -208,17 +238,22 @@ impl Store {
         if stat.st_mode & 0o077 == 0 {
             return Ok(());
         }
-        let is_empty = self.directory.names().is_ok_and(|names| names.is_empty());
+        let names = self.directory.names();
+        let is_empty = names.is_ok_and(|names| names.iter().all(|name| counts_for_nothing(name)));
         if is_empty && root::set_mode(&self.directory, 0o700).is_ok() {
             return Ok(());
         }
+        // Another process that makes a store of it closes it before it puts anything in.
+        if self.stat()?.st_mode & 0o077 == 0 {
+            return Ok(());
+        }
         let text = format!("other users may enter the store {}", self.path.display());
-        Err(Error::in_the_way(text).hint(format!("chmod 700 {}", self.path.display())))
+        Err(Error::conflict(text).hint(format!("chmod 700 {}", self.path.display())))
     }
 
     fn of_another_user(&self) -> Error {
         let text = format!("the store {} belongs to another user", self.path.display());
-        Error::in_the_way(text).hint(ELSEWHERE)
+        Error::conflict(text).hint(ELSEWHERE)
     }
 
     fn check_for_reading(&self) -> Result<()> {
@@ -230,17 +265,22 @@ impl Store {
         let path = self.path.display();
         if stat.st_mode & 0o022 != 0 {
             let text = format!("other users may write to the store {path}");
-            return Err(Error::in_the_way(text).hint("its directory must have the mode 700"));
+            return Err(Error::conflict(text).hint("its directory must have the mode 700"));
         }
         if stat.st_mode & 0o055 != 0 && !self.is_nosuid()? {
             let text = format!("other users may enter the store {path}");
             let hint = "its directory must have the mode 700, or its mount the option nosuid";
-            return Err(Error::in_the_way(text).hint(hint));
+            return Err(Error::conflict(text).hint(hint));
         }
-        self.find_dir("layers")?.ok_or_else(|| {
-            let text = format!("{path} is no store, and none can be made of it");
-            Error::not_found(text).hint(ELSEWHERE)
-        })?;
+        if !self.has_format()? {
+            return Err(match self.find_dir(LAYERS)? {
+                Some(_) => self.format().missing(),
+                None => {
+                    let text = format!("{path} is no store, and none can be made of it");
+                    Error::not_found(text).hint(ELSEWHERE)
+                }
+            });
+        }
         for name in EMPTY {
             if let Some(directory) = self.find_dir(name)? {
                 self.check_empty(name, &directory)?;
@@ -267,6 +307,11 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+/// On a file system of its own, a store has this beside it; the other is what a killed process left.
+fn counts_for_nothing(name: &[u8]) -> bool {
+    name == b"lost+found" || is_unfinished(name)
 }
 
 fn fail(doing: &str, path: &Path, error: io::Error) -> Error {

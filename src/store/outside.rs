@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fs::root;
 use crate::overlay::overlays;
 
-use super::{FS, LAYER_JSON, TREE_ZST};
+use super::{FS, FormatFile, LAYER_JSON, TREE_ZST};
 
 /// The store that a path lies in, or is; `None` where it lies in none. Symbolic links are followed,
 /// and the path need not exist.
@@ -45,21 +45,24 @@ fn layer_by_place(real: &Path) -> Option<PathBuf> {
 }
 
 /// Errors: `what`, which is to be written at `path`, would lie in a store
-/// ([`Kind::System`](crate::Kind::System)).
+/// ([`Kind::Conflict`](crate::Kind::Conflict)).
 pub fn check_outside(path: &Path, what: &str) -> Result<()> {
     let Some(store) = enclosing_store(path) else {
         return Ok(());
     };
     let (path, store) = (path.display(), store.display());
     let text = format!("{what} {path} would be inside the store, in {store}");
-    Err(Error::in_the_way(text)
+    Err(Error::conflict(text)
         .hint("layers are shared, and must not change: name a path outside the store"))
 }
 
 /// A medium that was copied may lack directories that were empty.
 fn is_store(directory: &Path) -> bool {
     let has = |name: &str| directory.join(name).is_dir();
-    has("layers/sha256") && has("images") && ["locks", "staging", "l"].into_iter().any(has)
+    let is_written = ["locks", "staging", "l"].into_iter().any(has);
+    has("layers/sha256")
+        && has("images")
+        && (is_written || directory.join(FormatFile::NAME).is_file())
 }
 
 fn is_layer(directory: &Path) -> bool {

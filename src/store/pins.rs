@@ -91,6 +91,6 @@ fn file_name(name: &str) -> Result<String> {
     let is_clean = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     match !name.is_empty() && name.len() <= 200 && name.bytes().all(is_clean) {
         true => Ok(format!("{name}.json")),
-        false => Err(Error::refused(format!("{name:?} is no name for a pin"))),
+        false => Err(Error::usage(format!("{name:?} is no name for a pin"))),
     }
 }

@@ -1,9 +1,9 @@
-//! Which layer is unpacked by whom, and when it is settled.
+//! The pipeline: which thread unpacks which layer, and when a layer is settled.
 //!
 //! [`unpack_image`] unpacks the missing layers of an image side by side, the large ones first, and
 //! settles them bottom to top as they become ready: a layer is settled when all below it are. One
-//! layer is spread over several threads too (`stages`). The result is the same for every number of
-//! threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
+//! layer is spread over several threads too (`stages`), as far as the run's [`ThreadBudget`] has
+//! them. The result is the same for every number of threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
 //! neither knows tar or overlayfs.
 
 mod chained;
@@ -14,16 +14,17 @@ mod work;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::image::{Image, Layer};
 use crate::limits::{Limits, check_layers};
 use crate::progress::{Progress, Silent, waiting};
 use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
+use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
 pub use chained::{Chained, stored_chain, unpack_chained};
@@ -78,8 +79,8 @@ pub fn stored_layers(image: &Image, store: &Store) -> Result<Vec<StoredLayer>> {
 /// How [`unpack_image`] goes about it; the result does not depend on it.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
-    /// Cores to use, at least 1: so many layers are unpacked at once, each of them on several threads
-    /// unless this is 1.
+    /// Cores to use, at least 1: so many layers are unpacked at once. It bounds the threads of the
+    /// run (see [`ThreadBudget`]).
     pub jobs: usize,
     /// When a layer counts as written.
     pub sync: Sync,
@@ -87,12 +88,6 @@ pub struct Run<'a> {
     pub progress: &'a dyn Progress,
     /// What a layer may cost.
     pub limits: Limits,
-}
-
-impl Run<'_> {
-    fn threads(&self) -> NonZero<usize> {
-        NonZero::new(self.jobs).unwrap_or(NonZero::<usize>::MIN)
-    }
 }
 
 impl Default for Run<'_> {
@@ -168,7 +163,7 @@ pub(crate) fn unpack_missing(
     let chain = chain_ids(image);
     let mut unpacked = BTreeMap::new();
     let mut lower = BTreeMap::new();
-    let mut locks = BTreeMap::new();
+    let (mut missing, mut lock) = (Vec::new(), None);
     for (index, layer) in image.layers.iter().enumerate() {
         let find = || match damaged.contains(&index) {
             true => Ok(None),
@@ -176,25 +171,25 @@ pub(crate) fn unpack_missing(
                 .layer(&chain[index])
                 .map_err(|error| error.in_layer(layer.label())),
         };
-        let found = match find()? {
-            Some(stored) => Some(stored),
-            None => {
-                let tell = || run.progress.waits(index, &layer.label());
-                let wait = waiting(run.progress, tell);
-                locks.insert(index, store.lock_layer(&chain[index], wait)?);
-                // Whoever had the lock may have finished it.
-                find()?
+        let mut found = find()?;
+        // Another process that unpacks a layer above this one unpacks this one too: it has this lock.
+        if found.is_none() && lock.is_none() {
+            let tell = || run.progress.waits(index, &layer.label());
+            let taken = store.lock_layer(&chain[index], waiting(run.progress, tell))?;
+            // The process that had it may have finished the layer.
+            found = find()?;
+            lock = found.is_none().then_some(taken);
+        }
+        match found {
+            None => missing.push(index),
+            Some(stored) => {
+                check_options(&stored, options).map_err(|error| error.in_layer(layer.label()))?;
+                run.progress.was_there(index, &layer.label());
+                lower.insert(index, Arc::clone(&stored.directory));
+                unpacked.insert(index, was_there(stored));
             }
-        };
-        if let Some(stored) = found {
-            locks.remove(&index);
-            check_options(&stored, options).map_err(|error| error.in_layer(layer.label()))?;
-            run.progress.was_there(index, &layer.label());
-            lower.insert(index, Arc::clone(&stored.directory));
-            unpacked.insert(index, was_there(stored));
         }
     }
-    let missing: Vec<usize> = locks.keys().copied().collect();
     if !missing.is_empty() {
         let staging = store.stage()?;
         let mut staged = BTreeMap::new();
@@ -205,6 +200,7 @@ pub(crate) fn unpack_missing(
             blobs.insert(index, blob.map_err(|error| error.in_layer(layer.label()))?);
             staged.insert(index, staging.layer(index)?);
         }
+        let threads = ThreadBudget::new(descriptors::jobs(run.jobs));
         let work = Work {
             image,
             chain: &chain,
@@ -214,10 +210,10 @@ pub(crate) fn unpack_missing(
             failure: &LowestFailure::none(),
             progress: run.progress,
             limits: run.limits,
-            threads: run.threads(),
+            threads: &threads,
             sync: run.sync,
         };
-        let records = work.side_by_side(lower, run.jobs)?;
+        let records = work.side_by_side(lower)?;
         run.progress.syncs();
         staging.sync(run.sync)?;
         if run.progress.is_cancelled() {
@@ -228,7 +224,7 @@ pub(crate) fn unpack_missing(
             let replaces = damaged.contains(&index);
             staging.commit(store, layer, &chain[index], replaces, run.sync)?;
             let stored = store.own_layer(&chain[index])?.ok_or_else(|| {
-                Error::not_found("another process removed it").in_layer(chain[index].short())
+                Error::conflict("another process removed it").in_layer(chain[index].short())
             })?;
             let (path, was_there) = (stored.path, false);
             unpacked.insert(
@@ -287,5 +283,5 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
         false => "id maps",
     };
     let text = format!("it is in the store already, unpacked with other {what}");
-    Err(Error::not_found(text).hint(format!("use another --store, or the same {what}")))
+    Err(Error::conflict(text).hint(format!("use another --store, or the same {what}")))
 }

@@ -3,9 +3,9 @@
 //! the same target.
 
 use std::io;
-use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, RenameFlags};
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use crate::error::{Error, Operation, Result};
 use crate::fs::root::Dir;
 use crate::path::EntryPath;
 use crate::store::listing;
+use crate::threads::ThreadShare;
 use crate::unpack::Tree;
 
 use super::{
@@ -31,14 +32,15 @@ const BESIDE: &str = ".lowerdir-";
 pub struct Staging {
     parent: Dir,
     name: String,
-    pub(super) directory: Dir,
+    pub(super) directory: Arc<Dir>,
 }
 
-/// One layer in it.
+/// One layer in it. It holds no descriptor of its own: an image may have more layers than a process
+/// may open files.
 #[derive(Debug)]
 pub struct StagedLayer {
     name: String,
-    directory: Dir,
+    staging: Arc<Dir>,
 }
 
 /// Makes a staging directory and locks it.
@@ -60,7 +62,7 @@ fn make_in(parent: Dir, prefix: &str) -> io::Result<Staging> {
                 return Ok(Staging {
                     parent,
                     name,
-                    directory,
+                    directory: Arc::new(directory),
                 });
             }
             Err(error) => {
@@ -82,7 +84,7 @@ fn take(parent: &Dir, name: &str) -> io::Result<Option<Dir>> {
     Ok(is_ours.then_some(directory))
 }
 
-fn random_name() -> io::Result<String> {
+pub(super) fn random_name() -> io::Result<String> {
     let mut bytes = [0u8; RANDOM];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -168,17 +170,16 @@ impl Staging {
     /// A new place for a layer.
     pub fn layer(&self, number: usize) -> Result<StagedLayer> {
         let name = number.to_string();
-        let make = || -> io::Result<Dir> {
+        let make = || -> io::Result<()> {
             self.directory.make_dir(name.as_bytes())?;
             let layer = self
                 .directory
                 .open_beneath(&EntryPath::parse(name.as_bytes())?)?;
-            layer.make_dir(FS.as_bytes())?;
-            Ok(layer)
+            layer.make_dir(FS.as_bytes())
         };
-        let directory =
-            make().map_err(|error| Error::system("making a directory for it", error))?;
-        Ok(StagedLayer { name, directory })
+        make().map_err(|error| Error::system("making a directory for it", error))?;
+        let staging = Arc::clone(&self.directory);
+        Ok(StagedLayer { name, staging })
     }
 
     /// Removes it now, and says whether that went well.
@@ -234,23 +235,27 @@ impl Staging {
 impl StagedLayer {
     /// The layer's own directory, opened once more.
     pub fn fs(&self) -> Result<Dir> {
-        self.directory
-            .open_beneath(&EntryPath::parse(FS.as_bytes())?)
+        self.open(&format!("{}/{FS}", self.name))
+    }
+
+    fn open(&self, name: &str) -> Result<Dir> {
+        self.staging
+            .open_beneath(&EntryPath::parse(name.as_bytes())?)
             .map_err(|error| Error::system("opening the layer's directory", error))
     }
 
-    /// Writes its listing beside it, on so many threads, and returns the tree digest.
-    pub fn list(&self, tree: &Tree, selinux: bool, threads: NonZero<usize>) -> Result<Digest> {
+    /// Writes its listing beside it, and returns the tree digest.
+    pub fn list(&self, tree: &Tree, selinux: bool, share: &ThreadShare<'_>) -> Result<Digest> {
         let file = self
-            .directory
+            .open(&self.name)?
             .make_file(TREE_ZST.as_bytes())
             .map_err(|error| Error::system("making its listing", error))?;
-        listing::write(self.fs()?, tree, selinux, file, threads)
+        listing::write(self.fs()?, tree, selinux, file, share)
     }
 
     /// Writes down what it is; [`Staging::sync`] makes it durable with the rest.
     pub fn record(&self, record: &Record) -> Result<()> {
-        write_json(&self.directory, LAYER_JSON, record, Sync::None)
+        write_json(&self.open(&self.name)?, LAYER_JSON, record, Sync::None)
             .map_err(|error| Error::system("writing layer.json", error))
     }
 }

@@ -263,7 +263,7 @@ pub fn repair(
     for &index in damaged {
         if let Some(mount) = in_use.of(&chain[index]) {
             let text = format!("it is in use by {mount}, which would lose it");
-            return Err(Error::in_the_way(text)
+            return Err(Error::conflict(text)
                 .in_layer(image.layers[index].label())
                 .hint("unmount it first: see `lowerdir umount`"));
         }

@@ -9,12 +9,13 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
-use crate::meta::{Meta, Time, Xattr, is_acl_xattr, is_foreign_xattr};
+use crate::meta::{Meta, Time, Xattr, is_acl_xattr};
 use crate::overlay::dialect::Namespace;
 use crate::path::{self, EntryPath};
 
-use super::options::{ForeignXattrs, Options, OverlayXattrs, Owners};
+use crate::layer::options::{Options, Owners};
 use crate::layer::report::{Report, Warning};
+use crate::layer::tree::Kind;
 
 /// An inode whose attributes are to be set.
 pub enum Inode<'a> {
@@ -165,66 +166,14 @@ pub fn system(doing: &str, error: io::Error) -> Error {
     Error::system(doing, error).during(Operation::Create)
 }
 
-/// Rule X2: leaves out the xattrs of other systems and file systems, with a warning for each.
-/// Errors: they are to be refused.
-pub fn leave_out_foreign(
-    meta: &mut Meta,
-    path: &EntryPath,
-    how: ForeignXattrs,
-    report: &mut Report,
-) -> Result<()> {
-    let is_foreign = |xattr: &Xattr| is_foreign_xattr(&xattr.name);
-    let Some(first) = meta.xattrs.iter().find(|xattr| is_foreign(xattr)) else {
-        return Ok(());
-    };
-    if how == ForeignXattrs::Strict {
-        let name = path::display(&first.name);
-        let what = format!("xattr {name} belongs to another system or file system");
-        return Err(Error::refused(what)
-            .at_entry(path)
-            .hint("without --xattrs=strict it is left out"));
+/// The type of an inode, as the system has it.
+pub fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::Directory(_) => FileType::Directory,
+        Kind::File { .. } => FileType::RegularFile,
+        Kind::Symlink => FileType::Symlink,
+        Kind::CharDevice(_) => FileType::CharacterDevice,
+        Kind::BlockDevice(_) => FileType::BlockDevice,
+        Kind::Fifo => FileType::Fifo,
     }
-    meta.xattrs.retain(|xattr| {
-        let drops = is_foreign(xattr);
-        if drops {
-            report.warn(Warning::ForeignXattrDropped, path);
-        }
-        !drops
-    });
-    Ok(())
-}
-
-/// Makes the xattrs of an entry into what is to be on disk: overlayfs's own are escaped, dropped
-/// or refused (rule X1); a label is dropped unless asked for, and so is what belongs to another
-/// system (rule X2).
-pub fn translate_xattrs(
-    meta: &mut Meta,
-    path: &EntryPath,
-    options: &Options,
-    report: &mut Report,
-) -> Result<()> {
-    leave_out_foreign(meta, path, options.foreign_xattrs, report)?;
-    for xattr in std::mem::take(&mut meta.xattrs) {
-        if &*xattr.name == b"security.selinux" && !options.selinux {
-            continue;
-        }
-        let Some(escaped) = options.dialect.escape(&xattr.name) else {
-            meta.xattrs.push(xattr);
-            continue;
-        };
-        match options.overlay_xattrs {
-            OverlayXattrs::Escape => meta.xattrs.push(Xattr {
-                name: escaped.into(),
-                ..xattr
-            }),
-            OverlayXattrs::Drop => report.warn(Warning::OverlayXattrDropped, path),
-            OverlayXattrs::Refuse => {
-                let name = path::display(&xattr.name);
-                return Err(Error::refused(format!("the layer brings xattr {name}"))
-                    .at_entry(path)
-                    .hint("--overlay-xattrs=escape keeps it as data"));
-            }
-        }
-    }
-    Ok(())
 }

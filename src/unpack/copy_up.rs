@@ -1,4 +1,4 @@
-//! A file of a lower layer becomes one of this layer, because this layer has a hard link to it
+//! A file of the layers below becomes one of this layer, because the layer has a hard link to it
 //! (rule H2).
 
 use std::fs::File;
@@ -6,136 +6,66 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::FileType;
-
 use crate::content::{Content, ContentHasher};
-use crate::error::{Error, Result};
-use crate::fs::root::{self, Dir};
+use crate::error::Result;
+use crate::fs::root;
+use crate::layer::below::PlaceId;
+use crate::layer::tree::{DirId, InodeId, Kind};
 use crate::meta::Meta;
-use crate::overlay::lower::{Below, Found, Leaf, LowerView};
 use crate::path::EntryPath;
+use crate::tar::archive::EntryKind;
 
 use super::{Fresh, Inode, Unpacker, apply, system};
-use crate::layer::tree::{self, DirId, Kind};
 
 impl Unpacker<'_> {
-    /// Copies what is left below at `path` into this layer, under every name that it has there,
-    /// so that they stay names of one inode. False if there is nothing to copy.
-    pub(super) fn copy_up(&mut self, below: &Below, path: &EntryPath) -> Result<bool> {
-        let found = below.remains(path)?;
-        let (Found::Leaf(leaf), Some(view)) = (&*found, below.view()) else {
-            return Ok(false);
-        };
-        if !self.is_free(path) {
-            return Ok(false);
-        }
-        let meta = view.leaf_meta(path, leaf)?;
-        self.imply_parents(path)?;
-        self.copy_leaf(view, path, leaf, &meta)?;
-        for name in below.names_of_inode(path, leaf)? {
-            if name != *path && self.is_free(&name) {
-                self.imply_parents(&name)?;
-                let parent = self.directory_of(&name);
-                self.link(path, parent, &name)?;
-            }
-        }
-        Ok(true)
-    }
-
-    fn copy_leaf(
+    /// Copies what a directory of the layers below has by the same name.
+    pub(super) fn copy_up(
         &mut self,
-        view: &LowerView,
-        path: &EntryPath,
-        leaf: &Leaf,
+        (parent, place): (DirId, &EntryPath),
+        inode: InodeId,
+        from: PlaceId,
+        kind: Kind,
         meta: &Meta,
     ) -> Result<()> {
-        let parent = self.directory_of(path);
-        let file_type = leaf.file_type();
-        let device = root::device(&leaf.stat);
-        let kind = match file_type {
-            FileType::RegularFile => {
-                return self.copy_file(view.layer(leaf.layer), parent, path, meta);
-            }
-            FileType::Symlink => {
-                let target = view.read_link(path, leaf)?;
-                self.create(parent, path, |dir, name| dir.make_symlink(name, &target))?;
-                return self.finish(parent, path, Kind::Symlink, meta);
-            }
-            FileType::Fifo => Kind::Fifo,
-            FileType::CharacterDevice => Kind::CharDevice(device),
-            FileType::BlockDevice => Kind::BlockDevice(device),
-            _ => return Err(Error::refused("a hard link to a socket of a lower layer")),
+        let kind = match kind {
+            Kind::File { .. } => return self.copy_file(parent, place, inode, from, meta),
+            Kind::Symlink => EntryKind::Symlink(self.layer.tree.target(inode).into()),
+            Kind::CharDevice(device) => EntryKind::CharDevice(device),
+            Kind::BlockDevice(device) => EntryKind::BlockDevice(device),
+            Kind::Fifo => EntryKind::Fifo,
+            Kind::Directory(_) => unreachable!("no hard link leads to a directory"),
         };
-        self.create(parent, path, |dir, name| {
-            dir.make_node(name, file_type, device)
-        })?;
-        self.finish(parent, path, kind, meta)
+        self.make(parent, place.clone(), inode, &kind, meta)
     }
 
     fn copy_file(
         &mut self,
-        lower: &Dir,
         parent: DirId,
-        path: &EntryPath,
+        place: &EntryPath,
+        inode: InodeId,
+        from: PlaceId,
         meta: &Meta,
     ) -> Result<()> {
-        let source = lower
-            .open_file(path)
-            .map_err(|error| system("opening it in a lower layer", error).at_entry(path))?;
-        let mut made = None;
-        self.create(parent, path, |dir, name| {
-            made = Some(dir.make_file(name)?);
-            Ok(())
-        })?;
-        let mut file = made.expect("create made it, or failed");
-        let copied = clone_or_copy(&source, &mut file)
-            .map_err(|error| system("copying it from a lower layer", error).at_entry(path))?;
-        self.pending.report.bytes += copied.bytes;
-        let kind = Kind::File {
-            size: copied.size,
-            content: Some(copied.content),
-        };
-        let inode = self.describe(tree::Inode::new(kind), meta);
-        self.pending.tree.add(parent, path.name(), inode);
+        let fail = |doing| move |error| system(doing, error).at_entry(place);
+        let below = self.below.expect("only what is known below is copied");
+        let view = below.lower().as_ref();
+        let view = view.expect("only what is known below is copied");
+        let source = view.open_leaf(below.directory(from), place.name())?;
+        let directory = self.open(parent, place)?;
+        let mut file = directory
+            .make_file(place.name())
+            .map_err(fail("creating it"))?;
+        let copied = clone_or_copy(&source, &mut file);
+        let copied = copied.map_err(fail("copying it from a lower layer"))?;
+        self.intake.report.bytes += copied.bytes;
+        self.layer.tree.inode_mut(inode).set_content(copied.content);
         let inode = Inode::Open(file.as_fd());
-        let report = &mut self.pending.report;
-        apply(&inode, meta, path, self.options, Fresh::default(), report)
-    }
-
-    /// The directory above a path, which is there.
-    fn directory_of(&self, path: &EntryPath) -> DirId {
-        let parent = path.parent().expect("a file is not the root");
-        let found = self.pending.tree.find_directory(&parent);
-        found.expect("its parents were implied")
-    }
-
-    /// Directories above something that a lower layer has there.
-    fn imply_parents(&mut self, path: &EntryPath) -> Result<()> {
-        let mut missing: Vec<EntryPath> = path
-            .ancestors()
-            .take_while(|above| !self.pending.tree.has_directory(above))
-            .collect();
-        while let Some(directory) = missing.pop() {
-            let parent = self.directory_of(&directory);
-            self.make_directory(parent, directory, None)?;
-        }
-        Ok(())
-    }
-
-    /// Whether this layer shows at a path what is below.
-    fn is_free(&self, path: &EntryPath) -> bool {
-        let tree = &self.pending.tree;
-        let nearest = path.ancestors().find_map(|above| tree.find(&above));
-        let nearest = nearest.map(|inode| tree.inode(inode).kind);
-        !tree.hides_below(path)
-            && tree.find(path).is_none()
-            && matches!(nearest, Some(Kind::Directory(_)))
+        let report = &mut self.intake.report;
+        apply(&inode, meta, place, self.options, Fresh::default(), report)
     }
 }
 
 struct Copied {
-    /// Of the whole file.
-    size: u64,
     /// Bytes of data.
     bytes: u64,
     content: Content,
@@ -158,9 +88,5 @@ fn clone_or_copy(source: &File, file: &mut File) -> io::Result<Copied> {
         }
     })?;
     let content = hasher.finish();
-    Ok(Copied {
-        size,
-        bytes,
-        content,
-    })
+    Ok(Copied { bytes, content })
 }

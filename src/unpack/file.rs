@@ -1,40 +1,34 @@
-//! A regular file of the archive: its data to whoever makes files, where the extents of a sparse
-//! one say.
+//! A regular file of the archive: its data to the writers, where the extents of a sparse one say.
 
 use crate::chunk::Chunks;
 use crate::error::Result;
+use crate::layer::tree::{DirId, InodeId};
 use crate::meta::Meta;
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Extent, FileShape};
 
-use super::Unpacker;
 use super::writer::NewFile;
-use crate::layer::tree::{DirId, Inode, Kind};
+use super::{Unpacker, made};
 
 impl Unpacker<'_> {
     pub(super) fn file(
         &mut self,
         archive: &mut Archive<Chunks<'_>>,
-        parent: DirId,
+        directory: DirId,
         place: EntryPath,
+        inode: InodeId,
         shape: &FileShape,
         meta: Meta,
     ) -> Result<()> {
-        self.make_room(parent, &place)?;
-        let kind = Kind::File {
-            size: shape.size,
-            content: None,
-        };
-        let inode = self.describe(Inode::new(kind), &meta);
-        let inode = self.pending.tree.add(parent, place.name(), inode);
         let file = NewFile {
             inode,
             place,
-            directory: parent,
+            directory,
             meta,
             size_with_holes: shape.extents.as_ref().map(|_| shape.size),
         };
-        self.crew.open(file, &mut self.pending)?;
+        let mut made_so_far = made(&mut self.layer, &mut self.intake);
+        self.pool.open(file, &mut made_so_far)?;
         let whole = [Extent {
             offset: 0,
             length: shape.size,
@@ -42,7 +36,8 @@ impl Unpacker<'_> {
         for extent in shape.extents.as_deref().unwrap_or(&whole) {
             self.write(archive, *extent)?;
         }
-        self.crew.close(&mut self.pending)
+        let mut made_so_far = made(&mut self.layer, &mut self.intake);
+        self.pool.close(&mut made_so_far)
     }
 
     fn write(&mut self, archive: &mut Archive<Chunks<'_>>, extent: Extent) -> Result<()> {
@@ -51,10 +46,11 @@ impl Unpacker<'_> {
         while offset < end {
             let piece = archive.piece(end - offset)?;
             let length = piece.len() as u64;
-            self.crew.write(offset, piece, &mut self.pending)?;
+            let mut made_so_far = made(&mut self.layer, &mut self.intake);
+            self.pool.write(offset, piece, &mut made_so_far)?;
             offset += length;
         }
-        self.pending.report.bytes += extent.length;
+        self.intake.report.bytes += extent.length;
         Ok(())
     }
 }

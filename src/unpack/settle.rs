@@ -8,65 +8,65 @@
 //! The order: first the directories that a mark needs, then the whiteouts, then every directory's
 //! attributes from the bottom up, because whatever is added to a directory changes its time.
 
-mod plan;
-
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 use rustix::fs::FileType;
 
 use crate::error::{Error, Operation, Result};
-use crate::fs::root::{Dir, Root};
-use crate::meta::{Device, Meta, Time};
+use crate::fs::root::Dir;
+use crate::layer::options::Options;
+use crate::layer::plan::{Deletion, Plan};
+use crate::layer::report::{Report, Warning};
+use crate::layer::tree::{DirId, Inode as NewInode, Kind, Tree};
+use crate::layer::xattrs;
+use crate::limits::Limits;
+use crate::meta::{Device, Meta};
 use crate::overlay::dialect::{Marks, Whiteout};
-use crate::overlay::lower::Below;
-use crate::path::EntryPath;
-use crate::unpack::{
-    Created, DirId, Fresh, Inode, Kind, NewInode, Options, Pending, Report, Tree, Warning, apply,
-    system,
-};
+use crate::overlay::merged_view::LayersBelow;
 
-pub use plan::Plan;
+use super::attributes::{Fresh, Inode, apply, file_type, system};
+use super::created::Created;
+use super::layer_dir::LayerDir;
+use super::pending::Pending;
 
 /// Finishes the layer in `directory`, and says what was done to it altogether, and what it holds.
 ///
 /// Errors: an opaque root over unknown layers, which has no form that is right over any of them
-/// (rule O3), and the system's.
+/// (rule O3); limits; the system's.
 pub fn settle(
     directory: Dir,
-    pending: Pending,
-    below: &Below,
+    mut pending: Pending,
+    below: &LayersBelow,
     options: &Options,
+    limits: &Limits,
 ) -> Result<(Report, Tree)> {
+    let plan = Plan::new(&mut pending.layer, below, options, limits)?;
     let mut settler = Settler {
-        root: Root::new(directory),
-        tree: pending.tree,
+        directory: LayerDir::new(directory),
+        tree: pending.layer.tree,
         created: pending.created,
         report: pending.report,
-        whiteouts_in: BTreeSet::new(),
+        whiteouts_in: HashSet::new(),
         below,
         options,
     };
-    let mut plan = Plan::new(&mut settler.tree, below)?;
-    if options.dialect.whiteout == Whiteout::Xattr {
-        plan.empty_by_opaque_marks(&settler.tree, below)?;
-    }
     settler.make_directories(&plan.implied)?;
-    for (path, time) in &plan.deletions {
-        settler.write_whiteout(path, *time)?;
+    for deletion in &plan.deletions {
+        settler.write_whiteout(deletion)?;
     }
-    settler.finish_directories(&plan.opaque)?;
+    settler.finish_directories(&plan)?;
     Ok((settler.report, settler.tree))
 }
 
 struct Settler<'a> {
-    root: Root,
+    directory: LayerDir,
     tree: Tree,
     created: Created,
     report: Report,
     /// Directories that hold a whiteout.
-    whiteouts_in: BTreeSet<EntryPath>,
-    below: &'a Below,
+    whiteouts_in: HashSet<DirId>,
+    below: &'a LayersBelow,
     options: &'a Options,
 }
 
@@ -74,26 +74,29 @@ impl Settler<'_> {
     /// Makes the directories that the marks need.
     fn make_directories(&mut self, implied: &[DirId]) -> Result<()> {
         for &id in implied {
-            let path = &self.tree.directory(id).path;
-            let (parent, name) = path.split().expect("the root is always there");
-            self.root
-                .dir(&parent)
-                .and_then(|parent| parent.make_dir(name))
-                .map_err(|error| system("making it", error).at_entry(path))?;
+            let node = self.tree.directory(id);
+            self.directory
+                .get(node.parent, &self.tree)
+                .and_then(|parent| parent.make_dir(&node.name))
+                .map_err(|error| system("making it", error).at_entry(self.tree.path(id)))?;
         }
         Ok(())
     }
 
-    fn write_whiteout(&mut self, path: &EntryPath, time: Time) -> Result<()> {
-        let (parent, name) = path.split().expect("a whiteout has a name");
+    fn write_whiteout(&mut self, deletion: &Deletion) -> Result<()> {
+        let Deletion {
+            directory: parent,
+            ref name,
+            time,
+        } = *deletion;
+        let path = self.tree.path_of(parent, name);
         let meta = self.options.whiteout_meta(time);
-        let meta = meta.map_err(|error| error.at_entry(path))?;
+        let meta = meta.map_err(|error| error.at_entry(&path))?;
         let write = |error| {
             let error = Error::system("writing a whiteout", error);
-            error.during(Operation::Whiteout).at_entry(path)
+            error.during(Operation::Whiteout).at_entry(&path)
         };
-        let fresh = self.fresh();
-        let directory = self.root.dir(&parent).map_err(write)?;
+        let directory = self.directory.get(parent, &self.tree).map_err(write)?;
         let kind = match self.options.dialect.whiteout {
             Whiteout::Device => {
                 let (kind, device) = (FileType::CharacterDevice, Device::WHITEOUT);
@@ -106,20 +109,15 @@ impl Settler<'_> {
                 Kind::File { size, content }
             }
         };
-        let inode = Inode::Named(directory, name, kind.file_type());
-        apply(&inode, &meta, path, self.options, fresh, &mut self.report)?;
-        let inode = NewInode::new(kind);
-        let inode = self.created.describe(inode, &meta, self.options);
-        self.tree.add(self.directory(&parent), name, inode);
+        let inode = Inode::Named(&directory, name, file_type(kind));
+        let (options, fresh) = (self.options, self.fresh());
+        apply(&inode, &meta, &path, options, fresh, &mut self.report)?;
+        let inode = self.tree.add(parent, name, NewInode::new(kind));
+        let inode = self.tree.inode_mut(inode);
+        self.created.complete(inode, &meta, options);
         self.whiteouts_in.insert(parent);
         self.report.deletions += 1;
         Ok(())
-    }
-
-    /// A directory that is there.
-    fn directory(&self, path: &EntryPath) -> DirId {
-        let found = self.tree.find_directory(path);
-        found.expect("only what is in a directory of the layer is added to it")
     }
 
     /// What anything has that was made in the layer's directory.
@@ -129,58 +127,53 @@ impl Settler<'_> {
     }
 
     /// Gives every directory its attributes, children before parents (rule M1).
-    fn finish_directories(&mut self, opaque: &BTreeSet<EntryPath>) -> Result<()> {
-        for id in self.tree.directories().into_iter().rev() {
-            let path = self.tree.directory(id).path.clone();
-            let mut meta = match self.tree.take_meta(id) {
-                Some(meta) => meta,
-                None => self.implied_meta(&path)?,
-            };
-            let marks = Marks {
-                is_opaque: opaque.contains(&path),
-                holds_whiteouts: self.whiteouts_in.contains(&path),
-                is_over_unknown: self.below.is_unknown(),
-            };
-            // Rule X3: last, so that nothing which the entry brings can stand for them.
-            meta.xattrs.extend(self.options.dialect.marks(marks));
-            self.report.opaque += u64::from(marks.is_opaque);
-            // The layer's own directory may have its group from the one around it.
-            let fresh = match path.is_root() {
-                true => Fresh::default(),
-                false => self.fresh(),
-            };
-            let directory = self
-                .root
-                .dir(&path)
-                .map_err(|error| system("opening it", error).at_entry(&path))?;
-            let inode = Inode::Open(directory.as_fd());
-            let report = &mut self.report;
-            apply(&inode, &meta, &path, self.options, fresh, report)?;
-            let inode = self.tree.inode_of(id);
-            let (created, options) = (self.created, self.options);
-            let inode = self.tree.inode_mut(inode);
-            created.complete(inode, &meta, options);
-            // With --owners=caller it has those that the directory around it gave to it.
-            inode.must_be_read |= path.is_root();
+    fn finish_directories(&mut self, plan: &Plan) -> Result<()> {
+        for id in self.tree.directories().rev() {
+            let path = self.tree.path(id);
+            self.finish_directory(id, plan)
+                .map_err(|error| error.at_entry(path))?;
         }
         Ok(())
     }
 
-    /// Rule I1, else I2.
-    fn implied_meta(&mut self, path: &EntryPath) -> Result<Meta> {
-        if self.below.is_unknown() {
-            self.report.warn(Warning::ParentNotKnown, path);
-        }
-        let inherited = match self.tree.hides_below(path) {
-            true => None,
-            false => self.below.directory_meta(path)?,
+    fn finish_directory(&mut self, id: DirId, plan: &Plan) -> Result<()> {
+        let (options, path) = (self.options, self.tree.path(id));
+        let mut meta = self.directory_meta(id, plan)?;
+        let marks = Marks {
+            is_opaque: plan.opaque.contains(&id),
+            holds_whiteouts: self.whiteouts_in.contains(&id),
+            is_over_unknown: self.below.is_unknown(),
         };
-        match inherited {
-            Some(meta) => Ok(meta),
-            None => self
-                .options
-                .implied_meta()
-                .map_err(|error| error.at_entry(path)),
+        xattrs::escape(&mut meta, options.dialect);
+        // Rule X3: last, so that nothing which the entry brings can stand for them.
+        meta.xattrs.extend(options.dialect.marks(marks));
+        self.report.opaque += u64::from(marks.is_opaque);
+        // The layer's own directory may have its group from the one around it.
+        let fresh = match path.is_root() {
+            true => Fresh::default(),
+            false => self.fresh(),
+        };
+        let directory = self.directory.get(id, &self.tree);
+        let directory = directory.map_err(|error| system("opening it", error))?;
+        let inode = Inode::Open(directory.as_fd());
+        apply(&inode, &meta, &path, options, fresh, &mut self.report)?;
+        let inode = self.tree.inode_of(id);
+        let inode = self.tree.inode_mut(inode);
+        self.created.complete(inode, &meta, options);
+        // With --owners=caller it has those that the directory around it gave to it.
+        inode.must_be_read |= path.is_root();
+        Ok(())
+    }
+
+    /// Those of its entry, else those of rules I1 and I2.
+    fn directory_meta(&mut self, id: DirId, plan: &Plan) -> Result<Meta> {
+        if let Some(meta) = self.tree.take_meta(id) {
+            return Ok(meta);
         }
+        if self.below.is_unknown() {
+            let path = self.tree.path(id);
+            self.report.warn(Warning::ParentNotKnown, &path);
+        }
+        plan.implied_meta(id, &self.tree, self.below, self.options)
     }
 }

@@ -1,5 +1,5 @@
-//! `Writer`: makes regular files, as it is told to; several of them, on threads of their own, make
-//! the files of one layer ([`super::crew`]). It knows neither the archive nor the tree.
+//! [`Writer`]: makes regular files, order by order. The [`WriterPool`](super::writer_pool) of a layer has
+//! several of them, on threads of their own. A writer knows neither the archive nor the tree.
 
 use std::fs::File;
 use std::io;
@@ -18,14 +18,14 @@ use super::attributes::{Fresh, apply};
 use super::{Created, Inode, Options, Report, system};
 use crate::layer::tree::{DirId, InodeId};
 
-/// A regular file that is to be made.
+/// A regular file to make.
 #[derive(Debug)]
 pub struct NewFile {
     /// Its number in the tree.
     pub inode: InodeId,
     /// Where, as a path of the layer.
     pub place: EntryPath,
-    /// The directory of that path, of which the tree gives no number twice.
+    /// The directory of that path: the tree reuses no number, so it is a key.
     pub directory: DirId,
     /// Its attributes.
     pub meta: Meta,
@@ -33,21 +33,21 @@ pub struct NewFile {
     pub size_with_holes: Option<u64>,
 }
 
-/// What a writer is told, in the order of the archive.
+/// One step of making a file; steps come in the order of the archive.
 #[derive(Debug)]
 pub enum Order {
-    /// Make a file.
+    /// Create the file.
     Open(NewFile),
-    /// Write this into it, at this offset.
+    /// Write this piece at this offset.
     Write(u64, Piece),
-    /// It is complete: set its attributes.
+    /// The file is complete: set its attributes.
     Close,
 }
 
-/// What came of it.
+/// The result of some orders.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What the files hold that were completed.
+    /// The contents of the files that were completed.
     pub contents: Vec<(InodeId, Content)>,
     /// The first file that failed.
     pub failed: Option<(InodeId, Error)>,
@@ -55,15 +55,15 @@ pub struct Outcome {
     pub report: Report,
 }
 
-/// Obeys orders.
+/// Makes regular files in one layer's directory.
 pub struct Writer<'a> {
     options: &'a Options,
     created: Created,
     /// The layer's directory.
     top: Arc<Dir>,
-    /// The directory of the last file: what waits for a writer holds none open.
+    /// The directory of the last file, open. Orders that wait hold none open.
     last: Option<(DirId, Dir)>,
-    /// Whether files get their whole mode when they are made.
+    /// Whether files get their permissions when they are created.
     umask_is_clear: bool,
     open: Option<(NewFile, File)>,
     whole: ContentHasher,
@@ -72,7 +72,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// One that has nothing to do yet. `umask_is_clear` is about the thread that it works on.
+    /// A writer without orders. `umask_is_clear` is a property of the thread that it works on.
     pub fn new(
         options: &'a Options,
         created: Created,
@@ -92,8 +92,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Does what it is told. After a failure the rest of that file is passed over.
-    pub fn obey(&mut self, order: Order) {
+    /// Carries out an order. After a failure the rest of that file is skipped.
+    pub fn run(&mut self, order: Order) {
         match order {
             Order::Open(file) => match self.make(&file) {
                 Ok(made) => self.open = Some((file, made)),
@@ -117,13 +117,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What came of all orders since it was asked last.
+    /// The result of all orders since the last call.
     pub fn outcome(&mut self) -> Outcome {
         std::mem::take(&mut self.outcome)
     }
 
     fn fail(&mut self, file: &NewFile, error: Error) {
-        // What was hashed of it is not another file's.
+        // Discards what was hashed of it.
         self.hasher(file).finish();
         let failed = (file.inode, error.at_entry(&file.place));
         self.outcome.failed.get_or_insert(failed);
@@ -151,7 +151,7 @@ impl<'a> Writer<'a> {
         Ok(&self.last.as_ref().expect("just filled").1)
     }
 
-    /// Writing would clear the bits above the permissions, so those come later.
+    /// Without the bits above the permissions: writing would clear them, so they are set last.
     fn first_mode(&self, file: &NewFile) -> u32 {
         match self.umask_is_clear {
             true => file.meta.mode & 0o777,

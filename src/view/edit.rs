@@ -1,10 +1,10 @@
 //! Changes that a user makes to a tree before it is written out.
 
 use crate::error::{Error, Result};
+use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::Meta;
 use crate::path::EntryPath;
 
-use super::course::Course;
 use super::tree::{Body, Id, Inode, Name, Tree, loop_of_links};
 
 impl Tree {
@@ -32,36 +32,37 @@ impl Tree {
     /// The directory at a path, symbolic links followed inside the root, made where it is missing
     /// (rule I2). Errors: something that is no directory is in the way.
     pub fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
-        let mut course = Course::new(path, self.root.inode);
-        while let Some(name) = course.next_name() {
-            let here = course.here();
+        let mut walk = PathWalk::new(self.root.inode, path);
+        let mut steps = Steps::default();
+        while let Some(name) = walk.next_name() {
+            let here = walk.here();
             let Some(child) = self.child(here, &name) else {
                 let id = self.add(Inode::implied_directory())?;
                 self.name(here, &name, no_layers(id));
-                course.enter(&name, id)?;
+                walk.enter(name, id)?;
                 continue;
             };
             match &self.inode(child.inode).body {
-                Body::Directory(_) => course.enter(&name, child.inode)?,
+                Body::Directory(_) => walk.enter(name, child.inode)?,
                 Body::Symlink(target) => {
-                    if !course.follow(target)? {
+                    if !walk.follow(target, &mut steps)? {
                         return Err(loop_of_links().at_entry(path));
                     }
                 }
                 _ => {
-                    let place = course.path().join(&name)?;
-                    return Err(Error::not_found(format!("{place} is no directory")).at_entry(path));
+                    let place = walk.path().join(&name)?;
+                    return Err(Error::conflict(format!("{place} is no directory")).at_entry(path));
                 }
             }
         }
-        Ok(course.end().0)
+        Ok(walk.here())
     }
 
     /// Puts something at a path, in the place of whatever is there. Errors: the path is the root's,
     /// or something above it is no directory.
     pub fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
         let Some((parent, name)) = path.split() else {
-            return Err(Error::not_found("the root cannot be replaced"));
+            return Err(Error::usage("the root cannot be replaced"));
         };
         let directory = self.make_directory(&parent)?;
         let id = self.add(inode)?;

@@ -10,17 +10,15 @@ use std::thread;
 use crate::compress::codec::LayerReader;
 use crate::error::{Error, Result};
 use crate::image::Layer;
-use crate::layer::whiteout::Marker;
+use crate::layer::below::Markers;
+use crate::layer::intake::Intake;
+use crate::layer::options::Options;
+use crate::layer::report::{Report, Warning};
 use crate::limits::Limits;
-use crate::meta::{Device, Meta};
-use crate::overlay::lower::Markers;
-use crate::path;
+use crate::meta::Meta;
 use crate::store::pipeline::Run;
 use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::threads::start;
-use crate::unpack::{
-    DeviceZero, ESTARGZ, Options, OverlayXattrs, Report, Warning, leave_out_foreign,
-};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -31,10 +29,8 @@ pub struct Said {
     pub markers: Markers,
     /// What it adds, each with its number among all entries of the archive.
     pub entries: Vec<(u64, Entry)>,
-    /// How many entries the archive has, markers among them.
-    pub count: u64,
-    /// What was left out: the warnings alone.
-    pub left_out: Report,
+    /// How many entries the archive has, markers among them, and what was left out of it.
+    pub report: Report,
 }
 
 /// Reads layers, and hands on what they say from the first to the last. Of several errors the one
@@ -91,20 +87,31 @@ fn read_layer(
     limits: &Limits,
     stop: &dyn Fn() -> Result<()>,
 ) -> Result<Said> {
-    let mut said = Said::default();
+    let mut intake = Intake::new(options, limits);
+    let mut entries = Vec::new();
     read_archive(layer, limits, stop, |archive| {
         while let Some(entry) = archive.next_entry()? {
             let path = entry.path.clone();
+            let number = intake.report.entries;
             if archive.is_overruled() {
-                said.left_out.warn(Warning::GlobalHeaderSkipped, &path);
+                intake.report.warn(Warning::GlobalHeaderSkipped, &path);
             }
-            said.add(entry, options, limits)
-                .and_then(|()| pass_over(archive))
-                .map_err(|error| error.at_entry(&path))?;
+            let taken = intake.take(entry).and_then(|entry| {
+                pass_over(archive)?;
+                Ok(entry)
+            });
+            if let Some(mut entry) = taken.map_err(|error| error.at_entry(&path))? {
+                as_shown(&entry.kind, &mut entry.meta);
+                entries.push((number, entry));
+            }
         }
         Ok(())
     })?;
-    Ok(said)
+    Ok(Said {
+        markers: intake.markers,
+        entries,
+        report: intake.report,
+    })
 }
 
 /// Reads the data of the current entry, while it is known whose it is.
@@ -147,72 +154,14 @@ impl<R: Read> Read for Stoppable<'_, R> {
     }
 }
 
-impl Said {
-    fn add(&mut self, mut entry: Entry, options: &Options, limits: &Limits) -> Result<()> {
-        let number = self.count;
-        self.count += 1;
-        limits.check_entries(self.count)?;
-        limits.check_depth(entry.path.components().count())?;
-        let time = entry.meta.mtime;
-        match Marker::of(&entry.path)? {
-            Marker::Remove(path) => drop(self.markers.whiteouts.insert(path, time)),
-            Marker::Opaque(path) => drop(self.markers.opaques.insert(path, time)),
-            Marker::Reserved => {}
-            Marker::None if is_left_out(&entry, options)? => {}
-            Marker::None => {
-                let (path, meta) = (&entry.path, &mut entry.meta);
-                leave_out_foreign(meta, path, options.foreign_xattrs, &mut self.left_out)?;
-                as_shown(&entry.kind, meta, options)?;
-                match entry.kind {
-                    EntryKind::Directory => self.markers.directories.add(&entry.path),
-                    _ => self.markers.directories.replace(&entry.path),
-                }
-                self.entries.push((number, entry));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Rules S1 and S3.
-fn is_left_out(entry: &Entry, options: &Options) -> Result<bool> {
-    if options.drop_estargz && ESTARGZ.contains(&entry.path.as_bytes()) {
-        return Ok(true);
-    }
-    if entry.kind != EntryKind::CharDevice(Device::WHITEOUT) {
-        return Ok(false);
-    }
-    match options.device_zero {
-        DeviceZero::Skip => Ok(true),
-        DeviceZero::Refuse => Err(Error::refused(
-            "a character device 0:0, which overlayfs would read as a deletion",
-        )
-        .hint("--device-zero=skip leaves it out")),
-    }
-}
-
-/// Makes the attributes of an entry into what a mount shows: symbolic links have no mode, only files
-/// and directories `user.*` xattrs (rule X2), and a label is dropped unless asked for.
-fn as_shown(kind: &EntryKind, meta: &mut Meta, options: &Options) -> Result<()> {
+/// Makes the attributes of an entry into what a mount shows: symbolic links have no mode, and only files
+/// and directories `user.*` xattrs (rule X2).
+fn as_shown(kind: &EntryKind, meta: &mut Meta) {
     if matches!(kind, EntryKind::Symlink(_)) {
         meta.mode = 0o777;
     }
-    let may_have_user = matches!(kind, EntryKind::File(_) | EntryKind::Directory);
-    for xattr in std::mem::take(&mut meta.xattrs) {
-        let is_dropped = (&*xattr.name == b"security.selinux" && !options.selinux)
-            || (xattr.name.starts_with(b"user.") && !may_have_user);
-        // Rule X1: an escaped one shows as it was.
-        let is_overlays = options.dialect.escape(&xattr.name).is_some();
-        match options.overlay_xattrs {
-            _ if is_dropped => {}
-            OverlayXattrs::Drop if is_overlays => {}
-            OverlayXattrs::Refuse if is_overlays => {
-                let name = path::display(&xattr.name);
-                return Err(Error::refused(format!("the layer brings xattr {name}"))
-                    .hint("--overlay-xattrs=escape keeps it as data"));
-            }
-            _ => meta.xattrs.push(xattr),
-        }
+    if !matches!(kind, EntryKind::File(_) | EntryKind::Directory) {
+        meta.xattrs
+            .retain(|xattr| !xattr.name.starts_with(b"user."));
     }
-    Ok(())
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
 use crate::tar::archive::FileShape;
 
-use super::course::Course;
 use super::walk::Item;
 
 /// Which inode. Those of later layers are greater.
@@ -156,36 +156,24 @@ impl Tree {
         let Some((parent, name)) = path.split() else {
             return Ok(Some(path.clone()));
         };
-        let Some((directory, place)) = self.find_directory(&parent, |_| true)? else {
-            return Ok(None);
-        };
-        let place = place.join(name)?;
-        Ok(self.child(directory, name).map(|_| place))
-    }
-
-    /// The directory that a path means, symbolic links followed where `follows` says so, and its own
-    /// path.
-    pub(super) fn find_directory(
-        &self,
-        path: &EntryPath,
-        follows: impl Fn(Name) -> bool,
-    ) -> Result<Option<(Id, EntryPath)>> {
-        let mut course = Course::new(path, self.root.inode);
-        while let Some(name) = course.next_name() {
-            let Some(child) = self.child(course.here(), &name) else {
+        let mut walk = PathWalk::new(self.root.inode, &parent);
+        let mut steps = Steps::default();
+        while let Some(name) = walk.next_name() {
+            let Some(child) = self.child(walk.here(), &name) else {
                 return Ok(None);
             };
             match &self.inode(child.inode).body {
-                Body::Directory(_) => course.enter(&name, child.inode)?,
-                Body::Symlink(target) if follows(child) => {
-                    if !course.follow(target)? {
+                Body::Directory(_) => walk.enter(name, child.inode)?,
+                Body::Symlink(target) => {
+                    if !walk.follow(target, &mut steps)? {
                         return Err(loop_of_links());
                     }
                 }
                 _ => return Ok(None),
             }
         }
-        Ok(Some(course.end()))
+        let place = walk.path().join(name)?;
+        Ok(self.child(walk.here(), name).map(|_| place))
     }
 
     /// Every name of each inode that has several, in order.

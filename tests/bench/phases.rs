@@ -7,7 +7,6 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +14,9 @@ use std::time::{Duration, Instant};
 use lowerdir::chunk::Chunks;
 use lowerdir::compress::codec::{Expected, LayerReader};
 use lowerdir::fs::root::Dir;
-use lowerdir::overlay::lower::{Below, LowerView};
+use lowerdir::layer::below::Below;
+use lowerdir::overlay::merged_view::MergedView;
+use lowerdir::threads::ThreadBudget;
 use lowerdir::unpack::settle::settle;
 use lowerdir::unpack::unpack;
 use lowerdir::{Image, Limits, Options, Reference, Result};
@@ -60,15 +61,15 @@ fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
 
         let started = Instant::now();
         let mut reader = LayerReader::open(layer.blob.get()?.open(), Expected::default())?;
-        let (layer, one) = (Chunks::of_reader(&mut reader), NonZero::<usize>::MIN);
-        let pending = unpack(layer, open(), &options, &limits, None, one)?;
+        let (layer, alone) = (Chunks::of_reader(&mut reader), ThreadBudget::new(1));
+        let pending = unpack(layer, open(), &options, &limits, None, &alone.share())?;
         reader.finish()?;
         unpacking += started.elapsed();
 
         let started = Instant::now();
-        let view = LowerView::new(lower.clone(), options.dialect);
+        let view = MergedView::of_layers(lower.clone(), options.dialect.namespace);
         let below = Below::new(Some(view), &pending.markers, options.keep_dirlinks)?;
-        settle(open(), pending, &below, &options)?;
+        settle(open(), pending, &below, &options, &Limits::default())?;
         settling += started.elapsed();
         lower.insert(0, Arc::new(open()));
     }

@@ -42,7 +42,7 @@ fn a_digest_chooses_a_manifest_or_an_index() {
     }
     let nowhere = format!("oci:image@sha256:{}", "0".repeat(64));
     bench.unpack(&nowhere).fails(1, &["lacks", &"0".repeat(64)]);
-    bench.unpack("oci:image@sha256:12").fails(1, &["sha256:12"]);
+    bench.unpack("oci:image@sha256:12").fails(2, &["sha256:12"]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_content_store_is_a_place_for_images_too() {
         assert_eq!(top(&bench, &bench.unpack_with(&name, &[&blobs])), ["f"]);
     }
     let run = bench.unpack_with("image:1", &["--blobs=content"]);
-    run.fails(1, &["image:1"]);
+    run.fails(2, &["image:1"]);
     assert!(run.hint().contains("digest"), "{run:?}");
     let run = bench.unpack_with(digest(&descriptor), &["--blobs=nowhere"]);
     run.fails(1, &["nowhere", "no such file"]);

@@ -343,7 +343,7 @@ fn a_name_and_a_digest_are_both_checked() {
     let run = bench.unpack(&format!("oci:image:c@{}", digest(&one)));
     run.fails(1, &["no image is named c"]);
     let run = bench.unpack("oci:image:a@sha256:12");
-    run.fails(1, &["sha256:12"]);
+    run.fails(2, &["sha256:12"]);
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn a_number_chooses_as_skopeo_has_it() {
     let too_large = format!("oci:image:@{}", "9".repeat(40));
     bench
         .unpack(&too_large)
-        .fails(1, &["neither a digest nor a number"]);
+        .fails(2, &["neither a digest nor a number"]);
 }
 
 /// As `docker save` and `ctr image export` write an image of which one platform was pulled.

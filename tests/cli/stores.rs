@@ -164,7 +164,7 @@ fn verify_looks_into_every_store_and_repairs_one() {
     assert_eq!(run.status, 1, "{run:?}");
     assert!(
         run.error()
-            .contains("low is damaged, and that store is only read"),
+            .contains("low is damaged, and that store is read-only"),
         "{run:?}"
     );
     let run = on(&bench, &both, &["verify", "--all", "--json", "--quiet"]);

@@ -8,7 +8,7 @@ use std::path::Path;
 use lowerdir::store::Sync;
 use lowerdir::store::pipeline::{chain_ids, unpack_image};
 use lowerdir::store::verify::Verifier;
-use lowerdir::{Image, Reference, Result, Run, Silent, Store};
+use lowerdir::{Image, Kind, Progress, Reference, Result, Run, Silent, Store};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -147,4 +147,33 @@ fn a_store_that_gives_its_group_away_is_listed_as_it_is() {
         fs::set_permissions(&store, fs::Permissions::from_mode(0o2700)).unwrap();
     }
     unpack(&image, &store, 1).expect("it is unpacked");
+}
+
+/// Panics when it hears of a byte: on a thread of the run.
+struct Panics;
+
+impl Progress for Panics {
+    fn read(&self, _: usize, _: u64) {
+        panic!("as the test wants");
+    }
+}
+
+#[test]
+fn a_thread_that_panics_is_no_fault_of_the_image() {
+    let place = Place::new();
+    let image = place.path().join("image");
+    let file = || layer().add(Entry::file("f", noise(1, 700_000)));
+    write_image(&image, &[file(), file().file("g", "g"), file()]);
+    for jobs in [1, 2, 8] {
+        let opened = Image::open(&Reference::parse(image.as_os_str()).unwrap(), None).unwrap();
+        let store = Store::open(&place.path().join(format!("store{jobs}"))).unwrap();
+        let run = Run {
+            jobs,
+            progress: &Panics,
+            ..Run::default()
+        };
+        let error = unpack_image(&opened, &store, &unprivileged(), run).unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal, "{error:?}");
+        assert!(store.layers().unwrap().is_empty());
+    }
 }

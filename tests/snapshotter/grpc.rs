@@ -3,10 +3,13 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use lowerdir::Error;
+use lowerdir::snapshotter::Failure;
 use lowerdir::snapshotter::api::services::snapshots::v1::snapshots_client::SnapshotsClient;
 use lowerdir::snapshotter::api::services::snapshots::v1::snapshots_server::SnapshotsServer;
 use lowerdir::snapshotter::api::services::snapshots::v1::*;
 use lowerdir::snapshotter::service::Service;
+use rustix::io::Errno;
 use tonic::{Code, Status};
 
 use crate::place::{Place, TARGET, labels, two_layers};
@@ -196,7 +199,7 @@ fn a_long_reason_is_cut_in_its_middle() {
             assert_eq!(refused.code(), Code::InvalidArgument);
             let said = refused.message();
             assert!(said.starts_with("filter \"name=="), "{said}");
-            assert!(said.ends_with("in the place of a comma"), "{said}");
+            assert!(said.ends_with("instead of a comma"), "{said}");
             assert!(said.len() <= 2048 && said.contains('\u{2026}'), "{said}");
             let key = odd.repeat(count);
             let asked = StatSnapshotRequest {
@@ -215,4 +218,42 @@ fn a_long_reason_is_cut_in_its_middle() {
         assert_eq!(missing.message(), "snapshot short does not exist");
         Ok(())
     });
+}
+
+/// containerd goes on after NOT_FOUND and ALREADY_EXISTS, and takes UNIMPLEMENTED for a snapshotter
+/// without that request: only what is not there may be the first, and nothing the others.
+#[test]
+fn a_code_follows_from_the_kind_of_an_error() {
+    let system = |errno: Errno| std::io::Error::from(errno);
+    let table = [
+        (Error::refused("x"), Code::InvalidArgument),
+        (Error::mismatch("x"), Code::DataLoss),
+        (Error::limit("x"), Code::ResourceExhausted),
+        (Error::usage("x"), Code::InvalidArgument),
+        (Error::not_found("x"), Code::NotFound),
+        (Error::conflict("x"), Code::FailedPrecondition),
+        (Error::unsupported("x"), Code::FailedPrecondition),
+        (Error::network("x"), Code::Unavailable),
+        (Error::system("x", system(Errno::IO)), Code::Internal),
+        (
+            Error::system("x", system(Errno::NOSPC)),
+            Code::ResourceExhausted,
+        ),
+        (
+            Error::system("x", system(Errno::NOSYS)),
+            Code::FailedPrecondition,
+        ),
+        (Error::cancelled(), Code::Unavailable),
+        (Error::internal("x"), Code::Internal),
+    ];
+    for kind in lowerdir::Kind::ALL {
+        assert!(
+            table.iter().any(|(error, _)| error.kind() == kind),
+            "{kind:?}"
+        );
+    }
+    for (error, code) in table {
+        let shown = format!("{error:?}");
+        assert_eq!(Failure::from(error).code, code, "{shown}");
+    }
 }

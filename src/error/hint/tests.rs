@@ -100,7 +100,7 @@ fn what_is_said_is_true_where_it_is_said() {
         (O::Convert, EPERM, P::User, F::Ext, "--to user"),
         (O::Other, EIO, P::Root, F::Ext, "kernel's log"),
         (O::Other, EDQUOT, P::User, F::Nfs, "free some space"),
-        (O::StartThread, EAGAIN, P::User, F::Unknown, "-j 1"),
+        (O::StartThread, EAGAIN, P::User, F::Unknown, "ulimit -u"),
     ] {
         let hint = told(operation, errno, privilege, file_system);
         assert!(

@@ -35,7 +35,7 @@ impl Output {
         }
         let refuse = |what: &str| {
             let text = format!("{} is {what}, and cannot take the output", path.display());
-            Err(Error::in_the_way(text)
+            Err(Error::conflict(text)
                 .hint("name a file, a FIFO or a device; `-` is standard output"))
         };
         match std::fs::metadata(path) {
@@ -66,14 +66,14 @@ fn descriptor(path: &Path) -> Option<u32> {
 }
 
 /// Errors: `what`, which is to be written at `path`, would lie in a directory that is being read
-/// ([`Kind::System`](crate::Kind::System)).
+/// ([`Kind::Conflict`](crate::Kind::Conflict)).
 pub fn check_not_within(path: &Path, what: &str, tree: &Path) -> Result<()> {
     if !is_within(path, tree) {
         return Ok(());
     }
     let (path, tree) = (path.display(), tree.display());
     let text = format!("{what} {path} would be inside {tree}, which is being read");
-    Err(Error::in_the_way(text).hint("name a path outside of it"))
+    Err(Error::conflict(text).hint("name a path outside of it"))
 }
 
 /// Compared by inode: the same directory may be mounted at two places.

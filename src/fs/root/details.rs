@@ -26,7 +26,7 @@ impl Details {
         match self.mount == mount {
             true => Ok(()),
             false => {
-                let error = Error::in_the_way("another file system is mounted there");
+                let error = Error::conflict("another file system is mounted there");
                 Err(error.hint("unmount it first"))
             }
         }

@@ -1,7 +1,5 @@
 //! `Inode`: what a name of the layer means.
 
-use rustix::fs::FileType;
-
 use crate::content::Content;
 use crate::meta::{Device, Meta, Time};
 
@@ -14,6 +12,11 @@ pub struct InodeId(u32);
 impl InodeId {
     /// The smallest one.
     pub const FIRST: InodeId = InodeId(0);
+
+    /// The number after this one.
+    pub fn next(self) -> InodeId {
+        InodeId(self.0 + 1)
+    }
 
     pub(super) fn new(index: usize) -> InodeId {
         InodeId(u32::try_from(index).expect("memory ends before"))
@@ -68,20 +71,6 @@ pub enum Kind {
     Fifo,
 }
 
-impl Kind {
-    /// As the system has it.
-    pub fn file_type(self) -> FileType {
-        match self {
-            Kind::Directory(_) => FileType::Directory,
-            Kind::File { .. } => FileType::RegularFile,
-            Kind::Symlink => FileType::Symlink,
-            Kind::CharDevice(_) => FileType::CharacterDevice,
-            Kind::BlockDevice(_) => FileType::BlockDevice,
-            Kind::Fifo => FileType::Fifo,
-        }
-    }
-}
-
 impl Inode {
     /// One whose attributes are not known yet.
     pub fn new(kind: Kind) -> Inode {
@@ -111,6 +100,17 @@ impl Inode {
         // A group that is not the caller's may cost it its setgid bit.
         let is_special = meta.mode & 0o7000 != 0;
         self.must_be_read |= !meta.xattrs.is_empty() || !is_kept_everywhere || is_special;
+    }
+
+    /// Its attributes, but for its xattrs.
+    pub fn meta(&self) -> Meta {
+        Meta {
+            mode: self.mode.into(),
+            uid: self.uid,
+            gid: self.gid,
+            mtime: self.mtime(),
+            xattrs: Vec::new(),
+        }
     }
 
     /// It is a file, and this is what was written.

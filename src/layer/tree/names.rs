@@ -67,7 +67,7 @@ impl Names {
             start: self.bytes.len(),
             directory,
             inode,
-            before: self.last[directory.0 as usize].replace(id),
+            before: self.last[directory.index()].replace(id),
             length: u8::try_from(name.len()).expect("a component has at most 255 bytes"),
             is_removed: false,
         });
@@ -124,8 +124,13 @@ impl Names {
         }
     }
 
+    /// Whether a directory has any name.
+    pub fn has_any(&self, directory: DirId) -> bool {
+        self.of(directory).next().is_some()
+    }
+
     fn of(&self, directory: DirId) -> impl Iterator<Item = NameId> {
-        let last = self.last[directory.0 as usize];
+        let last = self.last[directory.index()];
         let all = std::iter::successors(last, |id| self.names[id.index()].before);
         all.filter(|id| !self.names[id.index()].is_removed)
     }
@@ -148,7 +153,7 @@ fn text<'a>(bytes: &'a [u8], name: &Name) -> &'a [u8] {
 }
 
 fn hash_of(hasher: &RandomState, directory: DirId, name: &[u8]) -> u64 {
-    hasher.hash_one((directory.0, name))
+    hasher.hash_one((directory.index(), name))
 }
 
 /// The names in a directory, sorted, with what they mean.

@@ -23,7 +23,7 @@ pub fn place_in_file_system(path: &Path) -> Option<PathBuf> {
 
 /// Refuses a directory that is mounted elsewhere, itself or something below it, as by `mount --bind`: those
 /// mounts would keep the old one. `directory` is absolute and has no symbolic links. Errors
-/// ([`Kind::System`](crate::Kind::System)): it is.
+/// ([`Kind::Conflict`](crate::Kind::Conflict)): it is.
 pub fn refuse_bind_mounted(directory: &Path) -> Result<()> {
     let tables = tables().map_err(|error| Error::system("reading the mount tables", error))?;
     let own = tables.iter().find(|table| table.is_own());
@@ -34,7 +34,7 @@ pub fn refuse_bind_mounted(directory: &Path) -> Result<()> {
         if line.device == device && as_path(&unescaped(line.root)).starts_with(&root) {
             let target = path::display(&unescaped(line.target)).to_string();
             let text = format!("it is mounted on {target} too, which would keep the old tree");
-            return Err(Error::in_the_way(text).hint("unmount that first"));
+            return Err(Error::conflict(text).hint("unmount that first"));
         }
     }
     Ok(())

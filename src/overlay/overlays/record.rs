@@ -70,7 +70,7 @@ impl UpperRecord {
             Namespace::User => "with userxattr",
             Namespace::Trusted => "without userxattr",
         };
-        Err(Error::in_the_way(format!(
+        Err(Error::conflict(format!(
             "its xattr {name} says that it was mounted {how}: its deletions would not be seen"
         )))
     }
@@ -88,7 +88,7 @@ impl UpperRecord {
             let text = "the file system of the upperdir keeps no xattrs, without which overlayfs \
                         deletes and replaces no directories";
             return Err(
-                Error::in_the_way(text).hint("use a directory on ext4, xfs, btrfs or a tmpfs")
+                Error::unsupported(text).hint("use a directory on ext4, xfs, btrfs or a tmpfs")
             );
         }
         if self.ids.is_empty() && (of(Errno::PERM) || of(Errno::ACCESS)) {

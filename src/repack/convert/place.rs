@@ -52,7 +52,7 @@ impl Place {
         let now = above.stat(name).map_err(opening)?;
         if now.is_none_or(|now| now.st_ino != stat.st_ino) {
             let what = format!("{} was replaced while it was opened", directory.display());
-            return Err(Error::in_the_way(what).hint("run it again"));
+            return Err(Error::conflict(what).hint("run it again"));
         }
         Ok(Place {
             path,
@@ -65,14 +65,14 @@ impl Place {
 
 fn refuse<T>(what: &str) -> Result<T> {
     let what = format!("{what}: the converted tree is made beside it, and exchanged with it");
-    Err(Error::in_the_way(what)
+    Err(Error::unsupported(what)
         .hint("move the tree into a directory of its own on that file system, and convert that"))
 }
 
 fn lock(top: &Dir) -> Result<()> {
     match rustix::fs::flock(top, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(Error::in_the_way("another conversion holds the lock on it")),
+        Err(Errno::WOULDBLOCK) => Err(Error::conflict("another conversion holds the lock on it")),
         Err(errno) => Err(Error::system("locking it", errno)),
     }
 }

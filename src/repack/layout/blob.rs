@@ -74,7 +74,7 @@ impl Layout {
             Output::File(real) => write(&real, &bytes),
             _ => {
                 let text = format!("{} is no regular file", path.display());
-                Err(Error::in_the_way(text))
+                Err(Error::conflict(text))
             }
         }
     }

@@ -41,7 +41,7 @@ impl Ids {
             |record: &UpperRecord| !given.ids.is_empty() && record.ids != given.ids;
         if recorded.as_ref().is_some_and(is_contradicted) {
             let text = "it was mounted with other id maps than those that are given";
-            return Err(Error::in_the_way(text)
+            return Err(Error::conflict(text)
                 .hint("leave --uid-map and --gid-map out: it remembers what it was mounted with"));
         }
         let is_recorded = recorded.is_some();

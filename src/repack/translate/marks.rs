@@ -1,17 +1,22 @@
 //! The marks of a layer as entries of an archive, where nothing is known of the layers below:
 //! opaque directories, deletions, and the directories that hold them. [`Plan`] decides which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
+use crate::dialect::{Dialect, Marks, Whiteout};
 use crate::error::{Error, Result};
+use crate::layer::apply::Unsettled;
+use crate::layer::below::{Below, Markers};
+use crate::layer::lower::Unknown;
+use crate::layer::options::Options;
+use crate::layer::plan::Plan;
+use crate::layer::tree::DirId;
+use crate::layer::xattrs;
+use crate::limits::Limits;
 use crate::meta::{Device, Meta, Time};
-use crate::overlay::dialect::{Dialect, Marks, Whiteout};
-use crate::overlay::lower::{Below, Markers};
 use crate::path::EntryPath;
 use crate::tar::archive::EntryKind;
-use crate::unpack::Tree;
-use crate::unpack::settle::Plan;
 
 use super::{Output, empty_file};
 
@@ -24,38 +29,50 @@ pub struct Marked {
 }
 
 /// All of them, parents first.
-pub fn of(tree: &mut Tree, markers: &Markers) -> Result<Vec<Marked>> {
-    let below = Below::new(None, markers, false)?;
-    if below.emptied_at(&EntryPath::root()).is_some() {
+pub fn of(
+    mut layer: Unsettled,
+    markers: &Markers,
+    options: &Options,
+    limits: &Limits,
+) -> Result<Vec<Marked>> {
+    let below = Below::new(Unknown, markers, false)?;
+    if below.emptied_at(Below::<Unknown>::ROOT).is_some() {
         let why = "the root is opaque, which overlayfs ignores on the root of a layer";
         return Err(Error::refused(why)
             .hint("`lowerdir unpack-layer` with --parent deletes what the layers below have"));
     }
-    let plan = Plan::new(tree, &below)?;
-    let mut deletions: BTreeMap<EntryPath, Vec<(EntryPath, Time)>> = BTreeMap::new();
-    for (path, time) in plan.deletions {
-        let parent = path.parent().expect("a whiteout has a name");
-        deletions.entry(parent).or_default().push((path, time));
+    let plan = Plan::new(&mut layer, &below, options, limits)?;
+    let tree = &layer.tree;
+    let mut deletions: HashMap<DirId, Vec<(EntryPath, Time)>> = HashMap::new();
+    for deletion in &plan.deletions {
+        let path = tree.path_of(deletion.directory, &deletion.name);
+        let of_directory = deletions.entry(deletion.directory).or_default();
+        of_directory.push((path, deletion.time));
     }
     // What is added to a directory changes its time.
-    let added = plan.implied.iter().map(|&id| &tree.directory(id).path);
-    let mut touched: BTreeSet<EntryPath> = added.filter_map(EntryPath::parent).collect();
-    touched.extend(deletions.keys().chain(&plan.opaque).cloned());
+    let above = |&id| tree.directory(id).parent;
+    let mut touched: HashSet<DirId> = plan.implied.iter().map(above).collect();
+    touched.extend(deletions.keys().chain(&plan.opaque));
     let mut marked = Vec::new();
     for id in tree.directories() {
-        let path = tree.directory(id).path.clone();
         // Of an implied one the archive says nothing (rule I2), and a reader would make something up.
-        if tree.directory(id).is_described && !touched.contains(&path) {
+        if tree.directory(id).is_described && !touched.contains(&id) {
             continue;
         }
-        let meta = tree.take_meta(id);
+        let mut meta = match tree.meta(id) {
+            Some(meta) => meta,
+            None => plan.implied_meta(id, tree, &below, options)?,
+        };
+        xattrs::escape(&mut meta, options.dialect);
         marked.push(Marked {
-            meta: meta.unwrap_or_else(Meta::of_implied_directory),
-            is_opaque: plan.opaque.contains(&path),
-            deletions: deletions.remove(&path).unwrap_or_default(),
-            path,
+            path: tree.path(id),
+            meta,
+            is_opaque: plan.opaque.contains(&id),
+            deletions: deletions.remove(&id).unwrap_or_default(),
         });
     }
+    // Neighbours come one after another.
+    marked.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     Ok(marked)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use crate::error::{Error, Result};
-use crate::layer::whiteout;
+use crate::layer::marker;
 use crate::meta::{Device, Meta};
 use crate::overlay::dialect;
 use crate::path::EntryPath;
@@ -43,7 +43,7 @@ impl<'a, W: Write> ToOci<'a, W> {
             EntryKind::HardLink(target) => Some(target),
             _ => None,
         };
-        if whiteout::is_marker_in(&path) || target.is_some_and(whiteout::is_marker_in) {
+        if marker::is_marker_in(&path) || target.is_some_and(marker::is_marker_in) {
             return Err(Error::refused(
                 "a name that starts with .wh., which means a deletion in a layer",
             )
@@ -65,7 +65,7 @@ impl<'a, W: Write> ToOci<'a, W> {
         let mtime = meta.mtime;
         self.out.entry(path.clone(), kind, meta)?;
         if is_opaque {
-            let mark = path.join(whiteout::OPAQUE)?;
+            let mark = path.join(marker::OPAQUE)?;
             self.out.entry(mark, empty_file(), marker_meta(mtime))?;
             self.out.report.opaque += 1;
             return Ok(());
@@ -93,7 +93,7 @@ impl<'a, W: Write> ToOci<'a, W> {
         let Some((parent, name)) = path.split() else {
             return Err(Error::refused("a deletion of the root"));
         };
-        let marker = parent.join(&[whiteout::PREFIX, name].concat())?;
+        let marker = parent.join(&[marker::PREFIX, name].concat())?;
         self.deleted.insert(path.clone());
         self.out.report.deletions += 1;
         self.out

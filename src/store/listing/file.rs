@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::num::NonZero;
 use std::sync::mpsc::sync_channel;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
-use crate::threads::start;
+use crate::threads::ThreadShare;
 use crate::unpack::Tree;
 
 use super::node::Node;
@@ -21,36 +20,39 @@ const BLOCK: usize = 64 * 1024;
 /// Blocks that wait for that, at most.
 const QUEUE: usize = 16;
 
-/// Lists a finished layer directory into a file, and returns the digest of the lines. With more than
-/// one thread, another one compresses them.
+/// Lists a finished layer directory into a file, and returns the digest of the lines. A thread of
+/// its own compresses them, if there is one for it.
 pub fn write(
     directory: Dir,
     tree: &Tree,
     selinux: bool,
     file: File,
-    threads: NonZero<usize>,
+    share: &ThreadShare<'_>,
 ) -> Result<Digest> {
     let walk = Walk::of_tree(directory, tree, selinux);
-    let mut packed = Packed::new(file)?;
-    if threads == NonZero::<usize>::MIN {
-        each_block(walk, |block| packed.add(&block))?;
-        return packed.finish();
-    }
+    let packed = Packed::new(file)?;
     std::thread::scope(|scope| {
         let (sender, blocks) = sync_channel::<Vec<u8>>(QUEUE);
-        let packing = start(scope, "list", move || {
+        let packing = share.start(scope, "list", packed, move |mut packed| {
             for block in blocks {
                 packed.add(&block)?;
             }
             packed.finish()
-        })?;
-        // Whoever takes no more has failed, and tells it.
-        let gone = |_| Error::refused("nobody takes the lines of its listing");
-        let formatted = each_block(walk, |block| sender.send(block).map_err(gone));
-        drop(sender);
-        let died = |_| Error::refused("the thread that writes its listing died");
-        let digest = packing.join().map_err(died)??;
-        formatted.map(|()| digest)
+        });
+        match packing {
+            Ok(packing) => {
+                let gone = |_| Error::internal("the lines of its listing are not taken");
+                let formatted = each_block(walk, |block| sender.send(block).map_err(gone));
+                drop(sender);
+                // If it takes no more blocks, it says why.
+                let digest = packing.join()??;
+                formatted.map(|()| digest)
+            }
+            Err(mut packed) => {
+                each_block(walk, |block| packed.add(&block))?;
+                packed.finish()
+            }
+        }
     })
 }
 

@@ -8,13 +8,14 @@ use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::Blob;
-use crate::overlay::lower::LowerView;
+use crate::overlay::merged_view::MergedView;
 use crate::progress::waiting;
 use crate::store::{Hold, StagedLayer, Store, StoredLayer};
+use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
 use super::watch::LowestFailure;
-use super::work::{Identity, Source, finish_staged};
+use super::work::{Identity, Source, finish, write_down};
 use super::{Run, check_options};
 
 /// Layers of a chain, at most: far above what a mount takes. A damaged store could go in a circle.
@@ -52,7 +53,8 @@ pub fn stored_chain(store: &Store, top: &Digest) -> Result<Option<Vec<StoredLaye
     Ok(Some(layers))
 }
 
-/// Puts a layer into the store, verified and whole, or not at all; one that is there stays.
+/// Puts a layer into the store, verified and whole, or not at all; one that is there stays. Calls at the
+/// same time may share the budget of their threads, which counts in place of [`Run::jobs`].
 ///
 /// Errors: what is below it is not there ([`Kind::NotFound`](crate::Kind::NotFound)), or translated
 /// otherwise; the layer is refused, or makes another chain
@@ -62,6 +64,7 @@ pub fn unpack_chained(
     store: &Store,
     options: &Options,
     run: Run<'_>,
+    threads: &ThreadBudget,
     _hold: &Hold,
 ) -> Result<()> {
     let label = layer.chain_id.short();
@@ -74,7 +77,7 @@ pub fn unpack_chained(
     let below = below(layer.parent, store, options).map_err(place)?;
     let staging = store.stage()?;
     let staged = staging.layer(0)?;
-    fill(layer, &staged, below, options, run).map_err(place)?;
+    fill(layer, &staged, below, options, run, threads).map_err(place)?;
     run.progress.syncs();
     staging.sync(run.sync)?;
     if run.progress.is_cancelled() {
@@ -103,9 +106,10 @@ fn fill(
     below: Vec<Arc<Dir>>,
     options: &Options,
     run: Run<'_>,
+    threads: &ThreadBudget,
 ) -> Result<()> {
     let failure = LowestFailure::none();
-    let source = Source::alone(layer.blob, layer.expected, run, &failure);
+    let source = Source::alone(layer.blob, layer.expected, run, threads, &failure);
     let (pending, measured) = source.read(staged.fs()?, options, None)?;
     check_chain(layer, &measured)?;
     let identity = Identity {
@@ -113,8 +117,9 @@ fn fill(
         parent: layer.parent,
         measured: &measured,
     };
-    let view = LowerView::new(below, options.dialect);
-    finish_staged(source, staged, pending, view, identity, options, run.sync).map(drop)
+    let view = MergedView::of_layers(below, options.dialect.namespace).with_labels(options.selinux);
+    let finished = finish(source, &staged.fs()?, pending, Some(view), options)?;
+    write_down(staged, finished, identity, options, run.sync, threads).map(drop)
 }
 
 fn check_chain(layer: Chained<'_>, measured: &Measured) -> Result<()> {

@@ -1,122 +1,69 @@
-//! One layer on several threads: one reads the blob and hashes it, one undoes the compression, one
-//! hashes what comes out, and the calling one takes it. They pass on chunks that they share.
+//! [`staged`]: the stages that every layer's bytes go through: read and hash the blob, decompress,
+//! hash the archive, and hand it over. [`super::work`] calls it.
 //!
-//! [`super::work`] calls it for a layer that is worth it and where there are cores for it; the
-//! result is that of [`LayerReader`](crate::compress::codec::LayerReader), which does it all on one thread.
+//! Each stage begins on the calling thread, and moves to one of its own as soon as the layer's
+//! [`ThreadShare`] has one for it; from there it works ahead of the next stage. The order in which
+//! stages move is that of their cost: decompression, the hash of the archive, the blob. The result is
+//! the same on any number of threads.
 
-use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+mod ahead;
+mod source;
+#[cfg(test)]
+mod tests;
 
-use crate::chunk::{Chunk, Chunks, Filling, Pool};
-use crate::compress::codec::{Expected, Measured, Opened};
-use crate::digest::{Algorithm, Digest, Hasher};
+use std::io::Read;
+use std::thread::Scope;
+
+use crate::chunk::Chunks;
+use crate::compress::codec::{Expected, Measured};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::threads::start;
+use crate::threads::ThreadShare;
 
 use super::watch::Watch;
+use ahead::Ahead;
+use source::{Archive, Blob};
 
-/// Chunks that wait between two threads, at most: what a stage may be ahead of the next.
-const QUEUE: usize = 16;
-
-type Passed = io::Result<Chunk>;
+/// The threads that stages may move to.
+#[derive(Clone, Copy)]
+struct Helpers<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    share: Option<&'scope ThreadShare<'scope>>,
+}
 
 /// Opens a blob, gives its uncompressed bytes to `work`, which reads them to their end, and
-/// compares what was expected. Errors: those of `work` before all others.
+/// compares them with what was expected. Without a `share`, all stages stay on this thread.
+///
+/// Errors: a stage panicked, before all others ([`Kind::Internal`](crate::Kind::Internal)); those of
+/// `work`; something is not as expected ([`Kind::Mismatch`](crate::Kind::Mismatch)).
 pub fn staged<O>(
     blob: impl Read + Send,
     expected: &Expected,
     limits: Limits,
     watch: Watch<'_>,
+    share: Option<&ThreadShare<'_>>,
     work: impl FnOnce(Chunks<'_>) -> Result<O>,
 ) -> Result<(O, Measured)> {
-    let (blob_algorithm, diff_algorithm) = expected.algorithms();
+    let algorithms = expected.algorithms();
     std::thread::scope(|scope| {
-        let (compressed, to_inflate) = sync_channel(QUEUE);
-        let (uncompressed, to_take) = sync_channel::<Passed>(QUEUE);
-        let (also_uncompressed, to_hash) = sync_channel(QUEUE);
-        let read = move || read_blob(blob, blob_algorithm, &compressed);
-        let blob = start(scope, "read", read)?;
-        let inflated = start(scope, "inflate", move || {
-            let blob = Chunks::new(Box::new(move || to_inflate.recv().ok().transpose()));
-            let is_enough = blob_algorithm == diff_algorithm;
-            inflate(blob, limits, is_enough, &uncompressed, &also_uncompressed)
-        })?;
-        let diff = start(scope, "hash", move || hash(diff_algorithm, &to_hash))?;
-        let chunks = Chunks::new(Box::new(move || {
+        let helpers = Helpers { scope, share };
+        let blob = Ahead::new("read", Blob::new(blob, algorithms.0), helpers);
+        let archive = Archive::open(blob, algorithms, limits, helpers)?;
+        let mut archive = Ahead::new("inflate", archive, helpers);
+        let done = work(Chunks::new(Box::new(|| {
             watch.check()?;
-            to_take.recv().ok().transpose()
-        }));
-        let done = work(chunks)?;
-        let died = |_| Error::refused("a thread that read the layer died");
-        let (uncompressed, is_own_diff) = inflated.join().map_err(died)?;
-        let (blob, size) = blob.join().map_err(died)?;
-        let diff = diff.join().map_err(died)?;
-        let measured = Measured {
-            diff_id: match is_own_diff {
-                true => blob.clone(),
-                false => diff,
-            },
-            blob,
-            size,
-            uncompressed,
+            archive.try_move();
+            archive.next().transpose()
+        })));
+        let drained = match done {
+            Ok(_) => archive.drain(),
+            Err(_) => Ok(()),
         };
+        // A stage that panicked looks like the end of the blob, which `work` may have refused.
+        let measured = archive.finish()?;
+        let done = done?;
+        drained.map_err(|error| Error::reading("reading the blob to its end", error))?;
         expected.compare(&measured)?;
         Ok((done, measured))
     })
-}
-
-/// Reads a blob to its end, passes it on, and hashes it.
-fn read_blob(blob: impl Read, algorithm: Algorithm, to: &SyncSender<Passed>) -> (Digest, u64) {
-    let (pool, mut blob) = (Pool::default(), Filling::new(blob));
-    let (mut hasher, mut size) = (Hasher::new(algorithm), 0);
-    while let Some(passed) = pool.next(&mut blob).transpose() {
-        let chunk = passed.as_ref().ok().map(Arc::clone);
-        // If nobody takes it, nobody asks for the digest either.
-        let (Ok(()), Some(chunk)) = (to.send(passed), chunk) else {
-            break;
-        };
-        hasher.update(&chunk);
-        size += chunk.len() as u64;
-    }
-    (hasher.finish(), size)
-}
-
-/// Undoes the compression. Returns how many bytes came out, and whether there was none, so that
-/// the digest of the blob `is_enough`.
-fn inflate(
-    blob: Chunks<'_>,
-    limits: Limits,
-    is_enough: bool,
-    to: &SyncSender<Passed>,
-    also_to: &SyncSender<Chunk>,
-) -> (u64, bool) {
-    let opened = match Opened::new(blob, limits) {
-        Ok(opened) => opened,
-        Err(error) => {
-            let _ = to.send(Err(error.into()));
-            return (0, false);
-        }
-    };
-    let is_own_diff = is_enough && opened.is_plain();
-    let (pool, mut opened) = (Pool::default(), Filling::new(opened));
-    while let Some(passed) = pool.next(&mut opened).transpose() {
-        let is_good = match &passed {
-            Ok(chunk) => is_own_diff || also_to.send(Arc::clone(chunk)).is_ok(),
-            Err(_) => false,
-        };
-        if to.send(passed).is_err() || !is_good {
-            break;
-        }
-    }
-    (opened.get_ref().uncompressed(), is_own_diff)
-}
-
-fn hash(algorithm: Algorithm, chunks: &Receiver<Chunk>) -> Digest {
-    let mut hasher = Hasher::new(algorithm);
-    for chunk in chunks {
-        hasher.update(&chunk);
-    }
-    hasher.finish()
 }

@@ -65,9 +65,7 @@ impl<'a> Watch<'a> {
     pub fn check(self) -> Result<()> {
         match self.progress.is_cancelled() {
             true => Err(Error::cancelled()),
-            false if self.failure.is_below(self.index) => {
-                Err(Error::refused("a layer below failed"))
-            }
+            false if self.failure.is_below(self.index) => Err(Error::cancelled()),
             false => Ok(()),
         }
     }

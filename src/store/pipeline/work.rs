@@ -3,29 +3,29 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::num::NonZero;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
-use crate::chunk::Chunks;
-use crate::compress::codec::{Expected, LayerReader, Measured};
+use crate::compress::codec::{Expected, Measured};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::{Blob, Image};
+use crate::layer::below::Below;
 use crate::limits::Limits;
-use crate::overlay::lower::{Below, LowerView};
+use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::{Record, StagedLayer, Sync};
+use crate::threads::{ThreadBudget, caught};
 use crate::unpack::settle::settle;
 use crate::unpack::{Options, Pending, Report, Tree, unpack};
 
 use super::Run;
 use super::stages::staged;
 use super::watch::{LowestFailure, Watch};
-use super::workers::{self, Arrival};
+use super::workers::{Workers, with_workers};
 
-/// Bytes of a blob that is read on one thread.
+/// Bytes of a blob whose stages are not worth threads of their own.
 const SMALL: u64 = 128 * 1024;
 
 /// The layers that are missing, and what is needed to make them.
@@ -39,18 +39,32 @@ pub struct Work<'a> {
     pub failure: &'a LowestFailure,
     pub progress: &'a dyn Progress,
     pub limits: Limits,
-    /// On how many threads to read one layer.
-    pub threads: NonZero<usize>,
+    pub threads: &'a ThreadBudget,
     pub sync: Sync,
 }
 
+/// What is to be done with one layer.
+enum Task {
+    /// Read it, knowing nothing of the layers below.
+    Read(usize),
+    /// Finish it over these layers, the topmost first. For a layer that is to be read once more.
+    Finish(usize, Box<(Pending, Measured)>, Vec<Arc<Dir>>),
+}
+
+/// What became of it.
+struct Arrival {
+    index: usize,
+    result: Result<Done>,
+}
+
+enum Done {
+    Read(Box<(Pending, Measured)>),
+    Finished(Box<Record>),
+}
+
 impl<'a> Work<'a> {
-    /// Unpacks the staged layers on threads of their own, and settles them here.
-    pub fn side_by_side(
-        self,
-        lower: BTreeMap<usize, Arc<Dir>>,
-        jobs: usize,
-    ) -> Result<BTreeMap<usize, Record>> {
+    /// Unpacks the staged layers side by side, and settles them here, bottom to top.
+    pub fn side_by_side(self, lower: BTreeMap<usize, Arc<Dir>>) -> Result<BTreeMap<usize, Record>> {
         let mut queue: Vec<usize> = self.staged.keys().copied().collect();
         queue.sort_by_key(|index| {
             let blob = self.blobs[index];
@@ -59,23 +73,80 @@ impl<'a> Work<'a> {
             // What is best read in order comes in order.
             (blob.offset_in_compressed(), size)
         });
+        let tasks = queue.into_iter().map(Task::Read).collect();
         let settling = Settling {
             work: self,
             lower,
+            view: None,
             ready: BTreeMap::new(),
             records: BTreeMap::new(),
         };
-        let unpack = |index| self.unpack(index);
-        workers::run(queue.into(), jobs, self.failure, unpack, |arrivals| {
-            settling.run(arrivals)
-        })?
+        with_workers(self.threads, tasks, &|task| self.run(task), |workers| {
+            settling.run(workers)
+        })
     }
 
-    fn unpack(self, index: usize) -> Result<(Pending, Measured)> {
+    /// `None` for a layer that is given up, because one below it failed.
+    fn run(self, task: Task) -> Option<Arrival> {
+        let index = match &task {
+            Task::Read(index) | Task::Finish(index, ..) => *index,
+        };
+        if self.failure.is_below(index) {
+            return None;
+        }
+        let result = caught("unpack", || match task {
+            Task::Read(_) => self.read(index).map(Box::new).map(Done::Read),
+            Task::Finish(_, read, below) => self
+                .finish(index, *read, below)
+                .map(Box::new)
+                .map(Done::Finished),
+        });
+        if result.is_err() {
+            self.failure.add(index);
+        }
+        Some(Arrival { index, result })
+    }
+
+    fn read(self, index: usize) -> Result<(Pending, Measured)> {
         let (layer, blob) = (&self.image.layers[index], self.blobs[&index]);
         self.progress.begins(index, &layer.label(), blob.len());
         let source = self.source(index);
         source.read(self.staged[&index].fs()?, self.options, None)
+    }
+
+    fn finish(
+        self,
+        index: usize,
+        (pending, measured): (Pending, Measured),
+        below: Vec<Arc<Dir>>,
+    ) -> Result<Record> {
+        let staged = &self.staged[&index];
+        let view = view_of(below, self.options);
+        let source = self.source(index);
+        let finished = finish(source, &staged.fs()?, pending, Some(view), self.options)?;
+        self.write_down(index, finished, &measured)
+    }
+
+    fn write_down(
+        self,
+        index: usize,
+        finished: (Report, Tree),
+        measured: &Measured,
+    ) -> Result<Record> {
+        let identity = Identity {
+            chain_id: &self.chain[index],
+            parent: index.checked_sub(1).map(|below| &self.chain[below]),
+            measured,
+        };
+        let staged = &self.staged[&index];
+        write_down(
+            staged,
+            finished,
+            identity,
+            self.options,
+            self.sync,
+            self.threads,
+        )
     }
 
     fn source(self, index: usize) -> Source<'a> {
@@ -92,28 +163,24 @@ impl<'a> Work<'a> {
         }
     }
 }
-
 /// The layers of an image, settled in order as they arrive in any order.
 struct Settling<'a> {
     work: Work<'a>,
     /// Finished layer directories.
     lower: BTreeMap<usize, Arc<Dir>>,
-    ready: BTreeMap<usize, (Pending, Measured)>,
+    /// What they show, those from the lowest on that were asked for.
+    view: Option<MergedView>,
+    ready: BTreeMap<usize, Box<(Pending, Measured)>>,
     records: BTreeMap<usize, Record>,
 }
 
+type Failure = (usize, Error);
+
 impl Settling<'_> {
-    fn run(
-        mut self,
-        arrivals: mpsc::Receiver<Arrival<(Pending, Measured)>>,
-    ) -> Result<BTreeMap<usize, Record>> {
+    fn run(mut self, workers: &Workers<'_, '_, Task, Arrival>) -> Result<BTreeMap<usize, Record>> {
         let mut failed: BTreeMap<usize, Error> = BTreeMap::new();
-        for Arrival { index, result } in arrivals {
-            let settled = result.map_err(|error| (index, error)).and_then(|arrived| {
-                self.ready.insert(index, arrived);
-                self.settle_ready()
-            });
-            if let Err((index, error)) = settled {
+        while let Some(arrival) = workers.next() {
+            if let Err((index, error)) = self.take(arrival, workers) {
                 self.work.failure.add(index);
                 let label = self.work.image.layers[index].label();
                 failed.insert(index, error.in_layer(label));
@@ -122,54 +189,95 @@ impl Settling<'_> {
         match failed.pop_first() {
             Some(_) if self.work.progress.is_cancelled() => Err(Error::cancelled()),
             Some((_, error)) => Err(error),
+            None if self.records.len() < self.work.staged.len() => {
+                Err(Error::internal("a layer was not unpacked"))
+            }
             None => Ok(self.records),
         }
     }
 
+    fn take(
+        &mut self,
+        Arrival { index, result }: Arrival,
+        workers: &Workers<'_, '_, Task, Arrival>,
+    ) -> std::result::Result<(), Failure> {
+        match result.map_err(|error| (index, error))? {
+            Done::Read(read) => drop(self.ready.insert(index, read)),
+            Done::Finished(record) => {
+                let ended = self.end(index, *record);
+                ended.map_err(|error| (index, error))?;
+            }
+        }
+        self.settle_ready(workers)
+    }
+
     /// Settles what can be: a layer above one that is missing, or failed, has to wait.
-    fn settle_ready(&mut self) -> std::result::Result<(), (usize, Error)> {
+    fn settle_ready(
+        &mut self,
+        workers: &Workers<'_, '_, Task, Arrival>,
+    ) -> std::result::Result<(), Failure> {
         let count = self.work.chain.len();
         while let Some(index) = (0..count).find(|index| !self.lower.contains_key(index)) {
-            let Some((pending, measured)) = self.ready.remove(&index) else {
+            let Some(read) = self.ready.remove(&index) else {
                 return Ok(());
             };
-            self.settle_one(index, pending, &measured)
+            self.settle(index, read, workers)
                 .map_err(|error| (index, error))?;
         }
         Ok(())
     }
 
-    fn settle_one(&mut self, index: usize, pending: Pending, measured: &Measured) -> Result<()> {
-        let Work { chain, options, .. } = self.work;
-        let below: Vec<Arc<Dir>> = self
-            .lower
-            .range(..index)
-            .rev()
-            .map(|(_, dir)| dir.clone())
-            .collect();
-        let staged = &self.work.staged[&index];
-        let identity = Identity {
-            chain_id: &chain[index],
-            parent: index.checked_sub(1).map(|below| &chain[below]),
-            measured,
-        };
-        let view = LowerView::new(below, options.dialect);
-        let source = self.work.source(index);
-        let record = finish_staged(
-            source,
-            staged,
-            pending,
-            view,
-            identity,
-            options,
-            self.work.sync,
-        )?;
+    /// A layer that must be read once more is left to a worker: others can be read and settled
+    /// meanwhile, but for those above it.
+    fn settle(
+        &mut self,
+        index: usize,
+        read: Box<(Pending, Measured)>,
+        workers: &Workers<'_, '_, Task, Arrival>,
+    ) -> Result<()> {
+        let options = self.work.options;
+        let view = self.view_below(index);
+        let follow = options.keep_dirlinks;
+        let below = Below::new(Some(view), &read.0.markers, follow)?;
+        if read.0.layer.needs_second_pass(&below, follow)? {
+            // The worker takes a view of its own.
+            let lower = self.lower.range(..index).rev();
+            let lower = lower.map(|(_, dir)| Arc::clone(dir)).collect();
+            workers.add_first(Task::Finish(index, read, lower));
+            self.view = below.into_lower();
+            return Ok(());
+        }
+        let (pending, measured) = *read;
+        let directory = self.work.staged[&index].fs()?;
+        let finished = settle(directory, pending, &below, options, &self.work.limits)?;
+        self.view = below.into_lower();
+        let record = self.work.write_down(index, finished, &measured)?;
+        self.end(index, record)
+    }
+
+    /// What the layers below one show: it grows with each layer, and keeps what it knows of the others.
+    fn view_below(&mut self, index: usize) -> MergedView {
+        let view = self.view.take();
+        let mut view = view.unwrap_or_else(|| view_of(Vec::new(), self.work.options));
+        for (_, layer) in self.lower.range(view.layer_count()..index) {
+            view.push(Arc::clone(layer).into());
+        }
+        view
+    }
+
+    fn end(&mut self, index: usize, record: Record) -> Result<()> {
         let label = self.work.image.layers[index].label();
         self.work.progress.ends(index, &label, &record.report);
         self.records.insert(index, record);
-        self.lower.insert(index, Arc::new(staged.fs()?));
+        let directory = self.work.staged[&index].fs()?;
+        self.lower.insert(index, Arc::new(directory));
         Ok(())
     }
+}
+
+/// What these layers show, the topmost first.
+fn view_of(layers: Vec<Arc<Dir>>, options: &Options) -> MergedView {
+    MergedView::of_layers(layers, options.dialect.namespace).with_labels(options.selinux)
 }
 
 /// The bytes of one layer, what they must turn out to be, and who watches them.
@@ -178,8 +286,8 @@ pub struct Source<'a> {
     pub blob: &'a Blob,
     pub expected: &'a Expected,
     pub limits: Limits,
-    /// On how many threads to read it.
-    pub threads: NonZero<usize>,
+    /// Of the run.
+    pub threads: &'a ThreadBudget,
     pub watch: Watch<'a>,
 }
 
@@ -189,6 +297,7 @@ impl<'a> Source<'a> {
         blob: &'a Blob,
         expected: &'a Expected,
         run: Run<'a>,
+        threads: &'a ThreadBudget,
         failure: &'a LowestFailure,
     ) -> Source<'a> {
         let (index, progress) = (0, run.progress);
@@ -196,7 +305,7 @@ impl<'a> Source<'a> {
             blob,
             expected,
             limits: run.limits,
-            threads: run.threads(),
+            threads,
             watch: Watch {
                 index,
                 progress,
@@ -210,7 +319,7 @@ impl<'a> Source<'a> {
         self,
         directory: Dir,
         options: &Options,
-        below: Option<&Below>,
+        below: Option<&LayersBelow>,
     ) -> Result<(Pending, Measured)> {
         let blob = self.blob.open();
         let blob = match below {
@@ -218,17 +327,18 @@ impl<'a> Source<'a> {
             // The second pass was counted in the first.
             Some(_) => self.watch.uncounted(blob),
         };
-        let unpack = |chunks: Chunks<'_>| {
-            let (limits, threads) = (&self.limits, self.threads);
-            unpack(chunks, directory, options, limits, below, threads)
-        };
-        // Threads cost more than they bring where there is little to do.
-        if self.threads == NonZero::<usize>::MIN || self.blob.len() < SMALL {
-            let mut layer = LayerReader::with_limits(blob, self.expected.clone(), self.limits)?;
-            let pending = unpack(Chunks::of_reader(self.watch.uncounted(&mut layer)))?;
-            return Ok((pending, layer.finish()?));
-        }
-        staged(blob, self.expected, self.limits, self.watch, unpack)
+        let share = self.threads.share();
+        // Threads cost more than they bring where there is little to read.
+        let of_stages = (self.blob.len() >= SMALL).then_some(&share);
+        let limits = self.limits;
+        staged(
+            blob,
+            self.expected,
+            limits,
+            self.watch,
+            of_stages,
+            |chunks| unpack(chunks, directory, options, &limits, below, &share),
+        )
     }
 }
 
@@ -238,18 +348,18 @@ pub fn finish(
     source: Source<'_>,
     directory: &Dir,
     mut pending: Pending,
-    view: Option<LowerView>,
+    view: Option<MergedView>,
     options: &Options,
 ) -> Result<(Report, Tree)> {
     let follow = options.keep_dirlinks;
     let below = Below::new(view, &pending.markers, follow)?;
-    if pending.needs_second_pass(&below, follow)? {
+    if pending.layer.needs_second_pass(&below, follow)? {
         directory
             .remove_children()
             .map_err(|error| Error::system("emptying the directory for a second pass", error))?;
         (pending, _) = source.read(again(directory)?, options, Some(&below))?;
     }
-    settle(again(directory)?, pending, &below, options)
+    settle(again(directory)?, pending, &below, options, &source.limits)
 }
 
 /// What a layer turned out to be.
@@ -259,18 +369,16 @@ pub struct Identity<'a> {
     pub measured: &'a Measured,
 }
 
-/// Settles a staged layer, and writes its listing and its record beside it.
-pub fn finish_staged(
-    source: Source<'_>,
+/// Writes the listing and the record of a staged layer beside it, which has been settled.
+pub fn write_down(
     staged: &StagedLayer,
-    pending: Pending,
-    view: LowerView,
+    (report, tree): (Report, Tree),
     identity: Identity<'_>,
     options: &Options,
     sync: Sync,
+    threads: &ThreadBudget,
 ) -> Result<Record> {
-    let (report, tree) = finish(source, &staged.fs()?, pending, Some(view), options)?;
-    let tree = staged.list(&tree, options.selinux, source.threads)?;
+    let tree = staged.list(&tree, options.selinux, &threads.share())?;
     let Identity {
         chain_id,
         parent,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::error::{Error, Result};
-use crate::layer::whiteout;
+use crate::layer::marker;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 use crate::tar::archive::FileShape;
@@ -87,12 +87,12 @@ impl Edits {
         let all = replaced.chain(linked).chain(&self.directories);
         match all
             .chain([&self.prefix])
-            .find(|path| whiteout::is_marker_in(path))
+            .find(|path| marker::is_marker_in(path))
         {
             None => Ok(()),
             Some(path) => {
                 let why = "a name that starts with .wh., which means a deletion in a layer";
-                Err(Error::not_found(why).at_entry(path))
+                Err(Error::usage(why).at_entry(path))
             }
         }
     }
@@ -105,12 +105,12 @@ impl Edits {
                 .literal_separator(true)
                 .build()
                 .map_err(|error| {
-                    Error::not_found(format!("the pattern {pattern:?}: {}", error.kind()))
+                    Error::usage(format!("the pattern {pattern:?}: {}", error.kind()))
                 })?;
             set.add(glob);
         }
         set.build()
-            .map_err(|error| Error::not_found(format!("the patterns: {}", error.kind())))
+            .map_err(|error| Error::usage(format!("the patterns: {}", error.kind())))
     }
 
     fn set_root(&self, tree: &mut Tree) -> Result<()> {
@@ -141,7 +141,7 @@ fn replace(tree: &mut Tree, path: &EntryPath, file: PathBuf) -> Result<()> {
     let metadata = fs::metadata(&file).map_err(looking)?;
     if !metadata.is_file() {
         let text = format!("{} is no regular file", file.display());
-        return Err(Error::not_found(text));
+        return Err(Error::conflict(text));
     }
     let found = tree.find(path)?;
     let there = found.and_then(|place| tree.at(&place));

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::Dialect;
 use crate::error::Result;
 use crate::ids::IdMaps;
 use crate::meta::{Meta, Time};
-use crate::overlay::dialect::Dialect;
 
 /// How a layer is translated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,407 @@
+//! `Layer`: the translation rules, applied to the entries of one layer in the order of the archive: what
+//! each entry makes, replaces or links (N2 to N5, H1 to H3), as [`Action`]s for a sink to carry out.
+//!
+//! [`crate::unpack`] carries them out on disk, [`crate::repack::translate`] in an archive,
+//! [`crate::view`] in memory. A sink decides nothing. When all entries are in, [`super::plan`] says what
+//! the layer needs besides. Pure but for what [`Lower`](super::lower::Lower) does.
+//!
+//! Where an entry goes can depend on the layers below, in two rare cases: a parent that is a symbolic link
+//! there (rule N4), and a hard link to a file there (rule H2). A layer that is applied before they are known
+//! notes that it met one, and has to be applied once more ([`Unsettled::needs_second_pass`]).
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::meta::{Meta, Time};
+use crate::path::EntryPath;
+use crate::tar::archive::{Entry, EntryKind};
+
+use super::action::Action;
+use super::below::{Below, Markers, PlaceId};
+use super::lower::{Found, Lower};
+use super::options::Options;
+use super::places::places;
+use super::tree::{DirId, Inode, Kind, Tree};
+use super::walk::{PathWalk, Steps};
+
+/// A layer that is being applied.
+pub struct Layer<'a, L: Lower> {
+    pub(super) options: &'a Options,
+    pub(super) limits: &'a Limits,
+    /// `None`: they are not known yet.
+    pub(super) below: Option<&'a Below<L>>,
+    /// What the layer has so far.
+    pub tree: Tree,
+    steps: Steps,
+    entries: u64,
+    implied: u64,
+    /// Bytes from the layers below.
+    pub(super) copied: u64,
+    /// Neighbours in an archive mostly have one parent. Only one that no symbolic link leads to is
+    /// kept: what a link means may change with every entry.
+    last_parent: Option<(Box<[u8]>, DirId)>,
+    /// Names that the sink could not make.
+    pub(super) left_out: HashSet<(DirId, Box<[u8]>)>,
+    is_postponed: bool,
+}
+
+/// A layer all of whose entries have their places.
+#[derive(Debug)]
+pub struct Unsettled {
+    /// What the layer has.
+    pub tree: Tree,
+    /// Entries and implied directories.
+    pub(super) counts: (u64, u64),
+    /// A hard link did not find its target in this layer (rule H2), or a path led in a circle.
+    is_postponed: bool,
+}
+
+/// Where a path stands: in this layer, and in what is left of the layers below.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    /// `None`: this layer has no such directory.
+    pub(super) own: Option<DirId>,
+    /// `None`: nothing is there, this layer hides it, or it is not known.
+    pub(super) below: Option<PlaceId>,
+}
+
+/// What to do where a parent is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Imply a directory (rule I2).
+    Make,
+    /// Go on by name: the rest can only be in the layers below.
+    Pass,
+}
+
+impl<'a, L: Lower> Layer<'a, L> {
+    /// A layer without entries. `below` is given if the layers below are known, or known to stay unknown;
+    /// with `None`, what depends on them is left to a second pass.
+    pub fn new(
+        options: &'a Options,
+        limits: &'a Limits,
+        below: Option<&'a Below<L>>,
+    ) -> Layer<'a, L> {
+        Layer {
+            options,
+            limits,
+            below,
+            tree: Tree::of_root(),
+            steps: Steps::default(),
+            entries: 0,
+            implied: 0,
+            copied: 0,
+            last_parent: None,
+            left_out: HashSet::new(),
+            is_postponed: false,
+        }
+    }
+
+    /// Gives an entry that [`Intake`](super::intake::Intake) returned its place, and adds what is to be
+    /// done for it.
+    ///
+    /// Errors: what a rule refuses; limits; the system's, of looking at the layers below.
+    pub fn place(&mut self, entry: Entry, actions: &mut Vec<Action>) -> Result<()> {
+        self.entries += 1;
+        self.steps.allow_entry();
+        let Entry { path, kind, meta } = entry;
+        if path.is_root() {
+            // Rule N2: the root entry describes the layer's own directory.
+            self.tree.describe(Tree::ROOT, meta);
+            actions.push(Action::Describe(Tree::ROOT));
+            return Ok(());
+        }
+        let Some((parent, place)) = self.parent(path, actions)? else {
+            return Ok(());
+        };
+        match kind {
+            EntryKind::Directory => {
+                self.directory(parent, place, meta, actions);
+                Ok(())
+            }
+            EntryKind::HardLink(target) => self.hard_link(parent, place, &target, meta, actions),
+            kind => {
+                self.make(parent, place, kind, meta, actions);
+                Ok(())
+            }
+        }
+    }
+
+    /// The sink could not make this, which then is not there (rule H3); a whiteout keeps what the layers
+    /// below have by that name from showing instead.
+    pub fn leave_out(
+        &mut self,
+        parent: DirId,
+        place: EntryPath,
+        time: Time,
+        markers: &mut Markers,
+    ) {
+        self.tree.remove(parent, place.name());
+        self.left_out.insert((parent, place.name().into()));
+        markers.whiteouts.insert(place, time);
+    }
+
+    /// Ends the entries.
+    pub fn finish(self) -> Unsettled {
+        Unsettled {
+            tree: self.tree,
+            counts: (self.entries, self.implied),
+            is_postponed: self.is_postponed,
+        }
+    }
+
+    /// The directory that an entry stands in, made where it is missing, and the entry's real path; `None`
+    /// if that is left to the second pass.
+    fn parent(
+        &mut self,
+        path: EntryPath,
+        actions: &mut Vec<Action>,
+    ) -> Result<Option<(DirId, EntryPath)>> {
+        if let Some((last, directory)) = &self.last_parent
+            && **last == *path.parent_bytes()
+        {
+            return Ok(Some((*directory, path)));
+        }
+        // What is a directory of this layer, is so by each of its components.
+        let known = self.tree.directory_at(path.parent_bytes());
+        if let Some(directory) = known {
+            self.last_parent = Some((path.parent_bytes().into(), directory));
+            return Ok(Some((directory, path)));
+        }
+        let parent = path.parent().unwrap_or_default();
+        let Some(walk) = self.resolve(&parent, Missing::Make, actions)? else {
+            return Ok(None);
+        };
+        let directory = walk.here().own.expect("each step was found or made");
+        let place = walk.path().join(path.name())?;
+        Ok(Some((directory, place)))
+    }
+
+    /// Walks along a path; `None` if that is left to the second pass.
+    pub(super) fn resolve(
+        &mut self,
+        path: &EntryPath,
+        missing: Missing,
+        actions: &mut Vec<Action>,
+    ) -> Result<Option<PathWalk<At>>> {
+        let root = At {
+            own: Some(Tree::ROOT),
+            below: self.below.map(|_| Below::<L>::ROOT),
+        };
+        let mut walk = PathWalk::new(root, path);
+        while let Some(name) = walk.next_name() {
+            let at = walk.here();
+            let own = at.own.and_then(|own| self.tree.child(own, &name));
+            let target = match own.map(|inode| (inode, self.tree.inode(inode).kind)) {
+                Some((_, Kind::Directory(directory))) => {
+                    let next = self.enter(at, directory, &name)?;
+                    walk.enter(name, next)?;
+                    continue;
+                }
+                Some((inode, Kind::Symlink)) => Some(self.tree.target(inode).into()),
+                Some(_) => None,
+                None => self.link_below(at, &name)?,
+            };
+            if let Some(target) = target {
+                if !walk.follow(&target, &mut self.steps)? {
+                    self.postpone(|| Error::refused("its parents are a loop of symbolic links"))?;
+                    return Ok(None);
+                }
+                continue;
+            }
+            let next = match (missing, at.own) {
+                (Missing::Make, Some(parent)) => {
+                    let directory = self.imply(parent, &name, actions)?;
+                    self.enter(at, directory, &name)?
+                }
+                _ => At {
+                    own: None,
+                    below: match own {
+                        Some(_) => None,
+                        None => self.place_below(at, &name)?,
+                    },
+                },
+            };
+            walk.enter(name, next)?;
+        }
+        Ok(Some(walk))
+    }
+
+    fn enter(&self, at: At, directory: DirId, name: &[u8]) -> Result<At> {
+        let below = match self.tree.directory(directory).is_in_replaced {
+            true => None,
+            false => self.place_below(at, name)?,
+        };
+        let own = Some(directory);
+        Ok(At { own, below })
+    }
+
+    /// The directory that is left below by a name.
+    fn place_below(&self, at: At, name: &[u8]) -> Result<Option<PlaceId>> {
+        let (Some(below), Some(place)) = (self.below, at.below) else {
+            return Ok(None);
+        };
+        match below.remains(place, name)? {
+            Found::Directory(_) => below.place(place, name),
+            _ => Ok(None),
+        }
+    }
+
+    /// The target of the symbolic link that is left below by a name, if it is followed (rule N4).
+    fn link_below(&self, at: At, name: &[u8]) -> Result<Option<Box<[u8]>>> {
+        let (Some(below), Some(place)) = (self.below, at.below) else {
+            return Ok(None);
+        };
+        if !self.options.keep_dirlinks || below.remains(place, name)? != Found::Symlink {
+            return Ok(None);
+        }
+        below.read_link(place, name).map(Some)
+    }
+
+    /// Adds a directory that has no entry, in the place of whatever has the name.
+    pub(super) fn imply(
+        &mut self,
+        parent: DirId,
+        name: &[u8],
+        actions: &mut Vec<Action>,
+    ) -> Result<DirId> {
+        self.implied += 1;
+        self.limits.check_implied(self.implied, self.entries)?;
+        let replaces = self.tree.child(parent, name).is_some();
+        if replaces {
+            let place = self.tree.path_of(parent, name);
+            self.make_room(parent, &place, actions);
+        }
+        let directory = self.tree.add_directory(parent, name, replaces);
+        if self.below.is_none() && !replaces {
+            self.tree.may_be_link_below(directory);
+        }
+        actions.push(Action::MakeDirectory(directory));
+        Ok(directory)
+    }
+
+    /// Rule N3: over a directory the attributes are replaced and the children stay; anything else
+    /// makes way.
+    fn directory(
+        &mut self,
+        parent: DirId,
+        place: EntryPath,
+        meta: Meta,
+        actions: &mut Vec<Action>,
+    ) {
+        let known = self.tree.child(parent, place.name());
+        if let Some(known) = known.and_then(|inode| self.tree.as_directory(inode)) {
+            self.tree.describe(known, meta);
+            actions.push(Action::Describe(known));
+            return;
+        }
+        let replaces = self.make_room(parent, &place, actions);
+        let directory = self.tree.add_directory(parent, place.name(), replaces);
+        self.tree.describe(directory, meta);
+        actions.push(Action::MakeDirectory(directory));
+    }
+
+    fn make(
+        &mut self,
+        parent: DirId,
+        place: EntryPath,
+        kind: EntryKind,
+        meta: Meta,
+        actions: &mut Vec<Action>,
+    ) {
+        self.make_room(parent, &place, actions);
+        let inode = self
+            .tree
+            .add(parent, place.name(), Inode::new(kind_of(&kind)));
+        if let EntryKind::Symlink(target) = &kind {
+            self.tree.set_target(inode, target.clone());
+        }
+        actions.push(Action::Make {
+            parent,
+            place,
+            inode,
+            kind,
+            meta,
+        });
+    }
+
+    /// Removes what this layer has at a place; returns whether it had anything.
+    pub(super) fn make_room(
+        &mut self,
+        parent: DirId,
+        place: &EntryPath,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(inode) = self.tree.child(parent, place.name()) else {
+            return false;
+        };
+        let directory = self.tree.as_directory(inode);
+        let is_full = |directory| self.tree.has_children(directory);
+        actions.push(Action::Remove {
+            parent,
+            place: place.clone(),
+            is_full_directory: directory.is_some_and(is_full),
+        });
+        self.tree.remove(parent, place.name());
+        self.last_parent = None;
+        true
+    }
+
+    /// In the first pass, what fails for want of the layers below is left to the second.
+    pub(super) fn postpone(&mut self, error: impl FnOnce() -> Error) -> Result<()> {
+        match self.below {
+            Some(_) => Err(error()),
+            None => {
+                self.is_postponed = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Unsettled {
+    /// Whether the layer must be applied once more, now that the layers below are known: because of a hard
+    /// link to one of them, or of a parent that is a symbolic link there. Both are rare.
+    ///
+    /// Errors: the system's.
+    pub fn needs_second_pass<L: Lower>(
+        &self,
+        below: &Below<L>,
+        keep_dirlinks: bool,
+    ) -> Result<bool> {
+        if self.is_postponed {
+            return Ok(true);
+        }
+        let mut candidates = self.tree.directories_ever();
+        if !keep_dirlinks || !candidates.any(|(_, node)| node.may_be_link_below) {
+            return Ok(false);
+        }
+        let places = places(&self.tree, below)?;
+        for (_, node) in self.tree.directories_ever() {
+            if node.may_be_link_below
+                && let Some(parent) = places[node.parent.index()]
+                && below.remains(parent, &node.name)? == Found::Symlink
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn kind_of(kind: &EntryKind) -> Kind {
+    match kind {
+        EntryKind::Symlink(_) => Kind::Symlink,
+        EntryKind::CharDevice(device) => Kind::CharDevice(*device),
+        EntryKind::BlockDevice(device) => Kind::BlockDevice(*device),
+        EntryKind::Fifo => Kind::Fifo,
+        EntryKind::File(shape) => Kind::File {
+            size: shape.size,
+            content: None,
+        },
+        EntryKind::Directory | EntryKind::HardLink(_) => {
+            unreachable!("they have actions of their own")
+        }
+    }
+}
