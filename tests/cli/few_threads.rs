@@ -5,10 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use support::dice::noise;
+use support::program;
+use support::skip::skip;
+
 use crate::bench::{Bench, Run};
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
-use support::skip::skip;
 
 /// More than any run of this image starts at a time.
 const ENOUGH: usize = 12;
@@ -25,7 +28,7 @@ impl Counted {
     fn new() -> Option<Counted> {
         let bench = Bench::new();
         let program = bench.path("lowerdir");
-        fs::copy(env!("CARGO_BIN_EXE_lowerdir"), &program).expect("the command is there");
+        fs::copy(program::path(), &program).expect("the command is there");
         let is_root = fs::metadata(bench.path(".")).expect("it is there").uid() == 0;
         let counted = Counted {
             bench,
@@ -72,42 +75,18 @@ impl Counted {
             false => vec!["unshare".into(), "--map-root-user".into()],
         };
         words.extend(["prlimit".into(), format!("--nproc={threads}")]);
-        let mut command = Command::new(&words[0]);
+        let mut command = program::other(&words[0]);
         command
             .args(&words[1..])
             .arg(&self.program)
-            .current_dir(self.bench.path("."))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::null());
+            .current_dir(self.bench.path("."));
         command
     }
 
     /// Runs a verb that gets no more than so many threads besides its first.
     fn run(&self, threads: usize, arguments: &str) -> Run {
-        let mut command = self.command(threads + 1);
-        let output = command
-            .args(arguments.split(' '))
-            .output()
-            .expect("it runs");
-        Run {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into(),
-            stderr: String::from_utf8_lossy(&output.stderr).into(),
-        }
+        Run::of(self.command(threads + 1).args(arguments.split(' ')))
     }
-}
-
-/// Bytes that no compression makes fewer.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(|_| next()).collect()
 }
 
 /// Layers that have stages and writers on threads of their own; the third is read twice, for a hard
@@ -226,7 +205,7 @@ fn jobs_bound_the_threads_of_a_run() {
     let bench = Bench::new();
     write_image(&bench, "image", 20);
     for (jobs, most) in [(1, 2), (2, 7), (16, 21)] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+        let mut child = program::lowerdir()
             .args([
                 &format!("-j{jobs}"),
                 "--store",

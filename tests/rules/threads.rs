@@ -11,6 +11,7 @@ use lowerdir::store::verify::Verifier;
 use lowerdir::{Image, Kind, Progress, Reference, Result, Run, Silent, Store};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use support::dice::noise;
 
 use crate::layer_dir::describe;
 use crate::oci::{self, Compression};
@@ -23,17 +24,6 @@ const SIZES: [usize; 8] = [0, 1, 700, 9_000, 100_000, 262_144, 300_000, 700_000]
 const FIRST: usize = 200_000;
 
 /// Bytes that no compression makes fewer.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
 /// Few names, so that they meet while a writer is still busy with them.
 fn path() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "d"]), 1..4)
@@ -163,7 +153,7 @@ fn a_thread_that_panics_is_no_fault_of_the_image() {
     let place = Place::new();
     let image = place.path().join("image");
     let file = || layer().add(Entry::file("f", noise(1, 700_000)));
-    write_image(&image, &[file(), file().file("g", "g"), file()]);
+    write_image(&image, &[file(), file().file("g", 0o644, "g"), file()]);
     for jobs in [1, 2, 8] {
         let opened = Image::open(&Reference::parse(image.as_os_str()).unwrap(), None).unwrap();
         let store = Store::open(&place.path().join(format!("store{jobs}"))).unwrap();

@@ -11,6 +11,12 @@ pub enum Dice {
     Bytes(VecDeque<u8>),
 }
 
+/// Bytes that no compression makes fewer, the same for the same seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut dice = Dice::new(seed);
+    (0..length).map(|_| dice.byte()).collect()
+}
+
 impl Dice {
     pub fn new(seed: u64) -> Dice {
         Dice::Seed(seed.wrapping_mul(0xd134_2543_de82_ef95))
