@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use support::dice::noise;
 use support::program;
 
+use crate::dice::noise;
 use crate::oci::{self, Compression};
 use crate::scratch::{Mounted, Scratch};
 use crate::tarball::LayerBuilder;
@@ -59,7 +59,7 @@ fn write_image(directory: &Path) {
     let layer = |number: u32| {
         let mut layer = LayerBuilder::new().dir("d", 0o755);
         for file in 0..4_u32 {
-            let bytes = noise(u64::from(number * 4 + file + 1), 100_000);
+            let bytes = noise(u64::from(number * 4 + file), 100_000);
             layer = layer.file(format!("d/{number}-{file}"), 0o644, bytes);
         }
         match number {

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::repack::convert::{Form, Options, convert};
 use lowerdir::{Progress, Silent};
 
@@ -208,15 +208,8 @@ fn listing(top: &Path) -> Vec<String> {
 }
 
 fn to_user() -> Options {
-    Options {
-        from: Form::Oci,
-        to: Form::Overlay(Dialect {
-            namespace: Namespace::User,
-            ..Dialect::default()
-        }),
-        parents: None,
-        dry_run: false,
-    }
+    let overlay = Form::Overlay(Dialect::default().namespace(Namespace::User));
+    Options::new(Form::Oci, overlay)
 }
 
 /// A process that another test is starting has a copy of our lock until it executes its program.

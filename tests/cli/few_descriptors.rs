@@ -1,7 +1,6 @@
 //! `ulimit -n`: images of many layers do with the descriptors that there are, only slower.
 
 use std::fs;
-
 use support::program;
 
 use crate::bench::{Bench, Run};

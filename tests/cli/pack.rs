@@ -5,8 +5,8 @@ use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use lowerdir::compress::codec::Decoder;
-use lowerdir::tar::archive::Archive;
+use lowerdir::internals::Archive;
+use lowerdir::internals::Decoder;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::Value;
 

@@ -3,8 +3,6 @@
 use std::fs;
 use std::process::Stdio;
 
-use support::program;
-
 use crate::bench::Bench;
 use crate::layout::Layout;
 use crate::tarball::LayerBuilder;
@@ -138,7 +136,7 @@ fn processes_that_make_a_store_at_once_make_one() {
         // Where it is made from an empty directory, its mode is changed, too.
         fs::create_dir(bench.store()).unwrap();
         let start = || {
-            program::lowerdir()
+            support::program::lowerdir()
                 .args(["--store", "store", "prune"])
                 .current_dir(bench.path(""))
                 .stdout(Stdio::null())

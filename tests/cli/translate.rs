@@ -1,7 +1,7 @@
 //! `translate`: a layer becomes an archive in another form.
 
+use lowerdir::internals::{Archive, EntryKind};
 use lowerdir::meta::Device;
-use lowerdir::tar::archive::{Archive, EntryKind};
 
 use crate::bench::Bench;
 use crate::oci::Compression;

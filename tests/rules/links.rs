@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use lowerdir::report::Warning;
 use lowerdir::{Kind, Parents};
 
-use crate::place::Place;
+use crate::place::{Place, as_nobody};
 use crate::tarball::{Entry, layer};
 
 #[test]
@@ -261,4 +262,33 @@ fn h3_a_link_with_dot_dot_is_refused() {
         let error = Place::new().refused([layer().file("f", 0o644, "").hardlink("g", target)]);
         assert_eq!(error.kind(), Kind::Refused, "{target}");
     }
+}
+
+/// Only root may make device nodes.
+#[test]
+fn h3_a_link_to_a_device_that_was_left_out_is_left_out_with_it() {
+    as_nobody(|| {
+        let device = layer()
+            .add(Entry::chardev("d/null", 1, 3))
+            .hardlink("same", "d/null")
+            .hardlink("d/third", "same")
+            .file("f", 0o644, "");
+        let place = Place::new();
+        let top = place.stack([device]);
+        assert_eq!(
+            (top.names("."), top.names("d")),
+            (vec!["d".into(), "f".into()], vec![])
+        );
+        assert_eq!(top.warnings(Warning::DeviceNotMade), 3);
+    });
+}
+
+#[test]
+fn h3_a_link_to_a_file_in_the_place_of_a_device_that_was_left_out_is_made() {
+    as_nobody(|| {
+        let device = layer().add(Entry::chardev("null", 1, 3));
+        let place = Place::new();
+        let top = place.stack([device.file("null", 0o644, "").hardlink("same", "null")]);
+        assert_eq!(top.names("."), ["null", "same"]);
+    });
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use lowerdir::overlay::dialect::Whiteout;
+use lowerdir::options::Whiteout;
 
 use crate::place::Place;
 use crate::tarball::{Entry, Kind, LayerBuilder, layer};
