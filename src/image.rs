@@ -27,7 +27,7 @@ use std::path::Path;
 
 use crate::compress::codec::Expected;
 use crate::digest::Digest;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Advice, Error, Operation, Result};
 
 pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
@@ -184,10 +184,8 @@ impl Wanted<'_> {
     fn no_such_platform(&self, known: impl Iterator<Item = String>) -> Error {
         let known: Vec<String> = known.collect();
         let platform = self.platform();
-        Error::not_found(format!("there is no image for {platform}")).hint(format!(
-            "--platform chooses one; there is: {}",
-            names::listed(&known)
-        ))
+        Error::not_found(format!("there is no image for {platform}"))
+            .hint(Advice::ChoosePlatform.with(names::listed(&known)))
     }
 
     /// An archive may have both documents: Docker's has the short names, the OCI index has manifests

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Advice, Error, Operation, Result};
 use crate::ids::IdMaps;
 use crate::mount::stack::Stack;
 use crate::overlay::overlays::UpperRecord;
@@ -208,7 +208,7 @@ pub fn mount_idmapped(
     options.check(stack, upper)?;
     if !stack.ids().is_empty() {
         let text = "the layers were unpacked with id maps: --idmap would map them twice";
-        return Err(Error::conflict(text).hint("use a --store without id maps"));
+        return Err(Error::conflict(text).hint(Advice::UnmappedStore));
     }
     check_places(target, upper)?;
     let target = place(target)?;
