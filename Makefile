@@ -30,7 +30,7 @@ snapshotter:
 # make demo [IMAGE=oci:DIR:TAG | docker-archive:FILE | FILE]
 demo:
 	$(CARGO) build --release --locked --bin lowerdir --example demo --quiet
-	IMAGE="$(IMAGE)" examples/demo/demo.sh
+	IMAGE="$(IMAGE)" tests/demo/demo.sh
 
 share: build
 	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
@@ -146,6 +146,7 @@ check:
 			$(CARGO) doc --locked --no-deps --quiet --no-default-features --features "$$features" --lib \
 			|| exit 1; \
 	done
+	$(CARGO) package --locked --allow-dirty --no-verify --quiet -p lowerdir
 
 # Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its
 # chart, into README.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,
@@ -154,11 +155,13 @@ bench: build
 	tests/bench/install.sh
 	python3 tests/bench run
 
-# What an entry costs in each part, and each figure beside what it must be.
+# What an entry costs in each part, and each figure beside what it must be; and what images cost that
+# are made to be expensive, beside flat ones: it fails if one is over its bound.
 bench-micro: build
 	tests/bench/install.sh
 	$(CARGO) bench --locked --bench micro
 	python3 tests/bench micro
+	python3 tests/bench costs
 
 clean:
 	$(CARGO) clean

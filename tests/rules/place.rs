@@ -4,18 +4,19 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use lowerdir::compress::codec::Expected;
 use lowerdir::image::Blob;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::store::Sync;
-use lowerdir::{Error, Options, Owners, Parents, Result, Run, unpack_layer};
+use lowerdir::{Error, Options, Owners, Parents, Result, unpack_layer};
+use rustix::process::{Uid, geteuid};
 use tempfile::TempDir;
 
 use support::directory::{make_removable, names};
 
-use crate::layer::Layer;
 use crate::layer_dir::LayerDir;
+use crate::tarball::LayerBuilder;
 
 /// A temporary directory, and how layers are translated in it.
 pub struct Place {
@@ -25,21 +26,16 @@ pub struct Place {
 
 /// The options that need no privilege.
 pub fn unprivileged() -> Options {
-    Options {
-        dialect: Dialect {
-            namespace: Namespace::User,
-            ..Dialect::default()
-        },
-        owners: Owners::Caller,
-        ..Options::default()
-    }
+    Options::default()
+        .dialect(Dialect::default().namespace(Namespace::User))
+        .owners(Owners::Caller)
 }
 
 /// An unnamed file with these bytes.
 pub fn blob(bytes: &[u8]) -> Blob {
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(bytes).expect("room for a layer");
-    Blob::of_file(file).expect("it is a file")
+    Blob::from_file(file).expect("it is a file")
 }
 
 impl Place {
@@ -61,30 +57,26 @@ impl Place {
     }
 
     /// Unpacks one layer into the directory `name`, which nothing has to hold before.
-    pub fn try_unpack(&self, name: &str, layer: &Layer, parents: Parents) -> Result<LayerDir> {
-        self.try_unpack_tar(name, &layer.tar(), parents)
+    pub fn try_unpack(
+        &self,
+        name: &str,
+        layer: &LayerBuilder,
+        parents: Parents,
+    ) -> Result<LayerDir> {
+        self.try_unpack_tar(name, &layer.clone().finish(), parents)
     }
 
     /// The same, of an archive that is spelled byte by byte.
     pub fn try_unpack_tar(&self, name: &str, tar: &[u8], parents: Parents) -> Result<LayerDir> {
         let target = self.path().join(name);
-        let (blob, expected) = (blob(tar), Expected::default());
-        let (report, _) = unpack_layer(
-            &blob,
-            &expected,
-            &target,
-            &parents,
-            &self.options,
-            Run {
-                sync: Sync::None,
-                ..Run::default()
-            },
-        )?;
+        let blob = blob(tar);
+        let unpack = unpack_layer(&blob, &target).options(self.options.clone());
+        let (report, _) = unpack.parents(parents).sync(Sync::None).run()?;
         Ok(LayerDir::new(target, report))
     }
 
     /// Unpacks layers over each other, the lowest first.
-    pub fn try_stack(&self, layers: &[Layer]) -> Result<Vec<LayerDir>> {
+    pub fn try_stack(&self, layers: &[LayerBuilder]) -> Result<Vec<LayerDir>> {
         let mut done: Vec<LayerDir> = Vec::new();
         for (index, layer) in layers.iter().enumerate() {
             let below: Vec<PathBuf> = done.iter().rev().map(|dir| dir.path().into()).collect();
@@ -94,7 +86,7 @@ impl Place {
     }
 
     /// The topmost of layers that are unpacked over each other, the lowest first.
-    pub fn stack<const N: usize>(&self, layers: [Layer; N]) -> LayerDir {
+    pub fn stack<const N: usize>(&self, layers: [LayerBuilder; N]) -> LayerDir {
         let mut done = self.try_stack(&layers).expect("the layers are good");
         done.pop().expect("at least one layer")
     }
@@ -106,13 +98,13 @@ impl Place {
     }
 
     /// A layer of which nobody said what is below it.
-    pub fn alone(&self, layer: Layer) -> LayerDir {
+    pub fn alone(&self, layer: LayerBuilder) -> LayerDir {
         self.try_unpack("alone", &layer, Parents::Unknown)
             .expect("the layer is good")
     }
 
     /// The error of the topmost of some layers, of which nothing is left.
-    pub fn refused<const N: usize>(&self, layers: [Layer; N]) -> Error {
+    pub fn refused<const N: usize>(&self, layers: [LayerBuilder; N]) -> Error {
         let Err(error) = self.try_stack(&layers) else {
             panic!("the layer was taken");
         };
@@ -134,6 +126,19 @@ impl Place {
             .expect("a file beside the layers");
         path
     }
+}
+
+/// Does something without privilege, in a thread of its own.
+pub fn as_nobody(act: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            if geteuid().is_root() {
+                let nobody = Uid::from_raw(65534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("root may");
+            }
+            act();
+        });
+    });
 }
 
 impl Drop for Place {
