@@ -310,7 +310,7 @@ fn holes_count_against_the_limit_of_bytes() {
         assert_eq!(error.kind(), Kind::Limit);
         assert_eq!(
             error.advice(),
-            Some((lowerdir::error::Advice::RaiseLimit, "bytes"))
+            Some((lowerdir::Advice::RaiseLimit, "bytes"))
         );
     }
 }

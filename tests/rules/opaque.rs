@@ -223,7 +223,7 @@ fn o3_an_opaque_root_over_unknown_layers_is_refused_with_a_hint() {
     assert_eq!(error.kind(), lowerdir::Kind::Refused);
     assert_eq!(
         error.advice(),
-        Some((lowerdir::error::Advice::GiveParentsOrBase, ""))
+        Some((lowerdir::Advice::GiveParentsOrBase, ""))
     );
     assert!(place.names().is_empty());
 }

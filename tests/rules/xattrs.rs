@@ -188,10 +188,7 @@ fn x2_strict_makes_them_an_error() {
         assert_eq!((error.kind(), error.entry()), (Kind::Refused, Some("f")));
         let text = error.to_string();
         assert!(text.contains(&format!("xattr {name} ")), "{text}");
-        assert_eq!(
-            error.advice(),
-            Some((lowerdir::error::Advice::LenientXattrs, ""))
-        );
+        assert_eq!(error.advice(), Some((lowerdir::Advice::LenientXattrs, "")));
     }
 }
 
