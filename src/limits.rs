@@ -3,7 +3,7 @@
 //!
 //! [`crate::compress::codec`], [`crate::tar::archive`] and [`crate::unpack`] keep to them. Pure.
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::setters::setters;
 
 /// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
@@ -15,7 +15,7 @@ pub fn check_layers(count: usize) -> Result<()> {
         return Ok(());
     }
     let text = format!("{count} layers; the kernel stacks at most {MAX_LAYERS}");
-    let hint = "`lowerdir flatten IMAGE oci:DIR:TAG` makes an image of one layer of it";
+    let hint = Advice::Flatten;
     Err(Error::limit(text).hint(hint))
 }
 
@@ -175,7 +175,5 @@ fn reached(what: String, option: &str) -> Result<()> {
 }
 
 fn error(what: String, option: &str) -> Error {
-    Error::limit(what).hint(format!(
-        "--max-{option} raises the limit, if you trust the image"
-    ))
+    Error::limit(what).hint(Advice::RaiseLimit.with(option))
 }

@@ -9,7 +9,7 @@ mod in_use;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::progress::{Progress, Silent};
 use crate::setters::setters;
 use crate::store::{Hold, Store, Sync};
@@ -116,7 +116,7 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     };
     if let Some((layer, mount)) = removal.mounted.pop_first() {
         let text = format!("layer {} is in use by {mount}", layer.short());
-        return Err(Error::conflict(text).hint("unmount it first: see `lowerdir umount`"));
+        return Err(Error::conflict(text).hint(Advice::UnmountFirst));
     }
     if !how.dry_run {
         // The image goes first: layers of no image can be found again, an image without them not.
@@ -134,10 +134,10 @@ fn no_such_image(store: &Store, wanted: &str) -> Error {
             Error::conflict(format!(
                 "{wanted} is in the store {path}, which is only read"
             ))
-            .hint("--store with that directory alone removes it, if it can be written to")
+            .hint(Advice::RemoveFromStore)
         }
         None => Error::not_found(format!("no image in the store is named {wanted}"))
-            .hint("`lowerdir images` lists them"),
+            .hint(Advice::ListImages),
     }
 }
 

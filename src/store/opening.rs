@@ -18,7 +18,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Advice, Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::meta::Time;
 use crate::path::EntryPath;
@@ -29,7 +29,6 @@ const LAYERS: &str = "layers";
 /// Of a store as this program reads and writes it. Whoever changes what is in a store, or a rule by which
 /// layers are translated, raises it.
 const FORMAT: u32 = 1;
-const ELSEWHERE: &str = "--store DIR or LOWERDIR_STORE names another directory";
 
 impl Store {
     /// Opens a store, and makes it if it is not there. What dead processes left in it is removed:
@@ -215,7 +214,7 @@ impl Store {
             "{} has other files in it, and is no store",
             self.path.display()
         );
-        Err(Error::conflict(text).hint("--store DIR names a directory that is absent or empty"))
+        Err(Error::conflict(text).hint(Advice::EmptyStore))
     }
 
     fn format(&self) -> FormatFile<'_> {
@@ -254,7 +253,7 @@ impl Store {
 
     fn of_another_user(&self) -> Error {
         let text = format!("the store {} belongs to another user", self.path.display());
-        Error::conflict(text).hint(ELSEWHERE)
+        Error::conflict(text).hint(Advice::AnotherStore)
     }
 
     fn check_for_reading(&self) -> Result<()> {
@@ -278,7 +277,7 @@ impl Store {
                 Some(_) => self.format().missing(),
                 None => {
                     let text = format!("{path} is no store, and none can be made of it");
-                    Error::not_found(text).hint(ELSEWHERE)
+                    Error::not_found(text).hint(Advice::AnotherStore)
                 }
             });
         }

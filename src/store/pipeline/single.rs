@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::descriptors;
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
@@ -111,8 +111,7 @@ fn fill(
 fn check_is_layer(pending: &Pending, measured: &Measured) -> Result<()> {
     pending.signs.check()?;
     match measured.uncompressed {
-        0 => Err(Error::refused("this is not a tar archive: it is empty")
-            .hint("with --digest or --diff-id, an empty layer is taken")),
+        0 => Err(Error::refused("this is not a tar archive: it is empty").hint(Advice::EmptyLayer)),
         _ => Ok(()),
     }
 }
