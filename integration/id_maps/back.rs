@@ -10,6 +10,7 @@ use super::{ACL, CAPABILITY, GIDS, NAMESPACE, Owners, Shop, UIDS, layers, owners
 use crate::namespace;
 use crate::scratch::{Run, once_no_copy_is_left};
 use crate::tarball::{LayerBuilder, Meta};
+use support::program;
 
 /// Where `mount` keeps what it mounted an upperdir with.
 const RECORD: &str = "trusted.overlay.lowerdir.mounted";
@@ -38,7 +39,7 @@ impl Shop {
         let layer = self.path(&format!("{name}.tar"));
         let fixed = ["pack", &upper, "-o", layer.to_str().unwrap()];
         let same = ["--compression=none", "--clamp-mtime=0"];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command.args(fixed).args(same).args(options);
         let output = once_no_copy_is_left(|| command.output().unwrap());
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -54,7 +55,7 @@ impl Shop {
         let fixed = ["mount", &self.image, target.to_str().unwrap()];
         let run = self.try_lowerdir(store, &[&fixed[..], options].concat());
         let complaint = run.complaint("it has other ids");
-        assert_eq!(run.code(), Some(1), "{complaint}");
+        assert_eq!(run.status, 1, "{complaint}");
         complaint
     }
 }
@@ -385,7 +386,7 @@ fn flatten_maps_ids_as_unpack_does() {
     let maps = ["--sync=none", UIDS, GIDS];
     let flatten = ["flatten", &shop.image, tree.to_str().unwrap()];
     shop.lowerdir("mapped", &[&flatten[..], &maps].concat());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut command = program::lowerdir();
     command
         .args(["flatten", &shop.image, "-", "--quiet"])
         .args(maps);
@@ -407,7 +408,7 @@ fn flatten_maps_ids_as_unpack_does() {
     let small = ["flatten", &shop.image, "small", "--uid-map=0:9:5"];
     let run = shop.try_lowerdir("mapped", &small);
     let complaint = run.complaint("it has an id too many");
-    assert_eq!(run.code(), Some(3), "{complaint}");
+    assert_eq!(run.status, 3, "{complaint}");
     assert!(
         complaint.contains(": no id map has the user "),
         "{complaint}"

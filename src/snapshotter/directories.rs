@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! ROOT/                      0700
+//!   format                   the number of its format, see FormatFile
 //!   metadata.redb            see Database; metadata.redb.new while it is created
 //!   snapshots/<id>/fs        the upperdir
 //!   snapshots/<id>/work      the workdir of an active snapshot
@@ -21,12 +22,14 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
-use crate::store::{Sync, check_outside, sync_directory};
+use crate::store::{FormatFile, Sync, check_outside, sync_directory};
 
 use super::layers::check_spelling;
 use super::snapshot::Usage;
 use super::{removal, usage};
 
+/// Of the root: of the tables in the database, and of what is in directories.
+const FORMAT: u32 = 1;
 const SNAPSHOTS: &str = "snapshots";
 const FS: &str = "fs";
 const WORK: &str = "work";
@@ -41,17 +44,18 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// Opens them in a root directory that only this user may enter, and creates what is missing.
+    /// Opens them in a root directory that only this user may enter, and creates what is missing. Errors: the
+    /// root has another format, or something from before there were formats.
     pub fn open(root: &Path, sync: Sync) -> Result<Directories> {
         check_outside(root, "the root")?;
+        let top = open_root(root).map_err(|error| failed(root, error))?;
+        check_format(root, &top)?;
         let open = || -> io::Result<Directories> {
             let path = root.join(SNAPSHOTS);
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path)?;
-            let top = Dir::open(root)?;
-            root::set_mode(&top, 0o700)?;
+            match top.make_dir(SNAPSHOTS.as_bytes()) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
             let path = path.canonicalize()?;
             check_spelling(&path, "--root")?;
             let directory = Dir::open(&path)?;
@@ -62,10 +66,7 @@ impl Directories {
                 sync,
             })
         };
-        open().map_err(|error| {
-            let error = Error::system(format!("opening the root {}", root.display()), error);
-            error.hint("use --root DIR for another directory")
-        })
+        open().map_err(|error| failed(root, error))
     }
 
     /// Keeps other processes from setting up the root, until it is dropped.
@@ -220,4 +221,38 @@ fn allow_absent(done: rustix::io::Result<()>) -> io::Result<()> {
         Err(errno) if errno != Errno::NOENT => Err(errno.into()),
         _ => Ok(()),
     }
+}
+
+fn open_root(root: &Path) -> io::Result<Dir> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(root)?;
+    let top = Dir::open(root)?;
+    root::set_mode(&top, 0o700)?;
+    Ok(top)
+}
+
+fn check_format(root: &Path, top: &Dir) -> Result<()> {
+    let format = FormatFile {
+        directory: top,
+        what: format!("the root {}", root.display()),
+        number: FORMAT,
+    };
+    let names = top.names().map_err(|error| failed(root, error))?;
+    let is_used = names.iter().any(|name| {
+        let name = &**name;
+        name == SNAPSHOTS.as_bytes() || name.starts_with(b"metadata.redb")
+    });
+    if !format.is_there()? {
+        match is_used {
+            true => return Err(format.missing()),
+            false => format.write()?,
+        }
+    }
+    format.clean(&names);
+    Ok(())
+}
+
+fn failed(root: &Path, error: io::Error) -> Error {
+    let error = Error::system(format!("opening the root {}", root.display()), error);
+    error.hint("--root DIR names another directory")
 }

@@ -2,7 +2,6 @@
 //!
 //! Every benchmark handles a thousand entries: an entry costs a thousandth of what is printed.
 
-use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::overlay::merged_view::MergedView;
 use lowerdir::path::EntryPath;
 use lowerdir::tar::archive::Archive;
+use lowerdir::threads::ThreadBudget;
 use lowerdir::unpack::settle::settle;
 use lowerdir::unpack::{Pending, unpack};
 use lowerdir::{Limits, Options, Owners};
@@ -61,7 +61,7 @@ fn lookup(bencher: Bencher) {
     bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| {
         let view = MergedView::of_layers(layers.clone(), options().dialect.namespace);
         for path in &paths {
-            black_box(view.lookup(path).expect("it can be read"));
+            black_box(view.see_path(path).expect("it can be read"));
         }
     });
 }
@@ -147,8 +147,15 @@ fn unpacked(site: &TempDir, name: &str, layer: &[u8]) -> (Dir, Pending) {
     std::fs::create_dir(&directory).expect("a new directory");
     let open = |path: &Path| Dir::open(path).expect("it was just made");
     let (options, limits) = (options(), Limits::default());
-    let (layer, one) = (Chunks::of_reader(layer), NonZero::<usize>::MIN);
-    let pending = unpack(layer, open(&directory), &options, &limits, None, one);
+    let (layer, alone) = (Chunks::of_reader(layer), ThreadBudget::new(1));
+    let pending = unpack(
+        layer,
+        open(&directory),
+        &options,
+        &limits,
+        None,
+        &alone.share(),
+    );
     let pending = pending.expect("a good layer");
     (open(&directory), pending)
 }

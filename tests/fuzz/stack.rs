@@ -23,17 +23,15 @@ use lowerdir::store::pipeline::{Parents, unpack_layer};
 use rustix::fs::{FileType, Stat};
 use tempfile::TempDir;
 
-use crate::canary::{make_removable, place};
+use support::directory::{in_memory, make_removable};
+
 use crate::dice::Dice;
 use crate::generate::{Flavour, Stack};
 use crate::model::{Item, Listing};
 use crate::tarball::{Entry, Kind};
 use crate::unpack::{options, run};
 
-static SITE: LazyLock<TempDir> = LazyLock::new(place);
-
-/// What an escaped xattr has on disk before the name that the mount shows.
-const ESCAPED: &[u8] = b"user.overlay.overlay.";
+static SITE: LazyLock<TempDir> = LazyLock::new(in_memory);
 
 pub fn check(data: &[u8]) {
     let mut stack = Stack::thrown(&mut Dice::of_bytes(data), Flavour::ALL);

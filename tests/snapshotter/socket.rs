@@ -5,12 +5,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use lowerdir::snapshotter::server::Socket;
 
 use crate::place::Place;
+use support::program;
 
 /// Outlives no test.
 struct Running(Child);
@@ -23,7 +24,7 @@ impl Drop for Running {
 }
 
 fn start(place: &Place) -> Running {
-    let child = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"))
+    let child = program::snapshotter()
         .arg("--socket")
         .arg(place.path().join("run/sock"))
         .arg("--root")
@@ -81,7 +82,7 @@ fn a_killed_program_is_followed_by_the_next() {
     assert!(fs::exists(place.path().join("run/sock")).unwrap());
     let mut child = start(&place);
     // A second one finds the first.
-    let second = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"))
+    let second = program::snapshotter()
         .arg("--socket")
         .arg(place.path().join("run/sock"))
         .arg("--root")
@@ -122,7 +123,7 @@ fn only_a_socket_that_nobody_listens_on_is_replaced() {
 #[test]
 fn help_and_manual_name_each_option() {
     let say = |option: &str| {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"));
+        let mut program = program::snapshotter();
         let output = program.arg(option).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout)
