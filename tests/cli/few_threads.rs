@@ -86,15 +86,7 @@ impl Counted {
     /// Runs a verb that gets no more than so many threads besides its first.
     fn run(&self, threads: usize, arguments: &str) -> Run {
         let mut command = self.command(threads + 1);
-        let output = command
-            .args(arguments.split(' '))
-            .output()
-            .expect("it runs");
-        Run {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into(),
-            stderr: String::from_utf8_lossy(&output.stderr).into(),
-        }
+        Run::of(command.args(arguments.split(' ')))
     }
 }
 
