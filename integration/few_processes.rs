@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::dice::noise;
 use crate::oci::{self, Compression};
 use crate::scratch::{Mounted, Scratch};
 use crate::tarball::LayerBuilder;
@@ -56,12 +57,7 @@ fn write_image(directory: &Path) {
     let layer = |number: u32| {
         let mut layer = LayerBuilder::new().dir("d", 0o755);
         for file in 0..4_u32 {
-            let mut state = number * 4 + file + 1;
-            let mut next = || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 24) as u8
-            };
-            let bytes: Vec<u8> = (0..100_000).map(|_| next()).collect();
+            let bytes = noise(u64::from(number * 4 + file), 100_000);
             layer = layer.file(format!("d/{number}-{file}"), 0o644, bytes);
         }
         match number {

@@ -86,7 +86,7 @@ impl IdArgs {
     }
 }
 
-/// The maps of a command line. Errors: they overlap.
+/// The maps that a command line names. Errors: they overlap.
 pub fn id_maps(uids: &[Range], gids: &[Range]) -> Result<IdMaps> {
     Ok(IdMaps {
         uids: IdMap::new(uids.to_vec())?,

@@ -157,8 +157,8 @@ const CONFLICTS: [(&str, &str); 7] = [
 impl FromStr for MountOption {
     type Err = Error;
 
-    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): the option or value does not exist, or cannot be
-    /// set by the user.
+    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): the option or value does not exist, or cannot
+    /// be set by the user.
     fn from_str(text: &str) -> Result<MountOption> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),

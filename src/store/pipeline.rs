@@ -31,8 +31,10 @@ use crate::unpack::Options;
 
 pub use chained::{Chained, stored_chain, unpack_chained};
 pub use single::{Parents, unpack_layer};
+pub(crate) use stages::{is_worth_stages, staged};
+pub(crate) use watch::{LowestFailure, Watch};
+pub(crate) use workers::with_workers;
 
-use watch::LowestFailure;
 use work::Work;
 
 /// A layer of an unpacked image.

@@ -9,10 +9,11 @@ use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
 use crate::layer::report::Report;
 use crate::progress::Progress;
-use crate::store::pipeline::Run;
+use crate::store::pipeline::{LowestFailure, Run};
 use crate::tar::archive::FileShape;
+use crate::threads::ThreadBudget;
 
-use super::read::read_archive;
+use super::read::{read_archive, threads, watch};
 use super::tree::{Body, Id, Source, Stored, Tree};
 
 /// The wanted files of one layer, by their numbers among the entries of its archive.
@@ -45,9 +46,10 @@ pub fn contents(
             Source::Host(path) => on_host.push((id, shape, path)),
         }
     }
+    let threads = threads(run);
     for layer in &image.layers {
         if let Some(files) = by_layer.remove(&(layer.number as u32)) {
-            of_layer(layer, files, run, &mut take)
+            of_layer(layer, files, run, &threads, &mut take)
                 .map_err(|error| error.in_layer(layer.label()))?;
         }
     }
@@ -110,16 +112,15 @@ fn of_layer(
     layer: &Layer,
     mut files: Wanted<'_>,
     run: Run<'_>,
+    threads: &ThreadBudget,
     take: &mut impl FnMut(Id, &FileShape, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
     let (index, label) = (layer.number - 1, layer.label());
-    let stop = || match run.progress.is_cancelled() {
-        true => Err(Error::cancelled()),
-        false => Ok(()),
-    };
+    let failure = LowestFailure::none();
+    let watch = watch(index, run, &failure);
     let mut report = Report::default();
     run.progress.begins(index, &label, layer.blob.get()?.len());
-    read_archive(layer, &run.limits, &stop, |archive| {
+    read_archive(layer, &run.limits, watch, threads, |archive| {
         let mut number = 0;
         while !files.is_empty()
             && let Some(entry) = archive.next_entry()?

@@ -2,13 +2,11 @@
 //! handed on in order.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
+use std::io;
 
-use crate::compress::codec::LayerReader;
+use crate::chunk::Chunks;
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::image::Layer;
 use crate::layer::below::Markers;
 use crate::layer::intake::Intake;
@@ -16,11 +14,9 @@ use crate::layer::options::Options;
 use crate::layer::report::{Report, Warning};
 use crate::limits::Limits;
 use crate::meta::Meta;
-use crate::store::pipeline::Run;
+use crate::store::pipeline::{LowestFailure, Run, Watch, is_worth_stages, staged, with_workers};
 use crate::tar::archive::{Archive, Entry, EntryKind};
-use crate::threads::start;
-
-const BUFFER: usize = 256 * 1024;
+use crate::threads::{ThreadBudget, caught};
 
 /// What one layer says.
 #[derive(Debug, Default)]
@@ -41,38 +37,28 @@ pub fn each_layer(
     run: Run<'_>,
     mut hand_on: impl FnMut(&Layer, Said) -> Result<()>,
 ) -> Result<()> {
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (sender, receiver) = mpsc::channel();
-    let stop = || match failed.load(Ordering::Relaxed) || run.progress.is_cancelled() {
-        true => Err(Error::cancelled()),
-        false => Ok(()),
-    };
-    let work = |sender: mpsc::Sender<(usize, Result<Said>)>| {
-        while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let index = layer.number - layers[0].number;
-            let said = read_layer(layer, options, &run.limits, &stop);
-            let said = said.map_err(|error| error.in_layer(layer.label()));
-            if sender.send((index, said)).is_err() {
-                return;
-            }
+    let (threads, failure) = (threads(run), LowestFailure::none());
+    let read = |index: usize| {
+        if failure.is_below(index) {
+            return None;
         }
-    };
-    thread::scope(|scope| {
-        for _ in 0..run.jobs.clamp(1, layers.len().max(1)) {
-            let sender = sender.clone();
-            start(scope, "look", || work(sender))
-                .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        let layer: &Layer = &layers[index];
+        let watch = watch(index, run, &failure);
+        let said = caught("look", || read_layer(layer, options, run, watch, &threads));
+        if said.is_err() {
+            failure.add(index);
         }
-        drop(sender);
-        let mut ready = BTreeMap::new();
-        let mut due = 0;
-        for (index, said) in receiver {
+        Some((index, said.map_err(|error| error.in_layer(layer.label()))))
+    };
+    with_workers(&threads, (0..layers.len()).collect(), &read, |workers| {
+        let (mut ready, mut due) = (BTreeMap::new(), 0);
+        while let Some((index, said)) = workers.next() {
             ready.insert(index, said);
             while let Some(said) = ready.remove(&due) {
-                let done = said.and_then(|said| hand_on(&layers[due], said));
-                if done.is_err() {
-                    failed.store(true, Ordering::Relaxed);
-                    return done;
+                if let Err(error) = said.and_then(|said| hand_on(&layers[due], said)) {
+                    // Those that are being read are given up.
+                    failure.add(due);
+                    return Err(error);
                 }
                 due += 1;
             }
@@ -81,15 +67,30 @@ pub fn each_layer(
     })
 }
 
+/// The threads that views of this run may have.
+pub fn threads(run: Run<'_>) -> ThreadBudget {
+    ThreadBudget::new(descriptors::jobs(run.jobs))
+}
+
+/// Ends the reading of a layer, counted from 0, once it is not wanted any more.
+pub fn watch<'a>(index: usize, run: Run<'a>, failure: &'a LowestFailure) -> Watch<'a> {
+    Watch {
+        index,
+        progress: run.progress,
+        failure,
+    }
+}
+
 fn read_layer(
     layer: &Layer,
     options: &Options,
-    limits: &Limits,
-    stop: &dyn Fn() -> Result<()>,
+    run: Run<'_>,
+    watch: Watch<'_>,
+    threads: &ThreadBudget,
 ) -> Result<Said> {
-    let mut intake = Intake::new(options, limits);
+    let mut intake = Intake::new(options, &run.limits);
     let mut entries = Vec::new();
-    read_archive(layer, limits, stop, |archive| {
+    read_archive(layer, &run.limits, watch, threads, |archive| {
         while let Some(entry) = archive.next_entry()? {
             let path = entry.path.clone();
             let number = intake.report.entries;
@@ -123,35 +124,24 @@ fn pass_over(archive: &mut LayerArchive<'_>) -> Result<()> {
 }
 
 /// An archive in the blob of a layer.
-pub type LayerArchive<'a> = Archive<BufReader<Stoppable<'a, &'a mut dyn Read>>>;
+pub type LayerArchive<'a> = Archive<Chunks<'a>>;
 
 /// Reads the blob of a layer to its last byte, and verifies it.
 pub fn read_archive(
     layer: &Layer,
     limits: &Limits,
-    stop: &dyn Fn() -> Result<()>,
+    watch: Watch<'_>,
+    threads: &ThreadBudget,
     read: impl FnOnce(&mut LayerArchive<'_>) -> Result<()>,
 ) -> Result<()> {
-    let blob = layer.blob.get()?.open();
-    let mut reader = LayerReader::with_limits(blob, layer.expected.clone(), *limits)?;
-    let inner: &mut dyn Read = &mut reader;
-    let stoppable = Stoppable { inner, stop };
-    let buffered = BufReader::with_capacity(BUFFER, stoppable);
-    read(&mut Archive::with_limits(buffered, *limits))?;
-    reader.finish().map(drop)
-}
-
-/// A reader that gives up when it is told to.
-pub struct Stoppable<'a, R> {
-    inner: R,
-    stop: &'a dyn Fn() -> Result<()>,
-}
-
-impl<R: Read> Read for Stoppable<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (self.stop)()?;
-        self.inner.read(buffer)
-    }
+    let blob = layer.blob.get()?;
+    let share = threads.share();
+    let share = is_worth_stages(blob).then_some(&share);
+    let reader = watch.uncounted(blob.open());
+    staged(reader, &layer.expected, *limits, watch, share, |chunks| {
+        read(&mut Archive::with_limits(chunks, *limits))
+    })
+    .map(drop)
 }
 
 /// Makes the attributes of an entry into what a mount shows: symbolic links have no mode, and only files

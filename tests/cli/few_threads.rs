@@ -8,98 +8,32 @@ use std::process::{Command, Stdio};
 use crate::bench::{Bench, Run};
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
-use support::skip::skip;
+use support::dice::noise;
+use support::granted::Granted;
 
 /// More than any run of this image starts at a time.
 const ENOUGH: usize = 12;
 
-/// A bench whose processes are counted by themselves: those of another user, or of a user namespace.
-struct Counted {
+/// A bench, and the command with few threads.
+struct Few {
     bench: Bench,
-    program: PathBuf,
-    is_root: bool,
+    granted: Granted,
 }
 
-impl Counted {
-    /// `None`, with the reason, where processes cannot be counted.
-    fn new() -> Option<Counted> {
+impl Few {
+    fn new() -> Option<Few> {
         let bench = Bench::new();
-        let program = bench.path("lowerdir");
-        fs::copy(env!("CARGO_BIN_EXE_lowerdir"), &program).expect("the command is there");
-        let is_root = fs::metadata(bench.path(".")).expect("it is there").uid() == 0;
-        let counted = Counted {
-            bench,
-            program,
-            is_root,
-        };
-        counted.give_away();
-        let probe = counted.command(1).arg("--version").output();
-        match probe.is_ok_and(|probe| probe.status.success()) {
-            true => Some(counted),
-            false => {
-                skip("the threads of a process cannot be limited: no user namespaces");
-                None
-            }
-        }
-    }
-
-    /// Nobody else has this user.
-    fn user(&self) -> u32 {
-        1_000_000 + std::process::id()
-    }
-
-    /// Makes all that is in the bench the user's.
-    fn give_away(&self) {
-        if self.is_root {
-            let owner = format!("{0}:{0}", self.user());
-            let mut command = Command::new("chown");
-            let done = command
-                .args(["-R", &owner])
-                .arg(self.bench.path("."))
-                .status();
-            assert!(done.expect("it is there").success());
-        }
-    }
-
-    fn command(&self, threads: usize) -> Command {
-        let mut words: Vec<String> = match self.is_root {
-            true => vec![
-                "setpriv".into(),
-                format!("--reuid={}", self.user()),
-                format!("--regid={}", self.user()),
-                "--clear-groups".into(),
-            ],
-            false => vec!["unshare".into(), "--map-root-user".into()],
-        };
-        words.extend(["prlimit".into(), format!("--nproc={threads}")]);
-        let mut command = Command::new(&words[0]);
-        command
-            .args(&words[1..])
-            .arg(&self.program)
-            .current_dir(self.bench.path("."))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::null());
-        command
+        let program = Path::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let granted = Granted::new(program, &bench.path("."))?;
+        Some(Few { bench, granted })
     }
 
     /// Runs a verb that gets no more than so many threads besides its first.
     fn run(&self, threads: usize, arguments: &str) -> Run {
-        let mut command = self.command(threads + 1);
-        Run::of(command.args(arguments.split(' ')))
+        let mut command = self.granted.command(threads);
+        command.args(arguments.split(' '));
+        Run::of(command.current_dir(self.bench.path(".")))
     }
-}
-
-/// Bytes that no compression makes fewer.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(|_| next()).collect()
 }
 
 /// Layers that have stages and writers on threads of their own; the third is read twice, for a hard
@@ -148,15 +82,15 @@ fn contents(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
 
 #[test]
 fn a_store_is_the_same_whatever_threads_the_system_grants() {
-    let Some(counted) = Counted::new() else {
+    let Some(few) = Few::new() else {
         return;
     };
-    let bench = &counted.bench;
+    let bench = &few.bench;
     write_image(bench, "image", 4);
     let unpack = "unpack oci:image --userxattr --owners=caller --sync=none";
     let mut first = None;
     for threads in 0..=ENOUGH {
-        let run = counted.run(threads, &format!("-j4 --store store {unpack}"));
+        let run = few.run(threads, &format!("-j4 --store store {unpack}"));
         assert_eq!(run.status, 0, "{threads} threads: {run:?}");
         assert!(!run.stderr.contains("hint"), "{threads} threads: {run:?}");
         let made = contents(&bench.path("store/layers"));
@@ -165,7 +99,7 @@ fn a_store_is_the_same_whatever_threads_the_system_grants() {
             *first.get_or_insert_with(|| made.clone()) == made,
             "{threads} threads"
         );
-        let run = counted.run(threads, "-j4 --store store verify --all");
+        let run = few.run(threads, "-j4 --store store verify --all");
         assert_eq!(run.status, 0, "{threads} threads: {run:?}");
         fs::remove_dir_all(bench.path("store")).expect("it is there");
     }
@@ -173,10 +107,10 @@ fn a_store_is_the_same_whatever_threads_the_system_grants() {
 
 #[test]
 fn verbs_do_without_any_thread() {
-    let Some(counted) = Counted::new() else {
+    let Some(few) = Few::new() else {
         return;
     };
-    let bench = &counted.bench;
+    let bench = &few.bench;
     write_image(bench, "image", 3);
     write_image(bench, "grown", 1);
     let layer = LayerBuilder::new()
@@ -185,24 +119,28 @@ fn verbs_do_without_any_thread() {
     bench.write("layer.tar.gz", Compression::Gzip.compress(&layer));
     fs::create_dir(bench.path("upper")).expect("a directory");
     bench.write("upper/f", noise(2, 400_000));
-    counted.give_away();
+    few.granted.give_away(&bench.path("."));
     for verb in [
         "-j4 --store store unpack oci:image --userxattr --owners=caller --sync=none",
         "-j4 unpack-layer --base layer.tar.gz layer --userxattr --owners=caller",
         "-j4 translate layer.tar.gz translated",
         "-j4 pack upper --userxattr --base -o packed --compression zstd",
         "-j4 pack upper --userxattr --base --append oci:grown",
+        "-j4 ls oci:image",
+        "-j4 diff oci:image oci:grown",
+        "-j4 export oci:image --format=composefs-dump",
+        "-j4 flatten oci:image flat --owners=caller",
         "-j4 --store store stack oci:image",
         "-j4 --store store verify --all",
         "-j4 --store store images",
         "-j4 --store store rm 1",
     ] {
         for threads in [0, 1, 3] {
-            for made in ["layer", "translated", "packed"] {
+            for made in ["layer", "translated", "packed", "flat"] {
                 let path = bench.path(made);
                 let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
             }
-            let run = counted.run(threads, verb);
+            let run = few.run(threads, verb);
             // What is removed is not there a second time.
             if !verb.contains(" rm ") || threads == 0 {
                 assert_eq!(run.status, 0, "{verb}, {threads} threads: {run:?}");

@@ -5,10 +5,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use lowerdir::snapshotter::server::Socket;
+
+use support::granted::Granted;
 
 use crate::place::Place;
 use support::program;
@@ -24,7 +27,11 @@ impl Drop for Running {
 }
 
 fn start(place: &Place) -> Running {
-    let child = program::snapshotter()
+    start_as(program::snapshotter(), place)
+}
+
+fn start_as(mut program: Command, place: &Place) -> Running {
+    let child = program
         .arg("--socket")
         .arg(place.path().join("run/sock"))
         .arg("--root")
@@ -227,5 +234,39 @@ fn the_socket_may_be_named_as_authority() {
         }
         let headers = BTreeMap::from([1, 3, 5, 7].map(|stream| (stream, 1)));
         assert_eq!(answers(&mut connection, 4), headers, "{authority}");
+    }
+}
+
+/// As many requests at once as have no thread of their own.
+#[test]
+fn requests_are_answered_with_the_threads_that_there_are() {
+    let place = Place::new();
+    let program = Path::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"));
+    let Some(granted) = Granted::new(program, place.path()) else {
+        return;
+    };
+    let path = "/containerd.services.snapshots.v1.Snapshots/Cleanup";
+    for threads in 0..4 {
+        let running = start_as(granted.command(threads), &place);
+        let mut connection = UnixStream::connect(place.path().join("run/sock")).unwrap();
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(4, 0, 0, &[]));
+        let streams = [1, 3, 5, 7, 9];
+        for stream in streams {
+            let mut block = literal(":path", path);
+            block.extend(literal(":authority", "localhost"));
+            block.extend([0x83, 0x86]);
+            block.extend(literal("content-type", "application/grpc"));
+            block.extend(literal("te", "trailers"));
+            bytes.extend(frame(1, 4, stream, &block));
+            bytes.extend(frame(0, 1, stream, &[0; 5]));
+        }
+        connection.write_all(&bytes).unwrap();
+        let headers = BTreeMap::from(streams.map(|stream| (stream, 1)));
+        assert_eq!(answers(&mut connection, 5), headers, "{threads} threads");
+        drop(connection);
+        let mut running = running;
+        signal(&running, rustix::process::Signal::TERM);
+        assert!(running.0.wait().unwrap().success(), "{threads} threads");
     }
 }

@@ -59,3 +59,15 @@ impl Dice {
         &from[self.below(from.len() as u64) as usize]
     }
 }
+
+/// Bytes that no compression makes fewer.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..length).map(|_| next()).collect()
+}

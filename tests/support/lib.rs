@@ -7,7 +7,7 @@ pub mod canary;
 pub mod dice;
 pub mod directory;
 pub mod generate;
-pub mod layer;
+pub mod granted;
 pub mod layout;
 pub mod model;
 pub mod oci;

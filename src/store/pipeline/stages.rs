@@ -1,5 +1,5 @@
 //! [`staged`]: the stages that every layer's bytes go through: read and hash the blob, decompress,
-//! hash the archive, and hand it over. [`super::work`] calls it.
+//! hash the archive, and hand it over. [`super::work`] and [`crate::view`] call it.
 //!
 //! Each stage begins on the calling thread, and moves to one of its own as soon as the layer's
 //! [`ThreadShare`] has one for it; from there it works ahead of the next stage. The order in which
@@ -17,6 +17,7 @@ use std::thread::Scope;
 use crate::chunk::Chunks;
 use crate::compress::codec::{Expected, Measured};
 use crate::error::{Error, Result};
+use crate::image;
 use crate::limits::Limits;
 use crate::threads::ThreadShare;
 
@@ -24,11 +25,19 @@ use super::watch::Watch;
 use ahead::Ahead;
 use source::{Archive, Blob};
 
+/// Bytes of a blob whose stages are not worth threads of their own.
+const SMALL: u64 = 128 * 1024;
+
 /// The threads that stages may move to.
 #[derive(Clone, Copy)]
 struct Helpers<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     share: Option<&'scope ThreadShare<'scope>>,
+}
+
+/// Whether threads bring more than they cost for the stages of a layer.
+pub fn is_worth_stages(blob: &image::Blob) -> bool {
+    blob.len() >= SMALL
 }
 
 /// Opens a blob, gives its uncompressed bytes to `work`, which reads them to their end, and

@@ -21,12 +21,9 @@ use crate::unpack::settle::settle;
 use crate::unpack::{Options, Pending, Report, Tree, unpack};
 
 use super::Run;
-use super::stages::staged;
+use super::stages::{is_worth_stages, staged};
 use super::watch::{LowestFailure, Watch};
 use super::workers::{Workers, with_workers};
-
-/// Bytes of a blob whose stages are not worth threads of their own.
-const SMALL: u64 = 128 * 1024;
 
 /// The layers that are missing, and what is needed to make them.
 #[derive(Clone, Copy)]
@@ -69,7 +66,7 @@ impl<'a> Work<'a> {
         queue.sort_by_key(|index| {
             let blob = self.blobs[index];
             // Little ones, which may be all whiteouts, shall not keep those above from being settled.
-            let size = (blob.len() >= SMALL).then_some(Reverse(blob.len()));
+            let size = is_worth_stages(blob).then_some(Reverse(blob.len()));
             // What is best read in order comes in order.
             (blob.offset_in_compressed(), size)
         });
@@ -328,8 +325,7 @@ impl<'a> Source<'a> {
             Some(_) => self.watch.uncounted(blob),
         };
         let share = self.threads.share();
-        // Threads cost more than they bring where there is little to read.
-        let of_stages = (self.blob.len() >= SMALL).then_some(&share);
+        let of_stages = is_worth_stages(self.blob).then_some(&share);
         let limits = self.limits;
         staged(
             blob,

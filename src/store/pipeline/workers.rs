@@ -1,5 +1,5 @@
 //! [`Workers`]: threads that do tasks from a queue, in its order, while the calling thread takes what
-//! they bring back. [`super::work`] unpacks the layers of an image with it.
+//! they bring back. [`super::work`] unpacks the layers of an image with it, [`crate::view`] reads them.
 //!
 //! There are as many workers as the [`ThreadBudget`] has threads for them. Where there is none, the
 //! calling thread does the tasks itself, whenever it would wait.
@@ -104,7 +104,7 @@ impl<K: Send, T: Send> Workers<'_, '_, K, T> {
             self.shared.queue().workers += 1;
             let worker = Worker(self.shared);
             let work = self.work;
-            let started = self.threads.start(self.scope, "unpack", worker, |worker| {
+            let started = self.threads.start(self.scope, "layer", worker, |worker| {
                 clear_umask();
                 work_off(worker.0, work);
             });
