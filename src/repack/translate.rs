@@ -75,9 +75,7 @@ impl Options {
         foreign_xattrs: ForeignXattrs,
         limits: Limits,
     }
-}
 
-impl Options {
     /// The engine's options for the layer.
     fn rules(&self) -> Rules {
         Rules {

@@ -16,8 +16,6 @@ use crate::unpack::Options;
 
 use super::{Store, StoredLayer};
 
-pub use crate::limits::MAX_LAYERS;
-
 /// How much of an option string `mount(2)` copies, in bytes, including its NUL.
 pub const PAGE: usize = 4096;
 

@@ -9,7 +9,7 @@ use super::tree::{Body, Id, Inode, Name, Tree, loop_of_links};
 
 impl Tree {
     /// Removes every path that matches `is_meant`, with everything below it; never the root.
-    pub fn remove(&mut self, is_meant: impl Fn(&EntryPath) -> bool) {
+    pub(crate) fn remove(&mut self, is_meant: impl Fn(&EntryPath) -> bool) {
         let mut todo = vec![(EntryPath::root(), self.root.inode)];
         while let Some((path, directory)) = todo.pop() {
             let mut below = Vec::new();
@@ -31,7 +31,7 @@ impl Tree {
 
     /// The directory at a path, created if needed (rule I2). Symbolic links are followed inside the root.
     /// Errors: something else is in the way.
-    pub fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
+    pub(crate) fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
         let mut walk = PathWalk::new(self.root.inode, path);
         let mut steps = Steps::default();
         while let Some(name) = walk.next_name() {
@@ -61,7 +61,7 @@ impl Tree {
 
     /// Puts something at a path, replacing whatever is there. Errors: it is the root, or a parent is not a
     /// directory.
-    pub fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
+    pub(crate) fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
         let Some((parent, name)) = path.split() else {
             return Err(Error::usage("the root cannot be replaced"));
         };
@@ -72,20 +72,20 @@ impl Tree {
     }
 
     /// Changes the attributes of everything.
-    pub fn for_each_meta(&mut self, change: impl FnMut(&mut Meta)) {
+    pub(crate) fn for_each_meta(&mut self, change: impl FnMut(&mut Meta)) {
         self.inodes_mut()
             .map(|inode| &mut inode.meta)
             .for_each(change);
     }
 
     /// Sets the attributes of the root.
-    pub fn set_root_meta(&mut self, meta: Meta) {
+    pub(crate) fn set_root_meta(&mut self, meta: Meta) {
         let root = self.root.inode;
         self.inode_mut(root).meta = meta;
     }
 
     /// Moves the whole tree below a path of a new root.
-    pub fn move_below(&mut self, path: &EntryPath) -> Result<()> {
+    pub(crate) fn move_below(&mut self, path: &EntryPath) -> Result<()> {
         let Some((parent, name)) = path.split() else {
             return Ok(());
         };
