@@ -41,15 +41,15 @@ fn words(advice: Advice) -> &'static str {
             "only root of the whole system may do this: with --uid-map, unpack gives a copy other ids"
         }
         Advice::MapWhileUnpacking => "with --uid-map, unpack gives a copy other ids",
-        Advice::EmptyStore => "--store DIR names a directory that is absent or empty",
-        Advice::WritableStore => "--store DIR before or after it names one that can be written to",
+        Advice::EmptyStore => "use --store DIR with a directory that is absent or empty",
+        Advice::WritableStore => "add a store that can be written to, with another --store DIR",
         Advice::Repair => "`lowerdir verify --repair IMAGE` unpacks it again",
-        Advice::RewriteRecord => "`lowerdir unpack IMAGE` writes it anew, `lowerdir rm` forgets it",
+        Advice::RewriteRecord => "`lowerdir unpack IMAGE` rewrites it, `lowerdir rm` removes it",
         Advice::UnmountFirst => "unmount it first: see `lowerdir umount`",
-        Advice::EmptyLayer => "with --digest or --diff-id, an empty layer is taken",
+        Advice::EmptyLayer => "with --digest or --diff-id, an empty layer is accepted",
         Advice::Unpack => "`lowerdir unpack` puts it there",
         Advice::RemoveFromStore => {
-            "--store with that directory alone removes it, if it can be written to"
+            "use --store with that directory alone, if you may write to it"
         }
         Advice::ListImages => "`lowerdir images` lists them",
         Advice::Flatten => "`lowerdir flatten IMAGE oci:DIR:TAG` makes an image of one layer of it",

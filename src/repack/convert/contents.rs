@@ -1,5 +1,5 @@
-//! What one directory holds: names, and marks in the form that it has. What cannot be converted is
-//! refused here.
+//! The content of one directory: names and marks in its form. Anything that cannot be converted is refused
+//! here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,16 +24,16 @@ pub struct Deletion {
     pub time: Time,
 }
 
-/// What one directory holds.
+/// The content of one directory.
 pub struct Contents {
-    /// What is no mark.
+    /// Names that are not marks.
     pub names: BTreeMap<Box<[u8]>, Stat>,
     pub deletions: BTreeMap<Box<[u8]>, Deletion>,
     /// It is opaque, since that time where a file says so.
     pub opaque: Option<Time>,
     /// It has the empty mark of a directory whose deletions may hide nothing (rule W3).
     pub is_over_unknown: bool,
-    /// What aufs keeps, which no layer may have (rule W6).
+    /// Bookkeeping of aufs, which a layer may not have (rule W6).
     pub bookkeeping: Vec<Box<[u8]>>,
 }
 
@@ -140,7 +140,7 @@ impl Converter<'_> {
         Ok(())
     }
 
-    /// What the kernel will not link, or what lies elsewhere, is refused before anything is made.
+    /// Refuses what the kernel cannot link, or what is on another mount, before anything is made.
     fn check_can_be_linked(&self, directory: &Dir, name: &[u8], stat: &Stat) -> Result<()> {
         let details = directory.details(name);
         let details = details.map_err(|error| Error::system("looking at it", error))?;
@@ -153,12 +153,12 @@ impl Converter<'_> {
             false => Ok(()),
             true => Err(
                 Error::conflict("it is immutable, or can only be appended to")
-                    .hint("`chattr -i -a` takes that away"),
+                    .hint("remove the attribute with `chattr -i -a`"),
             ),
         }
     }
 
-    /// What the form of the tree says by marks of a directory itself.
+    /// The marks on a directory itself, in the form of the tree.
     fn marks(&self, directory: &Dir) -> io::Result<DirMarks> {
         match self.options.from {
             Form::Overlay(dialect) => DirMarks::read(directory, b".", dialect.namespace),
