@@ -19,7 +19,7 @@ use crate::generate::{Flavour, Stack};
 use crate::looking::{ls, same, told};
 use crate::model::Listing;
 use crate::property::{Image, Verdict, for_each_stack, stacks};
-use crate::scratch::{Mounted, Run};
+use crate::scratch::{self, Mounted, Run};
 use crate::walk::Walk;
 
 const REFUSED: Flavour = Flavour {
@@ -156,7 +156,7 @@ fn refused_everywhere(site: &Path, stack: &Stack, layer: usize) -> Verdict {
     let (reference, status) = (image.reference("oci:"), {
         let run = image.unpack("store", stack.jobs, &[]);
         names_layer(&run, layer)?;
-        run.code()
+        run.status
     });
     let targets = ["flat", "one"].map(|name| site.join(name));
     let [flat, one] = targets.each_ref().map(|path| shown(path));
@@ -173,10 +173,10 @@ fn refused_everywhere(site: &Path, stack: &Stack, layer: usize) -> Verdict {
     ] {
         let run = lowerdir(arguments);
         names_layer(&run, layer)?;
-        if run.code() != status {
-            return Err(run.complaint(&format!("unpack ends with {status:?}")));
+        if run.status != status {
+            return Err(run.complaint(&format!("unpack ends with {status}")));
         }
-        if !run.is_silent() {
+        if !run.stdout.is_empty() {
             return Err(run.complaint("something was printed"));
         }
         if targets.iter().any(|path| path.exists()) {
@@ -188,16 +188,16 @@ fn refused_everywhere(site: &Path, stack: &Stack, layer: usize) -> Verdict {
 
 /// Counted from 1.
 fn names_layer(run: &Run, layer: usize) -> Verdict {
-    let told = run.complaint("");
-    match (run.code(), told.contains(&format!("layer {} (", layer + 1))) {
-        (Some(3 | 4), true) => Ok(()),
+    let named = run.stderr.contains(&format!("layer {} (", layer + 1));
+    match (run.status, named) {
+        (3 | 4, true) => Ok(()),
         _ => Err(run.complaint(&format!("the model refuses layer {}", layer + 1))),
     }
 }
 
 fn lowerdir(arguments: &[&str]) -> Run {
     let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
-    Run::lowerdir(&arguments, None)
+    scratch::lowerdir(&arguments, None)
 }
 
 fn run(arguments: &[&str]) -> Result<String, String> {

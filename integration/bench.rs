@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use support::program;
 use tempfile::TempDir;
 
 /// What the five corpora are made of; `app/node_modules/a` and `usr/share/doc` are taken apart by
@@ -64,7 +65,7 @@ fn bench(site: &Path, verb: &str) -> String {
     command.arg("-B").arg(script).arg(verb).env_remove("README");
     command.envs([("RUNS", "1"), ("SCALE", "0.0001")]);
     command.env("BENCH_DIR", site);
-    command.env("LOWERDIR", env!("CARGO_BIN_EXE_lowerdir"));
+    command.env("LOWERDIR", program::path());
     done(&mut command).unwrap_or_else(|why| panic!("{why}"))
 }
 

@@ -14,6 +14,7 @@ use crate::layout::{Layout, MANIFEST, named};
 use crate::oci;
 use crate::scratch::{Mounted, Run, Scratch};
 use crate::tarball::LayerBuilder;
+use support::program;
 
 /// What all containers here do: tell who and where they are, and try to write.
 const SCRIPT: &str = "echo $0 $(id -u):$(id -g) $PWD $HOME $NAME; ls -d /gone /kept /dev/null 2>/dev/null; \
@@ -97,7 +98,7 @@ impl Shop {
     }
 
     pub fn lowerdir(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command
             .arg("--store")
             .arg(self.path("store"))

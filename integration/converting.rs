@@ -12,9 +12,10 @@ use rustix::mount::mount_bind;
 
 use crate::generate::Flavour;
 use crate::property::{Image, Verdict, for_each_stack, stacks};
-use crate::scratch::{Mounted, Run, Scratch};
+use crate::scratch::{self, Mounted, Run, Scratch};
 use crate::tarball::{LayerBuilder, Meta};
 use crate::walk::Walk;
+use support::program;
 
 const ACCEPTED: Flavour = Flavour {
     refused: 0,
@@ -129,8 +130,8 @@ fn with_kills(layer: &Path, options: &[&str], below: &[PathBuf]) -> Result<bool,
         }
     }
     let run = convert(layer, options, below);
-    match run.code() {
-        Some(3) => Ok(false),
+    match run.status {
+        3 => Ok(false),
         _ => run.done().map(|_| true),
     }
 }
@@ -157,7 +158,7 @@ fn kill_after(
     below: &[PathBuf],
     after: usize,
 ) -> Result<(), String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut command = program::lowerdir();
     command
         .arg("convert")
         .arg(layer)
@@ -190,20 +191,20 @@ fn convert(layer: &Path, options: &[&str], below: &[PathBuf]) -> Run {
     let mut arguments = vec![OsStr::new("convert"), layer.as_ref()];
     arguments.extend(options.iter().map(OsStr::new));
     arguments.extend(parents(options, below));
-    Run::lowerdir(&arguments, None)
+    scratch::lowerdir(&arguments, None)
 }
 
 fn run(layer: &Path, options: &[String]) -> Run {
     let mut arguments = vec![OsStr::new("convert"), layer.as_ref()];
     arguments.extend(options.iter().map(OsStr::new));
-    Run::lowerdir(&arguments, None)
+    scratch::lowerdir(&arguments, None)
 }
 
 /// False if it was refused, as a long name is.
 fn to_oci(layer: &Path) -> Result<bool, String> {
     let run = convert(layer, &["--from=trusted", "--to=oci"], &[]);
-    match run.code() {
-        Some(3) => Ok(false),
+    match run.status {
+        3 => Ok(false),
         _ => run.done().map(|_| true),
     }
 }
@@ -303,7 +304,7 @@ fn rich_layer(site: &Path) -> (PathBuf, PathBuf) {
             "base" => arguments.push("--base".as_ref()),
             _ => arguments.extend([OsStr::new("--parent"), below.as_ref()]),
         }
-        Run::lowerdir(&arguments, None)
+        scratch::lowerdir(&arguments, None)
             .done()
             .expect("a good layer");
         directory
@@ -324,10 +325,7 @@ fn killed_at(
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null", "-e"]);
     strace.arg(format!("inject={call}:signal=KILL:when={number}"));
-    strace
-        .arg(env!("CARGO_BIN_EXE_lowerdir"))
-        .arg("convert")
-        .arg(layer);
+    strace.arg(program::path()).arg("convert").arg(layer);
     strace
         .args(options)
         .args(parents(options, below))
@@ -335,7 +333,7 @@ fn killed_at(
     let is_killed = !strace.status().expect("it was there").success();
     if same(old, layer).is_ok() {
         let run = convert(layer, options, below);
-        assert_eq!(run.code(), Some(0), "{}", run.complaint(call));
+        assert_eq!(run.status, 0, "{}", run.complaint(call));
     }
     same(new, layer).unwrap_or_else(|what| panic!("{call} {number}: {what}"));
     is_killed
@@ -369,7 +367,7 @@ fn a_run_in_which_any_call_fails_leaves_a_whole_tree() {
             let mut strace = Command::new("strace");
             strace.args(["-f", "-o", "/dev/null", "-e"]);
             strace.arg(format!("inject={call}:error={error}:when={number}"));
-            strace.arg(env!("CARGO_BIN_EXE_lowerdir")).arg("convert");
+            strace.arg(program::path()).arg("convert");
             let status = strace.arg(&layer).args(["--to=oci", "--quiet"]).status();
             let code = status.expect("it was there").code();
             let is_old = same(&old, &layer).is_ok();
@@ -431,7 +429,7 @@ fn a_mount_or_an_immutable_file_is_refused() {
     std::fs::write(tree.join("f"), "").expect("a file");
     let refused = |words: &str| {
         let run = convert(&tree, &[], &[]);
-        assert_eq!(run.code(), Some(1), "{}", run.complaint(words));
+        assert_eq!(run.status, 1, "{}", run.complaint(words));
         assert!(
             run.complaint("").contains(words),
             "{}",

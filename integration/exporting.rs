@@ -16,6 +16,7 @@ use crate::producers::workshop::{Input, Workshop, lowerdir, worked};
 use crate::scratch::{Mounted, Run, once_no_copy_is_left};
 use crate::tarball::{LayerBuilder, Meta};
 use crate::walk::Walk;
+use support::program;
 
 const PODMAN_RUN: &str = "podman run --rm --runtime runc --ulimit nofile=20000:20000 \
     --ulimit nproc=1000:1000 --network none";
@@ -188,7 +189,7 @@ fn where_no_hard_links_can_be_made_layers_are_links_or_copies() {
     let image = format!("oci:{}:busy:1", site.text("layout"));
     let export = |name: &str, options: &[&str]| {
         let target = elsewhere.0.join(name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command.arg("--store").arg(site.shop.path("store"));
         command.args(["export", "--format=containers-storage", &image]);
         let output = command
@@ -223,7 +224,7 @@ fn where_no_hard_links_can_be_made_layers_are_links_or_copies() {
     assert!(copies.len() == 2 && copies.iter().all(|diff| !diff.is_symlink()));
     // The store may go then; the same tree is mounted.
     let output = once_no_copy_is_left(|| {
-        let mut rm = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut rm = program::lowerdir();
         rm.args(["--store", &site.text("store"), "rm", "busy:1"]);
         rm.output().expect("the program is there")
     });
@@ -303,7 +304,7 @@ fn buildah_builds_on_an_exported_image_which_rm_then_leaves() {
     };
     site.image(Compression::Gzip, &[]);
     site.mount();
-    let lowerdir = env!("CARGO_BIN_EXE_lowerdir");
+    let lowerdir = program::path();
     let script = format!(
         "container=$(buildah from --quiet --pull-never busy:1)\n\
          root=$(buildah mount $container)\n\
@@ -516,7 +517,7 @@ fn traced(site: &Site, image: &str, target: &str, inject: &str) -> Run {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null", "-e"]);
     strace.arg(format!("inject={inject}"));
-    strace.arg(env!("CARGO_BIN_EXE_lowerdir"));
+    strace.arg(program::path());
     strace.args(["--store", &site.text("store"), "export", "--quiet"]);
     strace.args(["--format=containers-storage", image, &site.text(target)]);
     Run::of(&mut strace)
@@ -538,10 +539,10 @@ fn an_export_that_fails_at_any_rename_leaves_the_directory_as_it_was() {
         loop {
             let inject = format!("renameat2:error=EIO:when={}", failures + 1);
             let run = traced(&site, &image, target, &inject);
-            if run.code() == Some(0) {
+            if run.status == 0 {
                 break;
             }
-            assert_eq!(run.code(), Some(1), "{}", run.complaint("an error"));
+            assert_eq!(run.status, 1, "{}", run.complaint("an error"));
             failures += 1;
             match &before {
                 Some(before) => assert_eq!(contents(&path), *before, "after {failures}"),
@@ -581,7 +582,7 @@ fn an_export_that_was_killed_at_any_rename_is_done_by_the_next_one() {
     loop {
         let name = format!("killed-{kills}");
         let inject = format!("renameat2:signal=KILL:when={}", kills + 1);
-        if traced(&site, &image, &name, &inject).code() == Some(0) {
+        if traced(&site, &image, &name, &inject).status == 0 {
             break;
         }
         kills += 1;

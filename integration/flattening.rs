@@ -14,9 +14,10 @@ use crate::looking::path_of;
 use crate::model::{Item, Listing};
 use crate::oci::write_layout;
 use crate::property::{Image, Verdict, for_each_stack, stacks};
-use crate::scratch::{Mounted, Run};
+use crate::scratch::{self, Mounted, Run};
 use crate::tarball::Kind;
 use crate::walk::Walk;
+use support::program;
 
 #[test]
 fn a_flattened_directory_is_the_mount() {
@@ -92,7 +93,7 @@ fn diff_tells_what_differs_between_two_trees() {
 }
 
 fn lowerdir(arguments: &[&OsStr]) -> Run {
-    Run::lowerdir(arguments, None)
+    scratch::lowerdir(arguments, None)
 }
 
 fn walk(directory: &Path) -> Walk {
@@ -100,7 +101,7 @@ fn walk(directory: &Path) -> Walk {
 }
 
 fn leaves_nothing(run: &Run, site: &Path, flat: &Path) -> Verdict {
-    if !matches!(run.code(), Some(3 | 4)) {
+    if !matches!(run.status, 3 | 4) {
         return Err(run.complaint("the model refuses it"));
     }
     let names = fs::read_dir(site).map_err(|error| error.to_string())?;
@@ -123,7 +124,7 @@ fn has_staging(site: &Path) -> bool {
 }
 
 fn archive(reference: &str, options: &[&str]) -> Result<Vec<u8>, String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut command = program::lowerdir();
     command
         .args(["flatten", "--quiet", reference, "-"])
         .args(options);
@@ -148,7 +149,7 @@ fn extracted_by_gnu_tar(site: &Path, archive: &[u8], tree: &Listing) -> Verdict 
     tar.args(["--xattrs", "--xattrs-include=*", "--file"]);
     tar.arg(&file).arg("--directory").arg(&directory);
     let run = Run::of(&mut tar);
-    if run.code() != Some(0) {
+    if run.status != 0 {
         return Err(run.complaint("GNU tar does not take it"));
     }
     walk(&directory).compare("what GNU tar makes of it", "the model", tree)

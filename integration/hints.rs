@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::oci::{self, Compression};
 use crate::scratch::{Mounted, Scratch};
 use crate::tarball::{LayerBuilder, Meta};
+use support::program;
 
 const NOBODY: u32 = 65534;
 
@@ -32,7 +33,7 @@ fn image(scratch: &Scratch) -> TempDir {
 
 /// Runs `lowerdir`, after the words of another program that changes who runs it.
 fn run(before: &[&str], site: &Path, arguments: &[&str]) -> Output {
-    let program = env!("CARGO_BIN_EXE_lowerdir");
+    let program = program::path();
     let words = before.iter().copied().chain([program, "--progress=none"]);
     let words: Vec<&OsStr> = words
         .chain(arguments.iter().copied())

@@ -14,8 +14,9 @@ use crate::generate::Flavour;
 use crate::namespace::{self, Root};
 use crate::oci::{self, Compression};
 use crate::property::{Image, for_each_stack, stacks};
-use crate::scratch::{Mounted, Run, Scratch};
+use crate::scratch::{self, Mounted, Run, Scratch};
 use crate::tarball::{LayerBuilder, Meta};
+use support::program;
 
 /// `cap_dac_override,cap_fowner=ep`.
 const CAPABILITY: [u8; 20] = [
@@ -105,9 +106,9 @@ impl Shop {
     }
 
     fn try_lowerdir(&self, store: &str, arguments: &[&str]) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command.arg("--store").arg(self.path(store)).args(arguments);
-        Run::once_free(command.stdin(Stdio::null()))
+        scratch::once_free(command.stdin(Stdio::null()))
     }
 
     fn lowerdir(&self, store: &str, arguments: &[&str]) -> String {
@@ -250,7 +251,7 @@ fn a_store_tells_maps_apart_and_verify_and_repair_know_them() {
         let fixed = ["unpack", &shop.image, "--sync=none"];
         let run = shop.try_lowerdir("store", &[&fixed[..], options].concat());
         let complaint = run.complaint("other maps");
-        assert_eq!(run.code(), Some(1), "{complaint}");
+        assert_eq!(run.status, 1, "{complaint}");
         assert!(
             complaint.contains("layer 1") && complaint.contains("other id maps"),
             "{complaint}"
@@ -262,7 +263,7 @@ fn a_store_tells_maps_apart_and_verify_and_repair_know_them() {
 
     std::os::unix::fs::chown(mapped[1].join("brand/new"), Some(0), Some(0)).expect("root may");
     let run = shop.try_lowerdir("store", &["verify", &shop.image]);
-    assert_eq!(run.code(), Some(3));
+    assert_eq!(run.status, 3);
     shop.lowerdir("store", &["verify", "--repair", &shop.image]);
     assert_eq!(
         owners(&mapped[1])[Path::new("brand/new")],
@@ -315,7 +316,7 @@ fn an_id_without_a_map_is_refused_with_its_entry_and_nothing_stays() {
         let fixed = ["unpack", &shop.image, "--sync=none"];
         let run = shop.try_lowerdir("store", &[&fixed[..], &maps].concat());
         let complaint = run.complaint("it has an id too many");
-        assert_eq!(run.code(), Some(3), "{complaint}");
+        assert_eq!(run.status, 3, "{complaint}");
         for word in words {
             assert!(complaint.contains(word), "no {word:?} in {complaint}");
         }
@@ -463,7 +464,7 @@ fn an_idmapped_mount_that_cannot_be_leaves_no_mount() {
         let fixed = ["mount", &*shop.image, on];
         let run = shop.try_lowerdir(store, &[&fixed[..], &maps, options].concat());
         let complaint = run.complaint("it cannot be");
-        assert_eq!(run.code(), Some(1), "{complaint}");
+        assert_eq!(run.status, 1, "{complaint}");
         assert!(complaint.contains(words), "{complaint}");
         assert_eq!(mounts_on(&target.0), 0, "{words}");
     }

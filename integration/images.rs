@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use support::program;
 use tempfile::TempDir;
 
 /// Makes one test for each image, and the list of them.
@@ -229,7 +230,7 @@ fn folder() -> Option<PathBuf> {
 }
 
 fn lowerdir(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut command = program::lowerdir();
     command.args(arguments).output().expect("running lowerdir")
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::generate::Flavour;
 use crate::model::{Item, Listing};
 use crate::property::{Image, Verdict, for_each_stack, stacks};
-use crate::scratch::{Mounted, Run};
+use crate::scratch::{self, Mounted};
 use crate::tarball::Kind;
 use crate::walk::Walk;
 
@@ -38,7 +38,7 @@ fn links_that_are_not_followed_are_masked_in_ls_as_in_the_mount() {
         let image = Image::write(site, stack);
         let masks = "--keep-dirlinks=no";
         let run = image.unpack("store", stack.jobs, &[masks]);
-        if run.code() != Some(0) {
+        if run.status != 0 {
             let listed = ls(&image, &[masks]);
             return listed.map_or(Ok(()), |_| Err(run.complaint("ls takes it")));
         }
@@ -88,7 +88,7 @@ fn ls_of_a_layer_lists_what_its_directory_holds() {
 fn counts(image: &Image, store: &Path) -> Result<Vec<[u64; 3]>, String> {
     let reference = image.reference("oci:");
     let inspect = ["inspect", "--json", &reference, "--store"].map(OsStr::new);
-    let text = Run::lowerdir(&[&inspect[..], &[store.as_os_str()]].concat(), None).text()?;
+    let text = scratch::lowerdir(&[&inspect[..], &[store.as_os_str()]].concat(), None).text()?;
     let told: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let number = |layer: &Value, name: &str| layer[name].as_u64().expect("a number");
     let of = |layer: &Value| ["entries", "deletions", "opaque"].map(|name| number(layer, name));
@@ -101,12 +101,10 @@ fn counts(image: &Image, store: &Path) -> Result<Vec<[u64; 3]>, String> {
 }
 
 fn refused(image: &Image, layer: usize) -> Verdict {
-    let run = Run::lowerdir(&["ls".as_ref(), image.reference("oci:").as_ref()], None);
-    let named = run
-        .complaint("")
-        .contains(&format!("layer {} (", layer + 1));
-    match (run.code(), named) {
-        (Some(3 | 4), true) => Ok(()),
+    let run = scratch::lowerdir(&["ls".as_ref(), image.reference("oci:").as_ref()], None);
+    let named = run.stderr.contains(&format!("layer {} (", layer + 1));
+    match (run.status, named) {
+        (3 | 4, true) => Ok(()),
         _ => Err(run.complaint(&format!("the model refuses layer {}", layer + 1))),
     }
 }
@@ -115,7 +113,7 @@ pub fn ls(image: &Image, options: &[&str]) -> Result<Told, String> {
     let reference = image.reference("oci:");
     let fixed = ["ls", &reference, "--json"];
     let arguments: Vec<&OsStr> = fixed.iter().chain(options).map(OsStr::new).collect();
-    let text = Run::lowerdir(&arguments, None).text()?;
+    let text = scratch::lowerdir(&arguments, None).text()?;
     let mut told = Told::new();
     let mut names: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
     for line in text.lines() {

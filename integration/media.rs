@@ -15,6 +15,7 @@ use crate::scratch::{Mounted, Run, Scratch};
 use crate::tarball::{LayerBuilder, Meta};
 use crate::touched::snapshot;
 use crate::walk::Walk;
+use support::program;
 
 const BIND_READ_ONLY: MountFlags = MountFlags::BIND.union(MountFlags::RDONLY);
 
@@ -50,7 +51,7 @@ impl Site {
 
     /// Runs the product on these stores.
     fn run(&self, stores: &[&str], arguments: &[&str]) -> Result<Vec<PathBuf>, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         for store in stores {
             command.arg("--store").arg(self.path(store));
         }

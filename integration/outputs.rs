@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::oci::{self, Compression};
 use crate::scratch::{Mounted, Scratch};
 use crate::tarball::LayerBuilder;
+use support::{directory, program};
 
 const NOBODY: u32 = 65534;
 
@@ -39,7 +40,7 @@ fn site(scratch: &Scratch) -> TempDir {
 }
 
 fn run(site: &Path, verb: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut command = program::lowerdir();
     command.args(["--store", "store", "--progress=none"]);
     command.args(verb.split(' ')).current_dir(site);
     command.env("TMPDIR", site).stdin(Stdio::null());
@@ -96,12 +97,9 @@ fn a_device_is_written_into_and_stays() {
 }
 
 /// All but the store.
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).expect("a directory");
-    let names = entries.map(|entry| entry.expect("an entry").file_name());
-    let names = names.map(|name| name.to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.filter(|name| name != "store").collect();
-    names.sort();
+fn names(below: &Path) -> Vec<String> {
+    let mut names = directory::names(below);
+    names.retain(|name| name != "store");
     names
 }
 
@@ -161,7 +159,7 @@ fn a_full_disk_is_no_damage_and_keeps_what_was_there() {
     }
     // What is read through a pipe is spooled.
     let mut spooling = Command::new("sh");
-    let program = env!("CARGO_BIN_EXE_lowerdir");
+    let program = program::path();
     let script = format!("cat layer.tar | {program} unpack-layer --base - new");
     spooling.args(["-c", &script]).current_dir(site.path());
     let output = spooling.env("TMPDIR", &small).output().expect("a shell");
@@ -225,9 +223,7 @@ fn who_may_not_write_is_told() {
             "--inh-caps=-all",
             "--",
         ]);
-        command
-            .arg(env!("CARGO_BIN_EXE_lowerdir"))
-            .args(verb.split(' '));
+        command.arg(program::path()).args(verb.split(' '));
         let output = command.current_dir(site.path()).output().expect("setpriv");
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{text}");

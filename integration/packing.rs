@@ -20,7 +20,7 @@ use crate::generate::{Flavour, Stack};
 use crate::model::Listing;
 use crate::oci::Compression;
 use crate::property::{Image, Verdict, for_each_stack, stacks};
-use crate::scratch::{Mounted, Run};
+use crate::scratch::{self, Mounted};
 use crate::walk::Walk;
 
 use changes::change;
@@ -106,7 +106,7 @@ fn round_trip(mode: Mode) {
         arguments.extend(mode.unpack.iter().map(OsStr::new));
         let parents = layers.iter();
         arguments.extend(parents.flat_map(|layer| [OsStr::new("--parent"), layer.as_ref()]));
-        Run::lowerdir(&arguments, None).done()?;
+        scratch::lowerdir(&arguments, None).done()?;
 
         let stacked: Vec<PathBuf> = [vec![top], layers].concat();
         let mounted = Mounted::stack(&stacked, changed.userxattr(), site);
@@ -166,7 +166,7 @@ impl Changed {
         }
         let lowers = layers.iter().filter(|_| self.mode.lowers);
         arguments.extend(lowers.flat_map(|layer| [OsStr::new("--lower"), layer.as_ref()]));
-        let run = Run::lowerdir(&arguments, None);
+        let run = scratch::lowerdir(&arguments, None);
         let told = run.text();
         told.map_err(|what| format!("{what}\nchanges:\n{}", self.log.join("\n")))?;
         Ok(layer)

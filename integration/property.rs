@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::generate::{Flavour, Stack};
 use crate::model::Listing;
 use crate::oci::{chain_ids, diff_ids, write_layout};
-use crate::scratch::{Mounted, Run, Scratch};
+use crate::scratch::{self, Mounted, Run, Scratch};
 use crate::walk::Walk;
 
 /// What is wrong, if something is.
@@ -140,7 +140,7 @@ impl Image<'_> {
         let fixed = ["-j", &jobs, "--sync=none", &image].map(OsStr::new);
         let options = options.iter().map(OsStr::new);
         let arguments: Vec<&OsStr> = verb.into_iter().chain(fixed).chain(options).collect();
-        Run::lowerdir(&arguments, None)
+        scratch::lowerdir(&arguments, None)
     }
 
     /// Every other layer comes from the standard input.
@@ -158,7 +158,7 @@ impl Image<'_> {
                     .flat_map(|parent| [OsStr::new("--parent"), parent.as_os_str()]),
             ),
         }
-        Run::lowerdir(&arguments, stdin)
+        scratch::lowerdir(&arguments, stdin)
     }
 
     /// Mounts an unpacked image by the product, looks at it, and takes it down.
@@ -167,7 +167,7 @@ impl Image<'_> {
         let mounted = Mounted::nothing(self.site);
         let target = mounted.0.as_os_str();
         let verb = ["--store".as_ref(), store.as_os_str(), "mount".as_ref()];
-        Run::lowerdir(&[&verb[..], &[image.as_ref(), target]].concat(), None).done()?;
+        scratch::lowerdir(&[&verb[..], &[image.as_ref(), target]].concat(), None).done()?;
         self.shows(&mounted, tree)?;
         umount(target)?;
         match is_empty(&mounted.0) {
@@ -200,13 +200,13 @@ impl Image<'_> {
 /// A process that another test is just starting holds all descriptors of this one until its
 /// `execve`, those in the mount among them: the mount may be busy for a moment.
 fn umount(target: &OsStr) -> Verdict {
-    let mut run = Run::lowerdir(&["umount".as_ref(), target], None);
+    let mut run = scratch::lowerdir(&["umount".as_ref(), target], None);
     for _ in 0..100 {
         if !run.complaint("").contains("busy") {
             break;
         }
         thread::sleep(Duration::from_millis(10));
-        run = Run::lowerdir(&["umount".as_ref(), target], None);
+        run = scratch::lowerdir(&["umount".as_ref(), target], None);
     }
     run.done().map(drop)
 }
@@ -263,7 +263,7 @@ fn judge(scratch: &Scratch, stack: &Stack, check: &impl Check) -> Verdict {
 }
 
 fn refused(run: &Run, must_be_empty: &Path) -> Verdict {
-    if !matches!(run.code(), Some(3 | 4)) {
+    if !matches!(run.status, 3 | 4) {
         return Err(run.complaint("the model refuses it"));
     }
     match is_empty(must_be_empty) {

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use crate::sample;
 use crate::scratch::Scratch;
+use support::program;
 
 /// A command, without its prompt, and what follows it.
 struct Example {
@@ -75,7 +76,7 @@ fn every_command_prints_what_the_readme_says() {
     // Some commands show what fails.
     script += "exit 0\n";
     fs::write(site.path().join("script"), script).expect("a script");
-    let program = Path::new(env!("CARGO_BIN_EXE_lowerdir")).parent().unwrap();
+    let program = Path::new(program::path()).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "sh", "script"])

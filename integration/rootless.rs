@@ -16,9 +16,9 @@ use crate::namespace::{self, Root};
 use crate::oci;
 use crate::scratch::{Mounted, Run, Scratch};
 use crate::tarball::{LayerBuilder, Meta};
+use support::program;
 
 const NOBODY: u32 = 65534;
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lowerdir");
 
 fn layers() -> Vec<Vec<u8>> {
     let base = bundles::busybox()
@@ -75,7 +75,7 @@ impl Shop {
             .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
             .args(before);
         command
-            .args(["sh", "-ec", script, PROGRAM])
+            .args(["sh", "-ec", script, program::path()])
             .current_dir(self.site.path());
         command
             .env("HOME", self.site.path())
@@ -138,7 +138,7 @@ fn root_of_a_namespace_of_many_ids_keeps_the_owners() {
     let script = "cd \"$0\" && export LOWERDIR_STORE=$PWD/store && mkdir m && \
                   $PROGRAM unpack oci:image --rootless -q > layers && \
                   unshare --mount sh -c '$PROGRAM mount oci:image m && stat -c %u:%g m m/etc/shadow m/emptied'";
-    let script = format!("export PROGRAM={PROGRAM}; {script}");
+    let script = format!("export PROGRAM={}; {script}", program::path());
     match namespace::run(&root, &script, shop.site.path()) {
         Ok(printed) => assert_eq!(printed, "0:0\n0:42\n5:6\n"),
         Err(why) => return crate::skip(&format!("no user namespace of many ids: {why}")),
@@ -232,7 +232,7 @@ fn runc_runs_bundles_with_user_namespaces() {
         ("idmap", &[], &idmap[..], &denied_idmap[..]),
     ] {
         let lowerdir = |arguments: &[&str]| {
-            let mut command = Command::new(PROGRAM);
+            let mut command = program::lowerdir();
             command
                 .arg("--quiet")
                 .arg("--store")

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::bundles::{self, READ_ONLY, Shop};
 use crate::engines::runtimes;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 const ABSENT: &str = "/absent/working/directory";
 
@@ -109,7 +110,7 @@ fn rm_leaves_the_layers_of_a_mounted_bundle() {
     shop.bundle("box", &[]);
     let rootfs = shop.rootfs("box");
     let rm = |options: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command.arg("--store").arg(shop.path("store"));
         crate::scratch::Run::of(command.args(["rm", "it"]).args(options))
     };

@@ -23,7 +23,7 @@ use crate::oci::{Compression, write_layout};
 use crate::packing::changes::change;
 use crate::packing::mount;
 use crate::property::{Image, Verdict, for_each_stack, stacks};
-use crate::scratch::{Mounted, Run, Scratch};
+use crate::scratch::{self, Mounted, Scratch};
 use crate::walk::Walk;
 
 use table::{EXCEPTIONS, SCENARIOS, STACKS};
@@ -113,7 +113,7 @@ fn unpacked(site: &Path, image: &str, dialect: &Dialect) -> Vec<PathBuf> {
     let fixed = ["--store", &store, "unpack", "--sync=none", image];
     let arguments = [&fixed, dialect.unpack].concat();
     let arguments: Vec<_> = arguments.iter().map(std::ffi::OsStr::new).collect();
-    Run::lowerdir(&arguments, None)
+    scratch::lowerdir(&arguments, None)
         .done()
         .expect("a good image")
 }
@@ -147,7 +147,7 @@ fn on_a_copy(place: &Path, image: &str, steps: &str) -> Result<Outcome, String> 
     let copy = place.join("copy");
     let shown = copy.display().to_string();
     let arguments = ["flatten", image, &shown, "--sync=none"].map(std::ffi::OsStr::new);
-    Run::lowerdir(&arguments, None).done()?;
+    scratch::lowerdir(&arguments, None).done()?;
     let start = now();
     let log = calls::all(&copy, steps);
     let mut outcome = Outcome {
@@ -314,7 +314,7 @@ fn random_changes_to_a_mount_are_those_to_a_plain_copy() {
         let copy = site.join("copy");
         let (reference, shown) = (image.reference("oci:"), copy.display().to_string());
         let flatten = ["flatten", &reference, &shown, "--sync=none"].map(std::ffi::OsStr::new);
-        Run::lowerdir(&flatten, None).done()?;
+        scratch::lowerdir(&flatten, None).done()?;
         let start = now();
         // A mount point cannot be removed, and neither can this one.
         mount_bind(&copy, &copy).map_err(|error| error.to_string())?;

@@ -3,9 +3,8 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
@@ -14,6 +13,8 @@ use rustix::mount::{
     fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount,
     unmount,
 };
+use support::program;
+pub use support::program::Run;
 use tempfile::TempDir;
 
 /// A directory whose file system holds all that an image can hold.
@@ -127,76 +128,21 @@ pub fn once_no_copy_is_left(mut run: impl FnMut() -> Output) -> Output {
     run()
 }
 
-/// One run of a program, told in full when it does not end as it should.
-pub struct Run {
-    command: String,
-    output: Output,
+/// Runs the product.
+pub fn lowerdir(arguments: &[&OsStr], stdin: Option<&Path>) -> Run {
+    let mut command = program::lowerdir();
+    command.args(arguments).arg("--quiet");
+    let output = once_no_copy_is_left(|| {
+        if let Some(path) = stdin {
+            command.stdin(File::open(path).expect("the file was written"));
+        }
+        command.output().expect("the program can be started")
+    });
+    Run::ended(&command, output)
 }
 
-impl Run {
-    pub fn lowerdir(arguments: &[&OsStr], stdin: Option<&Path>) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
-        command.args(arguments).arg("--quiet");
-        let file = |path: &Path| Stdio::from(File::open(path).expect("the file was written"));
-        let output = once_no_copy_is_left(|| {
-            let input = stdin.map_or_else(Stdio::null, file);
-            command
-                .stdin(input)
-                .output()
-                .expect("the program can be started")
-        });
-        Run {
-            command: format!("{command:?}"),
-            output,
-        }
-    }
-
-    /// The same for any program, once no other test has a copy of a mount that is gone.
-    pub fn once_free(command: &mut Command) -> Run {
-        let output = once_no_copy_is_left(|| command.output().expect("the program can be started"));
-        Run {
-            command: format!("{command:?}"),
-            output,
-        }
-    }
-
-    pub fn of(command: &mut Command) -> Run {
-        Run {
-            command: format!("{command:?}"),
-            output: command.output().expect("the program can be started"),
-        }
-    }
-
-    pub fn code(&self) -> Option<i32> {
-        self.output.status.code()
-    }
-
-    /// Whether it printed nothing on standard output.
-    pub fn is_silent(&self) -> bool {
-        self.output.stdout.is_empty()
-    }
-
-    /// The lines of the standard output, as paths, if it worked.
-    pub fn done(self) -> Result<Vec<PathBuf>, String> {
-        if !self.output.status.success() {
-            return Err(self.complaint("it should have worked"));
-        }
-        let lines = self.output.stdout.split(|&byte| byte == b'\n');
-        let lines = lines.filter(|line| !line.is_empty());
-        Ok(lines.map(|line| OsStr::from_bytes(line).into()).collect())
-    }
-
-    /// The standard output as it is, if it worked.
-    pub fn text(self) -> Result<String, String> {
-        match self.output.status.success() {
-            true => Ok(String::from_utf8_lossy(&self.output.stdout).into_owned()),
-            false => Err(self.complaint("it should have worked")),
-        }
-    }
-
-    pub fn complaint(&self, what: &str) -> String {
-        let (status, stderr) = (self.output.status, self.output.stderr.escape_ascii());
-        let command = &self.command;
-        format!("{what}: {status}\n{command}\n{stderr}")
-    }
+/// Runs any program, once no other test has a copy of a mount that is gone.
+pub fn once_free(command: &mut Command) -> Run {
+    let output = once_no_copy_is_left(|| command.output().expect("the program can be started"));
+    Run::ended(command, output)
 }

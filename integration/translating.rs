@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::generate::{Flavour, Stack};
 use crate::model::Listing;
 use crate::property::{for_each_stack, stacks};
-use crate::scratch::Run;
+use crate::scratch::{self, Run};
 use crate::tarball::{Entry, Kind};
 use crate::walk::Walk;
 
@@ -99,7 +99,7 @@ fn unpacks_alike(peer: &Peer) {
         for (number, blob) in blobs(site, stack).iter().enumerate() {
             let [own, theirs, archive] =
                 ["own", "theirs", "archive"].map(|name| site.join(format!("{name} {number}")));
-            let own_run = Run::lowerdir(
+            let own_run = scratch::lowerdir(
                 &[
                     "unpack-layer".as_ref(),
                     blob.as_ref(),
@@ -108,13 +108,13 @@ fn unpacks_alike(peer: &Peer) {
                 ],
                 None,
             );
-            let run = Run::lowerdir(
+            let run = scratch::lowerdir(
                 &["translate".as_ref(), blob.as_ref(), archive.as_ref()],
                 None,
             );
-            if run.code() != Some(0) || own_run.code() != Some(0) {
+            if run.status != 0 || own_run.status != 0 {
                 // What one layer alone cannot tell; then nothing is there.
-                let refused = run.code() == Some(0) || !archive.exists();
+                let refused = run.status == 0 || !archive.exists();
                 refused
                     .then_some(())
                     .ok_or("a refused layer leaves an archive")?;
@@ -143,7 +143,7 @@ fn the_way_back_is_a_layer_that_says_the_same() {
         for (number, blob) in blobs(site, stack).iter().enumerate() {
             let [there, back] = ["there", "back"].map(|name| site.join(format!("{name} {number}")));
             let to_overlay = ["translate".as_ref(), blob.as_ref(), there.as_ref()];
-            if Run::lowerdir(&to_overlay, None).code() != Some(0) {
+            if scratch::lowerdir(&to_overlay, None).status != 0 {
                 continue;
             }
             let to_oci = [
@@ -152,7 +152,7 @@ fn the_way_back_is_a_layer_that_says_the_same() {
                 there.as_ref(),
                 back.as_ref(),
             ];
-            Run::lowerdir(&to_oci, None).done()?;
+            scratch::lowerdir(&to_oci, None).done()?;
             let before = unpacked(site, blob, &format!("before {number}"))?;
             let after = unpacked(site, &back, &format!("after {number}"))?;
             let Some((walk, expected)) = after.zip(before) else {
@@ -181,8 +181,8 @@ fn unpacked(site: &Path, layer: &Path, name: &str) -> Result<Option<Walk>, Strin
         directory.as_ref(),
         "--sync=none".as_ref(),
     ];
-    let run = Run::lowerdir(&arguments, None);
-    Ok((run.code() == Some(0)).then(|| Walk::new(&directory, &BTreeSet::new())))
+    let run = scratch::lowerdir(&arguments, None);
+    Ok((run.status == 0).then(|| Walk::new(&directory, &BTreeSet::new())))
 }
 
 /// The layers of a stack as files.

@@ -111,7 +111,7 @@ fn unpacked(site: &Path, image: &Image, options: &[&str], tree: &Listing) -> Opt
     let mut umoci = Command::new("umoci");
     umoci.arg("unpack").args(options).arg("--image");
     let run = Run::of(umoci.arg(image.reference("")).arg(&bundle));
-    if run.code() != Some(0) {
+    if run.status != 0 {
         return None;
     }
     let mut theirs = Walk::new(&bundle.join("rootfs"), &BTreeSet::new()).listing;

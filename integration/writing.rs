@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::oci::{Compression, write_layout};
-use crate::scratch::{Run, Scratch};
+use crate::scratch::{self, Run, Scratch};
 use crate::tarball::{LayerBuilder, Meta};
 use crate::walk::Walk;
 
@@ -60,7 +60,7 @@ fn upper(site: &Path) -> std::path::PathBuf {
         blob.as_ref(),
         upper.as_ref(),
     ];
-    Run::lowerdir(&arguments, None)
+    scratch::lowerdir(&arguments, None)
         .done()
         .expect("a good layer");
     let file = fs::File::create(upper.join("sparse")).expect("a file");
@@ -78,7 +78,7 @@ fn packed(site: &Path, options: &[&str]) -> std::path::PathBuf {
     ];
     arguments.extend(options.iter().map(OsStr::new));
     arguments.extend([OsStr::new("-o"), layer.as_ref()]);
-    Run::lowerdir(&arguments, None)
+    scratch::lowerdir(&arguments, None)
         .done()
         .expect("it can be packed");
     layer
@@ -177,7 +177,7 @@ fn an_image_with_a_packed_layer_is_read_by_others() {
         "--append".as_ref(),
         image.as_ref(),
     ];
-    Run::lowerdir(&arguments, None)
+    scratch::lowerdir(&arguments, None)
         .done()
         .expect("it can be packed");
 

@@ -60,19 +60,19 @@ Examples:
   lowerdir stack oci:layout:latest            what follows lowerdir= in a mount
   lowerdir unpack-layer layer.tar.gz dir --parent below
   lowerdir pack changes -o layer.tar.gz       an upperdir becomes a layer
-  lowerdir verify --all                       has anything in the store been changed?
+  lowerdir verify --all                       check the store for changes
   lowerdir rm alpine:3.20
 
 Exit status: 0 done, 1 failed, 2 usage, 3 image refused or digest mismatch, 4 a limit was reached.
-Stopped by a signal, it cleans up and ends by that signal, which a shell shows as 130 or 143.
+On SIGINT, SIGTERM or SIGHUP it cleans up and dies of that signal: a shell reports 130, 143 or 129.
 `lowerdir help VERB` has examples of each verb.";
 
 const DEFAULT_STORE: &str = "/var/lib/lowerdir";
 
 /// Unpack every layer of an OCI or Docker image into its own overlayfs-ready directory.
 ///
-/// Deletions (`.wh.NAME`) and opaque directories (`.wh..wh..opq`) become what overlayfs calls by
-/// those names, so that one overlay mount of the layer directories is exactly the image.
+/// Whiteouts (`.wh.NAME`) and opaque markers (`.wh..wh..opq`) become overlayfs whiteouts and opaque
+/// directories, so that one overlay mount of the layer directories is exactly the image.
 #[derive(Debug, Parser)]
 #[command(name = "lowerdir", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
@@ -87,8 +87,9 @@ struct Cli {
 struct Global {
     /// Where unpacked layers live [env: LOWERDIR_STORE] [default: /var/lib/lowerdir]
     ///
-    /// It may be given many times: layers are looked for in each store, in this order. The first one
-    /// that can be written to is; the others are only read. LOWERDIR_STORE has colons between them.
+    /// May be given several times: layers are looked up in each store, in this order. New layers go to
+    /// the first store that is writable; the others are only read. In LOWERDIR_STORE, separate stores
+    /// with colons.
     #[arg(long, global = true, value_name = "DIR")]
     store: Vec<PathBuf>,
     /// How many cores to use: so many layers at once, and 1 for a single thread [default: all]
@@ -143,7 +144,7 @@ fn raise_descriptor_limit() {
 
 fn run_verb(cli: &Cli) -> u8 {
     let global = &cli.global;
-    // Where that fails, only such a limit would tell, or a signal kills at once.
+    // If this fails, a file over the limit of `ulimit -f` kills the program with SIGXFSZ.
     let _ = interrupt::survive_file_limits();
     let done = match &cli.verb {
         Verb::Unpack(verb) => unpack::run(verb, global),
@@ -171,10 +172,10 @@ fn run_verb(cli: &Cli) -> u8 {
         return 0;
     };
     let mut error = of_the_system(error);
-    tell_privilege(&mut error);
+    note_privilege(&mut error);
     let known = error.downcast_ref::<crate::Error>();
     let status = known.map_or(1, |known| known.kind().exit_status());
-    // A reader that went away has seen what it wanted.
+    // The reader of a closed pipe has read all that it wanted.
     if output::is_broken_pipe(&error) {
         return status;
     }
@@ -185,8 +186,7 @@ fn run_verb(cli: &Cli) -> u8 {
     status
 }
 
-/// An error of `std::io` that nobody has put into words is one of the library's all the same: it gets a
-/// kind and a hint.
+/// Turns a bare `std::io` error into an error of the library, so that it gets a kind and a hint.
 fn of_the_system(error: anyhow::Error) -> anyhow::Error {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     match cause.and_then(std::io::Error::raw_os_error) {
@@ -203,8 +203,8 @@ fn of_the_system(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// A hint may depend on who the caller is.
-fn tell_privilege(error: &mut anyhow::Error) {
+/// Adds the caller's privilege, on which a hint may depend.
+fn note_privilege(error: &mut anyhow::Error) {
     let at = Surroundings {
         privilege: crate::fs::root::privilege(),
         ..Surroundings::default()
@@ -216,17 +216,17 @@ fn tell_privilege(error: &mut anyhow::Error) {
 
 #[derive(Debug, Args)]
 struct ImageArgs {
-    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], skopeo's dir:DIR, or a path
-    /// with one of these, which is recognised by its content; `-` is an archive on standard input;
-    /// `@DIGEST` in the place of `:TAG` is a manifest or an index, `:TAG@DIGEST` checks both, and
-    /// `:@N` is the image at place N, from 0
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], skopeo's dir:DIR, a path to
+    /// one of these, which is recognised by its content, or `-` for an archive on standard input.
+    /// `@DIGEST` instead of `:TAG` names a manifest or an index, `:TAG@DIGEST` checks both, and `:@N`
+    /// is image number N, from 0
     #[arg(value_name = "IMAGE")]
     reference: OsString,
-    /// Which image of several, as OS/ARCHITECTURE[/VARIANT], or one of the first two alone
+    /// Platform of the image, as OS/ARCHITECTURE[/VARIANT], or either of the first two alone
     /// [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// IMAGE is the digest of a manifest or an index in this content store, which containerd has in
+    /// IMAGE is the digest of a manifest or an index in this content store. containerd's is
     /// /var/lib/containerd/io.containerd.content.v1.content
     #[arg(long, value_name = "DIR")]
     blobs: Option<PathBuf>,
@@ -245,12 +245,12 @@ impl ImageArgs {
 
 impl Global {
     fn open_store(&self) -> anyhow::Result<Store> {
-        // What a killed run left is removed now, which a signal shall not cut short either.
+        // Opening removes what a killed run left; a signal must not cut that short.
         interrupt::listen()?;
         Ok(Store::open_all(&self.stores())?)
     }
 
-    /// The stores that are there, if one is; none is made.
+    /// The stores that exist, if any does. Creates none.
     fn open_existing_store(&self) -> crate::Result<Option<Store>> {
         let mut stores = self.stores();
         stores.retain(|store| Store::is_at(store));
@@ -260,7 +260,7 @@ impl Global {
         }
     }
 
-    /// The option goes before the environment, which has several like PATH has.
+    /// The option comes before the environment, which separates stores with colons, as PATH does.
     fn stores(&self) -> Vec<PathBuf> {
         if !self.store.is_empty() {
             return self.store.clone();

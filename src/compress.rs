@@ -1,5 +1,5 @@
-//! Compression: gzip, zstd and xz, recognised and undone ([`codec`]) or made ([`encoder`]), with the
-//! digests of what passes.
+//! Compression: gzip, zstd and xz, decoded ([`codec`]) or encoded ([`encoder`]), with digests computed on
+//! the way.
 //!
 //! Nothing here knows of archives.
 

@@ -40,8 +40,83 @@ pub struct Dialect {
     pub namespace: Namespace,
 }
 
-/// What overlayfs's own xattrs are called behind their prefix, of those that change what a mount shows.
-const MARKS: [&[u8]; 4] = [b"opaque", b"whiteout", b"redirect", b"metacopy"];
+/// An xattr of overlayfs's own that changes what a mount shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A directory hides what is below it ([`OPAQUE`]), or holds whiteouts that are xattrs
+    /// ([`HOLDS_XATTR_WHITEOUTS`]).
+    Opaque,
+    /// An empty file is a deletion.
+    Whiteout,
+    /// A directory or a file was renamed: what is below it is at another path there.
+    Redirect,
+    /// A file has its content in a layer below.
+    Metacopy,
+    /// Where an inode was copied up from; empty, it makes the kernel filter whiteouts out of an
+    /// unmerged directory (rule W3).
+    Origin,
+    /// How many names a file has that was copied up with `index=on`.
+    Nlink,
+}
+
+impl Mark {
+    const ALL: [Mark; 6] = [
+        Mark::Opaque,
+        Mark::Whiteout,
+        Mark::Redirect,
+        Mark::Metacopy,
+        Mark::Origin,
+        Mark::Nlink,
+    ];
+
+    /// Whether a mount reads what is below by it, so that a layer which has it is not complete.
+    pub fn refers_to_below(self) -> bool {
+        matches!(self, Mark::Redirect | Mark::Metacopy | Mark::Nlink)
+    }
+
+    /// Whether a mount of another namespace shows a different tree for want of it.
+    fn decides(self) -> bool {
+        !matches!(self, Mark::Origin | Mark::Nlink)
+    }
+}
+
+impl Namespace {
+    /// `trusted.overlay.` or `user.overlay.`.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Namespace::Trusted => "trusted.overlay.",
+            Namespace::User => "user.overlay.",
+        }
+    }
+
+    /// The name of a mark.
+    pub fn xattr(self, mark: Mark) -> &'static str {
+        match (self, mark) {
+            (Namespace::Trusted, Mark::Opaque) => "trusted.overlay.opaque",
+            (Namespace::Trusted, Mark::Whiteout) => "trusted.overlay.whiteout",
+            (Namespace::Trusted, Mark::Redirect) => "trusted.overlay.redirect",
+            (Namespace::Trusted, Mark::Metacopy) => "trusted.overlay.metacopy",
+            (Namespace::Trusted, Mark::Origin) => "trusted.overlay.origin",
+            (Namespace::Trusted, Mark::Nlink) => "trusted.overlay.nlink",
+            (Namespace::User, Mark::Opaque) => "user.overlay.opaque",
+            (Namespace::User, Mark::Whiteout) => "user.overlay.whiteout",
+            (Namespace::User, Mark::Redirect) => "user.overlay.redirect",
+            (Namespace::User, Mark::Metacopy) => "user.overlay.metacopy",
+            (Namespace::User, Mark::Origin) => "user.overlay.origin",
+            (Namespace::User, Mark::Nlink) => "user.overlay.nlink",
+        }
+    }
+
+    /// The mark of that name, if it is one.
+    pub fn mark(self, xattr: &[u8]) -> Option<Mark> {
+        if !xattr.starts_with(self.prefix().as_bytes()) {
+            return None;
+        }
+        let mut marks = Mark::ALL.into_iter();
+        marks.find(|&mark| self.xattr(mark).as_bytes() == xattr)
+    }
+}
+
 /// The value of the opaque xattr on a directory that hides what is below it.
 pub const OPAQUE: &[u8] = b"y";
 /// The value of the opaque xattr on a directory that holds xattr whiteouts.
@@ -61,34 +136,22 @@ pub struct Marks {
 impl Dialect {
     /// `trusted.overlay.` or `user.overlay.`.
     pub fn prefix(self) -> &'static str {
-        match self.namespace {
-            Namespace::Trusted => "trusted.overlay.",
-            Namespace::User => "user.overlay.",
-        }
+        self.namespace.prefix()
     }
 
     /// The xattr that marks a directory opaque.
     pub fn opaque_xattr(self) -> &'static str {
-        match self.namespace {
-            Namespace::Trusted => "trusted.overlay.opaque",
-            Namespace::User => "user.overlay.opaque",
-        }
+        self.namespace.xattr(Mark::Opaque)
     }
 
     /// The xattr that makes the kernel filter whiteouts out of an unmerged directory (rule W3).
     pub fn origin_xattr(self) -> &'static str {
-        match self.namespace {
-            Namespace::Trusted => "trusted.overlay.origin",
-            Namespace::User => "user.overlay.origin",
-        }
+        self.namespace.xattr(Mark::Origin)
     }
 
     /// The xattr that makes an empty file a whiteout.
     pub fn whiteout_xattr(self) -> &'static str {
-        match self.namespace {
-            Namespace::Trusted => "trusted.overlay.whiteout",
-            Namespace::User => "user.overlay.whiteout",
-        }
+        self.namespace.xattr(Mark::Whiteout)
     }
 
     /// The xattrs of a directory that overlayfs is to obey.
@@ -148,11 +211,7 @@ impl Dialect {
             Namespace::Trusted => Namespace::User,
             Namespace::User => Namespace::Trusted,
         };
-        let other = Dialect { namespace, ..self };
-        let is_mark = |xattr: &Xattr| {
-            let name = xattr.name.strip_prefix(other.prefix().as_bytes());
-            name.is_some_and(|name| MARKS.contains(&name))
-        };
+        let is_mark = |xattr: &Xattr| namespace.mark(&xattr.name).is_some_and(Mark::decides);
         xattrs.iter().any(is_mark)
     }
 

@@ -1,5 +1,5 @@
-//! What other programs run: OCI runtime bundles ([`bundle`]), the stores of Podman and CRI-O, mount
-//! stacks of systemd, and lists for composefs and mtree ([`export`]).
+//! Output for other programs: OCI runtime bundles ([`bundle`]), image stores for Podman and CRI-O, mount
+//! stacks for systemd, and lists for composefs and mtree ([`export`]).
 
 pub mod bundle;
 pub mod export;

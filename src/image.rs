@@ -1,8 +1,8 @@
-//! `Image`: an ordered list of layers, each with what it must turn out to be and where its bytes
-//! are. It reads OCI layouts and Docker archives; it unpacks nothing and writes nothing, but for
-//! an unnamed temporary file where an archive comes through a pipe.
+//! `Image`: an ordered list of layers, each with its expected digests and its blob. Reads OCI layouts
+//! and Docker archives; unpacks nothing, and writes nothing but an unnamed temporary file when an
+//! archive comes through a pipe.
 //!
-//! The command line opens images, [`crate::store::pipeline`] takes their layers.
+//! The command line opens images; [`crate::store::pipeline`] unpacks their layers.
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`; Docker's
 //! image specification v1.2 for the archives of `docker save`.
 
@@ -43,36 +43,35 @@ use blob::Source;
 /// An image, ready to be unpacked.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The digest of its manifest; of its config where the archive has no manifest.
+    /// The digest of its manifest, or of its config if the archive has no manifest.
     pub digest: Digest,
     /// The name that the archive or layout gives it.
     pub name: Option<String>,
-    /// What it runs on, as far as it says.
+    /// The platform that it was built for, if it says.
     pub platform: Option<Platform>,
-    /// The lowest first.
+    /// Lowest first.
     pub layers: Vec<Layer>,
-    /// What it was read from, byte for byte.
+    /// The manifest and config, byte for byte.
     pub documents: Documents,
 }
 
-/// The documents that make an image of layers.
+/// The documents of an image.
 #[derive(Clone, Debug)]
 pub struct Documents {
-    /// A Docker archive has none.
+    /// The manifest; a Docker archive has none.
     pub manifest: Option<Vec<u8>>,
-    /// How to run it, and its history.
+    /// The config: how to run the image, and its history.
     pub config: Vec<u8>,
 }
 
 impl Documents {
-    /// The config with the members that we know under the names that image-spec gives them,
-    /// however the writer spelt them, once each. Errors: it is no JSON
-    /// ([`Kind::Refused`](crate::Kind::Refused)).
+    /// The config with known members spelled as in image-spec, once each, however the writer spelled
+    /// them. Errors: it is not JSON ([`Kind::Refused`](crate::Kind::Refused)).
     pub fn config_by_specification(&self) -> Result<Vec<u8>> {
         Ok(config_value(&self.config)?.to_string().into_bytes())
     }
 
-    /// The same of the manifest, if there is one.
+    /// The same for the manifest, if there is one.
     pub fn manifest_by_specification(&self) -> Result<Option<Vec<u8>>> {
         let read = |manifest: &Vec<u8>| manifest_value(manifest, "the manifest");
         let value = self.manifest.as_ref().map(read).transpose()?;
@@ -83,20 +82,20 @@ impl Documents {
 /// One layer of an image.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Its place in the image, from 1 at the bottom, as errors name it.
+    /// Its number in the image, from 1 at the bottom, as in error messages.
     pub number: usize,
-    /// The digest of its uncompressed archive: what identifies it.
+    /// The digest of its uncompressed archive, which identifies it.
     pub diff_id: Digest,
-    /// What its blob must turn out to be.
+    /// The expected digests and size of its blob.
     pub expected: Expected,
-    /// What the manifest calls its form; a Docker archive does not say.
+    /// The media type in the manifest; a Docker archive has none.
     pub media_type: Option<String>,
-    /// Its bytes.
+    /// Its blob.
     pub blob: LayerBlob,
 }
 
 impl Layer {
-    /// How errors and progress name it: `2 (sha256:ab12…)`.
+    /// Its name in errors and progress: `2 (sha256:ab12…)`.
     pub fn label(&self) -> String {
         let digest = self.expected.blob.as_ref().unwrap_or(&self.diff_id);
         format!("{} ({})", self.number, digest.short())
@@ -104,8 +103,8 @@ impl Layer {
 }
 
 impl Image {
-    /// Whether every layer is a tar archive, as far as media types tell (rule T1): for those who
-    /// trust layers that they do not read. Errors: one is not, by its number and type.
+    /// Checks the media type of every layer (rule T1), for callers that do not read the layers.
+    /// Errors: one is not a tar archive; the error names the layer and the type.
     pub fn check_media_types(&self) -> Result<()> {
         self.layers.iter().try_for_each(|layer| {
             let checked = layer.blob.check_media_type();
@@ -114,11 +113,11 @@ impl Image {
     }
 
     /// Opens the image that a reference names, and checks its manifest and config against their
-    /// digests. The layers are checked when they are read. Without a platform, an only image is
-    /// taken whatever it runs on, and of several the one that this machine runs best.
+    /// digests. The layers are checked when they are read. Without a platform, a single image is
+    /// opened whatever its platform, and of several the best match for this machine.
     ///
-    /// Errors: nothing there, no such name, no such platform
-    /// ([`Kind::NotFound`](crate::Kind::NotFound)); several images and no name; documents that
+    /// Errors: no such file, no such name, no such platform
+    /// ([`Kind::NotFound`](crate::Kind::NotFound)); several images and no name given; documents that
     /// break the specification ([`Kind::Refused`](crate::Kind::Refused)) or differ from their
     /// digests ([`Kind::Mismatch`](crate::Kind::Mismatch)).
     pub fn open(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
@@ -136,13 +135,13 @@ impl Image {
     }
 }
 
-/// Whether an entry of an index may be an image, as far as the index tells (rule T2).
+/// Whether an entry of an index may be an image, judging by the index alone (rule T2).
 pub(crate) fn is_image(entry: &serde_json::Value) -> bool {
     let entry: serde_json::Result<json::Descriptor> = serde_json::from_value(entry.clone());
     entry.is_ok_and(|entry| entries::other_entry(&entry).is_none())
 }
 
-/// Opens what its documents say that it is.
+/// Opens a source of unknown type, judging by its documents.
 fn open_any(source: Source, wanted: &Wanted) -> Result<Image> {
     let (has_list, has_index) = (source.has("manifest.json"), source.has("index.json"));
     if has_list && !has_index && docker::is_one_manifest(&source)? {
@@ -158,19 +157,19 @@ fn open_any(source: Source, wanted: &Wanted) -> Result<Image> {
     }
 }
 
-/// Which of the images that are there the user means.
+/// Which of the available images the user wants.
 struct Wanted<'a> {
     choice: Option<&'a Choice>,
     platform: Option<&'a Platform>,
 }
 
 impl Wanted<'_> {
-    /// The one that was asked for, else this machine's.
+    /// The platform given, or else this machine's.
     fn platform(&self) -> Platform {
         self.platform.cloned().unwrap_or_else(Platform::host)
     }
 
-    /// Refuses an image that was built for another platform than was asked for.
+    /// Errors: the image was built for another platform than the one given.
     fn check(&self, built_for: Option<&Platform>, digest: &Digest) -> Result<()> {
         match (self.platform, built_for) {
             (Some(platform), Some(built_for)) if platform.distance(built_for).is_none() => {
@@ -181,7 +180,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// The error that lists the platforms that there are, with digests.
+    /// The error that lists the available platforms, with digests.
     fn no_such_platform(&self, known: impl Iterator<Item = String>) -> Error {
         let known: Vec<String> = known.collect();
         let platform = self.platform();
@@ -191,8 +190,8 @@ impl Wanted<'_> {
         ))
     }
 
-    /// Of an archive with both documents, Docker's knows the short names, and the OCI one knows
-    /// manifests and platforms.
+    /// An archive may have both documents: Docker's has the short names, the OCI index has manifests
+    /// and platforms.
     fn needs_index(&self, source: &Source) -> Result<bool> {
         let digest = self.choice.and_then(Choice::digest);
         let asks = self.platform.is_some() || digest.is_some();

@@ -47,9 +47,9 @@
 //! | [`repack`] | the way back: pack, translate, convert; layouts that are written to |
 //! | [`engines`] | bundles for OCI runtimes, exports for Podman, CRI-O, systemd, composefs, mtree |
 //! | `snapshotter` | with the feature `containerd`: what `lowerdir-snapshotter` serves; nothing else is asynchronous |
+//! | `cli` | with the feature `cli`: the program, one function for each verb; text or JSON, progress, signals |
 //!
-//! With the feature `cli`, the module `cli` stands on top: the program, one function for each verb, text
-//! or JSON, progress, signals. It holds no rule of translation, and nothing else prints.
+//! `cli` holds no rule of translation, and nothing else prints.
 //!
 //! What holds everywhere: names are bytes until they are shown; a file is reached through the
 //! descriptor of its directory, never through a path that an image could bend; errors say what was

@@ -3,6 +3,8 @@
 //! Every name that reaches a system call went through here. Pure: no IO, and no opinion about
 //! what is on a disk; resolving symbolic links is [`crate::unpack`]'s work.
 
+mod trail;
+
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::{Error, Result};
 
 pub use crate::escape::{display, from_display};
+pub(crate) use trail::Trail;
 
 /// The longest component that Linux file systems take, in bytes (`NAME_MAX`).
 pub const NAME_MAX: usize = 255;

@@ -1,26 +1,24 @@
-//! `Snapshotter`: snapshots for containerd, of layers in a [`Store`](crate::Store) where it has
-//! them, and of directories of their own where it has not. `lowerdir-snapshotter` serves it.
+//! `Snapshotter`: snapshots for containerd. They use layers in a [`Store`](crate::Store) if it has them,
+//! and directories of their own otherwise. `lowerdir-snapshotter` serves it.
 //!
 //! ```text
 //!   service     gRPC: the ten methods of containerd's API
 //!     │
-//!   Snapshotter what each of them means
+//!   Snapshotter what each of them does
 //!     │
-//!     ├── database     which snapshots there are            metadata.redb
-//!     ├── directories  what was written to them             snapshots/<id>/
+//!     ├── database     the snapshots                        metadata.redb
+//!     ├── directories  their upper directories              snapshots/<id>/
 //!     ├── layers       chains in the store, pins            STORE/
-//!     └── mounts       what containerd is told to mount
+//!     └── mounts       the mounts that containerd makes
 //! ```
 //!
-//! containerd prepares a snapshot for each layer that it is about to unpack, with the chain ID that
-//! it will have. Where the store has that chain, or can make it of a blob that containerd has, a
-//! committed snapshot of that name is put down, and the answer is ALREADY_EXISTS: containerd then
-//! neither fetches nor unpacks the layer. Everything else is done as by containerd's own overlayfs
-//! snapshotter.
+//! containerd prepares a snapshot for each layer that it is about to unpack, and gives the chain ID that
+//! it will have. If the store has that chain, or a blob that containerd has can be unpacked into it, a
+//! committed snapshot of that name is recorded, and the answer is ALREADY_EXISTS: containerd then neither
+//! fetches nor unpacks the layer. Everything else works as in containerd's own overlayfs snapshotter.
 //!
-//! A request is done as one transaction of the database. Before it is committed, what it needs is on
-//! disk: a directory, or a pin. So a kill leaves at most directories and pins that nobody knows of,
-//! which go at the next start.
+//! A request is one transaction of the database. Before it commits, the directory or pin that it needs is
+//! on disk. So a kill leaves at most directories and pins without a record, which the next start removes.
 
 mod agreement;
 mod database;
@@ -54,30 +52,30 @@ use directories::Directories;
 use filter::Filter;
 use layers::{Layers, TARGET};
 
-/// What the result of each request is.
+/// The result of a request.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// Told of what goes wrong where no answer can tell it, a line at a time.
-pub type Tell = Box<dyn Fn(&str) + Send + std::marker::Sync>;
+/// Logs a line about a failure that no answer can report.
+pub type Log = Box<dyn Fn(&str) + Send + std::marker::Sync>;
 
-/// What a snapshotter works with.
+/// The configuration of a snapshotter.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// For the database and the snapshots that are not in the store. Made if it is absent.
+    /// The directory for the database and for snapshots that are not in the store. Created if needed.
     pub root: PathBuf,
-    /// The store. Made if it is absent.
+    /// The store. Created if needed.
     pub store: PathBuf,
-    /// containerd's content store, whose blobs may become layers.
+    /// containerd's content store, whose blobs can be unpacked into the store.
     pub content_root: Option<PathBuf>,
-    /// How layers are translated: those that were unpacked otherwise are not used.
+    /// How layers are translated; layers that were unpacked with other options are not used.
     pub options: Options,
-    /// When something counts as written.
+    /// Whether to wait until a change is on disk.
     pub sync: Sync,
-    /// Cores to use for one layer; all if it is not given.
+    /// Cores to use for one layer; by default all.
     pub jobs: Option<usize>,
 }
 
-/// Keeps snapshots. All calls block.
+/// The snapshots. All calls block.
 ///
 /// ```
 /// use lowerdir::snapshotter::{Config, Kind, Labels, Snapshotter};
@@ -126,21 +124,21 @@ pub struct Snapshotter {
     database: Database,
     directories: Directories,
     layers: Layers,
-    /// To each overlay mount.
+    /// Options for each overlay mount.
     mount_options: Vec<String>,
     dialect: Dialect,
-    /// What the names of its pins begin with.
+    /// The prefix of the names of its pins.
     pin_prefix: String,
-    tell: Tell,
+    log: Log,
 }
 
 impl Snapshotter {
-    /// Opens the database, the directories and the store, and has them agree.
+    /// Opens the database, the directories and the store, and makes them agree.
     ///
-    /// Errors: another process has the root open; a path that cannot be told to containerd; the database
-    /// is damaged, or lost while there are directories of snapshots, or does not know of one that has
-    /// something in it ([`DataLoss`](tonic::Code::DataLoss)); what the system says.
-    pub fn open(config: &Config, tell: Tell) -> Result<Snapshotter> {
+    /// Errors: another process has the root open; a path cannot be passed to containerd; the database is
+    /// damaged, or missing although there are directories of snapshots, or has no record of a directory
+    /// that is not empty ([`DataLoss`](tonic::Code::DataLoss)); the system's.
+    pub fn open(config: &Config, log: Log) -> Result<Snapshotter> {
         let directories = Directories::open(&config.root, config.sync)?;
         let path = config.root.join("metadata.redb");
         let _lock = directories.lock()?;
@@ -156,15 +154,15 @@ impl Snapshotter {
             layers: Layers::open(config)?,
             mount_options: mounts::usual_options(dialect),
             dialect,
-            tell,
+            log,
         };
         snapshotter.agree()?;
         Ok(snapshotter)
     }
 
-    /// Makes a snapshot to be written to, on a committed one or on nothing. Errors:
-    /// [`exists`](tonic::Code::AlreadyExists), also when the committed snapshot that this one was
-    /// to become is there now.
+    /// Creates an active snapshot, on a committed one or on nothing. Errors:
+    /// [`AlreadyExists`](tonic::Code::AlreadyExists), also if the committed snapshot that it would become
+    /// exists now.
     pub fn prepare(&self, key: &str, parent: Option<&str>, labels: Labels) -> Result<Vec<Mount>> {
         let labels = snapshot::kept(labels)?;
         if let Some(target) = labels.get(TARGET)
@@ -177,12 +175,12 @@ impl Snapshotter {
         self.create(Kind::Active, key, parent, &labels)
     }
 
-    /// Makes a snapshot to be read.
+    /// Creates a read-only view.
     pub fn view(&self, key: &str, parent: Option<&str>, labels: Labels) -> Result<Vec<Mount>> {
         self.create(Kind::View, key, parent, &snapshot::kept(labels)?)
     }
 
-    /// What is to be mounted for a snapshot that is active or a view.
+    /// The mounts of an active snapshot or a view.
     pub fn mounts(&self, key: &str) -> Result<Vec<Mount>> {
         let line = self.database.line(key)?;
         match line[0].kind {
@@ -193,7 +191,7 @@ impl Snapshotter {
         }
     }
 
-    /// Makes a committed snapshot of an active one.
+    /// Commits an active snapshot under a name.
     pub fn commit(&self, name: &str, key: &str, labels: Labels) -> Result<()> {
         let labels = snapshot::kept(labels)?;
         let active = self.database.get(key)?;
@@ -210,7 +208,7 @@ impl Snapshotter {
         })
     }
 
-    /// Forgets a snapshot on which no other stands, and removes what it has.
+    /// Removes a snapshot without children, and its directory.
     pub fn remove(&self, key: &str) -> Result<()> {
         let removed = self.database.change(|change| {
             for id in change.removed()? {
@@ -224,8 +222,8 @@ impl Snapshotter {
             Some(_) => self.layers.unpin(&self.pin_name(removed.id)),
             None => self.directories.remove(removed.id),
         };
-        // The database knows that it was removed: what is left goes with a cleanup, or a start.
-        done.unwrap_or_else(|error| self.tell(&Failure::from(error).told()));
+        // The database records the removal: a cleanup, or the next start, removes what is left.
+        done.unwrap_or_else(|error| self.log(&Failure::from(error).line()));
         Ok(())
     }
 
@@ -234,7 +232,7 @@ impl Snapshotter {
         self.database.get(key)
     }
 
-    /// Changes labels: all of them, or those that `fields` name as `labels.NAME`.
+    /// Updates labels: all of them, or those that `fields` lists as `labels.NAME`.
     pub fn update(&self, name: &str, labels: &Labels, fields: &[String]) -> Result<Snapshot> {
         self.database.change(|change| {
             let mut snapshot = change.existing(name)?;
@@ -244,7 +242,7 @@ impl Snapshotter {
         })
     }
 
-    /// The snapshots that one of some filters matches, or all if there is none, by name.
+    /// The snapshots that any of the filters matches, or all if there are no filters, by name.
     pub fn list(&self, filters: &[String]) -> Result<Vec<Snapshot>> {
         let filter = Filter::parse(filters)?;
         let mut snapshots = self.database.all()?;
@@ -252,7 +250,7 @@ impl Snapshotter {
         Ok(snapshots)
     }
 
-    /// What a snapshot takes of the disk, without its parents.
+    /// The disk usage of a snapshot, without its parents.
     pub fn usage(&self, key: &str) -> Result<Usage> {
         let snapshot = self.database.get(key)?;
         match (snapshot.usage, &snapshot.chain) {
@@ -274,16 +272,17 @@ impl Snapshotter {
         }
     }
 
-    /// Removes the directories of removed snapshots, as far as they are still there.
+    /// Removes directories of removed snapshots that are still there.
     pub fn cleanup(&self) -> Result<()> {
         for name in self.remove_unused()? {
-            let text = "belongs to no snapshot; something is in it, and it is left alone";
-            self.tell(&format!("directory {name} {text}"));
+            let text = "belongs to no snapshot, but is not empty: it is left alone";
+            self.log(&format!("directory {name} {text}"));
         }
         Ok(())
     }
 
-    /// Looks at the directory of a snapshot that another request may remove meanwhile. Errors: it did.
+    /// Reads the directory of a snapshot, which another request may remove meanwhile. Errors: it was
+    /// removed.
     fn while_there<T>(
         &self,
         snapshot: &Snapshot,
@@ -296,13 +295,13 @@ impl Snapshotter {
         })
     }
 
-    /// Has what is being unpacked given up, and its requests refused.
+    /// Cancels layers that are being unpacked; their requests fail.
     pub fn stop(&self) {
         self.layers.stop();
     }
 
-    fn tell(&self, what: &dyn fmt::Display) {
-        (self.tell)(&what.to_string());
+    fn log(&self, what: &dyn fmt::Display) {
+        (self.log)(&what.to_string());
     }
 
     fn pin_name(&self, id: u64) -> String {

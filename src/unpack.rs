@@ -36,7 +36,7 @@ use crate::layer::xattrs;
 use crate::limits::Limits;
 use crate::meta::{Device, Meta};
 use crate::overlay::dialect::Namespace;
-use crate::overlay::lower::{LayersBelow, LowerView};
+use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::threads::ThreadShare;
@@ -99,7 +99,7 @@ struct Unpacker<'a> {
     pool: WriterPool<'a>,
     created: Created,
     intake: Intake<'a>,
-    layer: Layer<'a, Option<LowerView>>,
+    layer: Layer<'a, Option<MergedView>>,
     signs: ImageSigns,
 }
 
@@ -318,7 +318,7 @@ impl Unpacker<'_> {
 }
 
 /// What the writers complete.
-fn made<'a>(layer: &'a mut Layer<'_, Option<LowerView>>, intake: &'a mut Intake<'_>) -> Made<'a> {
+fn made<'a>(layer: &'a mut Layer<'_, Option<MergedView>>, intake: &'a mut Intake<'_>) -> Made<'a> {
     Made {
         tree: &mut layer.tree,
         report: &mut intake.report,

@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use support::program;
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -136,7 +137,7 @@ state = "/run/containerd-state"
     pub fn snapshotter(&self, more: &[&str]) -> Service {
         let [root, store] = ["snapshotter", "store"].map(|name| self.path(name));
         let mut command = vec![
-            env!("CARGO_BIN_EXE_lowerdir-snapshotter"),
+            program::snapshotter_path(),
             "--socket",
             "/run/snapshotter.sock",
         ];
@@ -230,7 +231,7 @@ state = "/run/containerd-state"
 
     /// What the product prints; it must work.
     pub fn lowerdir(&self, line: &[&str]) -> String {
-        let mut command = self.inside(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = self.inside(program::path());
         done(
             command
                 .arg("--store")

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use super::{Chance, Verdict};
 use crate::oci::{Compression, write_layout};
 use crate::tarball::{LayerBuilder, Meta};
+use support::program;
 
 /// Two images that share their lower layers.
 pub struct Subject {
@@ -104,7 +105,7 @@ fn noise(name: &str, length: usize) -> Vec<u8> {
 
 /// The program in a directory whose `store` is the store.
 pub fn lowerdir<S: AsRef<str>>(place: &Path, words: &[S]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut command = program::lowerdir();
     command
         .args(["--store", "store", "--progress=none", "-j1"])
         .args(words.iter().map(AsRef::as_ref))

@@ -10,6 +10,7 @@ use super::{ACL, CAPABILITY, GIDS, NAMESPACE, Owners, Shop, UIDS, layers, owners
 use crate::namespace;
 use crate::scratch::{Run, once_no_copy_is_left};
 use crate::tarball::{LayerBuilder, Meta};
+use support::program;
 
 /// Where `mount` keeps what it mounted an upperdir with.
 const RECORD: &str = "trusted.overlay.lowerdir.mounted";
@@ -38,7 +39,7 @@ impl Shop {
         let layer = self.path(&format!("{name}.tar"));
         let fixed = ["pack", &upper, "-o", layer.to_str().unwrap()];
         let same = ["--compression=none", "--clamp-mtime=0"];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command.args(fixed).args(same).args(options);
         let output = once_no_copy_is_left(|| command.output().unwrap());
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -54,7 +55,7 @@ impl Shop {
         let fixed = ["mount", &self.image, target.to_str().unwrap()];
         let run = self.try_lowerdir(store, &[&fixed[..], options].concat());
         let complaint = run.complaint("it has other ids");
-        assert_eq!(run.code(), Some(1), "{complaint}");
+        assert_eq!(run.status, 1, "{complaint}");
         complaint
     }
 }
@@ -102,7 +103,7 @@ fn what_a_container_changes_is_packed_with_the_ids_of_the_image() {
         let (layer, told) = shop
             .pack(name, &lowers)
             .unwrap_or_else(|text| panic!("{name}: {text}"));
-        let maps = format!("as it was mounted: {UIDS} {GIDS}");
+        let maps = format!("the id maps of the mount: {UIDS} {GIDS}");
         assert_eq!(told.contains(&maps), name != "without", "{told}");
         // The same maps may be given.
         let given = [&lowers[..], if first == 0 { &[] } else { &[UIDS, GIDS] }].concat();
@@ -137,7 +138,7 @@ fn maps_may_be_given_where_none_are_remembered() {
     let (layer, told) = shop
         .pack("other", &[UIDS, GIDS])
         .expect("all ids are mapped");
-    assert!(!told.contains("as it was mounted"), "{told}");
+    assert!(!told.contains("the id maps of the mount"), "{told}");
     let top = shop.path("top");
     let archive = shop.path("other.tar");
     fs::write(&archive, layer).unwrap();
@@ -320,7 +321,7 @@ fn what_an_upperdir_remembers_cannot_be_forged() {
         let record = String::from_utf8(xattr_of(upper, &name)).unwrap();
         assert_eq!(record, r#"{"ids":{"uids":[],"gids":[]},"idmap":false}"#);
         let (layer, told) = shop.pack(store, options).expect("the ids stay");
-        assert!(!told.contains("as it was mounted"), "{told}");
+        assert!(!told.contains("the id maps of the mount"), "{told}");
         let holds = |text: &[u8]| layer.windows(text.len()).any(|part| part == text);
         assert!(!holds(record.as_bytes()), "it is in the layer");
     }
@@ -385,7 +386,7 @@ fn flatten_maps_ids_as_unpack_does() {
     let maps = ["--sync=none", UIDS, GIDS];
     let flatten = ["flatten", &shop.image, tree.to_str().unwrap()];
     shop.lowerdir("mapped", &[&flatten[..], &maps].concat());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut command = program::lowerdir();
     command
         .args(["flatten", &shop.image, "-", "--quiet"])
         .args(maps);
@@ -407,7 +408,7 @@ fn flatten_maps_ids_as_unpack_does() {
     let small = ["flatten", &shop.image, "small", "--uid-map=0:9:5"];
     let run = shop.try_lowerdir("mapped", &small);
     let complaint = run.complaint("it has an id too many");
-    assert_eq!(run.code(), Some(3), "{complaint}");
+    assert_eq!(run.status, 3, "{complaint}");
     assert!(
         complaint.contains(": no id map has the user "),
         "{complaint}"

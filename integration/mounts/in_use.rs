@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::seccomp::Kernel;
 use super::{Unpacked, os, stderr};
 use crate::scratch::Scratch;
+use support::program;
 
 impl Unpacked {
     fn verb(&self, arguments: &[&OsStr]) -> Output {
@@ -139,7 +140,7 @@ impl Elsewhere {
                 "-c",
                 script,
             ])
-            .env("PROGRAM", env!("CARGO_BIN_EXE_lowerdir"))
+            .env("PROGRAM", program::path())
             .env("LOWERDIR_STORE", &image.store)
             .env("IMAGE", &image.image)
             .env("LOWEST", image.lowest())

@@ -163,12 +163,9 @@ fn options_that_mean_nothing_here_are_refused() {
     let image = Unpacked::new(&scratch, os("store"), 2);
     let target = Mounted::nothing(image.site.path());
     for (options, words) in [
-        (
-            &["-ovolatile"][..],
-            "it takes --upper and --work, or --tmpfs",
-        ),
-        (&["-oindex=on"], "it takes --upper and --work, or --tmpfs"),
-        (&["-orw"], "it takes --upper and --work, or --tmpfs"),
+        (&["-ovolatile"][..], "use --upper and --work, or --tmpfs"),
+        (&["-oindex=on"], "use --upper and --work, or --tmpfs"),
+        (&["-orw"], "use --upper and --work, or --tmpfs"),
         (
             &["--tmpfs", "-ometacopy=on,redirect_dir=off"],
             "together with",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
+use support::program;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 
@@ -44,7 +45,7 @@ impl Kernel {
             if let Some(filter) = self.filter() {
                 apply_filter(&filter).expect("a seccomp filter");
             }
-            let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+            let mut command = program::lowerdir();
             arguments(&mut command);
             command.output().expect("the command is there")
         };

@@ -13,6 +13,7 @@ use super::in_use::Elsewhere;
 use super::seccomp::Kernel;
 use super::{Changes, Unpacked, os, refused, stderr};
 use crate::scratch::{Mounted, Scratch, once_no_copy_is_left};
+use support::program;
 
 /// Names that mount tables, overlayfs or shells escape.
 const NAMES: [&str; 4] = ["plain", "a b,c", "back\\slash:colon", "line\nend\ttab#="];
@@ -217,7 +218,7 @@ fn of_mounts_that_are_made_at_once_one_is() {
         let [upper, work] = ["u", "w"].map(|name| image.site.path().join(format!("{name}{round}")));
         let targets = [(); 4].map(|()| Mounted::nothing(image.site.path()));
         let start = |target: &Mounted| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+            let mut command = program::lowerdir();
             command
                 .arg("--store")
                 .arg(&image.store)
@@ -333,7 +334,7 @@ fn what_is_mounted_elsewhere_is_not_converted() {
     fs::create_dir(place("there")).unwrap();
     fs::write(place("tree/.wh.x"), "").unwrap();
     let convert = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command.arg("convert").arg(place("tree"));
         command.output().unwrap()
     };

@@ -104,7 +104,7 @@ fn archive_of_several_images_is_read_by_name() {
     for reference in [format!("docker-archive:{path}"), path.clone()] {
         let run = lowerdir(&["--store", &store, "unpack", &reference], Input::None);
         let complaint = run.complaint("a reference without a name");
-        assert!(matches!(run.code(), Some(1 | 3)), "{complaint}");
+        assert!(matches!(run.status, 1 | 3), "{complaint}");
         for name in [NAMES[1], NAME] {
             assert!(complaint.contains(name), "{complaint}");
         }

@@ -57,12 +57,7 @@ fn config_of_kaniko_that_is_not_what_its_name_says_is_a_mismatch() {
     let store = shop.path("store").display().to_string();
     let file = file.display().to_string();
     let run = lowerdir(&["--store", &store, "unpack", &file], Input::None);
-    assert_eq!(
-        run.code(),
-        Some(3),
-        "{}",
-        run.complaint("its config is another")
-    );
+    assert_eq!(run.status, 3, "{}", run.complaint("its config is another"));
 }
 
 /// Reads one archive under all its names, from a file and from a pipe.

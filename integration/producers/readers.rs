@@ -13,9 +13,10 @@ use crate::looking::ls;
 use crate::model::Listing;
 use crate::oci::{Compression, write_layout};
 use crate::property::{Image, for_each_stack, stacks};
-use crate::scratch::Run;
+use crate::scratch::{self, Run};
 use crate::tarball::{Kind, LayerBuilder, Meta};
 use crate::walk::Walk;
+use support::program;
 
 /// An image of two layers with all that a layer may hold, flattened into a directory and into an
 /// image `flat` of one layer. Returns the directory's listing.
@@ -60,7 +61,7 @@ fn flattened(shop: &Workshop) -> Listing {
 
 fn lowerdir(arguments: &[&str]) -> String {
     let arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
-    let text = Run::lowerdir(&arguments, None).text();
+    let text = scratch::lowerdir(&arguments, None).text();
     text.unwrap_or_else(|complaint| panic!("{complaint}"))
 }
 
@@ -132,7 +133,7 @@ fn bsdtar_and_gnu_tar_take_a_flattened_archive() {
     let tree = flattened(&shop);
     let image = shop.reference("oci", "image:it");
     let file = shop.path("flat.tar");
-    let mut flatten = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut flatten = program::lowerdir();
     flatten.args(["flatten", "--quiet", &image, "-"]);
     flatten.stdout(fs::File::create(&file).expect("a file"));
     assert!(flatten.status().expect("it runs").success());
@@ -262,7 +263,7 @@ fn python_finds_in_a_flattened_archive_what_ls_lists() {
         if stack.expected().is_err() {
             return Ok(());
         }
-        let mut flatten = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut flatten = program::lowerdir();
         let reference = image.reference("oci:");
         flatten.args(["flatten", "--quiet", &reference, "-"]);
         let mut flatten = flatten.stdout(Stdio::piped()).spawn().expect("it starts");

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::model::Listing;
 use crate::scratch::{Mounted, Run, Scratch};
 use crate::walk::Walk;
+use support::program;
 
 const POLICY: &str = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
 const PRIVATE: &str =
@@ -148,7 +149,7 @@ pub struct Stack {
 
 /// Runs the product.
 pub fn lowerdir(arguments: &[&str], input: Input) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+    let mut command = program::lowerdir();
     command.args(arguments).arg("--quiet").stdin(Stdio::null());
     let mut writer: Option<Child> = None;
     match input {

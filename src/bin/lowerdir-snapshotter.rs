@@ -1,4 +1,4 @@
-//! The program `lowerdir-snapshotter`: a proxy plugin of containerd, until it is told to stop.
+//! The program `lowerdir-snapshotter`: a proxy plugin for containerd that runs until SIGTERM.
 
 #![forbid(unsafe_code)]
 
@@ -29,22 +29,22 @@ In containerd's config.toml:
     type = \"snapshot\"
     address = \"/run/lowerdir-snapshotter/snapshotter.sock\"";
 
-/// Serve containerd snapshots of layers in a store of `lowerdir`.
+/// Serve the layers in a `lowerdir` store to containerd as snapshots.
 ///
-/// What the store has, containerd neither fetches nor unpacks. What it has not becomes a snapshot
-/// as containerd's own overlayfs snapshotter would make it. On SIGTERM, requests are answered before
-/// the program ends; a second one has what is being unpacked given up.
+/// containerd neither fetches nor unpacks a layer that the store has. Any other layer becomes a
+/// snapshot as containerd's own overlayfs snapshotter would make it. On SIGTERM, pending requests are
+/// answered before the program ends; a second SIGTERM cancels layers that are being unpacked.
 #[derive(Debug, Parser)]
 #[command(name = "lowerdir-snapshotter", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
-    /// Where to listen; only this user may connect
+    /// Socket to listen on; only this user may connect
     #[arg(
         long,
         value_name = "PATH",
         default_value = "/run/lowerdir-snapshotter/snapshotter.sock"
     )]
     socket: PathBuf,
-    /// Where snapshots live that are not in the store, and the database of all
+    /// Where snapshots live that are not in the store, and the database of all snapshots
     #[arg(
         long,
         value_name = "DIR",
@@ -55,17 +55,17 @@ struct Cli {
     #[arg(long, value_name = "DIR", env = "LOWERDIR_STORE")]
     #[arg(default_value = "/var/lib/lowerdir", hide_env_values = true)]
     store: PathBuf,
-    /// containerd's content store, which has `blobs`: what it holds is unpacked into the store,
-    /// where containerd says which blob a layer is
+    /// containerd's content store, the directory with `blobs`: layers whose blobs it has are unpacked
+    /// into the store, if containerd says which blob a layer is
     #[arg(long, value_name = "DIR")]
     content_root: Option<PathBuf>,
-    /// Write `user.overlay.*` xattrs, for mounts with the option `userxattr`
+    /// Write `user.overlay.*` xattrs, for mounts with `userxattr`
     #[arg(long)]
     userxattr: bool,
     /// What becomes of xattrs in a layer that belong to another system or file system
     #[arg(long, value_enum, value_name = "HOW", default_value_t = XattrsArg::Lenient)]
     xattrs: XattrsArg,
-    /// When something counts as written: on disk, or at once
+    /// Whether to wait until a snapshot is on disk
     #[arg(long, value_enum, default_value_t = SyncArg::Fs)]
     sync: SyncArg,
     /// How many cores to use for one layer [default: all]
@@ -78,38 +78,38 @@ struct Cli {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum XattrsArg {
-    /// They are left out
+    /// Leave them out
     Lenient,
-    /// The layer is left to containerd
+    /// Leave the layer to containerd
     Strict,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum SyncArg {
-    /// It survives a power cut
+    /// Wait for the file system: what is done survives a power cut
     Fs,
-    /// It need not survive one
+    /// Do not wait
     None,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.man {
-        return ended(print_manual());
+        return finish(print_manual());
     }
-    // Each layer of a stack is held open: where that is denied, an image of few layers works.
+    // Each layer of a stack is held open; if the limit stays low, images with few layers still work.
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
-    ended(run(&cli))
+    finish(run(&cli))
 }
 
-/// Says what went wrong, if something did.
-fn ended(done: anyhow::Result<()>) -> ExitCode {
+/// Prints the error, if there is one.
+fn finish(done: anyhow::Result<()>) -> ExitCode {
     let Err(error) = done else {
         return ExitCode::SUCCESS;
     };
-    tell(&format!("{error:#}"));
+    log(&format!("{error:#}"));
     let known = error.downcast_ref::<lowerdir::Error>();
     let failure = error.downcast_ref::<Failure>();
     let hint = known.and_then(lowerdir::Error::hint_text);
@@ -119,17 +119,17 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn tell(what: &str) {
+fn log(what: &str) {
     let what = lowerdir::escape::controls(what);
     anstream::eprintln!("lowerdir-snapshotter: {what}");
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    let snapshotter = Snapshotter::open(&cli.config(), Box::new(tell))
+    let snapshotter = Snapshotter::open(&cli.config(), Box::new(log))
         .with_context(|| format!("opening {}", cli.root.display()))?;
     let socket = Socket::bind(&cli.socket)?;
     serve(snapshotter, &socket, || {
-        tell(&format!("listening on {}", cli.socket.display()));
+        log(&format!("listening on {}", cli.socket.display()));
     })?;
     Ok(())
 }
@@ -165,7 +165,7 @@ impl Cli {
     }
 }
 
-/// lowerdir-snapshotter(8), of what clap knows; the examples get a section of their own.
+/// lowerdir-snapshotter(8), from what clap knows; the examples get a section of their own.
 fn print_manual() -> anyhow::Result<()> {
     let mut text = Vec::new();
     let version = concat!("lowerdir ", env!("CARGO_PKG_VERSION"));

@@ -29,18 +29,18 @@ Examples:
   lowerdir bundle alpine.tar box --overlay=cmd > mount.sh
   lowerdir bundle alpine.tar box --overlay=systemd > unit";
 
-/// Make an OCI runtime bundle of an unpacked image: what runc runs.
+/// Make an OCI runtime bundle from an unpacked image, for runc or crun.
 ///
-/// DIR gets a config.json, made of the image's config as the image specification says, and a rootfs.
-/// The root is read-only, or has its changes in --upper or --tmpfs. The store must have the image, and
-/// keep it as long as the bundle is used: `lowerdir unpack` puts it there. DIR must be absent or empty,
-/// and stay where it is. A user is looked up in the image's own /etc/passwd; volumes become tmpfs
-/// mounts.
+/// DIR gets a rootfs and a config.json, which is converted from the image's config as the image
+/// specification says. The root is read-only, or its changes go to --upper or --tmpfs. The image must be
+/// in the store (see `lowerdir unpack`) and stay there as long as the bundle is used. DIR must be absent
+/// or empty, and must not be moved. Users are looked up in the image's own /etc/passwd; volumes become
+/// tmpfs mounts.
 ///
-/// The layers are mounted on DIR/rootfs, which every runtime takes. Take the mount down before you
-/// remove DIR: else `rm -r` deletes what is in --upper, too. After a restart of the system the mount is
-/// gone: make the bundle again, or with --overlay=systemd or fstab. With --rootless, DIR/with-rootfs is
-/// a script that mounts them and runs what is named after it; that mount ends with the container.
+/// The layers are mounted on DIR/rootfs, which works with every runtime. Unmount it before you remove
+/// DIR: `rm -r` would delete the files in --upper too. The mount does not survive a reboot: make the
+/// bundle again, or use --overlay=systemd or fstab. With --rootless, DIR/with-rootfs is a script that
+/// mounts the layers and runs the command that follows it; its mount ends with the container.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Bundle {
@@ -49,7 +49,7 @@ pub struct Bundle {
     /// The directory to make
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// What to run in the place of the image's Cmd; its Entrypoint stays before it
+    /// What to run instead of the image's Cmd; its Entrypoint still comes first
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
     #[command(flatten)]
@@ -59,12 +59,12 @@ pub struct Bundle {
     overlay: Option<OverlayArg>,
     #[command(flatten)]
     idmap: IdmapArgs,
-    /// For a runtime that is not started by root: a user namespace with the caller alone, who is root
-    /// there, the host's network, and no cgroup
+    /// For a runtime without root: a user namespace in which the caller is root and the only user, the
+    /// host's network, and no cgroup
     #[arg(long, conflicts_with = "idmap")]
     rootless: bool,
-    /// Add an annotation to config.json. Of the image's labels, only org.opencontainers.image.* become
-    /// annotations, since runtimes obey others. May be given many times
+    /// Add an annotation to config.json; may be given many times. Of the image's labels, only
+    /// org.opencontainers.image.* become annotations, because runtimes act on others
     #[arg(long, value_name = "KEY=VALUE", value_parser = annotation)]
     annotation: Vec<(String, String)>,
     /// Give the process a terminal
@@ -76,18 +76,18 @@ pub struct Bundle {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OverlayArg {
-    /// This command, on DIR/rootfs
+    /// lowerdir, on DIR/rootfs, at once
     Mounted,
-    /// DIR/with-rootfs, a script that runs a runtime with them, in a mount namespace of its own
+    /// DIR/with-rootfs, a script that starts the runtime in a mount namespace of its own
     Script,
-    /// The runtime: as the first mount in config.json. Only runc before 1.3 and crun but for 1.21 take
-    /// it
+    /// The runtime, from the first mount in config.json; works with runc before 1.3, and with crun
+    /// except 1.21
     Config,
-    /// A shell command, which is printed
+    /// You, with the shell command that is printed
     Cmd,
-    /// A line of /etc/fstab, which is printed
+    /// You, with the line for /etc/fstab that is printed
     Fstab,
-    /// A systemd mount unit, which is printed
+    /// You, with the systemd mount unit that is printed
     Systemd,
 }
 
@@ -98,15 +98,15 @@ struct BundleJson {
     rootfs: String,
     read_only: bool,
     lowerdirs: usize,
-    /// What mounts the layers, where another program does.
+    /// What to mount the layers with, if another program is to do it.
     mount: Option<String>,
-    /// The script that mounts the layers and runs a runtime.
+    /// The script that mounts the layers and starts a runtime.
     script: Option<String>,
     left_out: Vec<String>,
     config: Value,
 }
 
-/// KEY=VALUE: the runtime-spec wants keys that are not empty.
+/// KEY=VALUE; runtime-spec forbids empty keys.
 fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
@@ -132,7 +132,7 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     refuse_archive_name(&verb.directory, "a bundle is no archive")?;
     let image = verb.image.open()?;
     let store = global.open_store()?;
-    // Until the mount is up, nobody removes what it is made of.
+    // Keeps its layers in the store until the mount is up.
     let _hold = store.share(&Shown::start(&global.console, 0)?)?;
     let upper = verb.upper.upper();
     let namespace = verb.idmap.user_namespace()?;
@@ -147,7 +147,7 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
         sync: verb.sync.sync(),
     };
     let bundle = bundle::write(&image, &store, &verb.directory, &wanted)?;
-    tell(&bundle, &verb.directory, &global.console);
+    note(&bundle, &verb.directory, &global.console);
     let script = bundle.path.join(SCRIPT);
     let script = (wanted.overlay == Overlay::Script).then_some(script);
     if global.console.json {
@@ -171,8 +171,8 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is not as the image has it, and what the user does next.
-fn tell(bundle: &bundle::Bundle, directory: &Path, console: &ConsoleArgs) {
+/// Notes what differs from the image, and what to do next.
+fn note(bundle: &bundle::Bundle, directory: &Path, console: &ConsoleArgs) {
     if !bundle.left_out.is_empty() {
         let keys = bundle.left_out.iter();
         let keys: Vec<_> = keys
@@ -181,7 +181,7 @@ fn tell(bundle: &bundle::Bundle, directory: &Path, console: &ConsoleArgs) {
         let keys = keys.join(", ");
         console.note(&format!("labels that do not become annotations: {keys}"));
     }
-    // Where another program mounts the layers, that comes first.
+    // If another program mounts the layers, that comes first.
     if bundle.words.is_none() {
         let command = bundle.run_command(directory);
         console.note(&format!("run it with: {command}"));

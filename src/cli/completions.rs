@@ -11,11 +11,11 @@ Examples:
   lowerdir completions zsh > /usr/share/zsh/vendor-completions/_lowerdir
   lowerdir completions fish > /usr/share/fish/vendor_completions.d/lowerdir.fish";
 
-/// Print what a shell needs to complete the arguments of lowerdir.
+/// Print the completion script for a shell.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Completions {
-    /// The shell
+    /// The shell to complete in
     #[arg(value_enum)]
     shell: Shell,
 }

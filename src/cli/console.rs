@@ -1,5 +1,5 @@
-//! What goes to standard error: notes, warnings, errors and progress, as text for people or as one
-//! JSON object a line for programs.
+//! Standard error: notes, warnings, errors and progress, as text for people or as one JSON object per
+//! line for programs.
 
 use std::io::{IsTerminal, Write};
 
@@ -14,16 +14,16 @@ use super::output::printable_json;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct ConsoleArgs {
-    /// Say nothing on standard error but errors
+    /// Print nothing but errors on standard error
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Tell more: each layer, how it was mounted
+    /// Print more: each layer, how it was mounted
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Print the result as JSON, one object a line
+    /// Print the result as JSON, one object per line
     #[arg(long, global = true)]
     pub json: bool,
-    /// How long work shows on standard error
+    /// How to show progress on standard error
     #[arg(
         long,
         global = true,
@@ -36,11 +36,11 @@ pub struct ConsoleArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ProgressArg {
-    /// Bars on a terminal; else plain lines, or JSON lines with --json
+    /// Bars on a terminal; otherwise plain lines, or JSON lines with --json
     Auto,
     /// A line for each layer
     Plain,
-    /// JSON lines; warnings and errors are JSON lines then, too
+    /// JSON lines, for warnings and errors too
     Json,
     /// Nothing
     None,
@@ -78,7 +78,7 @@ impl ConsoleArgs {
                 && !std::io::stderr().is_terminal()
     }
 
-    /// Tells a person something, unless they asked for silence.
+    /// Prints a note, unless --quiet is given.
     pub fn note(&self, text: &str) {
         match self.speaks_json() {
             _ if self.quiet => {}
@@ -87,14 +87,14 @@ impl ConsoleArgs {
         }
     }
 
-    /// Tells a person who wants to know more.
+    /// Prints a detail, if --verbose is given.
     pub fn detail(&self, text: &str) {
         if self.verbose {
             self.note(text);
         }
     }
 
-    /// Tells of something that the user may not expect.
+    /// Warns of something that the user may not expect.
     pub fn warning(&self, text: &str) {
         match self.speaks_json() {
             _ if self.quiet => {}
@@ -106,7 +106,7 @@ impl ConsoleArgs {
         }
     }
 
-    /// Tells why the command failed, and what the user can do.
+    /// Prints why the command failed, and the hint.
     pub fn error(&self, error: &anyhow::Error, status: u8) {
         let known = error.downcast_ref::<Error>();
         let hint = known.and_then(Error::hint_text);
@@ -133,12 +133,12 @@ impl ConsoleArgs {
 
 /// One JSON line on standard error.
 pub fn event(value: &serde_json::Value) {
-    // Nobody has to listen: the work goes on.
+    // The work goes on when standard error is closed.
     let _ = writeln!(std::io::stderr(), "{}", printable_json(&value.to_string()));
 }
 
-/// One line of text on standard error; its colours go where there is no terminal for them.
+/// One line of text on standard error, coloured only on a terminal.
 pub fn line(text: std::fmt::Arguments<'_>) {
-    // Nobody has to listen: the work goes on.
+    // The work goes on when standard error is closed.
     let _ = writeln!(anstream::stderr(), "{text}");
 }

@@ -16,34 +16,34 @@ use super::{Global, interrupt, output};
 
 const EXAMPLES: &str = "\
 Examples:
-  lowerdir convert rootfs --dry-run                  what would be done
-  lowerdir convert rootfs --parent below             `.wh.` files into what a mount obeys
+  lowerdir convert rootfs --dry-run                  what would change
+  lowerdir convert rootfs --parent below             `.wh.` files into whiteouts
   lowerdir convert layer --to oci                    and back; --from trusted is implied
   lowerdir convert layer --from trusted --to user    for a mount with `userxattr`
   lowerdir convert diff --from fuse-overlayfs        what a rootless container left
 
-A tree that is mounted is refused, and it must not be changed meanwhile. Whatever was open in it
-before, such as the current directory of a shell, stays in the old tree, which is removed. With each
-layer directory below given by --parent, deletions and opaque marks that hide nothing go, and an
-opaque root becomes deletions; the directories below have overlayfs's form already.";
+A mounted tree is refused, and nothing may change the tree meanwhile. Whatever is open in it, such as
+a shell's current directory, stays in the old tree, which is removed. If every layer directory below is
+given with --parent, deletions and opaque marks that hide nothing are dropped, and an opaque root becomes
+deletions. The directories below must have overlayfs's form already.";
 
-/// Convert a directory: `.wh.` files to overlayfs's form, back, or between dialects.
+/// Convert a directory from `.wh.` files to overlayfs's form, back, or between dialects.
 ///
-/// The new tree is made beside the old one, and takes its name in one step: whenever it is stopped or
-/// killed, DIR is as it was, or converted. That needs a few inodes for directories, and no room for
-/// files, which are hard links; a file whose xattrs change is copied (reflinked on xfs and btrfs). DIR
-/// cannot be a mount point, and the directory that it is in must be writable. What has no counterpart
-/// is refused. No link is followed, and no other file system entered.
+/// The new tree is built beside the old one and renamed over it in one step: stopped or killed at any
+/// moment, DIR is either unchanged or converted. Directories take a few inodes; files take no space,
+/// because they are hard links, except that a file whose xattrs change is copied (reflinked on xfs and
+/// btrfs). DIR cannot be a mount point, and its parent directory must be writable. What has no
+/// counterpart is refused. Symbolic links are not followed, and other file systems are not entered.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Convert {
-    /// The tree
+    /// The directory to convert
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// The form that it has [default: oci, or trusted with --to oci and --to fuse-overlayfs]
+    /// Its present form [default: oci, or trusted with --to oci and --to fuse-overlayfs]
     #[arg(long, value_enum, value_name = "FORM")]
     from: Option<FormArg>,
-    /// The form that it is to have
+    /// The form to convert it to
     #[arg(long, value_enum, value_name = "FORM", default_value = "trusted")]
     to: FormArg,
     /// A layer directory below, topmost first; may be given many times
@@ -52,7 +52,7 @@ pub struct Convert {
     /// There are no layers below
     #[arg(long)]
     base: bool,
-    /// Say what would be done, and do nothing
+    /// Print what would change, and change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
 }
@@ -105,15 +105,15 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
     };
     let shows = !global.console.json && (verb.dry_run || global.console.verbose);
     interrupt::listen()?;
-    let mut tell = |change, path: &EntryPath| match shows {
-        true => show(change, path),
-        false => Ok(()),
+    let mut on_change = |change, path: &EntryPath| {
+        if shows { show(change, path) } else { Ok(()) }
     };
     let named = || verb.directory.display().to_string();
     if verb.from.is_none() {
         check_guess(verb, &options).with_context(named)?;
     }
-    let report = convert(&verb.directory, &options, &mut tell, &Interrupts).with_context(named)?;
+    let report =
+        convert(&verb.directory, &options, &mut on_change, &Interrupts).with_context(named)?;
     if global.console.json {
         output::json(&Converted {
             directory: output::text(&verb.directory),
@@ -128,7 +128,7 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The form that is assumed where none is given must be that of the marks that are there.
+/// Without --from, the assumed form must match the marks in the directory.
 fn check_guess(verb: &Convert, options: &Options) -> crate::Result<()> {
     let look = Options {
         dry_run: true,
@@ -144,7 +144,7 @@ fn check_guess(verb: &Convert, options: &Options) -> crate::Result<()> {
     }
 }
 
-/// Ctrl-C ends the work, and what was made so far is removed.
+/// Ctrl-C stops the work and removes the unfinished tree.
 struct Interrupts;
 
 impl Progress for Interrupts {

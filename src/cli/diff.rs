@@ -23,26 +23,26 @@ const EXAMPLES: &str = "\
 Examples:
   lowerdir diff alpine-3.19.tar alpine-3.20.tar     from the first to the second
   lowerdir diff oci:layout:old oci:layout:new
-  lowerdir diff alpine.tar --layer 2                what layer 2 changes of what is below it
+  lowerdir diff alpine.tar --layer 2                what layer 2 changes in the layers below it
   lowerdir diff alpine.tar --layer 2 --json | jq -r 'select(.change == \"deleted\") | .path'";
 
 /// Show what differs between two images, or what one layer changes, without unpacking.
 ///
-/// A line is `A` (added), `C` (changed) or `D` (deleted) and a path; behind a changed one stands
-/// what differs. Every path that an opaque directory or the deletion of a directory takes away has
-/// a line. Files of the same size are compared byte for byte.
+/// Each line is `A` (added), `C` (changed) or `D` (deleted) and a path; after a changed path comes
+/// what differs. An opaque or deleted directory has a line for every path that it hides. Files of the same
+/// size are compared byte by byte.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Diff {
     #[command(flatten)]
     image: ImageArgs,
-    /// The IMAGE that the first one is compared with
+    /// The IMAGE to compare the first one with
     #[arg(required_unless_present = "layer", conflicts_with = "layer")]
     other: Option<OsString>,
-    /// Compare the layers below this one, counted from 1 at the bottom, with those up to it
+    /// Compare the layers below layer N, counted from 1 at the bottom, with the layers up to N
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
-    /// Pass over what differs only in its time
+    /// Ignore paths that differ only in their times
     #[arg(long)]
     ignore_times: bool,
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
 struct ChangeJson {
     path: String,
     change: &'static str,
-    /// What differs, of one that both have.
+    /// What differs, for a path that both images have.
     parts: Vec<&'static str>,
     before: Option<Row>,
     after: Option<Row>,
@@ -108,7 +108,7 @@ impl<W: Write> Lines<W> {
         let told = compare(before, after, how, |change| {
             self.print(change).map_err(|error| {
                 failed = Some(error);
-                // Nobody sees it: the caller has the reason.
+                // Never printed: the caller keeps the real error.
                 Error::cancelled()
             })
         });
@@ -179,7 +179,7 @@ fn name(part: Part) -> &'static str {
     }
 }
 
-/// `mode 0644 -> 0755`; just its name where there is no short value to show.
+/// `mode 0644 -> 0755`, or just the name if there is no short value to show.
 fn explain(part: Part, before: &Inode, after: &Inode) -> String {
     let value = |inode: &Inode| match (part, &inode.body) {
         (Part::Type, body) => Some(row::kind(body).to_string()),

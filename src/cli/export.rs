@@ -36,27 +36,27 @@ Podman, Buildah and CRI-O find /srv/images by this in /etc/containers/storage.co
   [storage.options]
   additionalimagestores = [\"/srv/images\"]";
 
-/// Give an image to other programs: as a list of its merged tree, or as layers that they mount.
+/// Export an image for other programs, as a list of its merged tree or as layers to mount.
 ///
-/// composefs-dump and mtree are printed, from the blobs alone. The list is sorted, and the same tree
-/// gives the same bytes. composefs-dump has the content of files of up to 64 bytes and the fs-verity
-/// digests of the others, and 0 for times before 1970, which EROFS cannot have; mtree has SHA-256
-/// digests and no xattrs.
+/// composefs-dump and mtree lists are printed, and read from the blobs alone. They are sorted, and the
+/// same tree gives the same bytes. composefs-dump has the content of files of up to 64 bytes, the
+/// fs-verity digests of larger ones, and 0 for times before 1970, which EROFS cannot store. mtree has
+/// SHA-256 digests and no xattrs.
 ///
-/// containers-storage and mstack go into DIR, and are made of the layers in the store, which must have
-/// the image. containers-storage adds the image to an additional image store, which is made if it is
-/// not there; Podman, Buildah and CRI-O run it from there, read-only; they can push it with
-/// --tar-split. mstack makes a mount stack of systemd 260, of links to the layers: systemd mounts it
-/// with userxattr, so the image must have been unpacked with --userxattr.
+/// containers-storage and mstack go into DIR, and need the image in the store, whose layers they use.
+/// containers-storage adds the image to an additional image store, which is created if needed. Podman,
+/// Buildah and CRI-O run the image from there, read-only, and can push it if --tar-split was given.
+/// mstack makes a mount stack for systemd 260, a directory of links to the layers. systemd mounts it with
+/// userxattr, so the image must have been unpacked with --userxattr.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Export {
     #[command(flatten)]
     image: ImageArgs,
-    /// Where layers go: an additional image store, or a NAME.mstack that is absent or empty
+    /// Where layers go: an additional image store, or an absent or empty NAME.mstack
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// The form
+    /// What to write
     #[arg(long, value_enum)]
     format: FormatArg,
     #[command(flatten)]
@@ -72,15 +72,15 @@ pub struct Export {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Layers")]
 struct StorageArgs {
-    /// What the image is called in containers-storage, as [HOST/]PATH[:TAG]; may be given many times
+    /// Name of the image in containers-storage, as [HOST/]PATH[:TAG]; may be given many times
     /// [default: its own name]
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
-    /// What the layers of containers-storage are
+    /// How the layers get into containers-storage
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     link: LinkArg,
-    /// Write down what the archive of each layer was, so that the image can be pushed from
-    /// containers-storage: this reads the blobs once more
+    /// Record how each layer's archive was built, so that the image can be pushed from
+    /// containers-storage; reads the blobs once more
     #[arg(long)]
     tar_split: bool,
     #[command(flatten)]
@@ -89,27 +89,27 @@ struct StorageArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FormatArg {
-    /// As composefs-dump(5) has it
+    /// A list for mkcomposefs: composefs-dump(5)
     ComposefsDump,
-    /// As mtree(5) has it
+    /// A list for mtree(8): mtree(5)
     Mtree,
     /// An additional image store of containers/storage
     ContainersStorage,
-    /// A mount stack, as systemd.mstack(7) has it
+    /// A mount stack for systemd: systemd.mstack(7)
     Mstack,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LinkArg {
-    /// Hard links where DIR is on the file system of the store, else symbolic links
+    /// Hard links if DIR is on the file system of the store, otherwise symbolic links
     Auto,
-    /// Directories of hard links, on the file system of the store: one link(2) for each file; a change
-    /// to such a file would change the store
+    /// Directories of hard links, on the file system of the store; one link(2) per file. Changing such a
+    /// file changes the store
     Hardlink,
-    /// One symbolic link for each layer: the store must keep the image, and containers with user
-    /// namespaces (--userns, --uidmap) do not start
+    /// One symbolic link per layer. The store must keep the image, and containers with user namespaces
+    /// (--userns, --uidmap) do not start
     Symlink,
-    /// Directories of files that share their blocks, on one xfs or btrfs with the store
+    /// Directories of reflinked files, on the same xfs or btrfs as the store
     Reflink,
     /// Copies, on any file system
     Copy,
@@ -147,7 +147,7 @@ fn list(verb: &Export, format: Format, global: &Global) -> anyhow::Result<()> {
 }
 
 impl Export {
-    /// Finds the layers of the image in the store, which keeps them meanwhile.
+    /// Finds the layers of the image in the store, and keeps them there meanwhile.
     fn layers(
         &self,
         global: &Global,
@@ -168,7 +168,7 @@ impl Export {
         write(&image, &stored_layers(&image, &store)?, target)
     }
 
-    /// Those that were asked for, or else the image's own, if it is of any use there.
+    /// The names given with --name, or else the image's own, if it is valid there.
     fn names(&self, image: &Image, global: &Global) -> anyhow::Result<Vec<ImageName>> {
         if !self.storage.name.is_empty() {
             let names = self.storage.name.iter();
@@ -183,7 +183,7 @@ impl Export {
             Ok(name) => Ok(vec![name]),
             Err(error) => {
                 global.console.warning(&format!(
-                    "{}: it goes without a name, unless --name gives it one",
+                    "{}: the image gets no name; use --name to give it one",
                     error.reason()
                 ));
                 Ok(Vec::new())
@@ -218,11 +218,12 @@ fn containers_storage(
     };
     let is_user = |layer: &StoredLayer| layer.record.options.dialect.namespace == Namespace::User;
     if layers.last().is_some_and(is_user) {
-        let text = "its layers were unpacked with --userxattr: only a rootless program mounts them";
+        let text =
+            "its layers were unpacked with --userxattr: only rootless programs can mount them";
         global.console.warning(text);
     }
     if added.symlinks > 0 && matches!(verb.storage.link, LinkArg::Auto) {
-        let text = "hard links to the store cannot be made there, so its layers are symbolic links: \
+        let text = "DIR cannot have hard links to the store, so its layers are symbolic links: \
                     containers with user namespaces do not start; with --link=copy they do";
         global.console.warning(text);
     }

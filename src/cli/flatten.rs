@@ -39,23 +39,23 @@ Examples:
   lowerdir flatten alpine.tar rootfs --exclude 'usr/share/man/**' --symlink etc/mtab=/proc/mounts
   SOURCE_DATE_EPOCH=0 lowerdir flatten alpine.tar - --clamp-mtime --root-meta usr > alpine.tar";
 
-/// What to type where the archive would go to a terminal.
+/// What to type instead of writing the archive to a terminal.
 const INSTEAD: &str = "redirect it, or name a directory";
 
 /// Write an image as one tree: a directory, one tar archive, or an image of one layer.
 ///
-/// Works from the blobs alone, without the store and without a mount. What a layer hides is never
-/// written, and every file is written once. The same tree gives the same bytes, however it was cut
-/// into layers. A directory is made beside its place and renamed when it is complete.
+/// Works from the blobs alone, without a store and without a mount. Files that a later layer hides are
+/// never written, and every file is written once. The same tree gives the same bytes, however it is
+/// split into layers. A directory is built under a temporary name and renamed when it is complete.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Flatten {
     #[command(flatten)]
     image: ImageArgs,
-    /// A directory that is absent or empty, `-` for a tar archive on standard output, or
-    /// oci:DIR:TAG for an image of one layer in that layout, which is made if it is not there
+    /// An absent or empty directory, `-` for a tar archive on standard output, or oci:DIR:TAG for an
+    /// image of one layer in that layout, which is created if needed
     target: OsString,
-    /// How the archive is compressed [default: none on standard output, gzip in a layout]
+    /// How to compress the archive [default: none on standard output, gzip in a layout]
     #[arg(long, value_enum, value_name = "HOW")]
     compress: Option<CompressArg>,
     #[command(flatten)]
@@ -72,30 +72,30 @@ pub struct Flatten {
     limits: LimitsArgs,
 }
 
-/// What is to be otherwise than in the image.
+/// Changes to the image's tree.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Changes")]
 pub struct EditArgs {
-    /// Leave out what the whole path matches, with all below it: `*` and `?` match no slash, `**`
-    /// does; may be given many times, as all of these
+    /// Leave out paths that match GLOB, and everything below them. `*` and `?` do not match a slash,
+    /// `**` does. May be given many times, like all of these
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
-    /// Give PATH the content of FILE of this machine; it keeps its owner, mode and time
+    /// Replace the content of PATH with that of FILE on this machine; owner, mode and time stay
     #[arg(long, value_name = "PATH=FILE")]
     replace: Vec<OsString>,
-    /// Put a symbolic link at PATH, in the place of whatever is there
+    /// Put a symbolic link at PATH, replacing whatever is there
     #[arg(long, value_name = "PATH=TARGET")]
     symlink: Vec<OsString>,
-    /// Make a directory, 0755 0:0, if there is none
+    /// Make a directory at PATH, 0755 0:0, if there is none
     #[arg(long, value_name = "PATH")]
     ensure_dir: Vec<OsString>,
     /// Put the whole tree below PATH
     #[arg(long, value_name = "PATH")]
     prefix: Option<OsString>,
-    /// Make no time later than this, in seconds since the epoch [default: SOURCE_DATE_EPOCH]
+    /// Set times after this one to it, in seconds since the epoch [default: SOURCE_DATE_EPOCH]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     clamp_mtime: Option<Option<u64>>,
-    /// Whose attributes the root gets
+    /// Attributes of the root directory
     #[arg(long, value_enum, value_name = "WHOSE", default_value = "image")]
     root_meta: RootMetaArg,
 }
@@ -109,11 +109,11 @@ enum CompressArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum RootMetaArg {
-    /// The image's own
+    /// Those of the image's root
     Image,
     /// Those of /usr
     Usr,
-    /// 0755 0:0, the epoch
+    /// 0755 0:0, dated at the epoch
     Default,
 }
 
@@ -132,7 +132,7 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
         Target::Layout(..) => {}
     }
     if matches!(target, Target::Directory(_)) && verb.compress.is_some() {
-        return Err(usage("--compress is for archives, and DIR is a directory"));
+        return Err(usage("--compress is for archives, not for a directory"));
     }
     let edits = verb.edits.edits()?;
     let image = verb.image.open()?;
@@ -172,7 +172,7 @@ struct Flattened {
     target: String,
     entries: u64,
     bytes: u64,
-    /// Of the manifest of a new image.
+    /// The digest of a new image's manifest.
     digest: Option<String>,
     diff_id: Option<String>,
 }
@@ -251,7 +251,7 @@ impl Target<'_> {
         let parts = colon.map(|colon| (&rest[..colon], &rest[colon + 1..]));
         match parts {
             Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains(&b'/') => {
-                let tag = std::str::from_utf8(tag).context("the tag is no UTF-8")?;
+                let tag = std::str::from_utf8(tag).context("the tag is not UTF-8")?;
                 Ok(Target::Layout(OsStr::from_bytes(path).into(), tag.into()))
             }
             _ => Err(usage("a new image needs a name: oci:DIR:TAG")),
@@ -259,7 +259,7 @@ impl Target<'_> {
     }
 }
 
-/// The variant, and what is needed of the system, may be said in the index alone.
+/// Adds the variant, OS version and OS features, which may be in the index alone.
 fn with_platform(mut config: Value, image: &Image) -> Value {
     let (Some(platform), Some(members)) = (&image.platform, config.as_object_mut()) else {
         return config;
@@ -282,8 +282,7 @@ fn with_platform(mut config: Value, image: &Image) -> Value {
     config
 }
 
-/// One step, at a time that does not depend on when it is done: `SOURCE_DATE_EPOCH`, else that of
-/// the image.
+/// One step, dated reproducibly: `SOURCE_DATE_EPOCH`, or else the time of the image.
 fn history(image: &Image, config: &Value) -> anyhow::Result<History> {
     let created = match source_date()? {
         Some(seconds) => seconds,
@@ -309,11 +308,11 @@ fn source_date() -> anyhow::Result<Option<u64>> {
     let number = text.to_str().and_then(|text| text.parse().ok());
     number
         .map(Some)
-        .context("SOURCE_DATE_EPOCH is no number of seconds")
+        .context("SOURCE_DATE_EPOCH is not a number of seconds")
 }
 
 impl EditArgs {
-    /// Whether nothing is to be otherwise.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         let lists = [&self.replace, &self.symlink, &self.ensure_dir];
         self.exclude.is_empty()
@@ -365,7 +364,7 @@ fn pairs<'a>(option: &str, texts: &'a [OsString]) -> anyhow::Result<Vec<(EntryPa
     texts.iter().map(|text| pair(option, text)).collect()
 }
 
-/// What stands before the first `=`, as a path in the image, and what stands behind it.
+/// Splits at the first `=`: a path in the image, and the value.
 fn pair<'a>(option: &str, text: &'a OsStr) -> anyhow::Result<(EntryPath, &'a OsStr)> {
     let bytes = text.as_bytes();
     match bytes.iter().position(|&byte| byte == b'=') {
@@ -377,7 +376,7 @@ fn pair<'a>(option: &str, text: &'a OsStr) -> anyhow::Result<(EntryPath, &'a OsS
     }
 }
 
-/// A path in the image that the user typed: what is wrong with it is no fault of an image.
+/// A path in the image, as the user typed it. An error is one of usage: the image is not at fault.
 fn path(text: &OsStr) -> anyhow::Result<EntryPath> {
     let path = EntryPath::parse(text.as_bytes());
     path.map_err(|error| Error::usage(error.to_string()).into())

@@ -1,15 +1,15 @@
-//! What `mount --idmap` starts: this program, with one word that no user needs, so that neither help
-//! nor completions have it.
+//! The helper process of `mount --idmap`: this program, started with a hidden argument that neither
+//! help nor completions list.
 
-/// The word.
+/// The hidden argument.
 pub const NAME: &str = "hold-user-namespace";
 
-/// Does that, and returns the exit status, if it is what was asked for.
+/// If the hidden argument is given, holds the namespace and returns the exit status.
 pub fn run_if_asked() -> Option<u8> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != NAME || arguments.next().is_some() {
         return None;
     }
-    // Whoever started it says what a lack of it means.
+    // The parent process reports the failure.
     Some(u8::from(crate::mount::hold_user_namespace().is_err()))
 }

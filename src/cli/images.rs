@@ -18,7 +18,7 @@ Examples:
 
 /// List the images in the store, or in each of several stores.
 ///
-/// SIZE is what the files of its layers hold; layers that images share count for each of them.
+/// SIZE is the total size of the files in an image's layers. Shared layers count for each image.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Images {}
@@ -31,9 +31,9 @@ struct ImageJson {
     /// Chain IDs, the lowest first.
     layers: Vec<Digest>,
     bytes: u64,
-    /// Whether all its layers are there, in whatever store.
+    /// Whether all its layers are there, in any of the stores.
     complete: bool,
-    /// The store that knows it.
+    /// The store that it is listed in.
     store: String,
 }
 
@@ -70,7 +70,7 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
     }
     let is_one = store.each().count() == 1;
     let width = images.iter().map(|image| image.store.len()).max();
-    // Of one store, nobody has to be told which it is.
+    // The column is only of use with several stores.
     let width = width
         .filter(|_| !is_one)
         .map(|width| width.max("STORE".len()));
@@ -82,12 +82,12 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An image that one store knows, and whose layers may be in others.
+/// Measures an image of one store, whose layers may be in any of them.
 fn measure(digest: &Digest, one: &Store, all: &Store) -> crate::Result<ImageJson> {
     let image = one.image(digest)?;
     let (mut bytes, mut complete) = (0, true);
     for layer in &image.layers {
-        // A damaged layer is one that is not there.
+        // A damaged layer counts as missing.
         match all.layer(layer) {
             Ok(Some(stored)) => bytes += stored.record.report.bytes,
             Err(error) if error.is_system_fault() => return Err(error),
@@ -117,7 +117,7 @@ impl ImageJson {
             false => format!("{} (incomplete)", names.join(", ")),
         };
         [
-            // As `rm` and `verify` take it.
+            // `rm` and `verify` accept this form.
             format!("{algorithm}:{}", &hex[..12]),
             self.layers.len().to_string(),
             HumanBytes(self.bytes).to_string(),
@@ -127,7 +127,7 @@ impl ImageJson {
     }
 }
 
-/// A line, with the store in so many columns.
+/// A line, with the store padded to a width.
 fn line([digest, layers, size, store, names]: [&str; 5], width: Option<usize>) -> String {
     let store = width.map(|width| format!("{store:<width$}  "));
     let store = store.unwrap_or_default();

@@ -25,17 +25,17 @@ Examples:
   lowerdir inspect alpine.tar --json | jq '.layers[] | {chain_id, deletions}'
   lowerdir inspect alpine.tar --json | jq -r '.history[].created_by'";
 
-/// Tell what an image says of itself, and what its layers hold.
+/// Show an image's metadata and its layers.
 ///
-/// Prints name, digest, platform, config, and for each layer its digest, diff ID, chain ID, media
-/// type and size, where it is in the store, how many entries, deletions and opaque directories it
-/// has, and the step that made it. Layers that are not in the store are read for their counts.
+/// Prints name, digest, platform and config, and for each layer its digest, diff ID, chain ID, media
+/// type and size, its directory in the store, its number of entries, deletions and opaque directories,
+/// and the build step that made it. Layers that are not in the store are read to count their entries.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Inspect {
     #[command(flatten)]
     image: ImageArgs,
-    /// Read no layer: leave out the counts of those that are not in the store
+    /// Read no blobs: leave out the counts of layers that are not in the store
     #[arg(long)]
     no_read: bool,
     #[command(flatten)]
@@ -64,9 +64,9 @@ struct LayerJson {
     diff_id: String,
     chain_id: String,
     media_type: Option<String>,
-    /// Of the blob; `None` if the image lacks it.
+    /// The size of the blob; `None` if the image lacks it.
     size: Option<u64>,
-    /// Where it is in the store, if it is there.
+    /// Its directory in the store, if it is there.
     directory: Option<String>,
     #[serde(flatten)]
     counts: Option<Counts>,
@@ -100,7 +100,7 @@ struct Step {
 
 pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
     let image = verb.image.open()?;
-    // Without reading, the documents are told as they are.
+    // With --no-read, the documents are shown unchecked.
     if !verb.no_read {
         image.check_media_types()?;
     }
@@ -157,13 +157,13 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each layer as far as it is in the store, which is not made for that; `None` also for a damaged one.
+/// Each layer that is in the store; `None` if it is missing or damaged. Creates no store.
 /// Errors: the store has another format, so that nobody knows what is in it.
 fn stored(image: &Image, global: &Global) -> crate::Result<Vec<Option<StoredLayer>>> {
     let store = match global.open_existing_store() {
         Err(error) if error.kind() == Kind::Unsupported => return Err(error),
         Err(error) => {
-            let text = format!("the store is passed over: {error}");
+            let text = format!("skipping the store: {error}");
             global.console.detail(&text);
             None
         }
@@ -207,7 +207,7 @@ fn history(config: &Value, layers: usize) -> Vec<StepJson> {
     let steps = config["history"].as_array().cloned().unwrap_or_default();
     let mut numbers = 1..=layers;
     let steps = steps.into_iter().map(|step| {
-        // What is no history is not worth a failure: the config is shown anyway.
+        // A malformed history is no reason to fail: the config is shown anyway.
         let step: Step = serde_json::from_value(step).unwrap_or_default();
         let layer = if step.empty_layer {
             None
@@ -222,7 +222,7 @@ fn history(config: &Value, layers: usize) -> Vec<StepJson> {
 fn text(image: &ImageJson) -> String {
     let mut text = String::new();
     let mut line = |term: &str, meaning: &str| {
-        // The documents are the image's: they may hold anything.
+        // The image's documents may hold control characters.
         let meaning = display(meaning.as_bytes());
         let term = display(term.as_bytes()).to_string();
         let padded = format!("{term:<11} {meaning}");
@@ -274,7 +274,7 @@ fn text(image: &ImageJson) -> String {
 }
 
 impl Counts {
-    /// As `unpack` tells them.
+    /// In the words of `unpack`.
     fn text(&self) -> String {
         summary::counts(&crate::layer::report::Report {
             entries: self.entries,

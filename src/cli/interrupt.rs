@@ -1,5 +1,5 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the first one asks the work to stop and clean up, a second one kills.
-//! Those that were ignored when the program started, as `nohup` and shells have it, stay so.
+//! Ctrl-C, SIGTERM and SIGHUP: the first one stops the work and cleans up, the second one kills.
+//! Signals that were ignored at the start, by `nohup` or a shell's `&`, stay ignored.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,8 +10,8 @@ use signal_hook::flag;
 
 static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Starts to listen, if it was not done before. Until then a signal kills at once, which is right while
-/// nothing was made.
+/// Installs the handlers, once. Until then a signal kills at once, which is right while there is nothing
+/// to clean up.
 pub fn listen() -> io::Result<()> {
     if RECEIVED.get().is_some() {
         return Ok(());
@@ -31,7 +31,7 @@ pub fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// The signals that are ignored, a bit each (`proc_pid_status(5)`, "SigIgn").
+/// The ignored signals, one bit each (`proc_pid_status(5)`, "SigIgn").
 fn ignored() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -39,7 +39,8 @@ fn ignored() -> io::Result<u64> {
     Ok(mask.unwrap_or_default())
 }
 
-/// Makes a file that grows over the limit of `ulimit -f` an error of write(2), and no death.
+/// Ignores SIGXFSZ: writing beyond `ulimit -f` becomes an error of write(2) instead of killing the
+/// process.
 pub fn survive_file_limits() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
@@ -50,8 +51,8 @@ pub fn received() -> Option<i32> {
     (number != 0).then(|| i32::try_from(number).expect("signals are small"))
 }
 
-/// Ends the process as the signal would have: its parent can tell.
+/// Ends the process by the signal, so that its parent sees the true cause.
 pub fn die(signal: i32) {
-    // If that fails, the exit status says no less.
+    // If this fails, the process ends with its exit status instead.
     let _ = signal_hook::low_level::emulate_default_handler(signal);
 }

@@ -24,24 +24,25 @@ use super::{Global, ImageArgs};
 const EXAMPLES: &str = "\
 Examples:
   lowerdir ls alpine.tar                       the merged tree
-  lowerdir ls alpine.tar etc                   what is at and below /etc
+  lowerdir ls alpine.tar etc                   /etc and everything below it
   lowerdir ls alpine.tar --layer 2             what layer 2 adds and deletes
   lowerdir ls alpine.tar --json | jq -r 'select(.type == \"file\" and .size > 1000000) | .path'
   lowerdir ls alpine.tar -l | grep -B1 security.capability";
 
-/// List what is in an image, without unpacking it.
+/// List the files of an image, without unpacking it.
 ///
 /// Prints type and mode, owner, size or device number, time (UTC), layer and path of everything in
-/// the merged tree, or in one layer. The layer is the one whose entry it is.
+/// the merged tree, or in one layer. The layer is the one that the entry comes from.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Ls {
     #[command(flatten)]
     image: ImageArgs,
-    /// Only this and what is below it; links among its parents are followed [default: all]
+    /// Only PATH and everything below it; symbolic links among its parents are followed
+    /// [default: all]
     path: Option<OsString>,
-    /// One layer, counted from 1 at the bottom: what its own directory would hold, with its
-    /// deletions (`deleted`) and the directories whose content below it hides (`opaque`)
+    /// Only layer N, counted from 1 at the bottom: what its layer directory would hold, with deletions
+    /// (`deleted`) and directories that hide those below (`opaque`)
     #[arg(long, value_name = "N")]
     layer: Option<usize>,
     /// Print xattrs too, and nanoseconds
@@ -87,7 +88,7 @@ impl Ls {
         let absent = |path: &EntryPath| {
             let error = Error::not_found("there is no such path in the image").at_entry(path);
             match self.layer {
-                Some(_) => error.hint("without --layer, all layers are looked at"),
+                Some(_) => error.hint("leave out --layer to search all layers"),
                 None => error,
             }
         };
@@ -112,7 +113,7 @@ enum Listed<'a> {
     },
 }
 
-/// What is at and below a path, deletions among the rest, in order.
+/// A path and everything below it, including deletions, in order.
 struct Listing<'a> {
     view: &'a View,
     layer: Option<u32>,
@@ -131,7 +132,7 @@ impl<'a> Listing<'a> {
             }
         });
         let items: Box<dyn Iterator<Item = Item<'a>> + 'a> = Box::new(walk.into_iter().flatten());
-        // Only one layer has deletions: the merged tree merely lacks what was deleted.
+        // Only a single layer lists deletions; the merged tree simply lacks those paths.
         let applied = layer.and_then(|_| view.layers.last());
         let deleted = applied.into_iter().flat_map(|applied| &applied.deleted);
         let deleted = deleted.filter(move |(path, _)| *path == top || path.is_below(top));
@@ -166,7 +167,7 @@ impl<'a> Iterator for Listing<'a> {
     }
 }
 
-/// The first name of each inode that has several.
+/// The first name of each inode with several names.
 fn first_names(view: &View) -> BTreeMap<Id, EntryPath> {
     let links = view.tree.links().into_iter();
     links
@@ -267,7 +268,7 @@ impl<W: Write> Lines<W> {
     }
 }
 
-/// Of a file in bytes, of a device its number.
+/// The size of a file in bytes, or the number of a device.
 fn size(inode: &Inode) -> String {
     match (&inode.body, row::device(&inode.body)) {
         (Body::File(stored), _) => stored.shape.size.to_string(),

@@ -33,10 +33,10 @@ pub struct Man {
     directory: Option<PathBuf>,
 }
 
-/// A heading, and terms with what they mean.
+/// A heading, and terms with their meanings.
 type Section = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// What lowerdir(1) has beyond its help text.
+/// Sections of lowerdir(1) that the help text does not have.
 const SECTIONS: [Section; 4] = [
     (
         "EXIT STATUS",
@@ -47,12 +47,12 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "1",
-                "Failed: the system said no, or something is not there.",
+                "Failed: the system returned an error, or something does not exist.",
             ),
-            ("2", "The command line makes no sense."),
+            ("2", "The command line is wrong."),
             (
                 "3",
-                "The image was refused: it breaks a rule, or a digest does not match. Or verify found that something was changed.",
+                "The image was refused, because it breaks a rule or a digest does not match; or verify found changes.",
             ),
             ("4", "A limit was reached."),
         ],
@@ -62,15 +62,12 @@ const SECTIONS: [Section; 4] = [
         &[
             (
                 "LOWERDIR_STORE",
-                "The store, or several with colons between them, where --store is not given.",
+                "The store, or several separated by colons, if --store is not given.",
             ),
-            (
-                "NO_COLOR",
-                "If it is set and not empty, nothing is coloured.",
-            ),
+            ("NO_COLOR", "If set and not empty, output has no colours."),
             (
                 "TMPDIR",
-                "Where an archive or a layer is copied that comes through a pipe; /var/tmp if it is not set.",
+                "Where an archive or a layer that comes through a pipe is copied to; /var/tmp if not set.",
             ),
         ],
     ),
@@ -83,32 +80,32 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "STORE/layers/sha256/CHAIN-ID/fs",
-                "A layer directory, complete if it is there.",
+                "A layer directory. If it exists, it is complete.",
             ),
             (
                 "STORE/layers/sha256/CHAIN-ID/layer.json",
-                "What it was made from, and how.",
+                "What the layer was unpacked from, and with which options.",
             ),
             (
                 "STORE/layers/sha256/CHAIN-ID/tree.zst",
-                "What it holds, for verify: a JSON object for each name, compressed with zstd.",
+                "The listing that verify compares with: a JSON object for each name, compressed with zstd.",
             ),
             (
                 "STORE/images/sha256-DIGITS.json",
-                "An image that was unpacked, and its layers.",
+                "An unpacked image, and its layers.",
             ),
             (
                 "STORE/pins/",
-                "What the snapshots of lowerdir-snapshotter need: layers that rm and prune leave.",
+                "Layers that snapshots of lowerdir-snapshotter use: rm and prune leave them.",
             ),
             ("STORE/l/", "Short names of layers, for mount(2)."),
             (
                 "STORE/locks/",
-                "Locked by those who remove something, and shared by those who need it.",
+                "Lock files: exclusive for processes that remove something, shared for those that use it.",
             ),
             (
                 "STORE/staging/",
-                "Layers in the making; what a killed process left goes when the store is opened next.",
+                "Unfinished layers; those of a killed process are removed when the store is next opened.",
             ),
         ],
     ),
@@ -117,15 +114,15 @@ const SECTIONS: [Section; 4] = [
         &[
             (
                 "unpack",
-                "digest (of the manifest), name and platform (or null), seconds, and layers, the lowest first: diff_id, chain_id, digest and size (of the blob), directory, was_there, entries, bytes, deletions, opaque, and warnings, where each name has count and first, a path.",
+                "digest (of the manifest), name and platform (or null), seconds, and layers, lowest first: diff_id, chain_id, digest and size (of the blob), directory, was_there, entries, bytes, deletions, opaque, and warnings: for each name of a warning count, and first, a path.",
             ),
             (
                 "unpack-layer",
-                "directory, diff_id, digest, size, and from entries to warnings the same.",
+                "directory, diff_id, digest, size, and from entries to warnings as for unpack.",
             ),
             (
                 "stack",
-                "lowerdir (the line that is printed without --json), directories, topmost first, userxattr and fits_one_page, both true or false.",
+                "lowerdir (the line printed without --json), directories (topmost first), userxattr and fits_one_page (true or false).",
             ),
             (
                 "mount",
@@ -134,23 +131,23 @@ const SECTIONS: [Section; 4] = [
             ("umount", "target."),
             (
                 "bundle",
-                "directory, rootfs, read_only, lowerdirs (their number), mount (what is printed without --json, or null), script (the path of with-rootfs, or null), left_out (labels that do not become annotations), and config: what config.json says.",
+                "directory, rootfs, read_only, lowerdirs (their number), mount (what is printed without --json, or null), script (the path of with-rootfs, or null), left_out (labels that do not become annotations), and config: the content of config.json.",
             ),
             (
                 "images",
-                "A line for each image: digest, names, layers (chain IDs, the lowest first), bytes (of what their files hold), complete: whether all of them are there, and store, the directory of the one that knows it.",
+                "A line for each image: digest, names, layers (chain IDs, lowest first), bytes (total size of their files), complete (whether all layers are there), and store (the directory of the store that lists it).",
             ),
             (
                 "verify",
-                "A line for each change: layer (its number and digest, or its digest alone), chain_id, store (the directory of the one that it is in), path (or null, where it is about the layer as a whole) and change. Of a damaged record of an image, image (a digest) in the place of layer and chain_id.",
+                "A line for each change: layer (its number and digest, or its digest alone), chain_id, store (the directory of its store), path (null if the change concerns the layer as a whole) and change. For a damaged image record, image (a digest) instead of layer and chain_id.",
             ),
             (
                 "rm, prune",
-                "image (the digest of the one that was removed, or null), layers (chain IDs), bytes (of what their files held), mounted and pinned (chain IDs of those that stay for a mount, or for a snapshot of lowerdir-snapshotter) and dry_run.",
+                "image (the digest of the removed image, or null), layers (chain IDs), bytes (total size of their files), mounted and pinned (chain IDs of layers kept for a mount, or for a snapshot of lowerdir-snapshotter) and dry_run.",
             ),
             (
                 "pack",
-                "digest and size (of the blob), diff_id, manifest (its digest, with --append), entries, bytes, deletions, opaque, and warnings as for unpack. With -o - it goes nowhere: the layer is on standard output.",
+                "digest and size (of the blob), diff_id, manifest (its digest, with --append), entries, bytes, deletions, opaque, and warnings as for unpack. Nothing with -o -, when the layer is on standard output.",
             ),
             (
                 "translate",
@@ -158,35 +155,35 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "convert",
-                "directory, from, to, dry_run (true or false), deletions, opaque, needless (marks that hid nothing), xattrs (inodes with renamed ones), and other_marks (marks of the other xattr namespace, which are data).",
+                "directory, from, to, dry_run (true or false), deletions, opaque, needless (marks that hid nothing), xattrs (inodes with renamed xattrs), and other_marks (marks of the other xattr namespace, which are data).",
             ),
             (
                 "ls",
-                "One object for each path: path, type (file, directory, symlink, char, block, fifo or deleted), mode (octal), uid, gid, mtime (seconds, a dot, nanoseconds counted forward), size of a file, target of a symbolic link, device (major:minor), link (the first path of the same inode, if this is not it), xattrs, layer (whose entry it is, from 1 at the bottom; absent where no layer has one), and opaque, where it is true.",
+                "One object for each path: path, type (file, directory, symlink, char, block, fifo or deleted), mode (octal), uid, gid, mtime (seconds, a dot, nanoseconds counted forward), size (of a file), target (of a symbolic link), device (major:minor), link (the first path of the same inode, if this is not it), xattrs, layer (the layer that the entry comes from, from 1 at the bottom; absent if no layer has one), and opaque (present if true).",
             ),
             (
                 "diff",
-                "One object for each path that differs: path, change (created, changed or deleted), parts (of a changed one: type, mode, owner, time, size, content, target, device, xattrs, links), before and after, each as ls has it without layer, link and opaque, or null.",
+                "One object for each path that differs: path, change (created, changed or deleted), parts (of a changed path: type, mode, owner, time, size, content, target, device, xattrs, links), before and after (each as in ls, without layer, link and opaque, or null).",
             ),
             (
                 "inspect",
-                "digest, name and platform (or null), layers, the lowest first: layer (from 1), digest, diff_id, chain_id, media_type, size, directory (in the store, or null), entries, bytes, deletions and opaque (absent where nothing is known of them); history: layer (or null), created, created_by, author, comment, empty_layer; manifest and config, with the members that are known under the names of image-spec.",
+                "digest, name and platform (or null), layers, lowest first: layer (from 1), digest, diff_id, chain_id, media_type, size, directory (in the store, or null), entries, bytes, deletions and opaque (absent if not known); history: layer (or null), created, created_by, author, comment, empty_layer; manifest and config, with known members under the names of image-spec.",
             ),
             (
                 "flatten",
-                "target, entries, bytes, and of a new image digest (of its manifest) and diff_id, else null. Nothing where the archive goes to standard output.",
+                "target, entries, bytes, and digest (of the manifest) and diff_id of a new image, otherwise null. Nothing if the archive goes to standard output.",
             ),
             (
                 "export",
-                "With --format=containers-storage directory, id (of the image there), digest (of its manifest), names, layers (their IDs there, the lowest first) and new_layers (how many were made). With --format=mstack directory and layers (directories, the lowest first). A list is a list.",
+                "With --format=containers-storage: directory, id (of the image there), digest (of its manifest), names, layers (their IDs there, lowest first) and new_layers (how many were added). With --format=mstack: directory and layers (directories, lowest first). composefs-dump and mtree are printed as they are.",
             ),
             (
                 "Lines on standard error",
-                "With --progress=json, or --json where standard error is no terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (layer, unless it is for the whole store; for another process), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
+                "With --progress=json, or with --json if standard error is not a terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (for another process; layer, absent for the whole store), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
             ),
             (
                 "Paths",
-                "What is not printable UTF-8 in a path has \\xff in the place of each such byte, and a backslash is two. The layer of an error, and of verify, is a text: its number and the beginning of its digest. Members may be added in later versions.",
+                "Each byte of a path that is not printable UTF-8 is written as \\xff, and a backslash as two. The layer of an error, and in verify, is a string: its number and the beginning of its digest. Later versions may add members.",
             ),
         ],
     ),
@@ -194,7 +191,7 @@ const SECTIONS: [Section; 4] = [
 
 pub fn run(verb: &Man) -> anyhow::Result<()> {
     let mut command = Cli::command().disable_help_subcommand(true);
-    // It fills in what subcommands inherit.
+    // Fills in what subcommands inherit.
     command.build();
     let Some(directory) = &verb.directory else {
         output::bytes(&page(&command, "lowerdir", &SECTIONS)?)?;

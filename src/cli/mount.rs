@@ -18,18 +18,18 @@ const EXAMPLES: &str = "\
 Examples:
   lowerdir mount alpine.tar /mnt                             read-only
   lowerdir mount alpine.tar /mnt --upper changes --work work
-  lowerdir mount alpine.tar /mnt --tmpfs=512m                changes are kept in memory
+  lowerdir mount alpine.tar /mnt --tmpfs=512m                changes go to memory
   lowerdir mount alpine.tar /mnt --idmap --uid-map 0:100000:65536 --gid-map 0:100000:65536
   lowerdir mount alpine.tar /mnt --tmpfs -o nosuid,nodev,volatile
-  lowerdir mount alpine.tar /mnt --print=cmd                 what mount(8) would be told
+  lowerdir mount alpine.tar /mnt --print=cmd                 the same as a mount(8) command
   lowerdir mount alpine.tar /mnt --print=fstab >> /etc/fstab
   lowerdir mount alpine.tar /mnt --print=systemd > /etc/systemd/system/mnt.mount
   lowerdir mount alpine.tar /data --print=json               for `mounts` in an OCI config.json";
 
 /// Mount an unpacked image.
 ///
-/// Read-only, or with changes going to --upper or --tmpfs. The store must have the image:
-/// `lowerdir unpack` puts it there.
+/// The mount is read-only, or its changes go to --upper or --tmpfs. The image must be in the store: see
+/// `lowerdir unpack`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Mount {
@@ -39,25 +39,25 @@ pub struct Mount {
     target: PathBuf,
     #[command(flatten)]
     upper: UpperArgs,
-    /// Options of the mount, with commas between them; may be given many times, and the last one counts.
-    /// Of any mount: ro, nosuid, nodev, noexec, noatime, relatime, strictatime, nodiratime, nosymfollow.
-    /// Of overlayfs: volatile, index, metacopy, redirect_dir, nfs_export, uuid, xino, verity
+    /// Mount options, separated by commas; may be given many times, and the last one counts. Generic:
+    /// ro, nosuid, nodev, noexec, noatime, relatime, strictatime, nodiratime, nosymfollow. Overlayfs:
+    /// volatile, index, metacopy, redirect_dir, nfs_export, uuid, xino, verity
     #[arg(short, long, value_name = "OPTIONS", value_delimiter = ',')]
     options: Vec<MountOption>,
     #[command(flatten)]
     idmap: IdmapArgs,
-    /// Mount nothing: print what would do the same
+    /// Mount nothing, and print how to mount it instead
     #[arg(long, value_enum, value_name = "FORM", conflicts_with = "idmap")]
     print: Option<Form>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
-    /// A shell command
+    /// A shell command for mount(8)
     Cmd,
-    /// An entry of `mounts` in an OCI runtime configuration
+    /// An entry for `mounts` in an OCI runtime's config.json
     Json,
-    /// A line of /etc/fstab
+    /// A line for /etc/fstab
     Fstab,
     /// A systemd mount unit
     Systemd,
@@ -66,14 +66,14 @@ enum Form {
 /// Where changes go.
 #[derive(Debug, Args)]
 pub struct UpperArgs {
-    /// Take changes in this directory, which is made if it is absent; an empty one gets the owner,
-    /// mode and time of the image's root
+    /// Write changes to this directory, which is created if needed; an empty one gets the owner, mode
+    /// and time of the image's root
     #[arg(long, value_name = "DIR", requires = "work")]
     upper: Option<PathBuf>,
     /// An empty or absent directory on the file system of --upper
     #[arg(long, value_name = "DIR", requires = "upper")]
     work: Option<PathBuf>,
-    /// Take changes in memory, at most SIZE (such as 512m or 10%) [default: half of the memory]
+    /// Keep changes in memory, at most SIZE (such as 512m or 10%) [default: half of the memory]
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true)]
     #[arg(conflicts_with_all = ["upper", "work"])]
     tmpfs: Option<Option<String>>,
@@ -92,15 +92,15 @@ impl UpperArgs {
     }
 }
 
-/// With whose ids files are shown.
+/// Id-mapped mounts.
 #[derive(Debug, Args)]
 pub struct IdmapArgs {
-    /// Show the files with the ids of --uid-map and --gid-map, as a user namespace has them, and leave
-    /// the layers as they are: one copy serves all
+    /// Map owners with --uid-map and --gid-map, for a user namespace, and leave the layers on disk as
+    /// they are: one copy serves any number of maps
     #[arg(long, requires = "uid_map")]
     pub idmap: bool,
-    /// With --idmap: users from CONTAINER on are shown as users from HOST on, SIZE of them; others as
-    /// nobody. May be given many times
+    /// With --idmap: SIZE users, from CONTAINER on in the image, appear as those from HOST on; others
+    /// appear as nobody. May be given many times
     #[arg(long, value_name = "CONTAINER:HOST:SIZE", requires = "idmap")]
     uid_map: Vec<Range>,
     /// The same for groups [default: they stay]
@@ -109,7 +109,7 @@ pub struct IdmapArgs {
 }
 
 impl IdmapArgs {
-    /// Of --idmap, the namespace with the maps.
+    /// The user namespace with the maps, for --idmap.
     pub fn user_namespace(&self) -> crate::Result<Option<UserNamespace>> {
         if !self.idmap {
             return Ok(None);
@@ -123,7 +123,7 @@ impl IdmapArgs {
 
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
-    // Until the mount is up, nobody removes what it is made of.
+    // Keeps its layers in the store until the mount is up.
     let _hold = store.share(&Shown::start(&global.console, 0)?)?;
     let stack = stack::of_image(&verb.image, &store)?;
     let upper = verb.upper.upper();

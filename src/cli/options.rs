@@ -1,4 +1,4 @@
-//! The options that several verbs share: how layers are translated, and when a result counts.
+//! Options that several verbs share: how layers are translated, and when a result counts as done.
 
 use clap::{Args, ValueEnum};
 
@@ -10,14 +10,14 @@ use crate::{Error, Result};
 
 #[derive(Debug, Args)]
 pub struct TranslationArgs {
-    /// Without root, or as root of a user namespace: --userxattr; deletions as devices where the
-    /// kernel allows that here, else as xattrs; the image's owners where the namespace has several ids
+    /// Choose what works without root or in a user namespace: --userxattr, whiteouts as devices if the
+    /// kernel allows them here, otherwise as xattrs, and the image's owners if the namespace maps them
     #[arg(long, help_heading = "Translation", conflicts_with_all = ["userxattr", "whiteout"])]
     rootless: bool,
-    /// Write user.overlay.* xattrs, for mounts with the option `userxattr`: needs no privilege
+    /// Write user.overlay.* xattrs, for mounts with `userxattr`; needs no privilege
     #[arg(long, help_heading = "Translation")]
     userxattr: bool,
-    /// How deletions are written; `xattr` needs no device nodes, and Linux 6.7 to mount
+    /// How to write deletions; `xattr` needs no device nodes, but Linux 6.7 to mount
     #[arg(
         long,
         value_enum,
@@ -48,7 +48,7 @@ pub struct TranslationArgs {
     /// Leave out the bookkeeping files of eStargz
     #[arg(long, help_heading = "Translation")]
     drop_estargz: bool,
-    /// Keep security.selinux xattrs
+    /// Keep SELinux labels (security.selinux xattrs)
     #[arg(long, help_heading = "Translation")]
     selinux: bool,
     /// What becomes of xattrs that belong to another system or file system
@@ -60,18 +60,18 @@ pub struct TranslationArgs {
         help_heading = "Translation"
     )]
     xattrs: ForeignXattrsArg,
-    /// Whose the files are: as the image says, or the caller's [default: image for root]
+    /// Owner of the unpacked files: the image's, or the caller [default: image for root]
     #[arg(long, value_enum, help_heading = "Translation")]
     owners: Option<OwnersArg>,
     #[command(flatten)]
     ids: IdArgs,
 }
 
-/// Which ids of the host stand for those of the image.
+/// Id maps: the host's ids for those of the image.
 #[derive(Debug, Args)]
 pub struct IdArgs {
-    /// Users from CONTAINER on become users from HOST on, SIZE of them; others are refused. May be
-    /// given many times [default: they stay]
+    /// SIZE users, from CONTAINER on in the image, become those from HOST on; others are refused. May
+    /// be given many times [default: no change]
     #[arg(long, value_name = "CONTAINER:HOST:SIZE", help_heading = "Translation")]
     uid_map: Vec<Range>,
     /// The same for groups
@@ -94,7 +94,7 @@ pub fn id_maps(uids: &[Range], gids: &[Range]) -> Result<IdMaps> {
     })
 }
 
-/// How layers are read by the verbs that look at them without unpacking them.
+/// How to read layers, for verbs that do not unpack them.
 #[derive(Debug, Args)]
 pub struct ViewArgs {
     /// What becomes of overlayfs's own xattrs in a layer
@@ -122,7 +122,7 @@ pub struct ViewArgs {
     /// Leave out the bookkeeping files of eStargz
     #[arg(long, help_heading = "Reading")]
     drop_estargz: bool,
-    /// Keep security.selinux xattrs
+    /// Keep SELinux labels (security.selinux xattrs)
     #[arg(long, help_heading = "Reading")]
     selinux: bool,
     /// What becomes of xattrs that belong to another system or file system
@@ -138,7 +138,7 @@ pub struct ViewArgs {
 
 #[derive(Debug, Args)]
 pub struct SyncArgs {
-    /// Whether the result must be on disk before it counts as done
+    /// Whether to wait until the result is on disk
     #[arg(long, value_enum, default_value = "fs")]
     sync: SyncArg,
 }
@@ -151,7 +151,7 @@ pub enum WhiteoutArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum OverlayXattrsArg {
-    /// Keep them as data (Linux 6.7 shows them as they were)
+    /// Keep them as data; Linux 6.7 shows them under their own names
     Escape,
     /// Leave them out
     Drop,
@@ -161,7 +161,7 @@ enum OverlayXattrsArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ForeignXattrsArg {
-    /// Leave them out, and say so
+    /// Leave them out, with a warning
     Lenient,
     /// Refuse the layer
     Strict,
@@ -207,7 +207,7 @@ impl TranslationArgs {
         }
     }
 
-    /// With --rootless, it is tried in a staging directory what the kernel allows.
+    /// With --rootless, probes in a staging directory what the kernel allows.
     pub fn options(&self, staging: impl FnOnce() -> Result<Staging>) -> Result<Options> {
         let (dialect, usual) = match self.rootless {
             true => {
@@ -274,10 +274,10 @@ impl From<DeviceZeroArg> for DeviceZero {
     }
 }
 
-/// Whose the files of a tree are that is written to disk.
+/// Owner of the files in a tree on disk.
 #[derive(Debug, Args)]
 pub struct OwnersArgs {
-    /// Whose the files are: as the image says, or the caller's [default: image for root]
+    /// Owner of the files: the image's, or the caller [default: image for root]
     #[arg(long, value_enum, value_name = "WHOSE")]
     owners: Option<OwnersArg>,
 }
@@ -292,7 +292,7 @@ impl OwnersArgs {
 fn owners_with(argument: Option<OwnersArg>, ids: &IdMaps, usual: Owners) -> Result<Owners> {
     match argument {
         Some(OwnersArg::Caller) if !ids.is_empty() => {
-            let text = "--owners=caller takes no id maps: the files are the caller's";
+            let text = "--owners=caller takes no id maps: the caller owns every file";
             Err(Error::usage(text))
         }
         None if !ids.is_empty() => Ok(Owners::Image),

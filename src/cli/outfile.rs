@@ -1,5 +1,5 @@
 //! Where a verb's archive or page goes: a file, which appears when it is complete; a device or a
-//! FIFO, which is written into; or standard output. Every verb that writes a file does it here.
+//! FIFO, which is written into; or standard output. Every verb that writes a file uses this.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -20,7 +20,7 @@ use super::interrupt;
 use super::usage::usage;
 
 const BUFFER: usize = 1 << 20;
-/// How often a FIFO that nobody reads is looked at, and with it whether the user gave up.
+/// How often to poll a FIFO without a reader, and to check for Ctrl-C.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// The descriptors that `std` opens.
 const STDOUT: u32 = 1;
@@ -32,13 +32,13 @@ pub struct OutFile {
     shown: String,
 }
 
-/// What it writes to, unbuffered.
+/// The destination, unbuffered.
 enum To {
     File(NewFile, PathBuf),
     Stream(File),
 }
 
-/// What must not be written to while it is read.
+/// The inputs, which the output must not overwrite.
 #[derive(Default)]
 pub struct Inputs<'a> {
     /// The archive.
@@ -47,14 +47,15 @@ pub struct Inputs<'a> {
     pub trees: Vec<&'a Path>,
 }
 
-/// Whether a path stands for standard output.
+/// Whether a path means standard output.
 pub fn is_stdout(path: &Path) -> bool {
     path == Path::new("-") || matches!(Output::at(path), Ok(Output::Descriptor(STDOUT)))
 }
 
 impl OutFile {
-    /// Opens what the user named; `-` is standard output. Listens for Ctrl-C. Errors: it is one of the
-    /// inputs, or in one; it is in a store; a terminal, for which `instead` says what to type.
+    /// Opens the output that the user named; `-` is standard output. Installs the signal handlers.
+    /// Errors: it is an input, or in one; it is in a store; it is a terminal, and `instead` says what to
+    /// type.
     pub fn open(path: &Path, inputs: &Inputs<'_>, instead: &str) -> anyhow::Result<OutFile> {
         interrupt::listen()?;
         let to = match path == Path::new("-") {
@@ -72,7 +73,7 @@ impl OutFile {
         Ok(OutFile { to, shown })
     }
 
-    /// Ends it: a file gets its name.
+    /// Finishes the output: a file gets its name.
     pub fn keep(self) -> anyhow::Result<()> {
         let shown = self.shown;
         let failed = |error| failed(&shown, error);
@@ -102,7 +103,7 @@ impl To {
                 Ok(To::File(NewFile::beside(&real)?, real))
             }
             Output::Stream => Ok(To::Stream(stream(path, OFlags::empty())?)),
-            // What the shell opened may have something in it already.
+            // The shell may have opened a file that is not empty.
             Output::Descriptor(_) => Ok(To::Stream(stream(path, OFlags::APPEND)?)),
         }
     }
@@ -152,7 +153,7 @@ pub fn refuse_terminal(output: &impl IsTerminal, instead: &str) -> anyhow::Resul
     }
 }
 
-/// Opens what is there already. A FIFO is waited for until somebody reads it, or the user gives up.
+/// Opens an existing device or FIFO. Waits until a FIFO has a reader, or for Ctrl-C.
 fn stream(path: &Path, flags: OFlags) -> anyhow::Result<File> {
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).expect("they are flags of open(2)");
@@ -206,7 +207,7 @@ impl Write for To {
     }
 }
 
-/// Waits a little until a FIFO takes more.
+/// Waits for room in a FIFO, for a moment.
 fn wait_for_room(file: &File) -> io::Result<()> {
     let time = Timespec::try_from(PATIENCE).expect("it is short");
     let mut wanted = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::OUT)];
@@ -216,7 +217,7 @@ fn wait_for_room(file: &File) -> io::Result<()> {
     }
 }
 
-/// Errors name the output, so that nobody takes them for errors of the input.
+/// Errors name the output, so that they are not mistaken for errors of the input.
 impl Write for OutFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes);
@@ -229,7 +230,7 @@ impl Write for OutFile {
     }
 }
 
-/// The standard library tries again what was interrupted.
+/// Leaves EINTR alone: the standard library retries it.
 fn named(shown: &str, error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::Interrupted => error,
@@ -241,7 +242,7 @@ fn failed(shown: &str, error: io::Error) -> Error {
     Error::io(format!("writing to {shown}"), error).during(Operation::WriteOutput)
 }
 
-/// Passes on what is written until the user gives up.
+/// Passes on what is written, until Ctrl-C.
 pub struct Stoppable<W>(pub W);
 
 impl<W: Write> Write for Stoppable<W> {

@@ -1,4 +1,4 @@
-//! What goes to standard output: results, as they are or as JSON.
+//! Standard output: results, as text or as JSON.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use rustix::io::Errno;
 use serde::Serialize;
 
-/// Prints lines of any bytes.
+/// Prints lines, which may hold any bytes.
 pub fn lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<()> {
     print(|out| {
         for line in lines {
@@ -28,8 +28,8 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     print(|out| out.write_all(line.as_bytes()))
 }
 
-/// JSON in which no control character is as it is: those beyond ASCII are orders to some terminals,
-/// and JSON lets them stand. They can only be in strings.
+/// JSON with every control character escaped: JSON permits those beyond ASCII, and some terminals act
+/// on them. They can only occur in strings.
 pub fn printable_json(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return text.into();
@@ -41,7 +41,7 @@ pub fn printable_json(text: &str) -> Cow<'_, str> {
     text.chars().map(escaped).collect::<String>().into()
 }
 
-/// A path in JSON: as it is, or with what is not UTF-8 as `\xff`.
+/// A path in JSON, with bytes that are not UTF-8 as `\xff`.
 pub fn text(path: &Path) -> String {
     match path.to_str() {
         Some(text) => text.into(),
@@ -49,7 +49,7 @@ pub fn text(path: &Path) -> String {
     }
 }
 
-/// Whether an error only says that nobody reads our output any more.
+/// Whether an error only means that the reader of our output is gone.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let number = error.downcast_ref::<Error>().and_then(Error::raw_os_error);
     number == Some(Errno::PIPE.raw_os_error())

@@ -33,24 +33,23 @@ Examples:
   rm /mnt/etc/motd; lowerdir umount /mnt
   lowerdir unpack oci:app:1.0 | sed 's/^/--lower=/' | xargs -d '\\n' \\
       lowerdir pack changes --append oci:app:1.0 --tag 1.1
-  lowerdir pack changes -o layer.tar.gz             when nobody knows what is below
+  lowerdir pack changes -o layer.tar.gz             when the layers below are not known
   lowerdir pack changes -o - --compression none | tar tv
   SOURCE_DATE_EPOCH=0 lowerdir pack changes -o layer.tar.zst --compression zstd
 
-It prints the digest, the diff ID and the size of the blob. An upperdir that is mounted is refused,
-unless it is read-only or with --live. An upperdir that `lowerdir mount` has mounted remembers the
-id maps of the mount, and its ids become the image's again. Without --lower, an opaque directory
-becomes `.wh..wh..opq`, every deletion is written, and a directory that was renamed, or a file of
-which only the attributes were changed, is refused where the mount wrote no more of it than that
-(redirect_dir, metacopy).";
+It prints the digest, the diff ID and the size of the blob. A mounted upperdir is refused, unless it
+is mounted read-only or --live is given. `lowerdir mount` records id maps in the upperdir, and `pack`
+turns the ids back into the image's. Without --lower, an opaque directory becomes `.wh..wh..opq`, every
+deletion is written, and what the upperdir holds only in part is refused: renamed directories
+(redirect_dir) and files with changed attributes alone (metacopy).";
 
-/// Make a layer of an upperdir: of what changed in an overlay mount.
+/// Turn an overlay upperdir, the changes of a mount, into an image layer.
 ///
-/// The layer, applied over the layers below, is the tree that the mount showed: deletions become
-/// `.wh.NAME`, hard links, sparse files, xattrs and ACLs are kept, and overlayfs's own xattrs are
-/// not. With each layer directory below given by --lower, opaque directories become deletions of
-/// what is in them, needless deletions are left out, and renamed directories are written in full.
-/// The same directory gives the same bytes, on every run.
+/// Applied to the layers below, the layer gives the tree that the mount showed. Deletions become
+/// `.wh.NAME`; hard links, sparse files, xattrs and ACLs are kept; overlayfs's own xattrs are not. If
+/// every layer directory below is given with --lower, opaque directories become deletions of what is in
+/// them, needless deletions are left out, and renamed directories are written in full. The same
+/// directory gives the same bytes on every run.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group = clap::ArgGroup::new("target").required(true).args(["output", "append"]))]
@@ -73,7 +72,7 @@ pub struct Pack {
     /// Give the new image this tag, and leave the old one its own
     #[arg(long, requires = "append")]
     tag: Option<String>,
-    /// What the history of the new image says of the layer
+    /// Who made the layer (created_by), for the history of the new image
     #[arg(
         long,
         value_name = "TEXT",
@@ -84,10 +83,10 @@ pub struct Pack {
     /// How to compress the layer
     #[arg(long, value_enum, value_name = "HOW", default_value = "gzip")]
     compression: CompressionArg,
-    /// The directory has user.overlay.* xattrs, from a mount with the option `userxattr`
+    /// Read user.overlay.* xattrs, from a mount with `userxattr`
     #[arg(long)]
     userxattr: bool,
-    /// Times after this one become this one; in seconds since 1970
+    /// Set times after this one to it, in seconds since the epoch
     #[arg(
         long,
         value_name = "SECONDS",
@@ -98,20 +97,20 @@ pub struct Pack {
     /// Write holes as zeros, for tools that cannot read sparse files
     #[arg(long)]
     fill_holes: bool,
-    /// Keep security.selinux xattrs
+    /// Keep SELinux labels (security.selinux xattrs)
     #[arg(long)]
     selinux: bool,
-    /// Users from HOST on become users from CONTAINER on, SIZE of them; others are refused. May be given
-    /// many times [default: as `lowerdir mount` noted in the upperdir, else they stay]
+    /// SIZE users, from HOST on in the upperdir, become those from CONTAINER on; others are refused. May
+    /// be given many times [default: as `lowerdir mount` recorded in the upperdir, else no change]
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     uid_map: Vec<Range>,
     /// The same for groups
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     gid_map: Vec<Range>,
-    /// The directories of --lower have the image's own ids: the mount showed them with others
+    /// The --lower directories have the image's own ids, which the mount mapped
     #[arg(long, requires = "uid_map")]
     idmap: bool,
-    /// Pack an upperdir that is mounted and can be changed: pause what writes to it
+    /// Pack an upperdir that is mounted read-write; first pause whatever writes to it
     #[arg(long)]
     live: bool,
 }
@@ -142,7 +141,7 @@ pub fn run(verb: &Pack, global: &Global) -> anyhow::Result<()> {
 }
 
 impl Pack {
-    /// The directories that are read.
+    /// The directories to read.
     fn trees(&self) -> impl Iterator<Item = &Path> {
         let lower = self.lower.iter().map(PathBuf::as_path);
         std::iter::once(&*self.upper).chain(lower)
@@ -160,7 +159,7 @@ fn to_file(verb: &Pack, path: &Path, global: &Global) -> anyhow::Result<()> {
     let (out, measured) = out.finish()?;
     out.keep()?;
     let to_stdout = is_stdout(path);
-    tell(global, &report, &measured, None, to_stdout)
+    print(global, &report, &measured, None, to_stdout)
 }
 
 fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()> {
@@ -190,7 +189,7 @@ fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()
     let manifest = layout
         .append(tag, verb.tag.as_deref(), &layer, &history)
         .with_context(named)?;
-    tell(global, &report, &layer.measured, Some(&manifest), false)
+    print(global, &report, &layer.measured, Some(&manifest), false)
 }
 
 fn pack<W: Write>(verb: &Pack, out: W, global: &Global) -> anyhow::Result<(W, Report)> {
@@ -207,20 +206,17 @@ fn pack<W: Write>(verb: &Pack, out: W, global: &Global) -> anyhow::Result<(W, Re
         is_idmapped: verb.idmap,
         live: verb.live,
     };
-    tell_ids(verb, &options, global)?;
+    note_ids(verb, &options, global)?;
     let (out, report) = pack::pack(&verb.upper, lowers, &options, Stoppable(out))
         .with_context(|| verb.upper.display().to_string())?;
     Ok((out.0, report))
 }
 
-/// Says with which maps the upperdir was mounted, unless the command line says the same.
-fn tell_ids(verb: &Pack, options: &Options, global: &Global) -> anyhow::Result<()> {
+/// Notes the id maps recorded in the upperdir, unless the command line gives them.
+fn note_ids(verb: &Pack, options: &Options, global: &Global) -> anyhow::Result<()> {
     let ids = Ids::of(&verb.upper, options).with_context(|| verb.upper.display().to_string())?;
     if ids.is_recorded && !ids.upper.is_empty() && options.ids.is_empty() {
-        let text = format!(
-            "ids become the image's again, as it was mounted: {}",
-            ids.upper
-        );
+        let text = format!("reversing the id maps of the mount: {}", ids.upper);
         global.console.note(&text);
     }
     Ok(())
@@ -231,8 +227,8 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// The result, on standard output unless the layer itself is there.
-fn tell(
+/// Prints the result on standard output, unless the layer itself goes there.
+fn print(
     global: &Global,
     report: &Report,
     measured: &Measured,

@@ -1,5 +1,5 @@
-//! How the work on layers shows while it lasts: bars on a terminal, lines elsewhere, JSON lines
-//! for programs. Each is a [`crate::Progress`]; [`Shown`] adds Ctrl-C to it.
+//! Progress: bars on a terminal, lines elsewhere, JSON lines for programs. Each is a
+//! [`crate::Progress`]; [`Shown`] adds Ctrl-C to it.
 
 mod bars;
 mod events;
@@ -16,7 +16,7 @@ use super::{interrupt, summary};
 pub struct Shown(Box<dyn Progress>);
 
 impl Shown {
-    /// Starts to show, and to listen for Ctrl-C.
+    /// Starts to show progress, and to listen for Ctrl-C.
     pub fn start(console: &ConsoleArgs, layers: usize) -> std::io::Result<Shown> {
         interrupt::listen()?;
         Ok(Shown(match console.show() {
@@ -82,7 +82,7 @@ fn compared(label: &str, changes: usize) -> String {
     }
 }
 
-/// An only layer has no label.
+/// A single layer has no label.
 fn named(label: &str) -> String {
     match label.is_empty() {
         true => "the layer".into(),

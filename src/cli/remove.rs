@@ -15,9 +15,9 @@ const RM_EXAMPLES: &str = "\
 Examples:
   lowerdir rm alpine:3.20
   lowerdir rm -n sha256:DIGITS     what would be removed
-  lowerdir rm 8d5b                 the first digits of its digest
+  lowerdir rm 8d5b                 by the first digits of its digest
 
-`lowerdir images` lists what is there.";
+`lowerdir images` lists the images.";
 
 const PRUNE_EXAMPLES: &str = "\
 Examples:
@@ -26,21 +26,21 @@ Examples:
 
 /// Remove an image from the store, with the layers that only it needs.
 ///
-/// Prints the chain IDs of these layers. An image that is mounted is not removed, wherever on this
-/// system it is mounted. Layers that a snapshot of lowerdir-snapshotter shows stay.
+/// Prints the chain IDs of these layers. A mounted image is not removed, in whatever mount namespace it is
+/// mounted. Layers in use by a snapshot of lowerdir-snapshotter stay.
 #[derive(Debug, Args)]
 #[command(after_help = RM_EXAMPLES)]
 pub struct Rm {
-    /// One of its names, its digest, or at least four digits that its digest begins with
+    /// One of its names, its digest, or the first four or more digits of its digest
     image: String,
     #[command(flatten)]
     how: RemovalArgs,
 }
 
-/// Remove the layers that no image of the store, no mount and no snapshot needs.
+/// Remove layers that no image of the store, no mount and no snapshot needs.
 ///
-/// Prints their chain IDs. There are such layers after a run that was killed at the last moment, and
-/// where an image was mounted when it was removed by other means.
+/// Prints their chain IDs. Such layers remain when a run is killed at the last moment, or when the
+/// record of a mounted image is removed by hand.
 #[derive(Debug, Args)]
 #[command(after_help = PRUNE_EXAMPLES)]
 pub struct Prune {
@@ -50,7 +50,7 @@ pub struct Prune {
 
 #[derive(Debug, Args)]
 struct RemovalArgs {
-    /// Remove nothing: print what would be removed
+    /// Print what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub fn rm(verb: &Rm, global: &Global) -> anyhow::Result<()> {
         let shown = Shown::start(&global.console, 0)?;
         collect::remove_image(&store, &verb.image, verb.how.removing(&shown))?
     };
-    tell(&removal, verb.how.dry_run, global)
+    print(&removal, verb.how.dry_run, global)
 }
 
 pub fn prune(verb: &Prune, global: &Global) -> anyhow::Result<()> {
@@ -72,7 +72,7 @@ pub fn prune(verb: &Prune, global: &Global) -> anyhow::Result<()> {
         let shown = Shown::start(&global.console, 0)?;
         collect::prune(&store, verb.how.removing(&shown))?
     };
-    tell(&removal, verb.how.dry_run, global)
+    print(&removal, verb.how.dry_run, global)
 }
 
 impl RemovalArgs {
@@ -85,7 +85,7 @@ impl RemovalArgs {
     }
 }
 
-fn tell(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()> {
+fn print(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()> {
     let layers: Vec<String> = removal.layers.iter().map(ToString::to_string).collect();
     for (layer, mount) in &removal.mounted {
         let layer = layer.short();

@@ -1,4 +1,4 @@
-//! A name of an image and what it names, as a line of text or of JSON: `ls` and `diff` print them.
+//! A path of an image with its inode, as a line of text or of JSON, for `ls` and `diff`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -9,10 +9,10 @@ use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, display};
 use crate::view::{Body, Inode};
 
-/// The end of the year 9999, which is as far as RFC 3339 goes.
+/// The end of the year 9999, the last that RFC 3339 can express.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// What is at a path, as JSON. The members that the listings of the store have are the same here.
+/// A path with its inode, as JSON. Members have the names that they have in the store's listings.
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub path: String,
@@ -37,10 +37,10 @@ pub struct Row {
     pub link: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, String>,
-    /// The layer whose entry it is; `None` where no layer has one.
+    /// The layer that the entry comes from; `None` if no layer has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<u32>,
-    /// A directory that hides what the layers below have in it.
+    /// Whether the directory hides its content in the layers below.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub opaque: bool,
 }
@@ -119,7 +119,7 @@ pub fn device(body: &Body) -> Option<Device> {
     }
 }
 
-/// `drwxr-sr-x`, as `ls -l` has it.
+/// `drwxr-sr-x`, as `ls -l` prints it.
 pub fn mode(inode: &Inode) -> String {
     let letter = match inode.body {
         Body::Directory(_) => 'd',
@@ -130,7 +130,7 @@ pub fn mode(inode: &Inode) -> String {
         Body::Fifo => 'p',
     };
     let mode = inode.meta.mode;
-    // Who, and what set-user-ID, set-group-ID and sticky make of an `x`.
+    // The shift of each class, and the letters for setuid, setgid and sticky in place of `x`.
     let rights = [(6, 0o4000, "sS"), (3, 0o2000, "sS"), (0, 0o1000, "tT")];
     let of = |(shift, special, letters): (u32, u32, &str)| {
         let has = |bit: u32| mode >> shift & bit != 0;
@@ -152,7 +152,7 @@ pub fn mode(inode: &Inode) -> String {
         .collect()
 }
 
-/// `2020-01-01 00:00:00`, or with nanoseconds; seconds since the epoch where there is no such date.
+/// `2020-01-01 00:00:00`, perhaps with nanoseconds; seconds since the epoch if the date is out of range.
 pub fn date(time: Time, nanoseconds: bool) -> String {
     let Some(seconds) = u64::try_from(time.seconds)
         .ok()

@@ -18,13 +18,13 @@ Examples:
   mount -t overlay overlay -o lowerdir=$(lowerdir stack alpine.tar),upperdir=u,workdir=w /mnt
   lowerdir stack --json alpine.tar | jq -r '.directories[]'
 
-The variable is for mount(8) of util-linux 2.39 and later, which else takes at most 255 bytes.";
+Without the variable, mount(8) of util-linux 2.39 and later accepts at most 255 bytes of lowerdir=.";
 
-/// Print what follows `lowerdir=` in an overlay mount of an unpacked image.
+/// Print the value of `lowerdir=` for an overlay mount of an unpacked image.
 ///
 /// One line: the layer directories, topmost first, joined by colons, with colons, commas and
-/// backslashes escaped. Below a single layer stands an empty directory, because overlayfs wants
-/// two directories where there is no upperdir.
+/// backslashes escaped. A single layer gets an empty directory below it, because overlayfs needs two
+/// lower directories if there is no upperdir.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Stack {
@@ -48,8 +48,7 @@ pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
     let fits_one_page = "lowerdir=".len() + line.len() < stack::PAGE;
     if !fits_one_page {
         global.console.warning(
-            "the line is longer than one page, which is all that mount(2) takes: \
-             `lowerdir mount` has no such limit",
+            "the line is longer than one page, the limit of mount(2): use `lowerdir mount`",
         );
     }
     if global.console.json {
@@ -71,7 +70,7 @@ pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The stack of an image that was unpacked before.
+/// The stack of an unpacked image.
 pub fn of_image(image: &ImageArgs, store: &Store) -> anyhow::Result<stack::Stack> {
     let layers = pipeline::stored_layers(&image.open()?, store)?;
     Ok(stack::Stack::of_layers(&layers, store)?)

@@ -1,4 +1,4 @@
-//! Counts in words: what was done to a layer, and to an image.
+//! Counts and warnings in words, for a layer and for an image.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub fn sum<'a>(reports: impl Iterator<Item = &'a Report>) -> Report {
     })
 }
 
-/// The same of an image that was only looked at, and of what was done with it then.
+/// The same for an image that was only read, and for what was then written from it.
 pub fn warn_of_view(console: &ConsoleArgs, image: &Image, view: &View, done: Option<&Report>) {
     let layers = image.layers.iter().zip(&view.layers);
     let layers: Vec<(String, Report)> = layers
@@ -59,8 +59,8 @@ pub fn warn_of_view(console: &ConsoleArgs, image: &Image, view: &View, done: Opt
     );
 }
 
-/// Explains each kind of warning once, with how often it came up and where it did first. A label
-/// is that of the layer; it may be empty.
+/// Explains each kind of warning once, with its count and its first path. The label is that of the
+/// layer, and may be empty.
 pub fn warn<'a>(console: &ConsoleArgs, reports: impl Iterator<Item = (String, &'a Report)>) {
     let mut all: BTreeMap<Warning, (u64, String)> = BTreeMap::new();
     for (label, report) in reports {

@@ -1,11 +1,11 @@
-//! Directories that a verb makes: a name that only an archive, or a reference to an image, can be meant by is
-//! refused.
+//! Checks the directory that a verb is to make: a name that looks like an archive or an image reference
+//! is refused.
 
 use std::path::Path;
 
 use super::usage::usage;
 
-/// How references to images begin, of which `flatten` writes the first.
+/// Prefixes of image references; `flatten` writes the first.
 const TRANSPORTS: [&str; 6] = [
     "oci:",
     "oci-archive:",
@@ -14,7 +14,7 @@ const TRANSPORTS: [&str; 6] = [
     "docker://",
     "containers-storage:",
 ];
-/// What the names of archives end in.
+/// Suffixes of archive names.
 const ENDINGS: [&str; 14] = [
     ".tar",
     ".tar.gz",
@@ -32,8 +32,8 @@ const ENDINGS: [&str; 14] = [
     ".tar.z",
 ];
 
-/// Errors: a directory that is not there yet would get the name of an archive. `instead` says what
-/// writes one.
+/// Errors: a new directory would get the name of an archive or of an image reference. `instead` says
+/// what writes an archive.
 pub fn refuse_archive_name(path: &Path, instead: &str) -> anyhow::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -41,26 +41,26 @@ pub fn refuse_archive_name(path: &Path, instead: &str) -> anyhow::Result<()> {
     let (shown, exists) = (path.display(), path.exists());
     Err(usage(match (transport_of(path), is_archive_name(path)) {
         (Some(transport), _) if !exists => format!(
-            "{shown} would be a directory of that name: {transport} is not written here; ./{shown} is taken for a directory"
+            "{shown} would be a directory: {transport} is not written here; if a directory is meant, name it ./{shown}"
         ),
         (_, false) => return Ok(()),
-        (_, true) if exists => format!(
-            "{shown} is a file, and a directory is to be made: are the arguments the wrong way round?"
-        ),
+        (_, true) if exists => {
+            format!("{shown} is a file, not a directory: are the arguments the wrong way round?")
+        }
         (_, true) => format!(
-            "{shown} is the name of an archive, and a directory would be made: {instead}; if a directory is meant, make it first"
+            "{shown} is the name of an archive, and this makes a directory: {instead}; if a directory is meant, make it first"
         ),
     }))
 }
 
-/// The transport that a user of references may have meant.
+/// The transport that an image reference would begin with.
 fn transport_of(path: &Path) -> Option<&'static str> {
     let text = path.to_string_lossy();
     let transport = TRANSPORTS.iter().find(|name| text.starts_with(**name));
     transport.copied()
 }
 
-/// How an archive of this name is compressed, as `--compress` of `flatten` has it.
+/// The compression that an archive's name implies, as `flatten --compress` spells it.
 pub fn compression_of(path: &Path) -> Option<&'static str> {
     let name = path.to_string_lossy().to_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));

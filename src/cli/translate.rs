@@ -20,7 +20,7 @@ use super::summary::{counts, warn};
 use super::{Global, output};
 
 const BUFFER: usize = 1 << 20;
-/// What to type where the archive would go to a terminal.
+/// What to type instead of writing the archive to a terminal.
 const INSTEAD: &str = "redirect it, or name OUT after IN";
 
 const EXAMPLES: &str = "\
@@ -31,19 +31,18 @@ Examples:
   lowerdir translate layer.tar.gz layer.tar && mkfs.erofs --tar=f layer.erofs layer.tar
   tar c --xattrs --xattrs-include='*' -C upper . | lowerdir translate --to oci - layer.tar
 
-What one layer alone cannot tell, `unpack-layer` with --parent can: which deletions are needed, the
-attributes of directories without an entry (they get 0755 0:0), where a parent leads that is a
-symbolic link in a layer below. A hard link to a file below, an opaque root, and a file in the place
-of a directory that has something in it are refused. The other way, the mount's own records of
-renamed directories (redirect) and of files with changed attributes (metacopy) are refused: `pack`
-resolves them.";
+Some questions need the layers below, and only `unpack-layer --parent` answers them: which deletions
+are needed, the attributes of directories without an entry (here 0755 0:0), and where a parent leads
+that is a symbolic link below. Hard links to files below, an opaque root, and a file that replaces a
+directory with something in it are refused. With --to oci, the mount's records of renamed directories
+(redirect) and of files with changed attributes (metacopy) are refused: `pack` resolves them.";
 
 /// Translate a layer from tar to tar, so that another tool can unpack it.
 ///
-/// Deletions become entries of 0:0 character devices, opaque directories the PAX xattr
-/// trusted.overlay.opaque; --to oci is the way back. Entries pass as they come. Marks may stand
-/// anywhere in a layer, so they are written at the end: a directory that bears any comes once more,
-/// with the deletions in it after it.
+/// Deletions become entries for 0:0 character devices, and opaque directories get the PAX xattr
+/// trusted.overlay.opaque; --to oci does the reverse. Entries are passed on in order. Markers may
+/// come anywhere in a layer, so their marks are written at the end: each directory concerned is
+/// repeated, followed by its deletions.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Translate {
@@ -53,16 +52,16 @@ pub struct Translate {
     /// Where the translated archive goes, uncompressed; `-` is standard output
     #[arg(value_name = "OUT", default_value = "-")]
     output: PathBuf,
-    /// What to make of it
+    /// What to translate it to
     #[arg(long, value_enum, value_name = "FORM", default_value = "overlay")]
     to: Form,
-    /// The form of overlayfs has user.overlay.* xattrs
+    /// Read or write user.overlay.* xattrs in overlayfs's form
     #[arg(long)]
     userxattr: bool,
-    /// How deletions are written; both forms are read
+    /// How to write deletions; both forms are read
     #[arg(long, value_enum, default_value = "device")]
     whiteout: WhiteoutArg,
-    /// Keep security.selinux xattrs
+    /// Keep SELinux labels (security.selinux xattrs)
     #[arg(long)]
     selinux: bool,
     /// What becomes of xattrs that belong to another system or file system
@@ -74,9 +73,9 @@ pub struct Translate {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
-    /// The form of overlayfs
+    /// Overlayfs's form
     Overlay,
-    /// A layer of an image
+    /// An image layer, with `.wh.` markers
     Oci,
 }
 

@@ -12,13 +12,13 @@ Examples:
   lowerdir umount /mnt
   lowerdir umount --json /mnt     prints {\"target\":\"/mnt\"}";
 
-/// Take a mount down that `lowerdir mount` made.
+/// Unmount what `lowerdir mount` mounted.
 ///
-/// With --tmpfs, the changes are gone with it.
+/// Changes of a mount with --tmpfs are lost.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Umount {
-    /// Where it is mounted
+    /// The mount point
     target: PathBuf,
 }
 

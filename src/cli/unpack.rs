@@ -28,9 +28,9 @@ Examples:
 
 /// Unpack every layer of an image into the store, and print the layer directories.
 ///
-/// The directories are printed topmost first, one a line. Layers that are in the store already are
-/// not read again. Every blob is verified: its digest, its size, its diff ID. If a layer fails, or
-/// on Ctrl-C, none is added.
+/// The directories are printed one per line, topmost first. Layers already in the store are not read
+/// again. The digest, size and diff ID of every blob are verified. If a layer fails, or on Ctrl-C, no
+/// layer is added.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Unpack {

@@ -30,16 +30,15 @@ Examples:
   lowerdir unpack-layer layer.tar.zst dir                   over layers that are not known
   curl -s URL | lowerdir unpack-layer --digest sha256:DIGITS - dir
 
-A snapshotter calls it once for each layer; `mount` stacks the directories, topmost first.";
+A snapshotter runs it once per layer; mount(8) stacks the directories, topmost first.";
 
 /// Unpack one layer into a directory.
 ///
-/// The directory must be absent or empty; it is made beside it and renamed when it is complete,
-/// and on failure nothing is left. With each layer directory below given by --parent (or with
-/// --base), the result is the same as that of `unpack`. Without, it has the form that is right
-/// over any layers, as far as there is one: whiteouts are written whether needed or not, and
-/// directories without an entry get 0755 0:0. An archive of a whole image is refused, unless
-/// --digest or --diff-id says that it is the layer.
+/// DIR must be absent or empty. The layer is unpacked beside it and renamed when it is complete; on
+/// failure nothing is left. If every layer directory below is given with --parent, or there is none
+/// (--base), the result equals that of `unpack`. Otherwise the result fits over any layers, if that is
+/// possible: every whiteout is written, needed or not, and directories without an entry get 0755 0:0.
+/// An archive of a whole image is refused, unless --digest or --diff-id says that it is the layer.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct UnpackLayer {
@@ -54,10 +53,10 @@ pub struct UnpackLayer {
     /// There are no layers below
     #[arg(long)]
     base: bool,
-    /// What the blob's digest must be
+    /// Expected digest of the blob
     #[arg(long, value_parser = Digest::parse)]
     digest: Option<Digest>,
-    /// What the digest of the uncompressed archive must be
+    /// Expected digest of the uncompressed archive
     #[arg(long, value_name = "DIGEST", value_parser = Digest::parse)]
     diff_id: Option<Digest>,
     #[command(flatten)]

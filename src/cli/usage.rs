@@ -1,14 +1,14 @@
-//! Arguments that make no sense together, found out after clap has read them: exit status 2, as for
-//! those that clap refuses.
+//! Errors of usage that are found after clap has parsed the arguments: exit status 2, as for those that
+//! clap finds.
 
 use crate::Error;
 
-/// An error about what the user typed.
+/// An error of usage.
 pub fn usage(what: impl Into<String>) -> anyhow::Error {
     Error::usage(what).into()
 }
 
-/// The same, where the library says what is wrong with an option's value.
+/// The same, from the library's error about the value of an option.
 pub fn of_option(option: &'static str, error: Error) -> anyhow::Error {
     anyhow::Error::from(error).context(option)
 }

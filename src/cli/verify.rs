@@ -25,32 +25,32 @@ const EXAMPLES: &str = "\
 Examples:
   lowerdir verify --all                  every layer in the store
   lowerdir verify alpine:3.20            an image in the store, by name or digest
-  lowerdir verify --quick alpine.tar     an image in the store, by the archive that it came from
+  lowerdir verify --quick alpine.tar     an image in the store, by its archive
   lowerdir verify --repair alpine.tar    unpack its damaged layers again
 
-Exit status: 0 all is as it was unpacked, 3 something was changed.";
+Exit status: 0 nothing was changed, 3 something was changed.";
 
-/// Compare layers in the store with what was written down when they were unpacked.
+/// Compare layers in the store with the listings that were recorded when they were unpacked.
 ///
-/// Prints each path that was changed, and what was: its type, mode, owner, time, xattrs, target or
-/// content; what is missing, and what was added.
+/// Prints each path that was changed, and how (type, mode, owner, time, xattrs, target or content), and
+/// each path that is missing or was added.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Verify {
-    /// An image in the store: one of its names, its digest, at least four digits that its digest
-    /// begins with; or any IMAGE that `unpack` takes
+    /// An image in the store, by one of its names, its digest, or the first four or more digits of its
+    /// digest; or any IMAGE that `unpack` accepts
     #[arg(required_unless_present = "all")]
     image: Option<OsString>,
-    /// Every layer in the store, and those that its images lack
+    /// Verify every layer in the store, and report those that its images lack
     #[arg(long, conflicts_with_all = ["image", "repair"])]
     all: bool,
-    /// Compare everything but what files hold, which takes no reading of them
+    /// Do not compare the content of files, which would have to be read
     #[arg(long)]
     quick: bool,
-    /// Unpack the damaged layers of IMAGE again: it must be one that `unpack` takes
+    /// Unpack damaged layers again; IMAGE must be one that `unpack` accepts
     #[arg(long)]
     repair: bool,
-    /// Which image of several, as OS/ARCHITECTURE[/VARIANT], or one of the first two alone
+    /// Platform of the image, as OS/ARCHITECTURE[/VARIANT], or either of the first two alone
     /// [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
@@ -63,10 +63,10 @@ pub struct Verify {
     limits: LimitsArgs,
 }
 
-/// A layer to look at: how it is called, and its chain ID.
+/// A layer to verify: its label and its chain ID.
 type Named = (String, Digest);
 
-/// What is wrong with a layer of some store, or with the record of an image.
+/// A change in a layer, or a damaged image record.
 struct Finding {
     /// `layer 1 (sha256:ab12…)`
     of: String,
@@ -76,25 +76,25 @@ struct Finding {
     what: String,
 }
 
-/// All that was looked at.
+/// What was verified, and what was found.
 #[derive(Default)]
 struct Outcome {
     layers: usize,
-    /// Which of them are not as they were.
+    /// Which of them were changed.
     damaged: BTreeSet<usize>,
-    /// One of them that is so in a store that is only read.
+    /// One of them that is in a read-only store.
     beyond_repair: Option<String>,
     findings: Vec<Finding>,
-    /// Why not all was looked at.
+    /// Why the rest was not verified.
     failure: Option<Error>,
 }
 
 pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     let image = verb.open_image(&store)?;
-    let outcome = look(verb, image.as_ref(), &store, global)?;
+    let outcome = verify(verb, image.as_ref(), &store, global)?;
     print(&outcome.findings, global)?;
-    // Nothing is repaired for a fault of the system.
+    // A system error is no reason to repair anything.
     if let Some(failure) = outcome.failure {
         return Err(failure.into());
     }
@@ -103,7 +103,7 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     let text = match damaged {
         0 if records == 0 => {
             let quick = match verb.quick {
-                true => ", as far as --quick looks",
+                true => " (--quick compares no content)",
                 false => "",
             };
             let note = format!("{total}: nothing was changed{quick}");
@@ -117,8 +117,8 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
         Some(image) => {
             global.console.note(&text);
             if let Some(layer) = outcome.beyond_repair {
-                let text = format!("{layer} is damaged, and that store is only read");
-                let hint = "replace that store, or name it no more";
+                let text = format!("{layer} is damaged, and that store is read-only");
+                let hint = "replace that store, or leave it out of --store";
                 return Err(Error::conflict(text).hint(hint).into());
             }
             repair(verb, &image, &store, &outcome.damaged, global)
@@ -130,7 +130,7 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
 }
 
 impl Verify {
-    /// The image that blobs are there for; `None` if it is one that only the store knows.
+    /// The image, if its blobs are available; `None` if only the store has it.
     fn open_image(&self, store: &Store) -> anyhow::Result<Option<Image>> {
         let Some(reference) = self.image.clone() else {
             return Ok(None);
@@ -153,8 +153,8 @@ impl Verify {
         })
     }
 
-    /// The image of this name in the first store that has it, and that store. A damaged record of
-    /// another one does not matter where the blobs are there, too.
+    /// The image of this name in the first store that has it, and that store. Another image's damaged
+    /// record does not matter if the blobs are available.
     fn stored<'a>(&self, store: &'a Store) -> crate::Result<Option<(&'a Store, Digest)>> {
         let Some(name) = self.image.as_ref().and_then(|name| name.to_str()) else {
             return Ok(None);
@@ -180,13 +180,15 @@ impl Verify {
         let name = crate::path::display(name.as_encoded_bytes()).to_string();
         match self.repair {
             true => Error::not_found(format!("there are no blobs of {name} to repair it from"))
-                .hint("name the archive or the layout that it came from, as `unpack` takes it"),
-            false => Error::not_found(format!("no image in the store, and no file, is {name}"))
-                .hint("`lowerdir images` lists what is in the store"),
+                .hint("name the archive or layout, as `unpack` takes it"),
+            false => Error::not_found(format!(
+                "{name} is neither an image in the store nor a file"
+            ))
+            .hint("`lowerdir images` lists the images in the store"),
         }
     }
 
-    /// The layers that are meant, by what the store knows of them.
+    /// The layers to verify, from the image or the store's records.
     fn layers(&self, image: Option<&Image>, store: &Store) -> crate::Result<Vec<Named>> {
         if let Some(image) = image {
             image.check_media_types()?;
@@ -201,7 +203,7 @@ impl Verify {
                     match one.image(&digest) {
                         Ok(image) => layers.extend(image.layers),
                         Err(error) if error.is_system_fault() => return Err(error),
-                        // It is told of as damaged.
+                        // Reported as a damaged record.
                         Err(_) => {}
                     }
                 }
@@ -215,8 +217,8 @@ impl Verify {
     }
 }
 
-/// Compares all that is meant. Nothing is printed while the progress shows.
-fn look(
+/// Compares the layers. Prints nothing while progress is shown.
+fn verify(
     verb: &Verify,
     image: Option<&Image>,
     store: &Store,
@@ -225,7 +227,7 @@ fn look(
     let expected = verb.layers(image, store)?.len();
     let shown = Shown::start(&global.console, expected)?;
     let verifier = Verifier::new(store, verb.quick, &shown)?;
-    // Somebody may have removed an image, until the verifier held the store.
+    // Another process may have removed an image before the verifier locked the store.
     let layers = verb.layers(image, store)?;
     let mut outcome = Outcome {
         layers: layers.len(),
@@ -238,7 +240,7 @@ fn look(
             }
         }
     }
-    // `unpack` has made it; what is made again has it written, too.
+    // A repaired layer is reported by `unpack`, which also writes a missing listing.
     if let Some(image) = image.filter(|_| verb.repair)
         && store.image_digests()?.contains(&image.digest)
     {
@@ -258,7 +260,7 @@ fn look(
         for change in changes {
             outcome.damaged.insert(index);
             let mut of = format!("layer {label}");
-            // Of one store, nobody has to be told which it is.
+            // The store is only of interest if there are several.
             if !is_one {
                 of += &format!(" in {}", change.store.display());
             }

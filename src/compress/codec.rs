@@ -1,5 +1,5 @@
-//! Compression: recognised by its first bytes, whatever the media type says, and undone with
-//! both digests computed on the way.
+//! Decompression: the format is detected by its first bytes, whatever the media type says, and both
+//! digests are computed on the way.
 //!
 //! [`crate::store::pipeline`] opens each layer through [`LayerReader`]; [`crate::image`] opens whole
 //! compressed archives through [`Decoder`]. This module knows nothing of tar.
@@ -14,13 +14,13 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 
 const BUFFER: usize = 256 * 1024;
-/// How the decoders say that they were denied their memory.
+/// What the decoders' errors say when they exceed the memory limit.
 const WINDOW_DENIED: [&str; 2] = ["too much memory", "memory limit reached"];
-/// What an xz decoder needs besides its dictionary, in bytes, and some room.
+/// Memory that an xz decoder needs besides its dictionary, rounded up, in bytes.
 const XZ_OVERHEAD: u64 = 1 << 20;
-/// A stream with its compression undone.
+/// A decompressed stream.
 pub enum Decoder<R: Read> {
-    /// Not compressed, or not in a way that is known.
+    /// Not compressed, or in an unknown format.
     Plain(Buffered<R>),
     /// One or more gzip members.
     Gzip(Box<flate2::bufread::MultiGzDecoder<Buffered<R>>>),
@@ -30,17 +30,17 @@ pub enum Decoder<R: Read> {
     Xz(Box<liblzma::bufread::XzDecoder<Buffered<R>>>),
 }
 
-/// A reader whose buffer is filled to its end: the first bytes are there at the first look.
+/// A reader whose buffer is filled completely, so that the first read has the magic bytes.
 pub type Buffered<R> = BufReader<Filling<R>>;
 
 impl<R: Read> Decoder<R> {
-    /// Looks at the first bytes and decodes accordingly. Errors: a compression that no image
-    /// specification has ([`Kind::Refused`](crate::Kind::Refused)).
+    /// Detects the format by the first bytes. Errors: a compression that no image specification allows
+    /// ([`Kind::Refused`](crate::Kind::Refused)).
     pub fn open(reader: R) -> Result<Decoder<R>> {
         Decoder::with_limits(reader, &Limits::default())
     }
 
-    /// The same, with limits of the caller's own.
+    /// The same, with the given limits.
     pub fn with_limits(reader: R, limits: &Limits) -> Result<Decoder<R>> {
         let mut reader = BufReader::with_capacity(BUFFER, Filling::new(reader));
         let start = reader
@@ -100,9 +100,9 @@ impl<R: Read> Decoder<R> {
 }
 
 fn unsupported(name: &str, undo: &str) -> Error {
-    let text = format!("{name} compression, which is not read: gzip, zstd and xz are");
+    let text = format!("{name} compression is not supported: gzip, zstd and xz are");
     Error::refused(text).hint(format!(
-        "undo it first: `{undo} FILE | lowerdir VERB - ...`"
+        "decompress it first: `{undo} FILE | lowerdir VERB - ...`"
     ))
 }
 
@@ -134,7 +134,7 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-/// What a blob must turn out to be; what is not known is not checked.
+/// The expected digests and size of a blob; those that are not known are not checked.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
     /// The digest of the blob as it is stored.
@@ -145,7 +145,7 @@ pub struct Expected {
     pub diff_id: Option<Digest>,
 }
 
-/// What a blob turned out to be.
+/// The actual digests and sizes of a blob.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The digest of the blob as it is stored.
@@ -158,7 +158,7 @@ pub struct Measured {
     pub uncompressed: u64,
 }
 
-/// A layer with its compression undone, within limits.
+/// A decompressed layer, within limits.
 pub struct Opened<R: Read> {
     decoder: Decoder<Counted<R>>,
     uncompressed: u64,
@@ -180,7 +180,7 @@ impl<R: Read> Opened<R> {
         self.decoder.is_plain()
     }
 
-    /// How many bytes came out so far.
+    /// How many decompressed bytes were read so far.
     pub fn uncompressed(&self) -> u64 {
         self.uncompressed
     }
@@ -218,7 +218,7 @@ impl<R: Read> Read for Opened<R> {
     }
 }
 
-/// A blob, and how much of it was read.
+/// A blob, and how many of its bytes were read.
 struct Counted<R> {
     blob: R,
     count: u64,
@@ -235,7 +235,7 @@ impl<R: Read> Read for Counted<R> {
 /// The uncompressed bytes of one layer, hashed before and after decompression.
 pub struct LayerReader<R: Read> {
     opened: Opened<HashingReader<R>>,
-    /// `None` where the blob is its own diff: one digest serves for both.
+    /// `None` if the blob is not compressed: one digest serves for both.
     diff: Option<Hasher>,
     expected: Expected,
 }
@@ -246,7 +246,7 @@ impl<R: Read> LayerReader<R> {
         LayerReader::with_limits(blob, expected, Limits::default())
     }
 
-    /// The same, with limits of the caller's own.
+    /// The same, with the given limits.
     pub fn with_limits(blob: R, expected: Expected, limits: Limits) -> Result<LayerReader<R>> {
         let (blob_algorithm, diff_algorithm) = expected.algorithms();
         let opened = Opened::new(HashingReader::new(blob, blob_algorithm), limits)?;
@@ -258,8 +258,8 @@ impl<R: Read> LayerReader<R> {
         })
     }
 
-    /// Reads what is left, to the blob's last byte, and compares. Errors: a digest or size that
-    /// differs ([`Kind::Mismatch`](crate::Kind::Mismatch)), damage in the rest.
+    /// Reads the rest, to the blob's last byte, and verifies it. Errors: a digest or size differs
+    /// ([`Kind::Mismatch`](crate::Kind::Mismatch)), or the rest is damaged.
     pub fn finish(mut self) -> Result<Measured> {
         io::copy(&mut self, &mut io::sink())
             .map_err(|error| Error::reading("reading the blob to its end", error))?;
@@ -286,20 +286,20 @@ impl<R: Read> Read for LayerReader<R> {
 }
 
 impl Expected {
-    /// Of the blob's digest, and of the diff ID.
+    /// The algorithms of the blob's digest and of the diff ID.
     pub fn algorithms(&self) -> (Algorithm, Algorithm) {
         let of =
             |digest: &Option<Digest>| digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
         (of(&self.blob), of(&self.diff_id))
     }
 
-    /// Errors: something is not as expected ([`Kind::Mismatch`](crate::Kind::Mismatch)).
+    /// Errors: a digest or size differs ([`Kind::Mismatch`](crate::Kind::Mismatch)).
     pub fn compare(&self, measured: &Measured) -> Result<()> {
         let differs = |what: &str, is: &dyn ToString, promised: &dyn ToString| {
             let (is, promised) = (is.to_string(), promised.to_string());
             Err(
                 Error::mismatch(format!("the {what} is {is}, the image says {promised}"))
-                    .hint("the blob is damaged or not the one meant: fetch the image again"),
+                    .hint("the blob is damaged, or is another one: fetch the image again"),
             )
         };
         match (&self.size, &self.blob, &self.diff_id) {

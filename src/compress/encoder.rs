@@ -1,8 +1,8 @@
-//! `LayerWriter`: the way of a layer's bytes into a blob, compressed, with both digests made on the
-//! way; the counterpart of [`crate::compress::codec::LayerReader`].
+//! `LayerWriter`: compresses a layer into a blob and computes both digests on the way; the counterpart
+//! of [`crate::compress::codec::LayerReader`].
 //!
-//! [`crate::repack::layout`] and packing write through it. It knows nothing of tar, and nothing of
-//! where the blob goes. The same bytes give the same blob: no times, no names.
+//! [`crate::repack::layout`] and packing write through it. It knows nothing of tar, or of where the blob
+//! goes. The same bytes give the same blob: it holds no times and no names.
 
 use std::io::{self, Write};
 
@@ -12,20 +12,20 @@ use crate::compress::codec::Measured;
 use crate::digest::{Algorithm, Hasher};
 use crate::error::{Error, Result};
 
-/// How a blob is compressed.
+/// The compression of a blob.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// None.
     None,
-    /// What every tool reads.
+    /// gzip, which every tool reads.
     #[default]
     Gzip,
-    /// Smaller and faster; OCI images may have it since image-spec 1.1.
+    /// zstd: smaller and faster; allowed in OCI images since image-spec 1.1.
     Zstd,
 }
 
 impl Compression {
-    /// The media type of such a layer, in an OCI image or in one of Docker's.
+    /// The media type of such a layer, in an OCI or a Docker image.
     pub fn media_type(self, of_docker: bool) -> &'static str {
         match (self, of_docker) {
             (Compression::None, false) => "application/vnd.oci.image.layer.v1.tar",
@@ -38,7 +38,7 @@ impl Compression {
     }
 }
 
-/// Takes the uncompressed bytes of one layer.
+/// Writes the uncompressed bytes of one layer.
 pub struct LayerWriter<W: Write> {
     encoder: Encoder<Counted<W>>,
     diff: Hasher,
@@ -51,7 +51,7 @@ enum Encoder<W: Write> {
     Zstd(zstd::stream::write::Encoder<'static, W>),
 }
 
-/// Hashes and counts what goes on to a writer.
+/// Hashes and counts the bytes that it passes to a writer.
 struct Counted<W> {
     out: W,
     hasher: Hasher,
@@ -59,7 +59,7 @@ struct Counted<W> {
 }
 
 impl<W: Write> LayerWriter<W> {
-    /// Starts a blob. A writer that is dear per call should be buffered.
+    /// Starts a blob. Buffer a writer whose calls are expensive.
     pub fn new(out: W, compression: Compression) -> Result<LayerWriter<W>> {
         let counted = Counted {
             out,
@@ -81,7 +81,7 @@ impl<W: Write> LayerWriter<W> {
         })
     }
 
-    /// Ends the blob, flushes it, and says what it became.
+    /// Finishes and flushes the blob; returns its digests and sizes.
     pub fn finish(self) -> Result<(W, Measured)> {
         let counted = match self.encoder {
             Encoder::None(out) => Ok(out),

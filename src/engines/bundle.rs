@@ -1,19 +1,19 @@
-//! [`write()`]: an OCI runtime bundle of an image that is in the store: `config.json`, made of the image's
-//! config, and a `rootfs` that the layers are mounted on.
+//! [`write()`]: an OCI runtime bundle from an image in the store: a `config.json`, converted from the
+//! image's config, and a `rootfs` on which the layers are mounted.
 //!
 //! ```text
 //! DIR/                0700; 0711 if the container has a user namespace
 //!   config.json       see `config`
 //!   rootfs/           the mount point; with changes in memory it has `upper` and `work`, which are
 //!                     copied onto the tmpfs
-//!   mountpoints/      what the image lacks of mount points and of the working directory: a lower
-//!                     directory above the image's, with nothing else
+//!   mountpoints/      a lower directory above the image's layers, with the mount points and the working
+//!                     directory that the image lacks, and nothing else
 //!   with-rootfs       for Overlay::Script: see `script`
 //! ```
 //!
-//! Called by the command line. It unpacks nothing: [`crate::store::pipeline`] does. Everything is made beside
-//! its place and renamed; on an error nothing is left. Names in the image (users, volumes) are looked
-//! up in the layers, inside the image's root (`inside`), never by the kernel.
+//! Called by the command line. It unpacks nothing: [`crate::store::pipeline`] does. The bundle is built
+//! under a temporary name and renamed; on an error nothing is left. Names in the image (users, volumes)
+//! are looked up in the layers, inside the image's root (`inside`), never by the kernel.
 //! Source: image-spec `conversion.md`; runtime-spec `bundle.md` and `config.md`.
 
 mod annotations;
@@ -47,64 +47,64 @@ use execution::Execution;
 use inside::Inside;
 use namespace::UserNamespace;
 
-/// Where the layers are mounted, in the bundle.
+/// The mount point of the layers in the bundle.
 pub const ROOTFS: &str = "rootfs";
 pub use script::NAME as SCRIPT;
 const MOUNTPOINTS: &str = "mountpoints";
 
-/// Who mounts the layers on `rootfs`.
+/// What mounts the layers on `rootfs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlay {
-    /// [`write()`], at once. Every runtime takes that. The mount ends with `umount`, or a reboot.
+    /// [`write()`], at once. Works with every runtime. The mount lasts until `umount` or a reboot.
     Mounted,
-    /// A script in the bundle, [`SCRIPT`], which mounts them in a mount namespace of its own and runs
-    /// the runtime there. Every runtime takes that, also without root.
+    /// A script in the bundle, [`SCRIPT`], which mounts them in a mount namespace of its own and starts
+    /// the runtime there. Works with every runtime, and without root.
     Script,
-    /// The runtime: the mount on `/` comes first in `config.json`. runc from 1.3 on and crun 1.21
-    /// refuse it (runc issue 5070).
+    /// The runtime: the mount on `/` comes first in `config.json`. runc 1.3 and later and crun 1.21 refuse
+    /// it (runc issue 5070).
     InConfig,
-    /// Somebody else, before the container is started, by a command for a POSIX shell.
+    /// The user, before the container starts, with a command for a POSIX shell.
     Command,
-    /// The same by a line of fstab(5).
+    /// The same with a line for fstab(5).
     Fstab,
-    /// The same by a systemd mount unit.
+    /// The same with a systemd mount unit.
     Unit,
 }
 
-/// What a bundle is to be.
+/// The options of a bundle.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
     /// Where changes go. [`Upper::None`] makes the container's root read-only.
     pub upper: &'a Upper,
-    /// Who mounts the layers.
+    /// What mounts the layers.
     pub overlay: Overlay,
-    /// What to run in the place of the image's `Cmd`; empty for just that.
+    /// What to run instead of the image's `Cmd`; if empty, that.
     pub command: &'a [String],
     /// Whether the process gets a terminal.
     pub terminal: bool,
-    /// The user namespace of the container, if [`write()`] mounts the layers with its ids.
+    /// The user namespace of the container, if [`write()`] is to mount the layers id-mapped.
     pub idmap: Option<&'a mount::UserNamespace>,
-    /// Annotations to add to the image's own, or to put in their place: names with their values.
+    /// Annotations to add to the image's own, or to replace them: names and values.
     pub annotations: &'a [(String, String)],
-    /// Whether who is not root is to run it: in a user namespace with the caller alone, and with the
+    /// Whether it is for a runtime without root: in a user namespace with the caller alone, and with the
     /// host's network.
     pub rootless: bool,
-    /// Whether the bundle is on disk before this counts as done.
+    /// Whether to wait until the bundle is on disk.
     pub sync: Sync,
 }
 
-/// A bundle that was written.
+/// A finished bundle.
 #[derive(Debug)]
 pub struct Bundle {
     /// Its absolute path.
     pub path: PathBuf,
-    /// Who mounts the layers.
+    /// What mounts the layers.
     pub overlay: Overlay,
-    /// What `config.json` says.
+    /// The content of `config.json`.
     pub config: Value,
-    /// What is to be mounted, or was mounted, on `rootfs`.
+    /// The stack that is, or will be, mounted on `rootfs`.
     pub stack: Stack,
-    /// The words that mount it, where somebody else does.
+    /// The command, line or unit that mounts it, if the user does.
     pub words: Option<Vec<u8>>,
     /// Labels of the image that did not become annotations.
     pub left_out: Vec<String>,
@@ -112,10 +112,10 @@ pub struct Bundle {
 
 /// Writes a bundle into a directory that is absent or empty.
 ///
-/// Errors: a layer that is not in the store; a config that breaks the specification, a user that the
-/// image does not have, a volume where none may be ([`Kind::Refused`](crate::Kind::Refused)); layers
-/// whose names are too long for such a mount ([`Kind::Limit`](crate::Kind::Limit)); a mount that such
-/// words cannot say ([`Kind::NotFound`](crate::Kind::NotFound)); what the system says.
+/// Errors: a layer is not in the store; the config breaks the specification, names a user that the image
+/// does not have, or a volume where none may be ([`Kind::Refused`](crate::Kind::Refused)); the names of
+/// the layers are too long for such a mount ([`Kind::Limit`](crate::Kind::Limit)); the form cannot
+/// express the mount ([`Kind::NotFound`](crate::Kind::NotFound)); the system's.
 ///
 /// ```
 /// use lowerdir::engines::bundle::{Overlay, Wanted, write};
@@ -207,7 +207,7 @@ fn mount_on(rootfs: &Path, stack: &Stack, store: &Store, wanted: &Wanted<'_>) ->
     }
 }
 
-/// The path that the bundle will have, whatever the working directory is then.
+/// The absolute path of the bundle.
 fn absolute(target: &Path) -> Result<PathBuf> {
     let looking = |error| Error::system(format!("looking at {}", target.display()), error);
     let target = std::path::absolute(target).map_err(looking)?;
@@ -229,7 +229,7 @@ fn absolute(target: &Path) -> Result<PathBuf> {
 
 /// Removes a bundle that could not be mounted.
 fn take_back(path: &Path, was_there: bool) {
-    // The error that is told is the one of the mount.
+    // The error of the mount is the one to report.
     if let Ok(directory) = Dir::open(path) {
         let _ = directory.remove_children();
     }
@@ -240,15 +240,15 @@ fn take_back(path: &Path, was_there: bool) {
 
 struct Making<'a> {
     store: &'a Store,
-    /// Where it will be.
+    /// Its final path.
     path: &'a Path,
     wanted: &'a Wanted<'a>,
     execution: &'a Execution,
     inside: &'a Inside,
     namespace: Option<&'a UserNamespace>,
-    /// How the ids of the layers are shown.
+    /// The id maps of the mount.
     shown: &'a IdMaps,
-    /// Where it is as yet.
+    /// Its temporary directory.
     directory: Dir,
     options: &'a Options,
 }
@@ -264,7 +264,7 @@ impl Making<'_> {
         mounts.extend(volumes);
         if let Some(namespace) = self.namespace {
             namespace.adapt(&mut mounts);
-            // Its root must get to the root of the container.
+            // Root of the user namespace must be able to reach the root of the container.
             root::set_mode(&self.directory, 0o711).map_err(doing)?;
         }
         let cwd = process["cwd"].as_str().expect("it is text");
@@ -304,8 +304,8 @@ impl Making<'_> {
         })
     }
 
-    /// Makes those that the image lacks, and the working directory, which a runtime could not make
-    /// either; false if it has all.
+    /// Makes the mount points and the working directory that the image lacks, which a runtime could not
+    /// make; false if it has all of them.
     fn mountpoints(&self, mounts: &[Value], cwd: &str) -> Result<bool> {
         let destinations = mounts
             .iter()
@@ -328,7 +328,7 @@ impl Making<'_> {
         Ok(true)
     }
 
-    /// What the runtime mounts on `/`, first of all.
+    /// The mounts on `/`, which the runtime makes first.
     fn overlay(&self, stack: &Stack) -> Result<Vec<Value>> {
         let (tmpfs, upper) = match self.wanted.upper {
             Upper::Tmpfs { size } => {
@@ -351,7 +351,8 @@ impl Making<'_> {
         }
     }
 
-    /// The runtime copies what is in the directory below a tmpfs with `tmpcopyup` onto it.
+    /// Makes the directories for changes in memory: with `tmpcopyup`, the runtime copies them onto the
+    /// tmpfs.
     fn in_memory(&self) -> Result<Upper> {
         let doing = |error| system("making the directories for changes", error);
         let rootfs = EntryPath::parse(ROOTFS.as_bytes())?;
@@ -383,7 +384,7 @@ impl Making<'_> {
     }
 }
 
-/// An entry of the list `mounts`.
+/// An entry of `mounts`.
 fn mount_of(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": kind, "source": source, "options": options })
 }

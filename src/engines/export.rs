@@ -1,11 +1,11 @@
-//! An image for other programs: as a list of its merged tree, or as a directory in which they find
-//! the layers of the store.
+//! Exports an image for other programs, as a list of its merged tree or as a directory that refers to the
+//! layers in the store.
 //!
-//! [`containers_storage`] and [`write_mstack`] lead to layers that were unpacked. A list has one line
-//! for each path: [`Format::ComposefsDump`] is what `mkcomposefs --from-file` makes an EROFS image of,
-//! and [`Format::Mtree`] what `bsdtar` and mtree(8) take. Like [`crate::view::flatten`], [`export`] starts
-//! from a [`Tree`] that was read from blobs, and reads them once more for digests of the content. The
-//! same tree gives the same bytes. `lowerdir export` calls all of them.
+//! [`containers_storage`] and [`write_mstack`] refer to unpacked layers. A list has one line for each
+//! path: [`Format::ComposefsDump`] is for `mkcomposefs --from-file`, which makes an EROFS image from it,
+//! and [`Format::Mtree`] is for `bsdtar` and mtree(8). Like [`crate::view::flatten`], [`export`] takes a
+//! [`Tree`] that was read from the blobs, and reads them once more for digests of the content. The same
+//! tree gives the same bytes. `lowerdir export` calls all of them.
 
 pub mod containers_storage;
 mod dump;
@@ -24,10 +24,10 @@ use crate::view::Tree;
 pub use mstack::write_mstack;
 pub use verity::Verity;
 
-/// The forms of a list.
+/// The formats of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// composefs-dump(5), with the content of small files and fs-verity digests of the others.
+    /// composefs-dump(5), with the content of small files and the fs-verity digests of larger ones.
     ComposefsDump,
     /// mtree(5), with SHA-256 digests. It has no xattrs.
     Mtree,

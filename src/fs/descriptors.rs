@@ -9,9 +9,9 @@ use rustix::process::{Resource, getrlimit};
 const ALWAYS: usize = 32;
 /// Files that unpacking one layer takes: its blob, its directories, and a file and a directory for each of
 /// its writers.
-const LAYER: usize = 12;
+const LAYER: usize = 16;
 /// Of all that may be open, a cache takes one part in so many.
-const PART: usize = 8;
+const PART: usize = 16;
 
 fn limit() -> usize {
     let limit = getrlimit(Resource::Nofile).current;

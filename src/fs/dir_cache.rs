@@ -8,7 +8,7 @@
 //! distant directory the cache keeps those at half of the distance, at three quarters, and so on.
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::fs::root::Dir;
+use crate::fs::root::{Dir, Mounts};
 use crate::path::PATH_MAX;
 
 /// Where the directories of a tree, or of several trees, are.
@@ -39,6 +39,7 @@ pub trait DirPath {
 pub struct DirCache<Id> {
     open: HashMap<Id, Slot>,
     capacity: usize,
+    mounts: Mounts,
     /// Counts the uses.
     clock: u64,
 }
@@ -55,7 +56,16 @@ impl<Id: Copy + Eq + Hash> DirCache<Id> {
         DirCache {
             open: HashMap::new(),
             capacity,
+            mounts: Mounts::Entered,
             clock: 0,
+        }
+    }
+
+    /// The same, but no path into a mount below the root is opened.
+    pub fn on_one_mount(capacity: usize) -> DirCache<Id> {
+        DirCache {
+            mounts: Mounts::Refused,
+            ..DirCache::new(capacity)
         }
     }
 
@@ -81,7 +91,8 @@ impl<Id: Copy + Eq + Hash> DirCache<Id> {
         };
         while !missing.is_empty() {
             let (id, path) = take_half(&mut missing);
-            dir = self.open_with(|| dir.open_dir(&path).map(Arc::new))?;
+            let mounts = self.mounts;
+            dir = self.open_with(|| dir.open_dir(&path, mounts).map(Arc::new))?;
             self.keep(id, &dir);
         }
         Ok(dir)
@@ -105,7 +116,8 @@ impl<Id: Copy + Eq + Hash> DirCache<Id> {
         Some(Arc::clone(&slot.dir))
     }
 
-    fn keep(&mut self, id: Id, dir: &Arc<Dir>) {
+    /// Takes a directory that its owner has opened.
+    pub fn keep(&mut self, id: Id, dir: &Arc<Dir>) {
         if self.open.len() >= self.capacity {
             let oldest = self.open.iter().min_by_key(|(_, slot)| slot.used);
             let Some((&oldest, _)) = oldest else {

@@ -10,6 +10,7 @@ mod data;
 mod details;
 mod layer;
 mod real;
+mod removal;
 mod surroundings;
 mod umask;
 mod xattrs;
@@ -25,11 +26,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::error::Error;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
-pub use data::{Take, clone_or_copy, read_all, read_data};
+pub use data::{Take, clone_or_copy, data_length, read_all, read_data};
 pub use details::Details;
 pub use layer::Root;
 pub use real::real_path;
@@ -40,6 +40,15 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+/// What happens where another file system, or another directory, is mounted on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// The path leads into it.
+    Entered,
+    /// It is an error (`EXDEV`).
+    Refused,
+}
+
 /// Nothing leaves the directory, by whatever route.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
@@ -64,12 +73,12 @@ impl Dir {
 
     /// Opens a directory below this one.
     pub fn open_beneath(&self, path: &EntryPath) -> io::Result<Dir> {
-        self.open_dir(path.as_bytes())
+        self.open_dir(path.as_bytes(), Mounts::Entered)
     }
 
     /// Opens the directory at a relative path, which may be a single name; empty for this one.
-    pub(crate) fn open_dir(&self, path: &[u8]) -> io::Result<Dir> {
-        Ok(Dir(self.open_file_at(path, DIRECTORY)?.into()))
+    pub(crate) fn open_dir(&self, path: &[u8], mounts: Mounts) -> io::Result<Dir> {
+        Ok(Dir(self.open_at(path, DIRECTORY, mounts)?))
     }
 
     /// Opens a directory below this one, if there is one: not if the name is absent, or means
@@ -86,20 +95,25 @@ impl Dir {
     pub fn open_file(&self, path: &EntryPath) -> io::Result<File> {
         // Without NONBLOCK a pipe that was put there would stop us for ever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.open_file_at(path.as_bytes(), flags)
+        Ok(self
+            .open_at(path.as_bytes(), flags, Mounts::Entered)?
+            .into())
     }
 
-    fn open_file_at(&self, path: &[u8], flags: OFlags) -> io::Result<File> {
+    fn open_at(&self, path: &[u8], flags: OFlags, mounts: Mounts) -> rustix::io::Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         if path.len() > PATH_MAX {
-            return Err(Errno::NAMETOOLONG.into());
+            return Err(Errno::NAMETOOLONG);
         }
+        let resolve = match mounts {
+            Mounts::Entered => BENEATH,
+            Mounts::Refused => BENEATH.union(ResolveFlags::NO_XDEV),
+        };
         loop {
-            match rustix::fs::openat2(self, path, flags, Mode::empty(), BENEATH) {
-                Ok(fd) => return Ok(fd.into()),
+            match rustix::fs::openat2(self, path, flags, Mode::empty(), resolve) {
                 // The kernel says so when a rename elsewhere raced with the lookup.
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
+                other => return other,
             }
         }
     }
@@ -191,98 +205,6 @@ impl Dir {
     /// Removes an empty directory.
     pub fn remove_dir(&self, name: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(self, name, AtFlags::REMOVEDIR)?)
-    }
-
-    /// Removes a name, and all below it if it is a directory. Absent is fine. Errors: something is
-    /// mounted on it, or below: what that holds is not ours.
-    pub fn remove_tree(&self, name: &[u8]) -> io::Result<()> {
-        match self.unlink(name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::ISDIR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        self.open_for_removal(name)?.remove_children()?;
-        Ok(self.unlink(name, AtFlags::REMOVEDIR)?)
-    }
-
-    /// Empties this directory. Deep trees cost memory, not descriptors or stack. Errors: something is
-    /// mounted below.
-    pub fn remove_children(&self) -> io::Result<()> {
-        // Each directory comes twice: first to remove its files, then to go itself.
-        let mut todo = vec![(EntryPath::root(), false)];
-        while let Some((path, emptied)) = todo.pop() {
-            let Some((parent, name)) = path.split() else {
-                self.remove_files(&path, &mut todo)?;
-                continue;
-            };
-            let parent = Dir(self.open_on_this_mount(parent.as_bytes())?);
-            if emptied {
-                parent.unlink(name, AtFlags::REMOVEDIR)?;
-                continue;
-            }
-            todo.push((path.clone(), true));
-            parent
-                .open_for_removal(name)?
-                .remove_files(&path, &mut todo)?;
-        }
-        Ok(())
-    }
-
-    /// Removes what is no directory, and adds the directories, as children of `path`, to a list.
-    fn remove_files(&self, path: &EntryPath, todo: &mut Vec<(EntryPath, bool)>) -> io::Result<()> {
-        // To list takes the right to search, too, which who may read may lack, without root.
-        let names = self.names().or_else(|_| {
-            rustix::fs::fchmod(self, Mode::RWXU)?;
-            self.names()
-        });
-        for name in names? {
-            match self.unlink(&name, AtFlags::empty()) {
-                Ok(()) => {}
-                Err(Errno::ISDIR) => todo.push((below(path, &name)?, false)),
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes one name, also where the image lets nobody write and we are not root.
-    fn unlink(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
-        match rustix::fs::unlinkat(self, name, flags) {
-            Err(Errno::ACCESS) => {
-                rustix::fs::fchmod(self, Mode::RWXU)?;
-                rustix::fs::unlinkat(self, name, flags)
-            }
-            other => other,
-        }
-    }
-
-    /// Opens a directory, also where the image lets nobody look and we are not root.
-    fn open_for_removal(&self, name: &[u8]) -> io::Result<Dir> {
-        match self.open_on_this_mount(name) {
-            Err(Errno::ACCESS) => {
-                self.set_mode(name, 0o700)?;
-                Ok(Dir(self.open_on_this_mount(name)?))
-            }
-            Err(Errno::XDEV) => {
-                let name = crate::path::display(name);
-                let text = format!("something is mounted on {name}, which is not removed");
-                Err(Error::conflict(text).hint("unmount it first").into())
-            }
-            other => Ok(Dir(other?)),
-        }
-    }
-
-    /// Opens a directory below this one unless a mount point leads to it.
-    fn open_on_this_mount(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let path = if path.is_empty() { b"." } else { path };
-        let resolve = BENEATH.union(ResolveFlags::NO_XDEV);
-        loop {
-            match rustix::fs::openat2(self, path, DIRECTORY, Mode::empty(), resolve) {
-                // As in `open_file_at`.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return other,
-            }
-        }
     }
 
     /// A path by which calls that take no descriptor reach a name in this directory.
@@ -384,10 +306,6 @@ fn timestamps(time: Time) -> Timestamps {
 pub fn is_absent(error: &io::Error) -> bool {
     let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     of(Errno::NOENT) || of(Errno::NOTDIR) || of(Errno::LOOP)
-}
-
-fn below(path: &EntryPath, name: &[u8]) -> io::Result<EntryPath> {
-    path.join(name).map_err(io::Error::from)
 }
 
 /// Whether the file system of an open file has any room left for others; false if it does not say.

@@ -1,9 +1,9 @@
 //! `Members`: the files of an image archive, found once and then read in place.
 //!
 //! An archive that is compressed as a whole is not copied: its small files are kept in memory, and
-//! its layers are uncompressed once more when they are read. One that comes through a pipe is
-//! first written to an unnamed temporary file (`TMPDIR`, else `/var/tmp`): what names its layers
-//! mostly stands behind them, and they may have to be read twice.
+//! its layers are decompressed again when they are read. One that comes through a pipe is first
+//! written to an unnamed temporary file (`TMPDIR`, else `/var/tmp`): the documents that name the
+//! layers mostly come after them, and a layer may have to be read twice.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,10 +21,10 @@ use crate::tar::archive::{Archive, EntryKind, FileShape};
 use super::blob::{Blob, DOCUMENT_MAX};
 use super::compressed::Compressed;
 
-/// Old Docker archives link equal layers to each other, never far.
+/// Old Docker archives link equal layers to each other, in short chains.
 const MAX_LINKS: usize = 8;
-/// How much of a compressed archive is kept in memory, in bytes, so that it need not be read
-/// again. Documents stand first in line: a file is kept only if it may be one.
+/// How much of a compressed archive is kept in memory, in bytes, so that it need not be read again.
+/// Only files small enough to be documents are kept.
 const MEMORY_MAX: u64 = 16 << 20;
 
 /// The regular files and links of an archive, by name.
@@ -34,7 +34,7 @@ pub struct Members(BTreeMap<EntryPath, Member>);
 #[derive(Debug)]
 enum Member {
     File(Blob),
-    /// Relative to the directory of its own name.
+    /// The target, relative to the directory of the link.
     Symlink(Box<[u8]>),
     HardLink(EntryPath),
 }
@@ -66,7 +66,7 @@ impl Members {
         }
     }
 
-    /// A file, by its name or through links inside the archive.
+    /// Finds a file by its name, through links inside the archive.
     pub fn find(&self, name: &str) -> Option<Blob> {
         let mut path = EntryPath::parse(name.as_bytes()).ok()?;
         for _ in 0..MAX_LINKS {
@@ -98,7 +98,7 @@ fn plain(mut file: File, length: u64) -> Result<Members> {
     Ok(Members(members))
 }
 
-/// Lists what a compressed file holds: all of it is uncompressed, once.
+/// Lists a compressed archive, decompressing all of it once.
 fn compressed(file: File) -> Result<Members> {
     let file = Arc::new(Compressed::new(file));
     let mut archive = Archive::with_limits(file.read()?, limits());
@@ -116,12 +116,12 @@ fn compressed(file: File) -> Result<Members> {
         room -= size;
         Ok(Blob::in_memory(bytes))
     })?;
-    // Damage shows at the end: checksums stand there.
+    // The compression keeps its checksums at the end.
     archive.finish()?;
     Ok(Members(members))
 }
 
-/// Of the archive itself. No option raises what its holes may be: see [`with_holes`].
+/// Limits for the archive itself. No option raises the limit on holes: see [`with_holes`].
 fn limits() -> Limits {
     Limits {
         bytes: u64::MAX,
@@ -129,7 +129,7 @@ fn limits() -> Limits {
     }
 }
 
-/// Lists an archive; `blob` says where the stored data of the current entry is.
+/// Lists an archive; `blob` gives the stored data of the current entry.
 fn list<R: Read>(
     archive: &mut Archive<R>,
     mut blob: impl FnMut(&mut Archive<R>) -> Result<Blob>,
@@ -151,8 +151,8 @@ fn list<R: Read>(
     Ok(members)
 }
 
-/// A member as it was before it was stored: `tar -S`, bsdtar and the `tar` crate leave out its
-/// holes. `extents` counts those of all members, which are kept in memory.
+/// A member with its holes, which `tar -S`, bsdtar and the `tar` crate leave out. `extents` counts
+/// those of all members, because they are kept in memory.
 fn with_holes(stored: Blob, shape: FileShape, extents: &mut usize) -> Result<Blob> {
     let Some(parts) = shape.extents else {
         return Ok(stored);
@@ -172,7 +172,7 @@ fn with_holes(stored: Blob, shape: FileShape, extents: &mut usize) -> Result<Blo
     Ok(stored.with_holes(parts, shape.size))
 }
 
-/// Where a symbolic link at `path` leads, by name alone.
+/// The target of a symbolic link at `path`, resolved lexically.
 fn beside(path: &EntryPath, target: &[u8]) -> Option<EntryPath> {
     let mut at = match target.starts_with(b"/") {
         true => EntryPath::root(),
@@ -188,7 +188,7 @@ fn beside(path: &EntryPath, target: &[u8]) -> Option<EntryPath> {
     Some(at)
 }
 
-/// Writes a stream to a temporary file that has no name.
+/// Copies a stream to an unnamed temporary file.
 pub(super) fn spool(stream: &mut impl Read) -> Result<File> {
     let mut file = tempfile::tempfile_in(temporary()).map_err(spooling)?;
     let reading = |error| Error::reading("reading the archive", error);
@@ -196,12 +196,12 @@ pub(super) fn spool(stream: &mut impl Read) -> Result<File> {
     Ok(file)
 }
 
-/// Where temporary files of any size go.
+/// The directory for temporary files of any size.
 pub fn temporary() -> PathBuf {
     std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
-/// A temporary file could not be made or written.
+/// The error if a temporary file cannot be created or written.
 pub fn spooling(error: io::Error) -> Error {
     let doing = format!("writing a temporary file in {}", temporary().display());
     Error::system(doing, error).during(Operation::Spool)

@@ -1,4 +1,4 @@
-//! Blobs: ranges of files, which several threads read at once, and where they come from.
+//! Blobs: ranges of files, which several threads can read at once, and their sources.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -21,7 +21,7 @@ use super::media_type;
 /// Manifests are at most 4 MiB (distribution-spec, "Pushing Manifests"); configs are smaller.
 pub(super) const DOCUMENT_MAX: u64 = 4 << 20;
 
-/// Some bytes of a file. Cheap to clone; each reader has a position of its own.
+/// A range of a file. Cheap to clone; each reader has its own position.
 #[derive(Clone, Debug)]
 pub struct Blob {
     bytes: Bytes,
@@ -71,8 +71,8 @@ impl Blob {
         Ok(Blob { bytes, length })
     }
 
-    /// All of an input that may be a pipe: a layer may have to be read twice, so what cannot be
-    /// read twice is written to an unnamed temporary file first.
+    /// All of an input, which may be a pipe. A layer may have to be read twice, so a pipe is first
+    /// copied to an unnamed temporary file.
     pub fn of_input(mut file: File) -> Result<Blob> {
         let metadata = file
             .metadata()
@@ -83,7 +83,7 @@ impl Blob {
         }
     }
 
-    /// Bytes that were read already.
+    /// Bytes already in memory.
     pub(super) fn in_memory(bytes: Vec<u8>) -> Blob {
         let length = bytes.len() as u64;
         let bytes = Bytes::Memory(bytes.into());
@@ -97,32 +97,32 @@ impl Blob {
         Blob { bytes, length }
     }
 
-    /// A part of what a compressed file holds; the caller has checked the range.
+    /// A part of the decompressed content of a file; the caller has checked the range.
     pub(super) fn in_compressed(file: &Arc<Compressed>, offset: u64, length: u64) -> Blob {
         let file = Arc::clone(file);
         let bytes = Bytes::Compressed { file, offset };
         Blob { bytes, length }
     }
 
-    /// Bytes of which only these parts are stored, and the rest are zeros; the caller has checked
-    /// that they fit.
+    /// A sparse file: this blob stores the extents, and the rest are zeros. The caller has checked that
+    /// they fit.
     pub(super) fn with_holes(self, extents: Vec<Extent>, length: u64) -> Blob {
         let (stored, extents) = (Arc::new(self), extents.into());
         let bytes = Bytes::Sparse { stored, extents };
         Blob { bytes, length }
     }
 
-    /// In bytes.
+    /// Length in bytes.
     pub fn len(&self) -> u64 {
         self.length
     }
 
-    /// Whether there are none.
+    /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Where it begins in an archive that is compressed as a whole, and so is best read in order.
+    /// Its offset in an archive that is compressed as a whole, which is fastest to read in order.
     pub fn offset_in_compressed(&self) -> Option<u64> {
         match &self.bytes {
             Bytes::Compressed { offset, .. } => Some(*offset),
@@ -131,7 +131,7 @@ impl Blob {
         }
     }
 
-    /// Reads it from the start.
+    /// A reader from the start.
     pub fn open(&self) -> BlobReader {
         BlobReader(match &self.bytes {
             Bytes::File { file, offset } => Reader::File {
@@ -154,7 +154,7 @@ impl Blob {
         })
     }
 
-    /// All of it, if it may be a JSON document.
+    /// All of it, if it is small enough to be a JSON document.
     pub fn document(&self, what: &str) -> Result<Vec<u8>> {
         if self.length > DOCUMENT_MAX {
             let text = format!(
@@ -224,30 +224,30 @@ impl Read for BlobReader {
     }
 }
 
-/// The blob of a layer. An image may lack it: a foreign layer, or one that a content store let go
-/// of. A layer that is unpacked already needs it no more.
+/// The blob of a layer. An image may lack it: a foreign layer, or one that a content store dropped. A
+/// layer that is already unpacked does not need it.
 #[derive(Clone, Debug)]
 pub enum LayerBlob {
     /// It is there.
     There(Blob),
-    /// It is not.
+    /// It is missing.
     Missing {
         /// What is missing.
         what: String,
         /// What the user can do.
         hint: String,
     },
-    /// Its media type says that it is no tar archive (rule T1).
+    /// Its media type says that it is not a tar archive (rule T1).
     NotTar {
-        /// That type.
+        /// The media type.
         media_type: String,
-        /// Its size as far as the image has it, in bytes.
+        /// Its size in bytes, if the image has it.
         length: Option<u64>,
     },
 }
 
 impl LayerBlob {
-    /// Keeps the lack of a blob for later. Errors: those of looking for it.
+    /// Turns "not found" into a missing blob. Errors: every other error.
     pub fn found(found: Result<Blob>, hint: impl FnOnce() -> String) -> Result<LayerBlob> {
         match found {
             Ok(blob) => Ok(LayerBlob::There(blob)),
@@ -259,7 +259,7 @@ impl LayerBlob {
         }
     }
 
-    /// The same, if a layer of this media type is one that is read.
+    /// The same, unless this media type is one that cannot be read.
     pub(super) fn of_type(self, media_type: &str) -> LayerBlob {
         match media_type::refusal(media_type) {
             None => self,
@@ -270,7 +270,7 @@ impl LayerBlob {
         }
     }
 
-    /// Errors: its media type says that it is no tar archive ([`Kind::Refused`]).
+    /// Errors: its media type says that it is not a tar archive ([`Kind::Refused`]).
     pub fn check_media_type(&self) -> Result<()> {
         match self {
             LayerBlob::NotTar { media_type, .. } => {
@@ -280,7 +280,7 @@ impl LayerBlob {
         }
     }
 
-    /// In bytes, if it is there.
+    /// Its size in bytes, if it is there.
     pub fn size(&self) -> Option<u64> {
         match self {
             LayerBlob::There(blob) => Some(blob.len()),
@@ -289,28 +289,28 @@ impl LayerBlob {
         }
     }
 
-    /// The blob. Errors: it is missing ([`Kind::NotFound`]); its media type says that it is no tar
+    /// The blob. Errors: it is missing ([`Kind::NotFound`]); its media type says that it is not a tar
     /// archive ([`Kind::Refused`]).
     pub fn get(&self) -> Result<&Blob> {
         match self {
             LayerBlob::There(blob) => Ok(blob),
             LayerBlob::NotTar { media_type, .. } => {
                 let error = media_type::refusal(media_type);
-                Err(error.expect("that is why it is one"))
+                Err(error.expect("only a refused type gets here"))
             }
             LayerBlob::Missing { what, hint } => Err(Error::not_found(what).hint(hint)),
         }
     }
 }
 
-/// Where the documents and blobs of images are.
+/// The place that documents and blobs are read from.
 #[derive(Debug)]
 pub enum Source {
     /// A directory on disk: an OCI layout.
     Directory(PathBuf),
-    /// The directory that holds those of the algorithms, as in containerd's content store.
+    /// A directory with one directory per digest algorithm, as in containerd's content store.
     Blobs(PathBuf),
-    /// A directory on disk as skopeo's `dir:` has it: the blobs are named by their digits.
+    /// A directory on disk in skopeo's `dir:` format, where blobs are named by their digests.
     Flat(PathBuf),
     /// The members of an archive.
     Archive(Members),
@@ -323,7 +323,7 @@ impl Source {
             Source::Directory(directory) | Source::Blobs(directory) | Source::Flat(directory) => {
                 match std::fs::metadata(directory.join(name)) {
                     Ok(found) => found.is_file(),
-                    // It may be there: opening it says what is wrong.
+                    // It may exist: opening it reports what is wrong.
                     Err(error) => !matches!(
                         Errno::from_io_error(&error),
                         Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
@@ -334,7 +334,7 @@ impl Source {
         }
     }
 
-    /// A file by its name, which a document may have given: it must stay inside.
+    /// A file by name. The name may come from a document, and must stay inside.
     pub fn get(&self, name: &str) -> Result<Blob> {
         match self {
             Source::Directory(directory) | Source::Blobs(directory) | Source::Flat(directory) => {
@@ -345,7 +345,7 @@ impl Source {
         }
     }
 
-    /// A blob, by its digest.
+    /// A blob by digest.
     pub fn blob(&self, digest: &Digest) -> Result<Blob> {
         let name = format!("{}/{}", digest.algorithm().name(), digest.hex());
         self.get(&match self {
@@ -355,14 +355,14 @@ impl Source {
         })
     }
 
-    /// Whether a blob is not there.
+    /// Whether a blob is missing.
     pub fn lacks(&self, digest: &Digest) -> bool {
         let found = self.blob(digest);
         found.is_err_and(|error| error.kind() == Kind::NotFound)
     }
 
-    /// Manifests that a manifest list leads to have an ending; so had all blobs before version 1.1 of
-    /// the form (containers/image, `directory/directory_transport.go`).
+    /// The name of a blob in a `dir:` directory. Manifests of a manifest list have a suffix, and before
+    /// version 1.1 all blobs had one (containers/image, `directory/directory_transport.go`).
     fn flat_name(&self, digest: &Digest) -> String {
         let hex = digest.hex();
         let with_algorithm = format!("{}-{hex}", digest.algorithm().name());
@@ -389,8 +389,8 @@ fn open_named(path: &Path, name: &str) -> Result<File> {
     })
 }
 
-/// Opens a file of a layout, where a pipe that nobody writes to must not stop us for ever. Links
-/// are followed: some tools make layouts of them.
+/// Opens a file of a layout without blocking on a FIFO that has no writer. Symbolic links are followed,
+/// because some tools build layouts from them.
 fn open_at_once(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())

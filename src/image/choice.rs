@@ -1,8 +1,8 @@
-//! Which entry of an index is meant: the only image, or the one that the platform runs best, and
-//! errors that list what there is, with digests (rule T2).
+//! Chooses an image from an index: the only one, or the best match for the platform. Errors list the
+//! images that are there, with digests (rule T2).
 //!
-//! [`super::layout`] calls it for each index on its way. Manifests and configs are read only where
-//! the index leaves a doubt.
+//! [`super::layout`] calls it for each index on the way. Manifests and configs are read only if the
+//! index leaves a doubt.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,12 @@ use super::layout::{name_or_digest, names_of, platform_of};
 use super::names;
 use super::platform::Platform;
 
-/// So many manifests are looked into before an index counts as one that does not say.
+/// How many manifests are read to find out the platforms that an index does not give.
 pub const LOOKS_MAX: usize = 50;
-/// So many entries that are no images are listed in an error.
+/// How many entries that are not images an error lists.
 const LISTED_MAX: usize = 5;
 
-/// The one image that is meant among these entries, all of which have the `name` that was asked
-/// for, if one was.
+/// Chooses the image among entries that all have the given `name`, if one was given.
 pub fn choose(
     source: &Source,
     entries: Vec<Descriptor>,
@@ -35,7 +34,7 @@ pub fn choose(
     let says_nothing = |&at: &usize| all[at].platform.is_none();
     if best.len() > 1 || (all.len() > 1 && best.iter().any(says_nothing)) {
         for &at in best.iter().take(LOOKS_MAX) {
-            all[at].look(source);
+            all[at].inspect(source);
         }
         others.extend(all.iter().filter_map(Candidate::as_other));
         all.retain(|candidate| candidate.other.is_none());
@@ -60,11 +59,11 @@ pub fn choose(
 /// An entry that may be the image.
 struct Candidate {
     descriptor: Descriptor,
-    /// What the index says, or else the config.
+    /// From the index, or else from the config.
     platform: Option<Platform>,
     /// The digest of its config.
     config: Option<String>,
-    /// What it is instead, if its manifest says so.
+    /// What it is, if its manifest says that it is not an image.
     other: Option<String>,
 }
 
@@ -78,9 +77,9 @@ impl Candidate {
         }
     }
 
-    /// Looks into the manifest and the config. What cannot be read says nothing: if it is chosen,
-    /// reading it fails again, and then with an error.
-    fn look(&mut self, source: &Source) {
+    /// Reads the manifest and the config. Errors are ignored here: if the entry is chosen, reading it
+    /// again reports them.
+    fn inspect(&mut self, source: &Source) {
         let Some(document) = document(source, &self.descriptor) else {
             return;
         };
@@ -97,12 +96,12 @@ impl Candidate {
         self.config = Some(config.digest);
     }
 
-    /// Whether both are one image under two manifests: equal configs have equal layers.
+    /// Whether both are the same image under two manifests: equal configs have equal layers.
     fn is_same_image(&self, other: &Candidate) -> bool {
         self.config.is_some() && self.config == other.config
     }
 
-    /// Its platform and digest; `None` where no platform is known.
+    /// Its platform and digest; `None` if the platform is not known.
     fn label(&self) -> Option<String> {
         let platform = self.platform.as_ref()?;
         Some(format!("{platform} ({})", short(&self.descriptor)))
@@ -113,7 +112,7 @@ impl Candidate {
         Some(format!("{other} ({})", short(&self.descriptor)))
     }
 
-    /// How a reference says it, whatever its name.
+    /// How a reference names it by digest.
     fn by_digest(&self) -> String {
         let digest = &self.descriptor.digest;
         match &self.platform {
@@ -128,7 +127,7 @@ fn short(descriptor: &Descriptor) -> String {
     digest.map_or_else(|_| descriptor.digest.clone(), |digest| digest.short())
 }
 
-/// Each image once, and what the others are.
+/// Each image once, and descriptions of the entries that are not images.
 fn candidates(entries: Vec<Descriptor>) -> (Vec<Candidate>, Vec<String>) {
     let (mut images, mut others) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
@@ -142,13 +141,13 @@ fn candidates(entries: Vec<Descriptor>) -> (Vec<Candidate>, Vec<String>) {
     (images, others)
 }
 
-/// The places of those that serve best: more than one where nothing tells them apart. An only
-/// image is taken whatever it runs on, unless a platform was asked for.
+/// The indices of the best matches: several if nothing distinguishes them. A single image is chosen
+/// whatever its platform, unless a platform was given.
 fn best_of(all: &[Candidate], wanted: &Wanted) -> Vec<usize> {
     let machine = wanted.platform();
     let is_alone = all.len() == 1 && wanted.platform.is_none();
     let distance = |candidate: &Candidate| match &candidate.platform {
-        // An exact match comes before one that does not say.
+        // An exact match comes before an entry without a platform.
         None => Some(u32::MAX),
         Some(built_for) if is_alone && !built_for.needs_features() => Some(0),
         Some(built_for) => machine.distance(built_for),
@@ -168,7 +167,7 @@ fn document(source: &Source, descriptor: &Descriptor) -> Option<Document> {
     json::parse(&bytes, "the manifest", &json::MANIFEST).ok()
 }
 
-/// Which document of a listed image is not there.
+/// Which document of a listed image is missing.
 fn missing_part(source: &Source, descriptor: &Descriptor) -> Option<&'static str> {
     let has = |descriptor: &Descriptor| {
         let digest = Digest::parse(&descriptor.digest);
@@ -184,7 +183,7 @@ fn missing_part(source: &Source, descriptor: &Descriptor) -> Option<&'static str
     }
 }
 
-/// An image is listed, and was not fetched with the others.
+/// The error for an image that is listed, but was not fetched.
 fn absent(source: &Source, part: &str, meant: &Candidate, all: &[Candidate]) -> Error {
     let (digest, platform) = (short(&meant.descriptor), meant.platform.as_ref());
     let of = platform.map_or_else(String::new, |platform| format!(" for {platform}"));
@@ -201,7 +200,7 @@ fn absent(source: &Source, part: &str, meant: &Candidate, all: &[Candidate]) -> 
     })
 }
 
-/// Nothing in the index, or nothing that runs.
+/// The error for an index without images.
 fn no_image(others: &[String]) -> Error {
     let listed = &others[..others.len().min(LISTED_MAX)];
     match (&listed, others.len() - listed.len()) {

@@ -1,6 +1,5 @@
-//! `Compressed`: an archive that is compressed as a whole, read from any place without a copy of
-//! it. Whoever reads goes forward from the start; a decoder that has got somewhere is kept for the
-//! next one, who may want to go on from there.
+//! `Compressed`: random access to an archive that is compressed as a whole, without a copy. A reader
+//! decodes forward from the start; its decoder is kept, so that the next reader can continue from there.
 //!
 //! [`super::archive`] finds the members of such an archive, [`super::blob`] reads them.
 
@@ -19,10 +18,10 @@ pub struct Compressed {
     idle: Mutex<Vec<Running>>,
 }
 
-/// A decoder on its way through the file.
+/// A decoder and its position in the file.
 struct Running {
     decoder: Decoder<FromStart>,
-    /// How many uncompressed bytes it has given.
+    /// How many uncompressed bytes it has returned.
     position: u64,
 }
 
@@ -34,7 +33,7 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// Reads a file by position: several read the same one at once.
+/// Reads a file by position, so that several readers can share it.
 #[derive(Debug)]
 struct FromStart {
     file: Arc<File>,
@@ -50,7 +49,7 @@ impl Read for FromStart {
 }
 
 impl Compressed {
-    /// Takes a regular file.
+    /// Wraps a regular file.
     pub fn new(file: File) -> Compressed {
         Compressed {
             file: Arc::new(file),
@@ -63,7 +62,7 @@ impl Compressed {
         self.start()
     }
 
-    /// Reads some uncompressed bytes.
+    /// A reader of a range of the uncompressed bytes.
     pub fn part(self: &Arc<Self>, offset: u64, length: u64) -> Part {
         Part {
             source: Arc::clone(self),
@@ -84,10 +83,10 @@ impl Compressed {
         })
     }
 
-    /// A decoder that stands at an offset: the idle one that has the shortest way to go.
+    /// A decoder positioned at an offset, from the idle one that is closest before it.
     fn at(&self, offset: u64) -> io::Result<Running> {
         let nearest = {
-            let mut idle = self.idle.lock().expect("nobody panics with it");
+            let mut idle = self.idle.lock().expect("no panic while it is locked");
             let nearest = (0..idle.len())
                 .filter(|&index| idle[index].position <= offset)
                 .max_by_key(|&index| idle[index].position);
@@ -131,7 +130,7 @@ impl Read for Part {
         let most = buffer.len().min(most);
         let result = running.read(&mut buffer[..most]);
         if result.is_err() {
-            // Nobody knows where it stands now.
+            // Its position is unknown after an error.
             self.running = None;
         }
         result
@@ -141,7 +140,11 @@ impl Read for Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            let mut idle = self.source.idle.lock().expect("nobody panics with it");
+            let mut idle = self
+                .source
+                .idle
+                .lock()
+                .expect("no panic while it is locked");
             idle.push(running);
         }
     }

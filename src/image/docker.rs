@@ -12,14 +12,14 @@ use super::names;
 use super::reference::Choice;
 use super::{Documents, Image, Layer, Wanted};
 
-/// Where new archives keep files by digest.
+/// The folder where newer archives keep files by digest.
 const BLOBS: &str = "blobs/";
-/// So many bytes of configs are hashed to find one by its digest.
+/// How many bytes of configs are hashed to find one by its digest.
 const HASHED_MAX: u64 = 1 << 30;
-/// What Docker before 1.10 wrote in the place of `manifest.json`.
+/// The file that Docker before 1.10 wrote instead of `manifest.json`.
 pub const REPOSITORIES: &str = "repositories";
 
-/// Whether `manifest.json` is one manifest, as in skopeo's `dir:`, and not a list of images.
+/// Whether `manifest.json` is a single manifest, as in skopeo's `dir:`, rather than a list of images.
 pub fn is_one_manifest(source: &Source) -> Result<bool> {
     let bytes = source.get("manifest.json")?.document("manifest.json")?;
     Ok(bytes.trim_ascii_start().starts_with(b"{"))
@@ -31,9 +31,10 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
         return Err(no_list(source));
     }
     if is_one_manifest(source)? {
-        let what = "no Docker archive: its manifest.json is one manifest, as in skopeo's dir:";
-        return Err(Error::refused(what)
-            .hint("it is read from a directory, unpacked by `tar`: say dir:DIR, or just DIR"));
+        let what = "not a Docker archive: its manifest.json is one manifest, as in skopeo's dir:";
+        return Err(
+            Error::refused(what).hint("extract it with `tar`, and use dir:DIR, or just DIR")
+        );
     }
     let bytes = source.get("manifest.json")?.document("manifest.json")?;
     let images: Vec<Saved> = json::parse(&bytes, "manifest.json", &json::SAVED)?;
@@ -68,21 +69,20 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     })
 }
 
-/// What an archive without `manifest.json` is.
+/// The error for an archive without `manifest.json`.
 fn no_list(source: &Source) -> Error {
     if source.has("index.json") {
-        return Error::refused("no Docker archive: it has no manifest.json")
-            .hint("it is an OCI layout: say oci-archive:FILE, or just FILE");
+        return Error::refused("not a Docker archive: it has no manifest.json")
+            .hint("it is an OCI layout: use oci-archive:FILE, or just FILE");
     }
     if source.has(REPOSITORIES) {
-        // moby pull request 50324 took the reader out.
-        return Error::refused("an archive of a Docker before 1.10, which has no manifest.json")
-            .hint(
-                "a Docker from 1.10 to 27 converts it: \
+        // moby pull request 50324 removed the reader.
+        return Error::refused("an archive of Docker before 1.10, without a manifest.json").hint(
+            "Docker 1.10 to 27 converts it: \
                  `docker load -i FILE && docker save -o NEW NAME:TAG`",
-            );
+        );
     }
-    Error::refused("no Docker archive: it has no manifest.json")
+    Error::refused("not a Docker archive: it has no manifest.json")
 }
 
 fn choose(source: &Source, mut images: Vec<Saved>, wanted: &Wanted) -> Result<Saved> {
@@ -96,7 +96,7 @@ fn choose(source: &Source, mut images: Vec<Saved>, wanted: &Wanted) -> Result<Sa
     let name = wanted.choice.and_then(Choice::name);
     let known = names_of(&images, &mut digests);
     if let Some(name) = name {
-        images.retain(|image| image.repo_tags.iter().any(|tag| names::is_meant(name, tag)));
+        images.retain(|image| image.repo_tags.iter().any(|tag| names::matches(name, tag)));
         if images.is_empty() {
             return Err(names::no_such(name, &known));
         }
@@ -108,7 +108,7 @@ fn choose(source: &Source, mut images: Vec<Saved>, wanted: &Wanted) -> Result<Sa
             return Err(names::no_such(&digest.to_string(), &known));
         }
     }
-    // One image may be listed once for each of its names.
+    // An image may be listed once for each of its names.
     let mut seen = BTreeSet::new();
     images.retain(|image| seen.insert((image.config.clone(), image.layers.clone())));
     match images.len() {
@@ -129,7 +129,7 @@ fn ambiguous(images: &[Saved], name: Option<&str>, digests: &mut Digests) -> Err
     names::of_one_name(name, &digests)
 }
 
-/// What tells each image from the others in a reference: `@DIGEST` where it has no name.
+/// What identifies each image in a reference: its names, or `@DIGEST`.
 fn names_of(images: &[Saved], digests: &mut Digests) -> Vec<String> {
     let mut names = Vec::new();
     for image in images {
@@ -142,11 +142,11 @@ fn names_of(images: &[Saved], digests: &mut Digests) -> Vec<String> {
     names
 }
 
-/// The digests of configs, each made once.
+/// The digests of configs, each computed once.
 struct Digests<'a> {
     source: &'a Source,
     known: BTreeMap<String, Option<Digest>>,
-    /// How many bytes were read for them: many names may stand for one file.
+    /// How many bytes were read for them, because many names may link to one file.
     bytes: u64,
 }
 
@@ -159,7 +159,7 @@ impl Digests<'_> {
         }
     }
 
-    /// Of a config that can be read.
+    /// The digest of a config, if it can be read.
     fn get(&mut self, file: &str) -> Option<Digest> {
         if let Some(known) = self.known.get(file) {
             return known.clone();
@@ -175,8 +175,8 @@ impl Digests<'_> {
     }
 }
 
-/// The config, which identifies the image. A file name like a digest promises nothing: programs
-/// that edit archives leave it as it was, and skopeo, umoci and Docker take no notice of it.
+/// The config, which identifies the image. A file name like a digest is not checked: programs that edit
+/// archives leave it as it was, and skopeo, umoci and Docker ignore it.
 fn config(source: &Source, saved: &Saved) -> Result<(Digest, Vec<u8>)> {
     let bytes = source.get(&saved.config)?.document("the config")?;
     if let Some(digest) = promised(&saved.config) {
@@ -192,7 +192,7 @@ fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<La
         number,
         blob: LayerBlob::found(source.get(file), incomplete)?,
         expected: Expected {
-            // Only new archives name layers by digest: old ones made up an identifier.
+            // Only newer archives name layers by digest; older ones use an identifier of their own.
             blob: digest_in(file).filter(|_| file.starts_with(BLOBS)),
             size: None,
             diff_id: Some(diff_id.clone()),
@@ -202,7 +202,7 @@ fn layer(source: &Source, number: usize, file: &str, diff_id: &str) -> Result<La
     })
 }
 
-/// The digest of a file that is kept by its digest, or is named by all of one.
+/// The digest of a file in `blobs/`, or of one whose name is a full digest.
 fn promised(file: &str) -> Option<Digest> {
     digest_in(file).filter(|_| file.starts_with(BLOBS) || file.starts_with("sha256:"))
 }

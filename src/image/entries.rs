@@ -1,24 +1,24 @@
-//! Which entries of an index are images (rule T2), by what the index and their manifests say.
+//! Which entries of an index are images (rule T2), judging by the index and their manifests.
 //!
 //! Source: image-spec `image-index.md` and `manifest.md`, "artifactType"; BuildKit's
 //! `attestation-storage.md` and its registry cache; cosign's `SIGNATURE_SPEC.md`. Pure.
-//! [`super::choice`] chooses among those that are.
+//! [`super::choice`] chooses among the images.
 
 use super::json::{Descriptor, Document};
 use super::layout::names_of;
 
-/// BuildKit marks the manifests that only describe another manifest.
+/// BuildKit's annotation on manifests that only describe another manifest.
 const ATTESTATION: &str = "vnd.docker.reference.type";
-/// `cosign save` tells the entries of a layout apart by it.
+/// The annotation by which `cosign save` tells the entries of a layout apart.
 const COSIGN_KIND: &str = "kind";
 const COSIGN: &str = "dev.cosignproject.cosign/";
-/// The kinds of cosign that are images.
+/// The kinds in cosign's annotation that are images.
 const COSIGN_IMAGES: [&str; 2] = ["image", "imageIndex"];
-/// What cosign's tags end in that are no images.
+/// The suffixes of cosign's tags that are not images.
 const COSIGN_TAGS: [&str; 3] = [".sig", ".att", ".sbom"];
 
 pub const SCHEMA_2: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// What an entry may be that leads to an image. Schema 1 is refused by name, later.
+/// Media types of entries that lead to an image. Schema 1 is refused by name, later.
 const MANIFESTS: [&str; 7] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
@@ -28,16 +28,16 @@ const MANIFESTS: [&str; 7] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "",
 ];
-/// The media types of configs of images; other manifests describe artifacts of other kinds.
+/// Media types of image configs; a manifest with any other config is an artifact.
 const CONFIGS: [&str; 3] = [
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
     "",
 ];
-/// Docker 1.10 called a config so (moby, `distribution/registry.go`, "imageTypes").
+/// Docker 1.10's media type for configs (moby, `distribution/registry.go`, "imageTypes").
 const CONFIG_OF_1_10: &str = "application/octet-stream";
 
-/// What an entry of an index is that is no image, as far as the index tells.
+/// What an entry of an index is, if the index shows that it is not an image.
 pub fn other_entry(descriptor: &Descriptor) -> Option<String> {
     if descriptor.annotations.contains_key(ATTESTATION) {
         return Some("an attestation".into());
@@ -48,12 +48,12 @@ pub fn other_entry(descriptor: &Descriptor) -> Option<String> {
     if !MANIFESTS.contains(&&*descriptor.media_type) {
         return Some(format!("a blob of type {}", descriptor.media_type));
     }
-    // Of an image, it may be the type of its config.
+    // For an image, this may be the media type of its config.
     let artifact_type = &*descriptor.artifact_type;
     (!CONFIGS.contains(&artifact_type)).then(|| format!("an artifact of type {artifact_type}"))
 }
 
-/// What a manifest describes that is no image.
+/// What a manifest describes, if it is not an image.
 pub fn other_manifest(descriptor: &Descriptor, manifest: &Document) -> Option<String> {
     let artifact_type = &*manifest.artifact_type;
     match CONFIGS.contains(&artifact_type) {
@@ -62,7 +62,7 @@ pub fn other_manifest(descriptor: &Descriptor, manifest: &Document) -> Option<St
     }
 }
 
-/// The same by its config alone: the manifest was asked for by its digest.
+/// The same, judging by the config alone, for a manifest that was named by its digest.
 pub fn other_config(descriptor: &Descriptor, manifest: &Document) -> Option<String> {
     let config = manifest.config.as_ref()?;
     let media_type = &*config.media_type;

@@ -1,7 +1,7 @@
-//! `Holes`: reads a member of an image archive of which only parts are stored.
+//! `Holes`: reads a sparse member of an image archive.
 //!
-//! [`super::blob`] makes one of the extents that [`crate::tar::archive`] has checked: in order, inside the
-//! file, and as long as the stored bytes. It holds nothing in memory but them.
+//! [`super::blob`] makes one from extents that [`crate::tar::archive`] has checked: in order, inside the
+//! file, and as long as the stored bytes. Only the extents are held in memory.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use crate::tar::archive::Extent;
 
 use super::BlobReader;
 
-/// The stored bytes, each part where it belongs, and zeros between.
+/// The stored bytes at their offsets, with zeros between them.
 #[derive(Debug)]
 pub struct Holes {
     stored: Box<BlobReader>,
     extents: Arc<[Extent]>,
-    /// The extent that is being read, or comes next.
+    /// The current or next extent.
     index: usize,
     position: u64,
     length: u64,
 }
 
 impl Holes {
-    /// Reads from the start.
+    /// A reader from the start.
     pub fn new(stored: BlobReader, extents: Arc<[Extent]>, length: u64) -> Holes {
         Holes {
             stored: Box::new(stored),
@@ -33,7 +33,7 @@ impl Holes {
         }
     }
 
-    /// Whether data comes next, and how many bytes of it or of zeros.
+    /// Whether data or zeros come next, and how many bytes of them.
     fn next_run(&mut self) -> (bool, u64) {
         let is_over = |extent: &Extent, position| extent.offset + extent.length <= position;
         while let Some(extent) = self.extents.get(self.index)

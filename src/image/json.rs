@@ -1,6 +1,5 @@
-//! The documents of images, as far as they are read. `null` stands for an empty list wherever
-//! writers of Go programs leave one, and members are matched as Go matches them
-//! ([`super::members`]).
+//! The documents of images, and the members of them that are read. `null` means an empty list, as Go
+//! writes it, and members are matched as Go matches them ([`super::members`]).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +14,7 @@ use super::blob::Source;
 use super::members::{self, Field, Shape, Unknown};
 use super::platform::Platform;
 
-/// How much of an error about a document is told, in characters.
+/// The longest excerpt of an error about a document, in characters.
 const REASON_MAX: usize = 300;
 
 /// image-spec `descriptor.md`.
@@ -24,12 +23,12 @@ const REASON_MAX: usize = 300;
 pub struct Descriptor {
     #[serde(default, deserialize_with = "null_is_empty")]
     pub media_type: String,
-    /// What an artifact is; of an image it is absent, or the media type of its config.
+    /// The type of an artifact; for an image it is absent, or the media type of its config.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub artifact_type: String,
     pub digest: String,
     pub size: i64,
-    /// Where a layer is that the image need not carry.
+    /// Where to fetch a layer that the image need not carry.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub urls: Vec<String>,
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -52,7 +51,7 @@ pub struct PlatformFields {
     pub os_features: Vec<String>,
 }
 
-/// An index or a manifest: which of the two, its members tell.
+/// An index or a manifest, depending on its members.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
@@ -93,22 +92,22 @@ pub struct Saved {
     pub layers: Vec<String>,
 }
 
-/// Reads a member that writers of Go programs leave `null` for what is absent.
+/// Reads a member that Go programs write as `null` if it is absent.
 pub fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> std::result::Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a document of this shape.
+/// Parses a document of this shape.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8], what: &str, shape: &'static Shape) -> Result<T> {
     members::read(bytes, shape, Unknown::Drop)
         .and_then(serde_json::from_value)
         .map_err(|error| unreadable(what, &error))
 }
 
-/// Reads a manifest or an index that is shown or changed: all of it, and the members that we know
-/// under the names of the specification.
+/// Parses all of a manifest or an index, to show or change it. Known members get the names of the
+/// specification.
 pub fn manifest_value(bytes: &[u8], what: &str) -> Result<Value> {
     let read = members::read(bytes, &MANIFEST, Unknown::Keep);
     read.map_err(|error| unreadable(what, &error))
@@ -120,7 +119,7 @@ pub fn config_value(bytes: &[u8]) -> Result<Value> {
     read.map_err(|error| unreadable("the config", &error))
 }
 
-/// The reason may quote the document, all 4 MiB of it.
+/// The error for an invalid document. The reason may quote all 4 MiB of it, so it is cut.
 fn unreadable(what: &str, error: &serde_json::Error) -> Error {
     let reason = error.to_string();
     let reason = match reason.char_indices().nth(REASON_MAX) {
@@ -210,7 +209,7 @@ const PARAMETERS: &Shape = &Shape::Structure(&[
 pub static SAVED: Shape = Shape::Structure(&[plain("Config"), plain("RepoTags"), plain("Layers")]);
 
 impl PlatformFields {
-    /// What they say, unless they say nothing.
+    /// The platform, if any field is set.
     pub fn platform(&self) -> Option<Platform> {
         let parts = (&*self.os, &*self.architecture);
         let platform = || {
@@ -222,7 +221,7 @@ impl PlatformFields {
 }
 
 impl Descriptor {
-    /// Of a document of which no more is known.
+    /// A descriptor for a document of which only digest and size are known.
     pub fn of(digest: &Digest, size: i64) -> Descriptor {
         Descriptor {
             media_type: String::new(),
@@ -235,17 +234,17 @@ impl Descriptor {
         }
     }
 
-    /// The digest, checked for its form, and the size.
-    pub fn promise(&self) -> Result<(Digest, u64)> {
+    /// The digest and the size, both checked for their form.
+    pub fn digest_and_size(&self) -> Result<(Digest, u64)> {
         let digest = Digest::parse(&self.digest)?;
         let size = u64::try_from(self.size)
             .map_err(|_| Error::refused(format!("{digest} has the negative size {}", self.size)))?;
         Ok((digest, size))
     }
 
-    /// The document that this describes: exactly the bytes that were checked.
+    /// Reads the document, and checks its size and digest.
     pub fn fetch(&self, source: &Source, what: &str) -> Result<Vec<u8>> {
-        let (digest, size) = self.promise()?;
+        let (digest, size) = self.digest_and_size()?;
         let bytes = source.blob(&digest)?.document(what)?;
         if bytes.len() as u64 != size {
             let is = bytes.len();
@@ -257,7 +256,7 @@ impl Descriptor {
     }
 }
 
-/// Whether a document is the one that a digest names.
+/// Checks a document against its digest.
 pub fn check(digest: &Digest, bytes: &[u8], what: &str) -> Result<()> {
     let mut hasher = crate::digest::Hasher::new(digest.algorithm());
     hasher.update(bytes);

@@ -1,5 +1,5 @@
-//! OCI image layouts, bare content stores and skopeo's directories: from an index through nested
-//! ones to one manifest and its layers.
+//! OCI image layouts, bare content stores and skopeo's directories: from an index, through nested
+//! indexes, to one manifest and its layers.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use super::{Documents, Image, Layer, Wanted};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
-/// Indexes in indexes are rare; one that contains itself has no digest.
+/// Nested indexes are rare, and none can contain itself, because it is named by its digest.
 const MAX_NESTING: usize = 4;
 
 /// Opens the image that is wanted, or the only one.
@@ -34,8 +34,8 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
     image(source, descriptor, bytes, wanted)
 }
 
-/// Opens a directory of skopeo's: `manifest.json` is the manifest or the index, without a promise
-/// of what it is.
+/// Opens a directory in skopeo's format: `manifest.json` is the manifest or the index, and no digest is
+/// given for it.
 pub fn open_flat(source: &Source, wanted: &Wanted) -> Result<Image> {
     let bytes = source.get("manifest.json")?.document("manifest.json")?;
     let digest = Digest::of(&bytes);
@@ -56,7 +56,7 @@ pub fn open_flat(source: &Source, wanted: &Wanted) -> Result<Image> {
     image(source, top, bytes, wanted)
 }
 
-/// The image that a manifest or an index stands for.
+/// The image that a manifest or an index leads to.
 fn image(
     source: &Source,
     descriptor: Descriptor,
@@ -66,7 +66,7 @@ fn image(
     let name = names_of(&descriptor).into_iter().next();
     let (descriptor, bytes, manifest) = descend(source, descriptor, bytes, wanted)?;
     let (document, config, layers) = config_and_layers(source, &manifest)?;
-    // The index says it first, where there is one: it was chosen by that.
+    // The platform in the index comes first, because the image was chosen by it.
     let platform = platform_of(&descriptor).or_else(|| config.platform.platform());
     let digest = Digest::parse(&descriptor.digest)?;
     wanted.check(platform.as_ref(), &digest)?;
@@ -82,21 +82,21 @@ fn image(
     })
 }
 
-/// Whether the layout lists any image: Docker writes an empty one beside its own documents.
+/// Whether the index lists any image: Docker writes an empty index beside its own documents.
 pub fn lists_images(source: &Source) -> Result<bool> {
     Ok(source.has("index.json") && !index(source)?.manifests.is_empty())
 }
 
 fn index(source: &Source) -> Result<Document> {
     if !source.has("index.json") && source.has("manifest.json") {
-        return Err(Error::refused("no OCI layout: it has no index.json")
-            .hint("it is a Docker archive: say docker-archive:FILE, or just FILE"));
+        return Err(Error::refused("not an OCI layout: it has no index.json")
+            .hint("it is a Docker archive: use docker-archive:FILE, or just FILE"));
     }
     if !source.has("index.json") {
         return Err(Error::refused(
             "neither an OCI layout (no index.json) nor a Docker archive (no manifest.json)",
         )
-        .hint("a single layer is unpacked by `lowerdir unpack-layer`"));
+        .hint("use `lowerdir unpack-layer` for a single layer"));
     }
     let bytes = source.get("index.json")?.document("index.json")?;
     json::parse(&bytes, "index.json", &json::MANIFEST)
@@ -110,7 +110,7 @@ fn of_index(source: &Source, name: Option<&str>, wanted: &Wanted) -> Result<Desc
     choose(source, manifests, wanted, name)
 }
 
-/// The entries of this name. Errors: there is none; the images that have names are listed.
+/// The entries with this name. Errors: there is none; the error lists the names of the images.
 fn of_name(mut manifests: Vec<Descriptor>, name: &str) -> Result<Vec<Descriptor>> {
     let images = manifests
         .iter()
@@ -118,7 +118,7 @@ fn of_name(mut manifests: Vec<Descriptor>, name: &str) -> Result<Vec<Descriptor>
     let known: Vec<String> = images.flat_map(names_of).collect();
     manifests.retain(|descriptor| {
         let names = names_of(descriptor);
-        names.iter().any(|known| names::is_meant(name, known))
+        names.iter().any(|known| names::matches(name, known))
     });
     match manifests.is_empty() {
         true => Err(names::no_such(name, &known)),
@@ -126,7 +126,7 @@ fn of_name(mut manifests: Vec<Descriptor>, name: &str) -> Result<Vec<Descriptor>
     }
 }
 
-/// The manifest or index of this digest, which the name must lead to.
+/// The manifest or index with this digest, if the name leads to it.
 fn of_name_and_digest(source: &Source, name: &str, digest: &Digest) -> Result<Descriptor> {
     let named = of_name(index(source)?.manifests, name)?;
     let is_wanted = |entry: &&Descriptor| entry.digest == digest.to_string();
@@ -149,20 +149,18 @@ fn of_name_and_digest(source: &Source, name: &str, digest: &Digest) -> Result<De
     }
     let digests: Vec<String> = named.iter().map(|entry| entry.digest.clone()).collect();
     let is = names::listed(&digests);
-    Err(
-        Error::not_found(format!("{name} is {is}, and not {digest}"))
-            .hint("leave out the digest, or the name"),
-    )
+    Err(Error::not_found(format!("{name} is {is}, not {digest}"))
+        .hint("leave out the digest, or the name"))
 }
 
-/// The entries of an index; of anything else there are none.
+/// The entries of an index; anything else has none.
 fn below(source: &Source, descriptor: &Descriptor) -> Vec<Descriptor> {
     let bytes = descriptor.fetch(source, "the index");
     let read = bytes.and_then(|bytes| json::parse(&bytes, "the index", &json::MANIFEST));
     read.map_or_else(|_| Vec::new(), |document: Document| document.manifests)
 }
 
-/// The entry at a place, from 0.
+/// The entry with a number, from 0.
 fn at_index(mut manifests: Vec<Descriptor>, at: usize) -> Result<Descriptor> {
     if at >= manifests.len() {
         return Err(names::no_such_index(at, manifests.len()));
@@ -180,7 +178,7 @@ fn of_digest(source: &Source, digest: &Digest) -> Result<Descriptor> {
     Ok(Descriptor::of(digest, size))
 }
 
-/// The names of an image, the longest first.
+/// The names of an image, longest first.
 pub fn names_of(descriptor: &Descriptor) -> Vec<String> {
     let keys = [CONTAINERD_NAME, REF_NAME].iter();
     keys.filter_map(|key| descriptor.annotations.get(*key).cloned())
@@ -191,7 +189,7 @@ pub fn platform_of(descriptor: &Descriptor) -> Option<Platform> {
     descriptor.platform.as_ref()?.platform()
 }
 
-/// What tells an image from the others in a reference: `@DIGEST` where it has no name.
+/// What identifies an image in a reference: its name, or `@DIGEST`.
 pub fn name_or_digest(descriptor: &Descriptor) -> String {
     let name = names_of(descriptor).into_iter().next();
     name.unwrap_or_else(|| format!("@{}", descriptor.digest))
@@ -201,7 +199,7 @@ fn not_an_image(other: &str) -> Error {
     Error::refused(format!("{other}, not an image"))
 }
 
-/// Goes through nested indexes to a manifest.
+/// Follows nested indexes to a manifest.
 fn descend(
     source: &Source,
     mut descriptor: Descriptor,
@@ -213,7 +211,7 @@ fn descend(
         let document: Document = json::parse(&bytes, "the manifest", &json::MANIFEST)?;
         if document.schema_version == Some(1) {
             return Err(
-                Error::refused("a manifest of Docker's schema 1, of before 2016")
+                Error::refused("a manifest of Docker's schema 1, from before 2016")
                     .hint("convert it: `skopeo copy --format v2s2`"),
             );
         }
@@ -237,7 +235,7 @@ fn descend(
             (None, true) => return Err(Error::refused("a manifest without a config")),
             _ => {
                 return Err(Error::refused(
-                    "a manifest that has both manifests and a config or layers",
+                    "a manifest with both manifests and a config or layers",
                 ));
             }
         }
@@ -252,7 +250,7 @@ fn config_and_layers(
     let config = manifest
         .config
         .as_ref()
-        .expect("descend returns only those");
+        .expect("descend returns only manifests with a config");
     let bytes = config.fetch(source, "the config").map_err(incomplete)?;
     let config: Config = json::parse(&bytes, "the config", &json::CONFIG)?;
     let diff_ids = &config.rootfs.diff_ids;
@@ -277,7 +275,7 @@ fn config_and_layers(
 }
 
 fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str) -> Result<Layer> {
-    let (digest, size) = descriptor.promise()?;
+    let (digest, size) = descriptor.digest_and_size()?;
     let diff_id = Digest::parse(diff_id)?;
     let blob = LayerBlob::found(source.blob(&digest), || hint_at_missing(descriptor))?;
     Ok(Layer {
@@ -293,7 +291,7 @@ fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str)
     })
 }
 
-/// Without its config, an image is no more than a list of blobs.
+/// Adds a hint for an image whose config is missing.
 fn incomplete(error: Error) -> Error {
     match error.kind() {
         Kind::NotFound => error.hint("the image is incomplete: fetch it again"),
@@ -308,9 +306,9 @@ fn hint_at_missing(descriptor: &Descriptor) -> String {
     match (is_foreign, descriptor.urls.first()) {
         (true, Some(url)) => {
             let url = crate::path::display(url.as_bytes());
-            format!("this layer is a foreign one, which images need not carry; it is at {url}")
+            format!("a foreign layer, which images need not carry; it is at {url}")
         }
-        (true, None) => "this layer is a foreign one, which images need not carry".into(),
+        (true, None) => "a foreign layer, which images need not carry".into(),
         (false, _) => "the image is incomplete: fetch it again".into(),
     }
 }

@@ -1,14 +1,14 @@
 //! Which media types of layers are tar archives (rule T1). Pure.
 //!
 //! Source: image-spec `media-types.md`; Docker's image manifest, version 2, schema 2; containerd's
-//! `core/images/mediatypes.go` for encrypted layers. A type says nothing of the compression that the
-//! bytes do not say better, so only the archive counts.
+//! `core/images/mediatypes.go` for encrypted layers. The suffix for the compression is ignored: the first
+//! bytes of the blob decide.
 
 use crate::error::Error;
 use crate::path;
 
-/// Types of layers without the suffix of a compression, in lower case: those of the specifications,
-/// and those that older tools and general ones write for the same.
+/// Media types of tar layers without the compression's suffix, in lower case: those of the
+/// specifications, and those that older or general tools write for the same.
 const ARCHIVES: &[&str] = &[
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.nondistributable.v1.tar",
@@ -22,7 +22,7 @@ const ARCHIVES: &[&str] = &[
     "application/x-tar",
     "application/tar",
 ];
-/// Types that say nothing of what is in them: the content decides.
+/// Types that do not describe the content: the first bytes decide.
 const ANYTHING: &[&str] = &[
     "",
     "application/octet-stream",
@@ -33,13 +33,13 @@ const ANYTHING: &[&str] = &[
     "application/zstd",
     "application/x-xz",
 ];
-/// How compressions are written at the end of a type, after a `+` or a dot. Those that no decoder
-/// here undoes are refused by their content, which says which one it is.
+/// Suffixes for compressions, after a `+` or a dot. Compressions without a decoder here are refused
+/// later, by their content.
 const COMPRESSIONS: &[&str] = &["gzip", "gz", "zstd", "zst", "xz", "bzip2", "bz2", "lz4"];
 
 /// Why a layer of this type cannot be read, if it cannot.
 pub fn refusal(media_type: &str) -> Option<Error> {
-    // Parameters say nothing of the form.
+    // Parameters do not change the type.
     let essence = media_type.split(';').next().unwrap_or_default();
     let essence = essence.trim().to_ascii_lowercase();
     if ANYTHING.contains(&&*essence) || ARCHIVES.contains(&without_compression(&essence)) {
@@ -63,7 +63,7 @@ fn without_compression(essence: &str) -> &str {
     short.unwrap_or(essence)
 }
 
-/// ocicrypt ends types in `+encrypted`, and Docker's in `+enc`.
+/// ocicrypt's suffix is `+encrypted`, or `+enc` for Docker's types.
 fn is_encrypted(essence: &str) -> bool {
     essence
         .split('+')

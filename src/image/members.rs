@@ -1,10 +1,10 @@
-//! The members of JSON documents, matched as Go's `encoding/json` matches them: every engine is
-//! written in Go, and an image must be one and the same image to all of them and to us.
+//! The members of JSON documents, matched as Go's `encoding/json` matches them: the engines are
+//! written in Go, and an image must be the same image to all of them and to lowerdir.
 //!
-//! A member's name matches a field of a structure exactly, or else without regard to case. Of
-//! members that match the same field the last one in the document wins; objects are merged, and
-//! `null` changes nothing but lists and maps. The keys of maps (annotations, labels) are data and
-//! stay as they are. Pure; [`super::json`] says which documents there are.
+//! A member's name matches a field of a structure exactly, or else regardless of case. If several
+//! members match a field, the last one in the document wins; objects are merged, and `null` resets
+//! only lists and maps. The keys of maps (annotations, labels) are data and stay as they are. Pure;
+//! [`super::json`] describes the documents.
 //! Source: Go, `encoding/json/decode.go` ("object", "array") and `fold.go`.
 
 use std::fmt;
@@ -13,28 +13,28 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// What a value in a document is.
+/// The shape of a value in a document.
 #[derive(Debug)]
 pub enum Shape {
-    /// A scalar, a list of scalars, or a map from any names: taken as it is.
+    /// A scalar, a list of scalars, or a map with arbitrary keys: kept as it is.
     Plain,
     /// A structure, or a list of structures, with these fields.
     Structure(&'static [Field]),
 }
 
-/// A field of a structure: its name as the specification spells it, and what it holds.
+/// A field of a structure: its name in the specification, and the shape of its value.
 pub type Field = (&'static str, &'static Shape);
 
-/// What becomes of members that no field matches.
+/// What to do with members that match no field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// They stay, for whoever shows or rewrites the document.
+    /// Keep them, to show or rewrite the document.
     Keep,
-    /// They are left out.
+    /// Drop them.
     Drop,
 }
 
-/// Reads a document into a value whose known members have the specification's names, once each.
+/// Parses a document; known members get the specification's names, once each.
 pub fn read(bytes: &[u8], shape: &'static Shape, unknown: Unknown) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Reader { shape, unknown }.deserialize(&mut deserializer)?;
@@ -127,7 +127,7 @@ impl Shape {
     }
 }
 
-/// Go folds by Unicode: two characters beyond ASCII have a simple fold within it.
+/// Go folds case by Unicode: two characters beyond ASCII fold to ASCII letters.
 fn folds_alike(one: &str, other: &str) -> bool {
     let fold = |character: char| match character {
         '\u{17f}' => 's',
@@ -137,7 +137,7 @@ fn folds_alike(one: &str, other: &str) -> bool {
     one.chars().map(fold).eq(other.chars().map(fold))
 }
 
-/// Sets a field that an earlier member has set already.
+/// Sets a field again, which an earlier member has set.
 fn assign(known: &mut Value, new: Value, shape: &Shape) {
     match (known, new) {
         (known, Value::Null) => {

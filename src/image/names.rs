@@ -1,21 +1,21 @@
-//! The names that images go by: which of them a user means, and which they may have meant.
+//! The names of images: which one matches a reference, and which one is close to it.
 //!
-//! Pure. [`super::layout`] and [`super::docker`] choose by it among the images of one archive.
+//! Pure. [`super::layout`] and [`super::docker`] use it to choose among the images of an archive.
 
 use std::collections::BTreeSet;
 
 use crate::error::Error;
 
-/// What Docker leaves out of the names that it shows.
+/// Prefixes that Docker leaves out of the names that it shows.
 const DOCKER_PREFIXES: [&str; 2] = ["docker.io/library/", "docker.io/"];
-/// So many names are of use in an error.
+/// How many names an error lists.
 const LISTED_MAX: usize = 30;
-/// How alike two names are, from 0 to 1, before one is proposed for the other.
+/// How similar, from 0 to 1, a name must be to be suggested.
 const ALIKE: f64 = 0.8;
 
-/// Whether an image of this name is meant: Docker's short names stand for its long ones, and no
-/// tag for `latest`.
-pub fn is_meant(wanted: &str, name: &str) -> bool {
+/// Whether `wanted` matches an image's name: Docker's short names match its long ones, and no tag
+/// means `latest`.
+pub fn matches(wanted: &str, name: &str) -> bool {
     let short = |name: &str| -> String {
         let mut prefixes = DOCKER_PREFIXES.iter();
         let rest = prefixes.find_map(|prefix| name.strip_prefix(prefix));
@@ -28,7 +28,7 @@ pub fn is_meant(wanted: &str, name: &str) -> bool {
     wanted == name || tagged(short(wanted)) == tagged(short(name))
 }
 
-/// There is no image of a name: the error lists what there is.
+/// The error for an unknown name, which lists the names that there are.
 pub fn no_such(wanted: &str, names: &[String]) -> Error {
     let error = Error::not_found(format!("no image is named {wanted}"));
     let closest = names
@@ -45,7 +45,7 @@ pub fn no_such(wanted: &str, names: &[String]) -> Error {
     })
 }
 
-/// There are several images, and the reference does not say which.
+/// The error for a reference without a name if there are several images.
 pub fn ambiguous(names: &[String]) -> Error {
     let error = Error::not_found("there are several images, and no name says which");
     error.hint(format!(
@@ -54,7 +54,7 @@ pub fn ambiguous(names: &[String]) -> Error {
     ))
 }
 
-/// There is no image at a place, counted from 0.
+/// The error for an image number, from 0, that does not exist.
 pub fn no_such_index(at: usize, count: usize) -> Error {
     let what = format!("there is no image @{at}");
     Error::not_found(what).hint(match count {
@@ -64,7 +64,7 @@ pub fn no_such_index(at: usize, count: usize) -> Error {
     })
 }
 
-/// Several images go by one name: only digests, each with its `@`, tell them apart.
+/// The error for a name of several images, which only digests (with `@`) tell apart.
 pub fn of_one_name(name: Option<&str>, digests: &[String]) -> Error {
     let count = digests.len();
     let what = match name {
@@ -77,13 +77,13 @@ pub fn of_one_name(name: Option<&str>, digests: &[String]) -> Error {
     ))
 }
 
-/// Several images go by one name, where a reference takes no digest.
+/// The error for a name of several images, in a reference that takes no digest.
 pub fn several(name: &str, count: usize) -> Error {
     let what = format!("there are {count} images named {name}");
     Error::not_found(what).hint("give the one that is meant a name of its own: `skopeo copy`")
 }
 
-/// Each once, in order; of very many the first ones.
+/// The distinct names, sorted; only the first ones if there are very many.
 pub fn listed(names: &[String]) -> String {
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let more = names.len().saturating_sub(LISTED_MAX);

@@ -1,48 +1,48 @@
-//! `Platform`: what an image runs on, and which of several serves best.
+//! `Platform`: the platform of an image, and which of several platforms matches best.
 //!
 //! Source: image-spec `image-index.md`, "platform", and its table of variants; containerd's
-//! `platforms` for the way in which people spell them. Pure.
+//! `platforms` for common spellings. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// Operating systems that may stand alone (Go's GOOS).
+/// Operating systems that may be given alone (Go's GOOS).
 const SYSTEMS: [&str; 8] = [
     "linux", "windows", "freebsd", "darwin", "openbsd", "netbsd", "solaris", "wasip1",
 ];
-/// Architectures that may stand alone (Go's GOARCH), in the spelling that [`Platform::new`] gives.
+/// Architectures that may be given alone (Go's GOARCH), as [`Platform::new`] spells them.
 const ARCHITECTURES: [&str; 13] = [
     "amd64", "386", "arm", "arm64", "ppc64le", "ppc64", "s390x", "riscv64", "loong64", "mips",
     "mipsle", "mips64", "mips64le",
 ];
-/// What Windows images ask of Windows; every one of them does (image-spec `image-index.md`).
+/// The OS feature that every Windows image requires (image-spec `image-index.md`).
 const WIN32K: &str = "win32k";
 
-/// More than variants are ever apart.
+/// More than the distance between any two variants.
 const LESS_ASKED_FOR: u32 = 1000;
 
 /// `OS[(VERSION+FEATURE...)]/ARCHITECTURE[/VARIANT]`, as image-spec spells the parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
     os: String,
-    /// Of Windows; empty where any will do.
+    /// The version of Windows; empty for any.
     os_version: String,
-    /// What the image needs of the system, or what the system provides; sorted.
+    /// The features that the image requires or the system provides, sorted.
     os_features: Vec<String>,
     architecture: String,
-    /// Empty where the architecture has no variants, or the usual one is meant.
+    /// Empty if the architecture has no variants, and for the default variant.
     variant: String,
 }
 
 impl Platform {
-    /// Of the machine that this runs on.
+    /// The platform of this machine.
     pub fn host() -> Platform {
         Platform::new("linux", std::env::consts::ARCH, "")
     }
 
-    /// Takes the three parts, in the spelling of image-spec, of `uname` or of Debian.
+    /// From the three parts, as image-spec, `uname` or Debian spell them.
     pub fn new(os: &str, architecture: &str, variant: &str) -> Platform {
         let (architecture, implied) = match architecture {
             "x86_64" | "x86-64" => ("amd64", ""),
@@ -68,7 +68,7 @@ impl Platform {
         }
     }
 
-    /// The same with a version of the system and with its features.
+    /// The same with an OS version and OS features.
     #[must_use]
     pub fn with_os(mut self, version: &str, features: &[String]) -> Platform {
         self.os_version = version.into();
@@ -77,24 +77,23 @@ impl Platform {
         self
     }
 
-    /// Which of several kinds of the architecture; empty where the usual one is meant.
+    /// The variant of the architecture; empty for the default one.
     pub fn variant(&self) -> &str {
         &self.variant
     }
 
-    /// The version of the system that is needed; empty where any will do.
+    /// The required OS version; empty for any.
     pub fn os_version(&self) -> &str {
         &self.os_version
     }
 
-    /// The features of the system that are needed, sorted.
+    /// The required OS features, sorted.
     pub fn os_features(&self) -> &[String] {
         &self.os_features
     }
 
-    /// How well this platform runs what was built for another: 0 is best, `None` not at all. A
-    /// newer variant runs what was built for an older one; every feature that is needed must be
-    /// provided (rule T2).
+    /// How well this platform runs an image built for another: 0 is best, `None` not at all. A newer
+    /// variant runs images for an older one; every required feature must be provided (rule T2).
     pub fn distance(&self, built_for: &Platform) -> Option<u32> {
         if (&self.os, &self.architecture) != (&built_for.os, &built_for.architecture) {
             return None;
@@ -113,21 +112,21 @@ impl Platform {
             _ if self.variant.is_empty() || built_for.variant.is_empty() => 1,
             _ => return None,
         };
-        // What was asked for by its features comes first.
+        // An image whose features were asked for comes first.
         match self.os_features.is_empty() || self.os_features == built_for.os_features {
             true => Some(by_variant),
             false => Some(by_variant.saturating_add(LESS_ASKED_FOR)),
         }
     }
 
-    /// Whether it needs features of the system that nothing here provides.
+    /// Whether it requires OS features that lowerdir does not provide.
     pub(super) fn needs_features(&self) -> bool {
         let mut bare = self.clone();
         bare.os_features.clear();
         bare.distance(self).is_none()
     }
 
-    /// The number of the variant, where variants have an order.
+    /// The number of the variant, if variants have an order.
     fn level(&self) -> Option<u32> {
         let usual = match &*self.architecture {
             "arm" => 7,
@@ -141,7 +140,7 @@ impl Platform {
         }
     }
 
-    /// One word is an operating system on this machine's architecture, or the other way round.
+    /// From one word: an operating system, on this machine's architecture, or the other way round.
     fn of_one(word: &str) -> Option<Platform> {
         let host = Platform::host();
         let as_system = Platform::new(word, std::env::consts::ARCH, "");
@@ -156,7 +155,7 @@ impl Platform {
     }
 }
 
-/// `windows(10.0.17763+feature)` in its parts.
+/// Splits `windows(10.0.17763+feature)` into its parts.
 fn split_os(text: &str) -> Option<(&str, &str, Vec<String>)> {
     let Some((os, rest)) = text.split_once('(') else {
         return Some((text, "", Vec::new()));
@@ -182,7 +181,7 @@ impl FromStr for Platform {
         };
         parsed.ok_or_else(|| {
             let what =
-                format!("{text:?} is no platform, such as linux/amd64, linux/arm/v7 or arm64");
+                format!("{text:?} is not a platform, such as linux/amd64, linux/arm/v7 or arm64");
             Error::usage(what)
         })
     }

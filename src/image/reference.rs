@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-/// Where an image is, and which of several.
+/// The source of an image, and which of its images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// What the path is said to be.
+    /// The format of the source, if given.
     pub transport: Transport,
     /// A file or directory; `-` is standard input.
     pub path: PathBuf,
-    /// Which of several images.
+    /// Which of the images, if given.
     pub choice: Option<Choice>,
 }
 
-/// How a reference says which image it means.
+/// How a reference selects an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choice {
@@ -28,11 +28,11 @@ pub enum Choice {
     Digest(Digest),
     /// By a name, which must lead to this digest: `:NAME@DIGEST`.
     NameAndDigest(String, Digest),
-    /// By its place in `index.json` or `manifest.json`, from 0, as skopeo has it: `:@N`.
+    /// By its number in `index.json` or `manifest.json`, from 0, as in skopeo: `:@N`.
     Index(usize),
 }
 
-/// The kinds of image store that are read.
+/// The formats that images are read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// `oci:DIR[:TAG]`
@@ -50,7 +50,7 @@ pub enum Transport {
 }
 
 impl Reference {
-    /// Reads a reference. A path may hold colons: the longest part that exists is the path.
+    /// Parses a reference. Paths may contain colons: the longest prefix that exists is the path.
     pub fn parse(text: &OsStr) -> Result<Reference> {
         let bytes = text.as_bytes();
         let transports = [
@@ -93,7 +93,7 @@ impl Reference {
 impl Choice {
     fn parse(text: &[u8]) -> Result<Option<Choice>> {
         let Ok(text) = std::str::from_utf8(text) else {
-            return Err(Error::usage("the name in the reference is no UTF-8"));
+            return Err(Error::usage("the name in the reference is not UTF-8"));
         };
         Ok(match (text.strip_prefix('@'), text.rsplit_once('@')) {
             (Some(digits), _) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -108,7 +108,7 @@ impl Choice {
         })
     }
 
-    /// The name, where there is one.
+    /// The name, if there is one.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
             Choice::Name(name) | Choice::NameAndDigest(name, _) => Some(name),
@@ -116,7 +116,7 @@ impl Choice {
         }
     }
 
-    /// The digest, where there is one.
+    /// The digest, if there is one.
     pub(super) fn digest(&self) -> Option<&Digest> {
         match self {
             Choice::Digest(digest) | Choice::NameAndDigest(_, digest) => Some(digest),
@@ -130,12 +130,12 @@ fn parse_index(digits: &str) -> Result<usize> {
     digits.parse().map_err(|_| what())
 }
 
-/// What the user typed wrong is no fault of an image.
+/// An invalid digest is the user's error, not the image's.
 fn parse_digest(text: &str) -> Result<Digest> {
     Digest::parse(text).map_err(|error| Error::usage(error.to_string()))
 }
 
-/// A path, and what follows it: a name after a colon, or a digest with its `@`.
+/// Splits off what follows the path: a name after a colon, or a digest with its `@`.
 fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let exists = |path: &[u8]| path == b"-" || Path::new(OsStr::from_bytes(path)).exists();
     if exists(text) {

@@ -1,7 +1,7 @@
-//! `ImageSigns`: whether a tar archive that is read as a layer is an archive of a whole image.
+//! `ImageSigns`: detects a whole image archive that is given as a single layer.
 //!
-//! [`crate::unpack`] and [`crate::repack::translate`] show it each entry of a bare layer. The names are those
-//! of an OCI layout, of `docker save` old and new, of jib and of kaniko. Pure.
+//! [`crate::unpack`] and [`crate::repack::translate`] pass it each entry of a bare layer. The names are
+//! those of OCI layouts, of `docker save` old and new, of jib and of kaniko. Pure.
 
 use crate::error::{Error, Result};
 use crate::tar::archive::{Entry, EntryKind};
@@ -13,12 +13,12 @@ pub struct ImageSigns {
     index: bool,
     manifest: bool,
     repositories: bool,
-    /// A file named like a layer or a config of an image.
+    /// Whether a file is named like a layer or a config of an image.
     blob: bool,
 }
 
 impl ImageSigns {
-    /// Takes notice of an entry.
+    /// Records an entry.
     pub fn see(&mut self, entry: &Entry) {
         if !matches!(
             entry.kind,
@@ -35,7 +35,7 @@ impl ImageSigns {
         }
     }
 
-    /// Refuses an archive of an image.
+    /// Errors: the entries are those of an image archive.
     pub fn check(&self) -> Result<()> {
         let signs = match (self.layout && self.index, self.blob) {
             (true, _) => "oci-layout and index.json",
@@ -46,7 +46,7 @@ impl ImageSigns {
         Err(Error::refused(format!(
             "an archive of an image, not a layer: it has {signs}"
         ))
-        .hint("`lowerdir unpack` takes it, and unpacks each of its layers"))
+        .hint("use `lowerdir unpack`, which unpacks each of its layers"))
     }
 }
 

@@ -158,6 +158,11 @@ impl<L: Lower> Below<L> {
         &self.lower
     }
 
+    /// The same, for another layer on top of them.
+    pub fn into_lower(self) -> L {
+        self.lower
+    }
+
     /// Whether nothing at all is known of the layers below.
     pub fn is_unknown(&self) -> bool {
         self.read(Self::ROOT, |root| root.shown == Found::Unknown)

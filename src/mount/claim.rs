@@ -1,9 +1,9 @@
-//! What stands against an upperdir and a workdir: found out before a mount is made of them, and where that
-//! can be, before anything is made at all. Called by [`super::upper`].
+//! Checks an upperdir and a workdir before they are mounted and, as far as possible, before they are
+//! created. Called by [`super::upper`].
 //!
-//! The kernel accepts most of this and breaks a mount, or loses data: a second mount of the same
-//! directories, layers that are changed below a mount, files in the workdir, which it removes. The rest it
-//! refuses with nothing but EINVAL, and a word in its log.
+//! The kernel accepts most of the cases that are refused here, and then breaks a mount or loses data: a
+//! second mount of the same directories, layers that change under a mount, files in the workdir, which it
+//! removes. The rest it refuses with a bare EINVAL and a line in its log.
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`, "Upper and Lower", "Sharing and copying
 //! layers", "Volatile mount".
 
@@ -25,19 +25,19 @@ use super::{Directories, configured};
 
 const HINT: &str = "unmount it first, or give this mount --upper and --work of its own";
 
-/// A mount that is to be made.
+/// A mount to be made.
 #[derive(Clone, Copy)]
 pub struct Claim<'a> {
     pub stack: &'a Stack,
-    /// What it is mounted on, if that is known.
+    /// The mount point, if it is known.
     pub target: Option<&'a Path>,
-    /// The ids that its changes have.
+    /// The id maps of its changes.
     pub record: &'a UpperRecord,
 }
 
 impl Claim<'_> {
-    /// Looks at where the directories lie, which may be absent. Errors: in one another, in a layer, around
-    /// the mount point, on two file systems.
+    /// Checks the locations of the directories, which may be absent. Errors: one is inside the other, in a
+    /// layer, or around the mount point, or they are on two file systems.
     pub fn check_places(&self, directories: Directories<'_>) -> Result<()> {
         let upper = Place::of(directories.upperdir, "--upper")?;
         let work = Place::of(directories.workdir, "--work")?;
@@ -53,8 +53,8 @@ impl Claim<'_> {
         Ok(())
     }
 
-    /// Looks at what may be so for long, for a mount that another program makes some day: it may have to
-    /// make all of the directories. Errors: as of the other functions.
+    /// Makes the checks that still hold later, for a mount that another program will make; the directories
+    /// may all be absent. Errors: as for the other functions.
     pub fn check_later(&self, directories: Directories<'_>) -> Result<()> {
         match self.check_places(directories) {
             Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
@@ -66,12 +66,12 @@ impl Claim<'_> {
         }
     }
 
-    /// Takes both directories, which exist, for this mount. Another process that wants them at the same
-    /// time has to wait until the lock that is returned is dropped, and then finds the mount. `is_new`:
-    /// the upperdir was made a moment ago.
+    /// Claims both directories, which exist, for this mount. Another process that wants them has to wait
+    /// until the returned lock is dropped, and then finds the mount. `is_new`: the upperdir was just
+    /// created.
     ///
-    /// Errors: they are in use; the workdir holds what overlayfs did not make; the upperdir has been
-    /// mounted with other ids.
+    /// Errors: they are in use; the workdir holds files that overlayfs did not create; the upperdir was
+    /// mounted with other id maps.
     pub fn take(&self, directories: Directories<'_>, is_new: bool) -> Result<Dir> {
         let Directories { upperdir, workdir } = directories;
         let lock = lock(upperdir)?;
@@ -88,7 +88,7 @@ impl Claim<'_> {
         Ok(lock)
     }
 
-    /// An empty upperdir has nothing that other ids could mix with.
+    /// Checks the recorded id maps. An empty upperdir has no files whose ids could mix.
     fn check_record(&self, upper: &Dir, upperdir: &Path) -> Result<()> {
         let shown = upperdir.display().to_string();
         let looking = |error| Error::system(format!("looking at {shown}"), error);
@@ -96,7 +96,7 @@ impl Claim<'_> {
             return Ok(());
         }
         let record = UpperRecord::read_or_refuse(upper, self.stack.dialect().namespace);
-        let hint = "take an empty --upper, or convert this one: `lowerdir help convert`";
+        let hint = "use an empty --upper, or convert this one: `lowerdir help convert`";
         let Some(record) = record.map_err(|error| error.at_entry(&shown).hint(hint))? else {
             return Ok(());
         };
@@ -106,7 +106,7 @@ impl Claim<'_> {
         let text =
             format!("{shown} has been mounted with other id maps: its files would have mixed ids");
         Err(Error::conflict(text).hint(match record.ids.is_empty() {
-            true => "mount it without id maps, or take an empty --upper".into(),
+            true => "mount it without id maps, or use an empty --upper".into(),
             false => {
                 let idmap = if record.is_idmapped {
                     "--idmap "
@@ -114,14 +114,14 @@ impl Claim<'_> {
                     "layers of "
                 };
                 format!(
-                    "mount it with {idmap}{}, or take an empty --upper",
+                    "mount it with {idmap}{}, or use an empty --upper",
                     record.ids
                 )
             }
         }))
     }
 
-    /// Has the upperdir remember this mount.
+    /// Records this mount in the upperdir.
     pub fn remember(&self, upper: &Dir) -> Result<()> {
         let namespace = self.stack.dialect().namespace;
         match UpperRecord::read(upper, namespace) {
@@ -131,9 +131,9 @@ impl Claim<'_> {
     }
 }
 
-/// Whether a mount breaks, or this one does, if both are made of a directory.
+/// Whether an existing use of a directory conflicts with this mount.
 fn breaks(found: &Use) -> bool {
-    // To lie in a layer of some mount is common: `lowerdir=/` is one.
+    // Being inside a layer of some mount is common: `lowerdir=/` is one.
     found.part != Part::Lower || found.relation != Relation::Inside
 }
 
@@ -150,7 +150,7 @@ fn lock(upperdir: &Path) -> Result<Dir> {
     }
 }
 
-/// A directory that may be absent: then what counts is the one that it is to be made in.
+/// A directory. If it is absent, the checks apply to its parent.
 struct Place<'a> {
     path: &'a Path,
     option: &'static str,
@@ -186,10 +186,10 @@ impl Place<'_> {
         self.existing == self.path
     }
 
-    /// Where it lies, seen from a directory that exists.
+    /// Its relation to an existing directory.
     fn relation_to(&self, other: &Lineage) -> Option<Relation> {
         match self.lineage.relation_to(other) {
-            // It will be in what it is made in, and around nothing.
+            // An absent directory will be inside its parent, and around nothing.
             Some(Relation::Same) if !self.exists() => Some(Relation::Inside),
             Some(Relation::Around) if !self.exists() => None,
             relation => relation,
@@ -227,7 +227,7 @@ fn refuse_overlap(upper: &Place<'_>, work: &Place<'_>) -> Result<()> {
         .hint("give two directories, side by side"))
 }
 
-/// Overlayfs renames files from the workdir into the upperdir.
+/// Overlayfs renames files from the workdir into the upperdir, which two mounts would prevent.
 fn refuse_two_mounts(upper: &Place<'_>, work: &Place<'_>) -> Result<()> {
     let (upper_mount, work_mount) = (mount_of(upper.existing)?, mount_of(work.existing)?);
     let other = if upper_mount.device != work_mount.device {
@@ -271,13 +271,13 @@ fn refuse_target(place: &Place<'_>, target: &Path) -> Result<()> {
     let text = match place.relation_to(&lineage) {
         Some(Relation::Same) => format!("is the mount point {target} itself, which would hide it"),
         Some(Relation::Around) => format!("has the mount point {target} in it"),
-        // The mount hides it, and works.
+        // The mount hides the directory, but works.
         Some(Relation::Inside) | None => return Ok(()),
     };
     Err(place.refuse(&text).hint("mount on a directory beside it"))
 }
 
-/// A layer would be changed, or would change below the mount.
+/// Errors: the mount would write to a layer, or a layer would change under it.
 fn refuse_layers(place: &Place<'_>, stack: &Stack) -> Result<()> {
     let mut seen = HashSet::new();
     for layer in stack.directories() {
@@ -285,7 +285,7 @@ fn refuse_layers(place: &Place<'_>, stack: &Stack) -> Result<()> {
             if !seen.insert(directory) {
                 break;
             }
-            // Whether the layer can be mounted is found out later.
+            // A layer that cannot be opened is reported by the mount itself.
             let Ok(found) = Lineage::of_one(directory) else {
                 continue;
             };
@@ -296,13 +296,15 @@ fn refuse_layers(place: &Place<'_>, stack: &Stack) -> Result<()> {
                 _ => continue,
             };
             let text = format!("{what} {}, a layer of this mount", layer.display());
-            return Err(place.refuse(&text).hint("changes go where no layer is"));
+            return Err(place
+                .refuse(&text)
+                .hint("use a directory outside of every layer"));
         }
     }
     Ok(())
 }
 
-/// Overlayfs removes what is in `work/work` without asking, and judges what is in `work/index`.
+/// Overlayfs removes everything in `work/work` without warning, and interprets `work/index`.
 fn check_work(workdir: &Path) -> Result<()> {
     let doing = |error| Error::system(format!("looking at {}", workdir.display()), error);
     let work = Dir::open(workdir).map_err(doing)?;
@@ -349,10 +351,10 @@ fn foreign(workdir: &Path, name: &[u8], inner: &[u8]) -> Error {
         "--work {} has {path} in it, which overlayfs did not make",
         workdir.display()
     );
-    Error::conflict(text).hint("give an empty or absent directory: overlayfs removes what is in it")
+    Error::conflict(text).hint("use an empty or absent directory: overlayfs removes what is in it")
 }
 
-/// What a mount leaves behind that no later one may take for complete.
+/// Errors: a mount with `volatile` used the workdir, and changes may be missing.
 fn check_incompatible(work: &Dir, workdir: &Path) -> Result<()> {
     let doing = |error| Error::system(format!("looking at {}", workdir.display()), error);
     let marks = crate::path::EntryPath::parse(b"incompat")?;

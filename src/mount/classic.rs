@@ -1,6 +1,6 @@
-//! `mount(2)`: all layers in one string, which the kernel cuts after one page without a word. A
-//! stack that is too long for it goes by short names, from the directory that holds them.
-//! Called by [`super::mount`] where the newer calls are not there.
+//! `mount(2)`: all layers in one string, which the kernel truncates silently after one page. A longer
+//! stack is mounted by short names, from the directory that holds them.
+//! Called by [`super::mount`] if the mount API is not available.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -63,7 +63,7 @@ fn options(lowerdir: &[u8], rest: &[u8]) -> Vec<u8> {
     [b"lowerdir=", lowerdir, rest].concat()
 }
 
-/// Paths are absolute: the working directory may be another one.
+/// Paths are made absolute, because the mount may run in another working directory.
 fn options_after_lowerdir(
     stack: &Stack,
     upper: Option<Directories<'_>>,
@@ -87,11 +87,12 @@ fn options_after_lowerdir(
 }
 
 fn too_long() -> Error {
-    Error::limit("the layers' names are longer than one page, all that mount(2) takes")
+    Error::limit("the layers' names are longer than one page, the limit of mount(2)")
         .hint("Linux 6.7 mounts up to 500 layers; here, squash some of them, or use shorter paths")
 }
 
-/// Calls from a thread whose working directory is its own, so that no other one's changes. Errors:
+/// Runs a function on a thread with a working directory of its own, which leaves that of the process
+/// alone. Errors:
 /// there is no thread for it.
 fn in_directory(
     directory: &File,

@@ -1,5 +1,5 @@
-//! The mount API: one call for each layer, so that no string of all of them has to fit one page,
-//! and no path has to be escaped. Called by [`super::mount`].
+//! The mount API: one call per layer, so no string has to fit one page and no path has to be escaped.
+//! Called by [`super::mount`].
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,10 +25,10 @@ use super::{Directories, SOURCE, failed};
 const STRING_MAX: usize = 255;
 /// `/proc/self/fd/`, a number and a slash.
 const DESCRIPTOR_MAX: usize = 25;
-/// What the calls answer where they do not exist, or a seccomp filter denies them.
+/// Errors of calls that do not exist or that a seccomp filter denies.
 const DENIED: [Errno; 3] = [Errno::NOSYS, Errno::PERM, Errno::INVAL];
 
-/// Makes the mount, on no directory yet; `None` where this cannot be done with these calls.
+/// Makes a detached mount; `None` if the calls or `lowerdir+` are not available.
 pub fn mount(
     stack: &Stack,
     upper: Option<Directories<'_>>,
@@ -76,15 +76,15 @@ pub fn mount(
     .map_err(making)
 }
 
-/// Puts a mount on a directory.
+/// Attaches a mount to a directory.
 pub fn attach(mounted: OwnedFd, target: &Path) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(&mounted, "", CWD, target, flags)
         .map_err(|errno| failed(format!("mounting on {}", target.display()), errno))
 }
 
-/// Has the kernel look at the file system of a directory that is to take changes, which it does before
-/// anything is mounted. Errors: it is one that overlayfs writes to never, such as overlayfs, or read-only.
+/// Lets the kernel check the file system of an upperdir without mounting it. Errors: overlayfs cannot
+/// write to it, because it is an overlayfs itself, or is read-only.
 pub fn check_upper(directory: &Path) -> Result<()> {
     let Ok(context) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else {
         return Ok(());
@@ -95,33 +95,33 @@ pub fn check_upper(directory: &Path) -> Result<()> {
     };
     let name = trial.name(directory)?;
     let set = fsconfig_set_string(&trial.context, "upperdir", &name);
-    // A seccomp filter may say the same, but writes no log; another failure shows, with its own words, when
-    // the mount is made.
+    // A seccomp filter may return the same error, but leaves no log. Other errors are reported when the
+    // mount is made.
     match (set, trial.log()) {
         (Err(Errno::INVAL), Some(log)) => {
             let doing = format!("taking changes in {} ({log})", directory.display());
-            let hint = "use a directory on ext4, xfs, btrfs or a tmpfs that can be written to";
+            let hint = "use a directory on a writable ext4, xfs, btrfs or tmpfs";
             Err(failed(doing, Errno::INVAL).hint(hint))
         }
         _ => Ok(()),
     }
 }
 
-/// Whether the kernel takes this, with a descriptor before it, as it is. A backslash in an upperdir
-/// would be an escape, and in a lowerdir+ not.
+/// Whether the kernel accepts this name behind a descriptor as it is. A backslash is an escape in
+/// upperdir, but not in lowerdir+.
 fn fits(name: &[u8]) -> bool {
     name.len() <= STRING_MAX - DESCRIPTOR_MAX && !name.contains(&b'\\')
 }
 
 struct Configuration {
     context: OwnedFd,
-    /// Directories that are named by descriptor until the mount is made.
+    /// Directories named by descriptor, kept open until the mount is made.
     open: Vec<OwnedFd>,
 }
 
 impl Configuration {
-    /// Whether there is the option `lowerdir+`: tried on a context of its own, because a failure
-    /// spoils the context.
+    /// Whether the option `lowerdir+` exists. Probed on a separate context, because a failure invalidates
+    /// the context.
     fn takes_directories(&self, stack: &Stack) -> Result<bool> {
         if fsconfig_set_string(&self.context, "source", SOURCE).is_err() {
             return Ok(false);
@@ -163,13 +163,13 @@ impl Configuration {
         };
         set.map_err(|errno| {
             let error = self.failed(&format!("setting the option {name}"), errno);
-            error.hint("this kernel may be too old for it, or built without it")
+            error.hint("this kernel may be too old for the option, or built without it")
         })
     }
 
-    /// What the kernel finds a directory by: its path, or a descriptor where that is too long. The
-    /// mount table shows it for as long as the mount is there: that the layer can be told from it,
-    /// the last parts of its path, with the chain ID, stay.
+    /// The name of a directory for the kernel: its path, or one through a descriptor if the path is too
+    /// long. The mount table keeps showing it, so the last components stay: they hold the chain ID by
+    /// which the layer is found.
     fn name(&mut self, path: &Path) -> Result<OsString> {
         if fits(path.as_os_str().as_bytes()) {
             return Ok(path.into());
@@ -199,7 +199,7 @@ impl Configuration {
         )
     }
 
-    /// The last thing that the kernel wrote to the log of this mount.
+    /// The last message in the kernel's log of this mount.
     fn log(&self) -> Option<String> {
         let mut last = None;
         let mut log = File::from(rustix::io::dup(&self.context).ok()?);

@@ -1,11 +1,10 @@
-//! Id-mapped mounts: one unpacked copy of the layers serves every user namespace. The store is mounted
-//! over itself with the maps of one, where nobody else sees it, and the overlay is made of layers that
-//! are seen through that mount.
-//! Called by [`super::mount_idmapped`].
+//! Id-mapped mounts: one unpacked copy of the layers serves every user namespace. In a private mount
+//! namespace, the store is mounted over itself with id maps, and the overlay uses the layers through that
+//! mount. Called by [`super::mount_idmapped`].
 //!
-//! The kernel takes maps from a user namespace, and only a process of one thread can make one: another
-//! program, which does [`hold_user_namespace`] and nothing else, lives for that long.
-//! Source: `mount_setattr(2)`, "ID-mapped mounts"; `user_namespaces(7)`. Overlayfs takes such layers
+//! The kernel takes the maps from a user namespace, which only a single-threaded process can create. So
+//! a helper process that runs [`hold_user_namespace`], and nothing else, keeps it alive.
+//! Source: `mount_setattr(2)`, "ID-mapped mounts"; `user_namespaces(7)`. Overlayfs supports such layers
 //! since Linux 5.19.
 
 use std::fs::File;
@@ -23,7 +22,7 @@ use crate::error::{Error, Operation, Result};
 use crate::ids::{IdMap, IdMaps};
 use crate::threads::{died, start};
 
-/// A user namespace for the maps of mounts.
+/// A user namespace that holds the id maps of mounts.
 #[derive(Debug)]
 pub struct UserNamespace {
     file: File,
@@ -31,16 +30,16 @@ pub struct UserNamespace {
 }
 
 impl UserNamespace {
-    /// Makes one with these maps. The program is one that does [`hold_user_namespace`].
+    /// Creates one with these maps. The program must run [`hold_user_namespace`].
     ///
-    /// Errors: it cannot be started, or has no right to make user namespaces; the maps are too many,
-    /// or not ours to give.
+    /// Errors: it cannot be started, or may not create user namespaces; there are too many maps, or the
+    /// caller may not map these ids.
     pub fn new(ids: &IdMaps, holder: Command) -> Result<UserNamespace> {
         let doing = |error| Error::system("making a user namespace", error);
         let holder = Holder::start(holder).map_err(doing)?;
         let process = PathBuf::from(format!("/proc/{}", holder.0.id()));
         for (file, map) in [("uid_map", &ids.uids), ("gid_map", &ids.gids)] {
-            // One write(2) makes all of it.
+            // The kernel wants the whole map in one write(2).
             std::fs::write(process.join(file), lines(map)).map_err(|error| {
                 Error::system(format!("writing {file} of a user namespace"), error)
                     .during(Operation::MapIds)
@@ -57,7 +56,7 @@ impl UserNamespace {
     }
 }
 
-/// As the kernel takes it; ids that stay are mapped to themselves.
+/// A map in the kernel's format; ids that do not change are mapped to themselves.
 fn lines(map: &IdMap) -> String {
     if map.is_empty() {
         return format!("0 0 {}\n", u32::MAX);
@@ -67,7 +66,7 @@ fn lines(map: &IdMap) -> String {
     lines.collect()
 }
 
-/// The program, which ends when its input does.
+/// The helper process, which exits when its input is closed.
 struct Holder(Child);
 
 impl Holder {
@@ -78,7 +77,7 @@ impl Holder {
         let stdout = holder.0.stdout.as_mut().expect("it is piped");
         match stdout.read(&mut said)? {
             1 => Ok(holder),
-            // It ended: there was no namespace for it.
+            // It exited without a namespace.
             _ => Err(Errno::PERM.into()),
         }
     }
@@ -91,8 +90,8 @@ impl Drop for Holder {
     }
 }
 
-/// What the program does: it goes into a new user namespace, says so, and waits for its input to end.
-/// Errors: the process has several threads, or may not make one.
+/// The helper process: enters a new user namespace, reports it on standard output, and waits until its
+/// input is closed. Errors: the process has several threads, or may not create one.
 pub fn hold_user_namespace() -> Result<()> {
     let doing = |error| Error::system("making a user namespace", error);
     nix::sched::unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| doing(errno.into()))?;
@@ -103,9 +102,9 @@ pub fn hold_user_namespace() -> Result<()> {
     Ok(())
 }
 
-/// Calls where stores are mounted with other ids, each in its own place: in a mount namespace that nobody
-/// but the calling thread is in, and that ends with it. Elsewhere, who is root with those ids could get
-/// into a store and change layers.
+/// Runs a function with stores mounted over themselves with mapped ids, in a mount namespace that only
+/// its thread is in. In any other mount namespace, root of the user namespace could enter a store and
+/// change layers.
 pub fn in_mapped_stores<T: Send>(
     stores: &[&Path],
     namespace: &UserNamespace,
@@ -127,12 +126,12 @@ fn failed(doing: String) -> impl FnOnce(Errno) -> Error {
     move |errno| super::failed(doing, errno)
 }
 
-/// Puts the calling thread into a mount namespace of its own.
+/// Moves the calling thread into a mount namespace of its own.
 fn be_alone() -> Result<()> {
     let own = failed("making a mount namespace".into());
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)
         .and_then(|()| {
-            // What is mounted in it must stay in it.
+            // Its mounts must not propagate.
             let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
             nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
         })

@@ -1,8 +1,7 @@
-//! `MountOption` and `MountOptions`: what users tune of a mount (`mount -o`), and which of it cannot be had
-//! here. Pure.
+//! `MountOption` and `MountOptions`: the options of a mount (`mount -o`) that users may set. Pure.
 //!
-//! Options that only say how the mount works are handed on. Those that say what it is made of are
-//! refused: the image and the store decide that.
+//! Options that tune the mount are passed on. Those that name its layers or directories are refused,
+//! because the image and the store decide them.
 //! Source: mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS"; kernel `Documentation/filesystems/overlayfs.rst`.
 
 use std::fmt;
@@ -16,22 +15,22 @@ use crate::mount::stack::Stack;
 
 use super::Upper;
 
-/// One option of a mount, as mount(8) takes it: `nosuid`, `index=on`.
+/// One mount option, as in mount(8): `nosuid`, `index=on`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountOption(Word);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Word {
-    /// Of any mount: where it stands in [`FLAGS`].
+    /// A generic option: its index in [`FLAGS`].
     Flag(usize),
-    /// Of overlayfs, with its value if it takes one.
+    /// An option of overlayfs, with its value if it takes one.
     Overlay(&'static str, Option<&'static str>),
 }
 
-/// A flag of any mount.
+/// A generic mount flag.
 struct Flag {
     name: &'static str,
-    /// What the one that is given last decides.
+    /// The property that it sets; the last flag for a property wins.
     decides: &'static str,
     attributes: MountAttrFlags,
     flags: MsFlags,
@@ -53,7 +52,7 @@ const fn flag(
 
 const NO_ATTRIBUTES: MountAttrFlags = MountAttrFlags::empty();
 const NO_FLAGS: MsFlags = MsFlags::empty();
-/// `MS_NOSYMFOLLOW` of Linux 5.10, which nix has no name for.
+/// `MS_NOSYMFOLLOW` of Linux 5.10, for which nix has no name.
 const NO_SYMFOLLOW: MsFlags = MsFlags::from_bits_retain(256);
 
 const FLAGS: [Flag; 16] = [
@@ -115,7 +114,7 @@ const FLAGS: [Flag; 16] = [
     flag("symfollow", "symfollow", NO_ATTRIBUTES, NO_FLAGS),
 ];
 
-/// Options of overlayfs, and the values that they take.
+/// Options of overlayfs, and their values.
 const OVERLAY: [(&str, &[&str]); 8] = [
     ("volatile", &[]),
     ("index", &["on", "off"]),
@@ -127,10 +126,10 @@ const OVERLAY: [(&str, &[&str]); 8] = [
     ("verity", &["off", "on", "require"]),
 ];
 
-/// What they say without a directory for changes.
+/// Options of overlayfs that only apply to a mount with an upperdir.
 const FOR_CHANGES: [&str; 2] = ["volatile", "index"];
 
-/// Options that the image, the store or another option of the program decides.
+/// Options that the image, the store or another command line option decides.
 const DECIDED: [(&str, &str); 7] = [
     ("lowerdir", "the layers are those of the image"),
     ("lowerdir+", "the layers are those of the image"),
@@ -140,7 +139,7 @@ const DECIDED: [(&str, &str); 7] = [
     ("workdir", "--work names it"),
     (
         "userxattr",
-        "it is given as the layers in the store need it: `unpack --userxattr`",
+        "it is set as the layers in the store need it: see `unpack --userxattr`",
     ),
 ];
 
@@ -158,15 +157,15 @@ const CONFLICTS: [(&str, &str); 7] = [
 impl FromStr for MountOption {
     type Err = Error;
 
-    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): there is no such option or value, or it is not
-    /// the user's to choose.
+    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): the option or value does not exist, or cannot
+    /// be set by the user.
     fn from_str(text: &str) -> Result<MountOption> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
         if let Some((_, why)) = DECIDED.iter().find(|(decided, _)| *decided == name) {
-            return Err(Error::usage(format!("{name} cannot be chosen: {why}")));
+            return Err(Error::usage(format!("{name} cannot be set: {why}")));
         }
         if let Some(index) = FLAGS.iter().position(|flag| flag.name == text) {
             return Ok(MountOption(Word::Flag(index)));
@@ -217,7 +216,7 @@ impl fmt::Display for MountOption {
 }
 
 impl MountOption {
-    /// Of several that decide the same, the last one counts.
+    /// The property that it sets; the last option for a property wins.
     fn decides(&self) -> &'static str {
         match self.0 {
             Word::Flag(index) => FLAGS[index].decides,
@@ -234,9 +233,8 @@ impl MountOptions {
     /// None at all.
     pub const NONE: &MountOptions = &MountOptions(Vec::new());
 
-    /// Takes options in the order in which they were given: of two that contradict each other, the later
-    /// one counts. Errors ([`Kind::Usage`](crate::Kind::Usage)): the kernel takes two of them not
-    /// together.
+    /// From options in the order given: if two contradict each other, the later one wins. Errors
+    /// ([`Kind::Usage`](crate::Kind::Usage)): the kernel does not allow two of them together.
     pub fn new(given: impl IntoIterator<Item = MountOption>) -> Result<MountOptions> {
         let mut options: Vec<MountOption> = Vec::new();
         for option in given {
@@ -246,14 +244,14 @@ impl MountOptions {
         let options = MountOptions(options);
         for (one, other) in CONFLICTS {
             if options.has(one) && options.has(other) {
-                let text = format!("overlayfs does not take {one} together with {other}");
+                let text = format!("overlayfs does not allow {one} together with {other}");
                 return Err(Error::usage(text));
             }
         }
         Ok(options)
     }
 
-    /// Whether none was given.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -267,21 +265,21 @@ impl MountOptions {
         self.0.iter().any(|option| option.to_string() == text)
     }
 
-    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): one of them means nothing for such a mount.
+    /// Errors ([`Kind::Usage`](crate::Kind::Usage)): one of them does not apply to such a mount.
     pub fn check(&self, stack: &Stack, upper: &Upper) -> Result<()> {
         let refuse = |text: String, hint: &str| Err(Error::usage(text).hint(hint));
         for option in &self.0 {
             let is_for_changes = FOR_CHANGES.contains(&option.decides()) || self.is_rw(option);
             if is_for_changes && *upper == Upper::None {
-                let text = format!("the option {option} is about changes, and there can be none");
-                return refuse(text, "it takes --upper and --work, or --tmpfs");
+                let text = format!("the option {option} needs a mount that can be changed");
+                return refuse(text, "use --upper and --work, or --tmpfs");
             }
             let text = option.to_string();
             let is_refused = text == "metacopy=on"
                 || (option.decides() == "redirect_dir" && text != "redirect_dir=nofollow");
             if is_refused && stack.needs_userxattr() {
                 let text = format!(
-                    "overlayfs does not take {option} with userxattr, which the layers need"
+                    "overlayfs does not allow {option} with userxattr, which the layers need"
                 );
                 return refuse(
                     text,
@@ -331,7 +329,7 @@ impl MountOptions {
         })
     }
 
-    /// The words of mount(8) for flags of any mount, but for `ro` and `rw`.
+    /// The generic flags in the words of mount(8), except `ro` and `rw`.
     pub(super) fn flag_words(&self) -> impl Iterator<Item = &'static str> {
         let flags = self.flags().filter(|flag| flag.decides != "ro");
         flags.map(|flag| flag.name)

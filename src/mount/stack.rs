@@ -1,7 +1,7 @@
-//! `Stack`: layer directories in order, and their spelling for a mount.
+//! `Stack`: layer directories in order, and how a mount option spells them.
 //!
-//! Source: kernel `Documentation/filesystems/overlayfs.rst`, "Multiple lower layers". Pure: it
-//! joins and escapes. [`crate::mount`] mounts it.
+//! Source: kernel `Documentation/filesystems/overlayfs.rst`, "Multiple lower layers". Pure.
+//! [`crate::mount`] mounts it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,10 +15,10 @@ use crate::store::{Store, StoredLayer};
 
 pub use crate::limits::MAX_LAYERS;
 
-/// What `mount(2)` copies of an option string, in bytes, with its NUL.
+/// How much of an option string `mount(2)` copies, in bytes, including its NUL.
 pub const PAGE: usize = 4096;
 
-/// Layer directories that make one tree.
+/// Layer directories that form one tree.
 ///
 /// ```
 /// use lowerdir::store::pipeline::stored_layers;
@@ -60,10 +60,10 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Takes layer directories, topmost first. Overlayfs wants two of them where there is no
-    /// upperdir, never the same one twice: the `empty` ones go below what is too little.
+    /// From layer directories, topmost first. Without an upperdir overlayfs needs two, and they must
+    /// differ: if there are fewer, the `empty` ones are added at the bottom.
     ///
-    /// Errors: more than the kernel takes ([`Kind::Limit`](crate::Kind::Limit)).
+    /// Errors: more than the kernel supports ([`Kind::Limit`](crate::Kind::Limit)).
     pub fn new(
         mut directories: Vec<PathBuf>,
         empty: [PathBuf; 2],
@@ -79,8 +79,8 @@ impl Stack {
         })
     }
 
-    /// Takes the layers of an image, the lowest first, as
-    /// [`stored_layers`](crate::store::pipeline::stored_layers) finds them. Errors: as of [`Stack::new`].
+    /// From the layers of an image, lowest first, as
+    /// [`stored_layers`](crate::store::pipeline::stored_layers) returns them. Errors: as for [`Stack::new`].
     pub fn of_layers(layers: &[StoredLayer], store: &Store) -> Result<Stack> {
         let options = layers.last().map(|layer| layer.record.options.clone());
         let options = options.unwrap_or_default();
@@ -91,7 +91,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// The same with one more directory above the others. Errors: as of [`Stack::new`].
+    /// The same with one more directory on top. Errors: as for [`Stack::new`].
     pub fn with_top(&self, directory: PathBuf) -> Result<Stack> {
         let directories = [directory].into_iter().chain(self.directories.clone());
         let mut stack = Stack::new(directories.collect(), Default::default(), self.dialect)?;
@@ -109,17 +109,17 @@ impl Stack {
         self.dialect
     }
 
-    /// Which ids of the host the layers have in the place of the image's.
+    /// The id maps that the layers were unpacked with.
     pub fn ids(&self) -> &IdMaps {
         &self.ids
     }
 
-    /// Whether the mount must have the option `userxattr`.
+    /// Whether the mount needs the option `userxattr`.
     pub fn needs_userxattr(&self) -> bool {
         self.dialect.namespace == Namespace::User
     }
 
-    /// What follows `lowerdir=`: joined by colons; colons, commas and backslashes escaped.
+    /// The value of `lowerdir=`: joined by colons, with colons, commas and backslashes escaped.
     pub fn lowerdir(&self) -> OsString {
         let names: Vec<OsString> = self
             .directories
@@ -130,8 +130,7 @@ impl Stack {
     }
 }
 
-/// A path as overlayfs takes it in a string of options: with a backslash before colons, commas and
-/// backslashes.
+/// A path escaped for an option string: with a backslash before colons, commas and backslashes.
 pub fn escaped(path: &OsStr) -> OsString {
     let mut text = Vec::new();
     for &byte in path.as_bytes() {

@@ -1,5 +1,5 @@
-//! The upperdir and workdir of a mount: made where they are absent, on a tmpfs where that is asked
-//! for, and with the attributes of the root that they stand for. Called by [`super::mount`].
+//! The upperdir and workdir of a mount: created if needed, perhaps on a tmpfs, and with the attributes
+//! of the image's root. Called by [`super::mount`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,15 @@ use crate::store::Store;
 use super::claim::Claim;
 use super::{TMPFS_SOURCE, Upper, failed};
 
-/// What overlayfs takes for changes.
+/// The directories in which overlayfs keeps changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Directories<'a> {
     pub upperdir: &'a Path,
     pub workdir: &'a Path,
 }
 
-/// Directories that exist. A tmpfs that was mounted for them is taken down again when this is
-/// dropped: an overlay mount that was made of it keeps it alive. So are directories that were made,
-/// unless the mount was.
+/// Directories that exist. On drop, a tmpfs that was mounted for them is unmounted (an overlay that uses
+/// it keeps it alive), and directories that were created are removed, unless the overlay was mounted.
 pub struct Prepared {
     directories: Option<(PathBuf, PathBuf)>,
     tmpfs: Option<PathBuf>,
@@ -38,15 +37,15 @@ impl Prepared {
         Some(Directories { upperdir, workdir })
     }
 
-    /// The mount is made: what it is made of stays.
+    /// The overlay is mounted: the directories stay.
     pub fn is_mounted(&mut self) {
         self.made.keep();
     }
 
-    /// Takes the tmpfs down, where there is one.
+    /// Unmounts the tmpfs, if there is one.
     pub fn unmount_tmpfs(&mut self) {
         if let Some(target) = self.tmpfs.take() {
-            // It was mounted a moment ago, and nobody else needs it.
+            // It was just mounted, and nothing else uses it.
             let _ = umount2(&target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
         }
     }
@@ -64,8 +63,8 @@ impl Drop for Prepared {
     }
 }
 
-/// Makes what is needed. A tmpfs is mounted on the target itself: that needs no other place, and
-/// what a crash leaves there is easily found.
+/// Makes the directories. A tmpfs is mounted on the target itself, which needs no other directory, and
+/// after a crash it is easily found.
 pub fn prepare(
     upper: &Upper,
     like: Like<'_>,
@@ -92,7 +91,7 @@ pub fn prepare(
         (Some((upperdir, workdir)), Upper::Directories { .. }) => {
             let directories = Directories { upperdir, workdir };
             claim_directories(directories, like, claim, &mut prepared.made)?;
-            // The mount table shows them as they are named here.
+            // The mount table will show these paths.
             let absolute = |path: &PathBuf| {
                 let absolute = path.canonicalize();
                 absolute
@@ -109,7 +108,7 @@ pub fn prepare(
     Ok(prepared)
 }
 
-/// Directories that were not there before. Those that are still empty go when this is dropped.
+/// Directories that were created. On drop, those that are still empty are removed.
 #[derive(Default)]
 pub struct Made {
     directories: Vec<PathBuf>,
@@ -118,12 +117,12 @@ pub struct Made {
 }
 
 impl Made {
-    /// Leaves them where they are.
+    /// Keeps the directories.
     pub fn keep(&mut self) {
         self.directories.clear();
     }
 
-    /// Lets others mount the upperdir.
+    /// Lets other processes mount the upperdir.
     pub fn unlock(&mut self) {
         self.lock = None;
     }
@@ -136,7 +135,7 @@ impl Made {
         Ok(is_new)
     }
 
-    /// What a mount that fails makes in the workdir.
+    /// Adds the directories that a failed mount creates in the workdir.
     fn add_work(&mut self, workdir: &Path) {
         let inside = ["work", "index"].map(|name| workdir.join(name));
         let absent = inside.into_iter().filter(|path| !path.exists());
@@ -147,24 +146,24 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         for directory in &self.directories {
-            // Whoever put something there needs it.
+            // A directory that is no longer empty stays.
             let _ = std::fs::remove_dir(directory);
         }
     }
 }
 
-/// What an empty upperdir is to look like.
+/// The attributes for an empty upperdir.
 #[derive(Clone, Copy)]
 pub struct Like<'a> {
     /// The image's root.
     pub top: Option<&'a Path>,
     pub dialect: Dialect,
-    /// How its ids are shown.
+    /// The id maps for its owner.
     pub ids: &'a IdMaps,
 }
 
 impl Like<'_> {
-    /// The root of a stack, but for directories above the image's, which are in no store.
+    /// The root of the topmost layer in a store; directories stacked above it are not part of the image.
     pub fn root_of<'a>(stack: &'a Stack, store: Option<&Store>, ids: &'a IdMaps) -> Like<'a> {
         let is_in = |layer: &Path, store: &Store| layer.starts_with(store.path());
         let is_image = |layer: &&PathBuf| {
@@ -189,8 +188,7 @@ impl Like<'_> {
     }
 }
 
-/// Makes both where they are absent, once nothing is found to stand against them; an empty upperdir gets
-/// the attributes that it is to have.
+/// Checks both directories, creates them if needed, and gives an empty upperdir its attributes.
 pub fn claim_directories(
     directories: Directories<'_>,
     like: Like<'_>,
@@ -226,7 +224,7 @@ fn mount_tmpfs(size: Option<&str>, target: &Path) -> Result<()> {
     })
 }
 
-/// False if it was there.
+/// Returns false if it existed.
 fn make(directory: &Path) -> Result<bool> {
     match std::fs::create_dir(directory) {
         Ok(()) => Ok(true),
@@ -238,7 +236,8 @@ fn make(directory: &Path) -> Result<bool> {
     }
 }
 
-/// Overlayfs shows the attributes of the topmost directory: an empty upperdir gets the image's.
+/// Gives an empty upperdir the attributes of the image's root, because overlayfs shows those of the topmost
+/// directory.
 pub fn copy_attributes(from: &Path, upperdir: &Path, dialect: Dialect, ids: &IdMaps) -> Result<()> {
     let failed = |error: io::Error| {
         let doing = "giving the upperdir the attributes of the image's root";

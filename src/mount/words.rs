@@ -1,11 +1,12 @@
-//! `Words`: a mount in the words of the shell, of fstab(5), of systemd.mount(5), and of an OCI
-//! runtime configuration. The command line prints them (`--print`), [`crate::engines::bundle`] writes them.
+//! `Words`: a mount as a shell command, a line for fstab(5), a unit for systemd.mount(5), or an entry of
+//! an OCI runtime configuration. The command line prints them (`--print`), and
+//! [`crate::engines::bundle`] writes them.
 //!
-//! All of these may end in `mount(2)`, so the options must fit one page: where the layers' own names
-//! do not, or would have to be escaped, the short ones of the store stand for them. With
-//! util-linux 2.39 and later they may as well end in `fsconfig(2)`, where one option has at most
-//! 255 bytes (util-linux issue 2287): a shell is told to prefer `mount(2)`, and files that have no
-//! shell name each layer by itself, which takes Linux 6.7.
+//! All of these may end up in `mount(2)`, so the options must fit one page. If the layers' own names do
+//! not fit, or would have to be escaped, the short names in the store are used. With util-linux 2.39 and
+//! later they may also end up in `fsconfig(2)`, where an option has at most 255 bytes (util-linux issue
+//! 2287). Therefore the shell command makes mount(8) prefer `mount(2)`, and files without a shell name
+//! each layer in an option of its own, which needs Linux 6.7.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -22,26 +23,26 @@ use super::claim::Claim;
 use super::options::MountOptions;
 use super::{Directories, SOURCE, TMPFS_SOURCE, Upper};
 
-/// What `fsconfig(2)` takes of one option, in bytes.
+/// The longest option of `fsconfig(2)`, in bytes.
 const STRING_MAX: usize = 255;
 
-/// A mount that somebody else is to make.
+/// A mount for another program to make.
 pub struct Words<'a> {
-    /// What is mounted.
+    /// The stack to mount.
     pub stack: &'a Stack,
-    /// An absolute path.
+    /// The mount point, an absolute path.
     pub target: PathBuf,
     /// Where changes go.
     pub upper: &'a Upper,
-    /// What else is said of the mount.
+    /// The other options of the mount.
     pub options: &'a MountOptions,
-    /// Where short names for the layers may be made.
+    /// The store in which short names for the layers may be made.
     pub store: &'a Store,
 }
 
 impl Words<'_> {
-    /// For a POSIX shell. Errors: the layers' names do not fit one page, as everywhere here
-    /// ([`Kind::Limit`](crate::Kind::Limit)); the directories for changes cannot be used so.
+    /// A command for a POSIX shell. Errors: the layers' names do not fit one page, as in all of these
+    /// ([`Kind::Limit`](crate::Kind::Limit)); the directories for changes cannot be used.
     pub fn command(&self) -> Result<Vec<u8>> {
         self.check_upper()?;
         let target = quoted(self.target.as_os_str());
@@ -92,7 +93,7 @@ impl Words<'_> {
             ]
             .concat(),
         );
-        // In a subshell, the working directory of the user stays.
+        // A subshell leaves the user's working directory alone.
         let mut text = match steps.len() {
             1 => steps.remove(0),
             _ => [b"(", &*steps.join(&b" &&\n "[..]), b")"].concat(),
@@ -101,14 +102,14 @@ impl Words<'_> {
         Ok(text)
     }
 
-    /// For the list `mounts`: runtime-spec `config.md`, "Mounts". Errors: a path is not UTF-8;
-    /// changes are to go into memory, which takes two mounts.
+    /// An entry for `mounts`: runtime-spec `config.md`, "Mounts". Errors: a path is not UTF-8; changes
+    /// go to memory, which needs two mounts.
     pub fn entry(&self) -> Result<Value> {
         let options = self.options_for_files("json", false)?;
         let (Some(options), Some(target)) = (options.to_str(), self.target.to_str()) else {
             return Err(cannot("json", "a path is not UTF-8"));
         };
-        // Overlayfs splits at commas; so does the list.
+        // Overlayfs splits its options at commas.
         let options: Vec<&str> = options.split(',').collect();
         Ok(json!({
             "destination": target,
@@ -118,7 +119,7 @@ impl Words<'_> {
         }))
     }
 
-    /// One line: fstab(5). Errors: also, changes are to go into memory.
+    /// A line for fstab(5). Errors: also, changes go to memory.
     pub fn fstab(&self) -> Result<Vec<u8>> {
         let options = self.options_for_files("fstab", true)?;
         let target = octal(self.target.as_os_str());
@@ -134,14 +135,14 @@ impl Words<'_> {
         .concat())
     }
 
-    /// A unit, with the name that it must have: systemd.mount(5), systemd.unit(5). Errors: also,
-    /// a path that no unit can name; changes are to go into memory.
+    /// A unit, with the name that it must have: systemd.mount(5), systemd.unit(5). Errors: also, a path
+    /// that a unit cannot express; changes go to memory.
     pub fn systemd(&self) -> Result<Vec<u8>> {
         let options = self.options_for_files("systemd", true)?;
         let name = unit_name(&self.target);
         let value = |text: &OsStr| -> Result<String> {
             match text.to_str() {
-                // A carriage return ends a line as well; other control characters are no text.
+                // A carriage return ends a line too; other control characters are not allowed.
                 Some(text)
                     if !text.contains(['\\', '"', '\'']) && !text.contains(char::is_control) =>
                 {
@@ -187,8 +188,8 @@ impl Words<'_> {
         claim.check_later(Directories { upperdir, workdir })
     }
 
-    /// What `lowerdir mount` does for an upperdir that is absent or empty. Whether it is, the shell
-    /// looks: it may run this again when there are changes.
+    /// Prepares an absent or empty upperdir, as `lowerdir mount` does. The command itself tests whether it
+    /// is empty, because it may run again when there are changes.
     fn make(&self, upperdir: &Path, workdir: &Path) -> Vec<Vec<u8>> {
         let (upper, work) = (quoted(upperdir.as_os_str()), quoted(workdir.as_os_str()));
         let mut steps = vec![[b"mkdir -p ", &*upper, b" ", &work].concat()];
@@ -210,7 +211,7 @@ impl Words<'_> {
         self.options_with(&lowerdir, directories)
     }
 
-    /// All options, from the one or those that name the layers.
+    /// All options, starting with those that name the layers.
     fn options_with(&self, layers: &[u8], directories: Option<&(PathBuf, PathBuf)>) -> OsString {
         let mut text = Vec::new();
         if self.options.is_read_only(self.upper) {
@@ -234,7 +235,7 @@ impl Words<'_> {
         OsString::from_vec(text)
     }
 
-    /// The layers' names, or short ones and the directory that they start from.
+    /// The layers' names, or short names and the directory that they are relative to.
     fn short_enough(
         &self,
         directories: Option<&(PathBuf, PathBuf)>,
@@ -255,8 +256,8 @@ impl Words<'_> {
         }
     }
 
-    /// The options where there is no shell that could make directories or go to one. OCI runtimes
-    /// call `mount(2)` themselves.
+    /// The options for forms without a shell, which cannot create directories or change to one. OCI
+    /// runtimes call `mount(2)` themselves.
     fn options_for_files(&self, form: &str, by_mount_8: bool) -> Result<OsString> {
         self.check_upper()?;
         let directories = match self.upper {
@@ -290,7 +291,7 @@ impl Words<'_> {
     }
 }
 
-/// Names, joined by colons, that start from a directory.
+/// Names, joined by colons, as paths below a directory.
 fn below(from: &Path, names: &OsStr) -> OsString {
     let names: Vec<OsString> = names
         .as_bytes()
@@ -300,7 +301,7 @@ fn below(from: &Path, names: &OsStr) -> OsString {
     names.join(OsStr::new(":"))
 }
 
-/// Whether the kernel that runs is 6.7 or later.
+/// Whether the running kernel is 6.7 or later.
 fn has_lowerdir_plus() -> bool {
     let release = rustix::system::uname()
         .release()
@@ -317,16 +318,16 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 fn cannot(form: &str, why: &str) -> Error {
-    Error::unsupported(format!("--print={form} cannot say this mount: {why}"))
-        .hint("--print=cmd can")
+    Error::unsupported(format!("--print={form} cannot express this mount: {why}"))
+        .hint("use --print=cmd")
 }
 
 fn too_long() -> Error {
-    Error::limit("the layers' names are longer than one page, all that mount(2) takes")
+    Error::limit("the layers' names are longer than one page, the limit of mount(2)")
         .hint("`lowerdir mount` has no such limit on Linux 6.7 and later")
 }
 
-/// As a shell takes it for one word.
+/// Quoted for a shell as one word.
 pub fn quoted(word: &OsStr) -> Vec<u8> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:,=@%+".contains(byte);
     let bytes = word.as_bytes();
@@ -337,7 +338,7 @@ pub fn quoted(word: &OsStr) -> Vec<u8> {
     [b"'", &*parts.join(&b"'\\''"[..]), b"'"].concat()
 }
 
-/// As fstab(5) takes a field.
+/// Escaped as a field of fstab(5).
 fn octal(field: &OsStr) -> Vec<u8> {
     let mut text = Vec::new();
     for &byte in field.as_bytes() {

@@ -47,9 +47,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::error::{Error, Operation, Result};
-use crate::fs::root::{self, Dir};
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
-use crate::overlay::lower::{LowerView, check_marks_show};
+use crate::fs::root::{self, Dir, Root};
+use crate::overlay::dialect::Namespace;
+use crate::overlay::inspect::check_marks_show;
+use crate::overlay::merged_view::{LayerRoot, MergedView};
 use crate::overlay::overlays::{
     Part, Relation, UpperRecord, Use, refuse_bind_mounted, refuse_used,
 };
@@ -161,7 +162,7 @@ pub fn convert(
     let new = beside.directory()?;
     new.remove_acls()
         .map_err(|error| Error::system("removing an inherited ACL", error))?;
-    let mut builder = Builder::new(&place.top, &new, options);
+    let mut builder = Builder::new(&place.top, &new, options)?;
     let built = walk(tell, Some(&mut builder)).and_then(|report| {
         builder.finish()?;
         if let Some((record, namespace)) = kept_record(&place.top, options)? {
@@ -183,7 +184,7 @@ pub fn convert(
 struct Converter<'a> {
     place: &'a Place,
     options: &'a Options,
-    parents: Option<&'a LowerView>,
+    parents: Option<&'a MergedView>,
     report: Report,
     tell: Tell<'a>,
     progress: &'a dyn Progress,
@@ -192,19 +193,21 @@ struct Converter<'a> {
 impl Converter<'_> {
     /// From directory to directory, parents first. Deep trees cost memory, not descriptors or stack.
     fn walk(mut self, mut builder: Option<&mut Builder<'_>>) -> Result<Report> {
+        let opening = |error| reading(&EntryPath::root(), error);
+        let mut tree = Root::of(&self.place.top).map_err(opening)?;
         let mut todo = vec![plan::Place::root()];
         while let Some(place) = todo.pop() {
             if self.progress.is_cancelled() {
                 return Err(Error::cancelled());
             }
             let path = &place.path;
-            let directory = self.place.top.open_beneath(path);
+            let directory = tree.dir(path);
             let directory = directory.map_err(|error| reading(path, error))?;
-            let contents = self.contents(path, &directory)?;
-            self.xattrs(path, &directory, &contents)?;
+            let contents = self.contents(path, directory)?;
+            self.xattrs(path, directory, &contents)?;
             let plan = self.plan(&place, &contents)?;
             if let Some(builder) = &mut builder {
-                builder.directory(path, &directory, &contents, &plan)?;
+                builder.directory(path, directory, &contents, &plan)?;
             }
             todo.extend(plan.directories);
         }
@@ -268,17 +271,17 @@ fn open(directory: &Path) -> Result<Dir> {
 }
 
 /// The layers below, which have the form that is being made.
-fn view(paths: &[PathBuf], to: Form) -> Result<LowerView> {
-    let layers = paths.iter().map(|path| open(path).map(Arc::new));
+fn view(paths: &[PathBuf], to: Form) -> Result<MergedView> {
+    let open = |path: &PathBuf| {
+        let layer = LayerRoot::from(Arc::new(open(path)?));
+        Ok(layer.called(path.display().to_string()))
+    };
+    let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
     let namespace = match to {
         Form::Overlay(dialect) => dialect.namespace,
         Form::Oci | Form::FuseOverlayfs => Namespace::Trusted,
     };
-    let dialect = Dialect {
-        whiteout: Whiteout::Xattr,
-        namespace,
-    };
-    Ok(LowerView::new(layers.collect::<Result<_>>()?, dialect))
+    Ok(MergedView::of_layers(layers, namespace))
 }
 
 /// An error of reading the old tree.

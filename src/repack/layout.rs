@@ -238,7 +238,7 @@ fn find(index: &Value, tag: Option<&str>) -> Result<usize> {
         .collect();
     let is_meant = |descriptor: &Value| match tag {
         None => true,
-        Some(tag) => names_of(descriptor).any(|name| names::is_meant(tag, &name)),
+        Some(tag) => names_of(descriptor).any(|name| names::matches(tag, &name)),
     };
     let meant: Vec<usize> = images.filter(|&at| is_meant(&manifests[at])).collect();
     match (&meant[..], tag) {

@@ -40,7 +40,6 @@ mod below;
 mod children;
 mod file;
 mod ids;
-mod inode;
 mod links;
 mod walk;
 
@@ -52,7 +51,7 @@ use crate::fs::root::{Dir, Root};
 use crate::ids::IdMaps;
 use crate::layer::report::Report;
 use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
-use crate::overlay::lower::check_marks_show;
+use crate::overlay::inspect::check_marks_show;
 use crate::overlay::overlays::{Part, Relation, Use, refuse_used};
 use crate::tar::writer::Writer;
 
@@ -98,9 +97,8 @@ pub fn pack<W: Write>(
     out: W,
 ) -> Result<(W, Report)> {
     check_marks_show(options.namespace).map_err(|error| error.at_entry(upper.display()))?;
-    let open_each = |path: &PathBuf| open(path);
     let lowers = lowers
-        .map(|paths| paths.iter().map(open_each).collect::<Result<Vec<Dir>>>())
+        .map(|paths| Lowers::open(paths, options))
         .transpose()?;
     // Both forms of deletions are read, whichever there are.
     let dialect = Dialect {
@@ -120,7 +118,7 @@ pub fn pack<W: Write>(
         upper: Root::new(directory),
         mount: details.mount,
         ids: &ids,
-        lowers: lowers.map(|layers| Lowers::new(layers, dialect)),
+        lowers,
         dialect,
         options,
         links: links::Links::default(),

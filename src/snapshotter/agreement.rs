@@ -1,10 +1,9 @@
-//! At the start: has the database, the directories and the pins agree, after whatever ended the last
-//! run.
+//! Makes the database, the directories and the pins agree at the start, however the last run ended.
 //!
-//! A directory is removed if the database says that its snapshot was, or if nothing is in it: then its
-//! making was not committed. Any other that no record explains means that the database is not the one that
-//! was here: it is lost, or an older one was restored. Nothing is begun then. A pin that no
-//! record explains keeps nothing that `lowerdir unpack` would not bring back, and goes.
+//! A directory is removed if the database says that its snapshot was removed, or if it is empty: then its
+//! creation was not committed. Any other directory without a record means that this is not the latest
+//! database: it was lost, or an older one was restored. Then the program does not start. A pin without a
+//! record is removed: `lowerdir unpack` can bring back the layers that it kept.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,10 +14,10 @@ use crate::store::Pin;
 use super::directories::Directories;
 use super::{Failure, Result, Snapshot, Snapshotter};
 
-/// Names that an error shows.
+/// How many names an error shows.
 const SHOWN: usize = 5;
 
-/// Errors: there is no database, but there are directories of snapshots.
+/// Errors: there are directories of snapshots, but no database.
 pub(super) fn check_unused(directories: &Directories, database: &Path) -> Result<()> {
     let names: Vec<String> = directories.names()?.into_keys().collect();
     if names.is_empty() {
@@ -51,12 +50,11 @@ impl Snapshotter {
         if !unexplained.is_empty() {
             let path = self.directories.path().display();
             let text = format!(
-                "the database knows nothing of {} in {path}",
+                "the database has no record of {} in {path}",
                 listed(&unexplained)
             );
-            return Err(Failure::lost(text).hint(
-                "restore the database that was last in use, or move these directories away",
-            ));
+            return Err(Failure::lost(text)
+                .hint("restore the latest database, or move these directories away"));
         }
         let snapshots = self.database.all()?;
         self.release_pins(&snapshots)?;
@@ -65,7 +63,7 @@ impl Snapshotter {
             match snapshot.chain {
                 Some(_) => self.keep_pin(snapshot)?,
                 None if there.contains(&snapshot.id) => {}
-                None => self.tell(&format!(
+                None => self.log(&format!(
                     "snapshot {} has lost its directory",
                     snapshot.name
                 )),
@@ -74,11 +72,11 @@ impl Snapshotter {
         Ok(())
     }
 
-    /// Removes the directories of removed snapshots, and those that were never used; returns those that
-    /// no record explains.
+    /// Removes the directories of removed snapshots, and those that were never used; returns those without
+    /// a record.
     pub(super) fn remove_unused(&self) -> Result<Vec<String>> {
         let (mut removed, mut unexplained) = (Vec::new(), Vec::new());
-        // While this is looked at, none is being made.
+        // No directory is created meanwhile.
         self.database.change(|change| {
             let known: BTreeSet<u64> = change.all()?.iter().map(|one| one.id).collect();
             let forgotten = change.removed()?;
@@ -94,14 +92,14 @@ impl Snapshotter {
             }
             Ok(())
         })?;
-        // Numbers are never given twice.
+        // Numbers are never reused.
         for name in &removed {
             self.directories.remove_name(name)?;
         }
         Ok(unexplained)
     }
 
-    /// Takes out the pins of snapshots that are gone.
+    /// Removes the pins of snapshots that no longer exist.
     fn release_pins(&self, snapshots: &[Snapshot]) -> Result<()> {
         let known: BTreeSet<String> = snapshots.iter().map(|one| self.pin_name(one.id)).collect();
         for pin in self.layers.store().pin_names()? {
@@ -112,7 +110,7 @@ impl Snapshotter {
         Ok(())
     }
 
-    /// Writes the pin of a snapshot anew, if it is damaged or gone.
+    /// Rewrites the pin of a snapshot if it is damaged or missing.
     fn keep_pin(&self, snapshot: &Snapshot) -> Result<()> {
         let Some(chain_id) = &snapshot.chain else {
             return Ok(());
@@ -123,13 +121,13 @@ impl Snapshotter {
             Ok(Some(layers)) => layers,
             Ok(None) => {
                 let name = &snapshot.name;
-                self.tell(&format!("snapshot {name} has lost its layers in the store"));
+                self.log(&format!("snapshot {name} has lost its layers in the store"));
                 return Ok(());
             }
-            // The others can be used.
+            // The other snapshots can still be used.
             Err(error) => {
-                let why = Failure::from(error).told();
-                self.tell(&format!("snapshot {}: {why}", snapshot.name));
+                let why = Failure::from(error).line();
+                self.log(&format!("snapshot {}: {why}", snapshot.name));
                 return Ok(());
             }
         };

@@ -14,7 +14,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::SystemTime;
 
 use redb::{
-    Durability, MultimapTable, MultimapTableDefinition, ReadableMultimapTable, ReadableTable,
+    MultimapTable, MultimapTableDefinition, ReadableDatabase, ReadableMultimapTable, ReadableTable,
     Table, TableDefinition, WriteTransaction,
 };
 use tonic::Code;
@@ -54,7 +54,6 @@ pub struct Database {
     path: PathBuf,
     /// `None` after a failure, until it can be opened again.
     redb: RwLock<Option<redb::Database>>,
-    durability: Durability,
     owner: u64,
 }
 
@@ -81,27 +80,16 @@ impl Database {
     /// process make one meanwhile. Errors: it is open already; it is damaged, of a later version,
     /// or no database.
     pub fn open(path: &Path, sync: Sync) -> Result<Database, Failure> {
-        let durability = match sync {
-            Sync::Fs => Durability::Immediate,
-            Sync::None => Durability::Eventual,
-        };
         if !file::is_there(path)? {
-            file::make(path, sync, |redb| {
-                Database::begun(path, redb, durability).map(drop)
-            })?;
+            file::make(path, sync, |redb| Database::begun(path, redb).map(drop))?;
         }
-        Database::begun(path, file::open(path)?, durability)
+        Database::begun(path, file::open(path)?)
     }
 
-    fn begun(
-        path: &Path,
-        redb: redb::Database,
-        durability: Durability,
-    ) -> Result<Database, Failure> {
+    fn begun(path: &Path, redb: redb::Database) -> Result<Database, Failure> {
         let mut database = Database {
             path: path.into(),
             redb: RwLock::new(Some(redb)),
-            durability,
             owner: 0,
         };
         database.owner = database.change(|change| change.begin())?;
@@ -118,14 +106,13 @@ impl Database {
         &self,
         make: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (mut transaction, _open) = match self.begin_write() {
+        let (transaction, _open) = match self.begin_write() {
             Err(failure) if failure.code == Code::Unavailable => {
                 self.reopen()?;
                 self.begin_write()?
             }
             begun => begun?,
         };
-        transaction.set_durability(self.durability);
         let made = make(&mut Change::open(&transaction)?)?;
         transaction.commit().map_err(Failure::database)?;
         Ok(made)

@@ -1,12 +1,13 @@
-//! `Directories`: what snapshots that have a directory keep in it. Named by a number that only one
-//! snapshot ever has. What is in a directory is removed only for a snapshot that the caller knows to
-//! be removed: one that no record explains may be all that is left of a container.
+//! `Directories`: the directories of snapshots that are not in the store, each named by a number that is
+//! never reused. A directory with files in it is removed only if the caller knows that its snapshot was
+//! removed: one without a record may be all that is left of a container.
 //!
 //! ```text
 //! ROOT/                      0700
-//!   metadata.redb            see Database; metadata.redb.new in the making
-//!   snapshots/<id>/fs        what was written to the snapshot
-//!   snapshots/<id>/work      overlayfs's own, of an active one
+//!   format                   the number of its format, see FormatFile
+//!   metadata.redb            see Database; metadata.redb.new while it is created
+//!   snapshots/<id>/fs        the upperdir
+//!   snapshots/<id>/work      the workdir of an active snapshot
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +22,14 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
-use crate::store::{Sync, check_outside, sync_directory};
+use crate::store::{FormatFile, Sync, check_outside, sync_directory};
 
 use super::layers::check_spelling;
 use super::snapshot::Usage;
 use super::{removal, usage};
 
+/// Of the root: of the tables in the database, and of what is in directories.
+const FORMAT: u32 = 1;
 const SNAPSHOTS: &str = "snapshots";
 const FS: &str = "fs";
 const WORK: &str = "work";
@@ -41,17 +44,18 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// Opens them beneath a root that only this user may enter, and makes what is not there.
+    /// Opens them in a root directory that only this user may enter, and creates what is missing. Errors: the
+    /// root has another format, or something from before there were formats.
     pub fn open(root: &Path, sync: Sync) -> Result<Directories> {
         check_outside(root, "the root")?;
+        let top = open_root(root).map_err(|error| failed(root, error))?;
+        check_format(root, &top)?;
         let open = || -> io::Result<Directories> {
             let path = root.join(SNAPSHOTS);
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path)?;
-            let top = Dir::open(root)?;
-            root::set_mode(&top, 0o700)?;
+            match top.make_dir(SNAPSHOTS.as_bytes()) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
             let path = path.canonicalize()?;
             check_spelling(&path, "--root")?;
             let directory = Dir::open(&path)?;
@@ -62,13 +66,10 @@ impl Directories {
                 sync,
             })
         };
-        open().map_err(|error| {
-            let error = Error::system(format!("opening the root {}", root.display()), error);
-            error.hint("--root DIR names another directory")
-        })
+        open().map_err(|error| failed(root, error))
     }
 
-    /// Keeps other processes from setting the root up, until it is dropped.
+    /// Keeps other processes from setting up the root, until it is dropped.
     pub fn lock(&self) -> Result<OwnedFd> {
         let lock = || -> io::Result<OwnedFd> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -79,12 +80,12 @@ impl Directories {
         lock().map_err(|error| Error::system("locking the root", error))
     }
 
-    /// Where they are.
+    /// The directory that holds them.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The directory that takes what is written to a snapshot.
+    /// The upperdir of a snapshot.
     pub fn fs(&self, id: u64) -> PathBuf {
         self.path.join(id.to_string()).join(FS)
     }
@@ -94,9 +95,9 @@ impl Directories {
         self.path.join(id.to_string()).join(WORK)
     }
 
-    /// Makes the directory of a snapshot, and has the part for what is written to it set up. All of
-    /// it is on disk before this returns. One of a change that was not committed may be in its place;
-    /// errors: something else is.
+    /// Creates the directory of a snapshot, and lets the caller set up its upperdir. Everything is on disk
+    /// before this returns. It may replace a directory whose creation was not committed. Errors: anything
+    /// else is in its place.
     pub fn make(
         &self,
         id: u64,
@@ -125,7 +126,7 @@ impl Directories {
         Ok(())
     }
 
-    /// Makes what was written to a snapshot durable.
+    /// Writes the files of a snapshot to disk.
     pub fn sync(&self, id: u64) -> Result<()> {
         let sync = || -> io::Result<()> {
             match self.sync {
@@ -136,28 +137,28 @@ impl Directories {
         sync().map_err(|error| Error::system("writing the snapshot to disk", error))
     }
 
-    /// What a snapshot takes of the disk.
+    /// The disk usage of a snapshot.
     pub fn usage(&self, id: u64) -> Result<Usage> {
         let fs = EntryPath::parse(FS.as_bytes())?;
         let usage = || -> io::Result<Usage> { usage::of(&self.own(id)?.open_beneath(&fs)?) };
         usage().map_err(|error| Error::system(format!("counting what is in {id}"), error))
     }
 
-    /// Removes the directory of a snapshot. Absent is fine.
+    /// Removes the directory of a snapshot. No error if it is absent.
     pub fn remove(&self, id: u64) -> Result<()> {
         self.remove_name(&id.to_string())
     }
 
-    /// The numbers of the directories that are there.
+    /// The numbers of the existing directories.
     pub fn ids(&self) -> Result<BTreeSet<u64>> {
         Ok(self.names()?.into_values().collect())
     }
 
-    /// Every name that is there, with the number of the snapshot that it belongs to.
+    /// Every existing name, with the number of its snapshot.
     pub fn names(&self) -> Result<BTreeMap<String, u64>> {
         let names = self.directory.names();
         let names = names.map_err(|error| Error::system("listing the snapshots", error))?;
-        // What has another name is not ours.
+        // Other names do not belong to snapshots.
         let ours = |name: &[u8]| {
             let id = removal::id_of(name)?;
             Some((String::from_utf8_lossy(name).into_owned(), id))
@@ -165,13 +166,13 @@ impl Directories {
         Ok(names.iter().filter_map(|name| ours(name)).collect())
     }
 
-    /// Whether anything of a snapshot is there.
+    /// Whether a snapshot has a directory.
     pub fn has(&self, id: u64) -> Result<bool> {
         Ok(self.names()?.into_values().any(|there| there == id))
     }
 
-    /// Removes the directory of a snapshot that nobody has used yet, and says whether it was one:
-    /// nothing is in it. Absent is fine.
+    /// Removes a directory that was never used, because it is empty. Returns whether it was one. No error
+    /// if it is absent.
     pub fn remove_empty(&self, name: &str) -> io::Result<bool> {
         let path = |path: String| EntryPath::parse(path.as_bytes());
         let Some(own) = self.directory.find_beneath(&path(name.into())?)? else {
@@ -190,7 +191,7 @@ impl Directories {
                 return Ok(false);
             }
         }
-        // What comes into it from now on keeps it.
+        // A file that appears in it now keeps it.
         for part in [FS, WORK] {
             allow_absent(rustix::fs::unlinkat(&own, part, AtFlags::REMOVEDIR))?;
         }
@@ -202,7 +203,7 @@ impl Directories {
         Ok(true)
     }
 
-    /// Removes something by its name.
+    /// Removes a directory by its name.
     pub fn remove_name(&self, name: &str) -> Result<()> {
         removal::remove(&self.directory, name)
             .map_err(|error| Error::system(format!("removing directory {name}"), error))
@@ -220,4 +221,38 @@ fn allow_absent(done: rustix::io::Result<()>) -> io::Result<()> {
         Err(errno) if errno != Errno::NOENT => Err(errno.into()),
         _ => Ok(()),
     }
+}
+
+fn open_root(root: &Path) -> io::Result<Dir> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(root)?;
+    let top = Dir::open(root)?;
+    root::set_mode(&top, 0o700)?;
+    Ok(top)
+}
+
+fn check_format(root: &Path, top: &Dir) -> Result<()> {
+    let format = FormatFile {
+        directory: top,
+        what: format!("the root {}", root.display()),
+        number: FORMAT,
+    };
+    let names = top.names().map_err(|error| failed(root, error))?;
+    let is_used = names.iter().any(|name| {
+        let name = &**name;
+        name == SNAPSHOTS.as_bytes() || name.starts_with(b"metadata.redb")
+    });
+    if !format.is_there()? {
+        match is_used {
+            true => return Err(format.missing()),
+            false => format.write()?,
+        }
+    }
+    format.clean(&names);
+    Ok(())
+}
+
+fn failed(root: &Path, error: io::Error) -> Error {
+    let error = Error::system(format!("opening the root {}", root.display()), error);
+    error.hint("--root DIR names another directory")
 }

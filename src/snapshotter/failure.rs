@@ -1,8 +1,8 @@
-//! `Failure`: why a request was not done, as gRPC says it. The only place that knows what the
-//! library's errors and the database's are in that language.
+//! `Failure`: the error of a request, as a gRPC status. Errors of the library and the database are
+//! mapped to status codes here and nowhere else.
 //!
-//! Source: containerd's `errdefs`, which turns codes back into its own errors: it goes on after
-//! NOT_FOUND and ALREADY_EXISTS, and tells of the rest.
+//! Source: containerd's `errdefs`, which maps codes back to its own errors: it handles NOT_FOUND and
+//! ALREADY_EXISTS, and reports all others.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use tonic::{Code, Status};
 
 use crate::error::{Error, Kind};
 
-/// Bytes of a status's text. Clients of C-core take 8 KiB of headers, in which each byte that is not
-/// printable ASCII takes three.
+/// The maximum length of a status message, in bytes. Clients based on gRPC's C core accept 8 KiB of headers,
+/// in which every byte that is not printable ASCII takes three.
 const TEXT_MAX: usize = 2048;
 
-/// A refusal, or what went wrong.
+/// An error of a request.
 #[derive(Debug)]
 pub struct Failure {
-    /// What containerd decides by.
+    /// The status code, on which containerd acts.
     pub code: Code,
-    /// What people read.
+    /// The message.
     pub text: String,
-    /// What they can do about it.
+    /// The hint.
     pub hint: Option<String>,
 }
 
@@ -32,51 +32,51 @@ impl Failure {
         Failure { code, text, hint }
     }
 
-    /// Says what can be done about it.
+    /// Adds a hint.
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         let hint = Some(hint.into());
         Failure { hint, ..self }
     }
 
-    /// All of it in one line, for a log or an answer.
-    pub fn told(&self) -> String {
+    /// Message and hint in one line, for a log or a status.
+    pub fn line(&self) -> String {
         match &self.hint {
             Some(hint) => format!("{self} ({hint})"),
             None => self.to_string(),
         }
     }
 
-    /// There is no such snapshot.
+    /// The snapshot does not exist.
     pub fn not_found(text: impl Into<String>) -> Failure {
         Failure::new(Code::NotFound, text)
     }
 
-    /// There is one already: for the Prepare of a layer, the good news.
+    /// The snapshot exists. For the Prepare of a layer, this is success.
     pub fn exists(text: impl Into<String>) -> Failure {
         Failure::new(Code::AlreadyExists, text)
     }
 
-    /// No such request can ever be done.
+    /// The request is invalid, whatever the state.
     pub fn invalid(text: impl Into<String>) -> Failure {
         Failure::new(Code::InvalidArgument, text)
     }
 
-    /// It cannot be done as things are.
+    /// The request cannot be done in the present state.
     pub fn precondition(text: impl Into<String>) -> Failure {
         Failure::new(Code::FailedPrecondition, text)
     }
 
-    /// What was kept is not there any more, or is not as it was written.
+    /// Data is missing or damaged.
     pub fn lost(text: impl Into<String>) -> Failure {
         Failure::new(Code::DataLoss, text)
     }
 
-    /// The database has failed, and was not opened again.
+    /// The database has failed and could not be reopened.
     pub fn closed() -> Failure {
         Failure::new(Code::Unavailable, "the database failed a moment ago")
     }
 
-    /// The database cannot be used; [`Code::Unavailable`] where opening it again may help.
+    /// The database cannot be used; [`Code::Unavailable`] if reopening it may help.
     pub fn database(error: impl Into<redb::Error>) -> Failure {
         match error.into() {
             redb::Error::DatabaseAlreadyOpen => {
@@ -128,11 +128,11 @@ fn of_system(number: i32) -> Code {
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Status {
-        Status::new(failure.code, cut(&failure.told()))
+        Status::new(failure.code, cut(&failure.line()))
     }
 }
 
-/// A text that fits the header of an answer: of a long one, its beginning and its end.
+/// A text cut to fit a status header: of a long one, the beginning and the end.
 fn cut(text: &str) -> String {
     if text.len() <= TEXT_MAX {
         return text.into();

@@ -1,4 +1,4 @@
-//! `Filter`: which snapshots a List asks for. Pure.
+//! `Filter`: selects snapshots for a List request. Pure.
 //!
 //! ```text
 //! filter   := selector (',' selector)*           all of them must match
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Source: containerd's `filters` package, its documentation and grammar. Fields are `name`,
-//! `parent`, `kind` and `labels.NAME`; one without an operator asks whether it is there.
+//! `parent`, `kind` and `labels.NAME`; a field without an operator tests its presence.
 
 use regex::Regex;
 
@@ -19,7 +19,7 @@ use super::snapshot::Snapshot;
 
 mod parse;
 
-/// Several filters: one of them must match. None at all match everything.
+/// Several filters, any of which must match. An empty list matches everything.
 #[derive(Debug)]
 pub struct Filter(Vec<Vec<Selector>>);
 
@@ -38,7 +38,7 @@ enum Test {
 }
 
 impl Filter {
-    /// Reads filters. Errors: one does not follow the grammar.
+    /// Parses filters. Errors: one does not follow the grammar.
     pub fn parse(filters: &[String]) -> Result<Filter, Failure> {
         let parse = |text: &String| {
             parse::selectors(text)
@@ -51,7 +51,7 @@ impl Filter {
             .map(Filter)
     }
 
-    /// Whether a snapshot is asked for.
+    /// Whether a snapshot matches.
     pub fn matches(&self, snapshot: &Snapshot) -> bool {
         let all = |selectors: &Vec<Selector>| selectors.iter().all(|one| one.matches(snapshot));
         self.0.is_empty() || self.0.iter().any(all)
@@ -64,7 +64,7 @@ impl Selector {
         match &self.test {
             Test::Present => found.is_some(),
             Test::Equal(wanted) => found == Some(wanted),
-            // What is absent is as good as empty here.
+            // An absent field counts as empty.
             Test::NotEqual(other) => found.unwrap_or_default() != other,
             Test::Matches(expression) => expression.is_match(found.unwrap_or_default()),
         }

@@ -1,5 +1,5 @@
-//! `Layers`: what a snapshotter has of the store: chains that are there, chains that can be made of
-//! blobs which containerd has, and pins, so that nobody removes what a snapshot shows.
+//! `Layers`: the store as a snapshotter uses it: chains that are there, chains that can be unpacked from
+//! blobs that containerd has, and pins, which keep layers that snapshots use.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +21,11 @@ use crate::unpack::Options;
 use super::snapshot::{Snapshot, Usage};
 use super::{Config, usage};
 
-/// On the Prepare of a layer: the name that its committed snapshot is to have, its chain ID.
+/// Label on the Prepare of a layer: the name of its committed snapshot, which is its chain ID.
 pub const TARGET: &str = "containerd.io/snapshot.ref";
-/// On the same, if containerd was told so: the digest of the layer's blob.
+/// Label on the Prepare of a layer, if containerd is configured to add it: the digest of its blob.
 const BLOB: &str = "containerd.io/snapshot/cri.layer-digest";
-/// Bytes of the names of layer directories, with which a mount still fits its page of options.
+/// The maximum total length of the layer directories' names, so that the mount options fit one page.
 const LONG: usize = 3000;
 
 /// The store, as a snapshotter uses it.
@@ -40,7 +40,7 @@ pub struct Layers {
     stopping: AtomicBool,
 }
 
-/// A layer that can be made: its chain ID, and its blob.
+/// A layer that can be unpacked: its chain ID, and its blob.
 struct Makeable {
     chain_id: Digest,
     digest: Digest,
@@ -48,7 +48,7 @@ struct Makeable {
 }
 
 impl Layers {
-    /// Opens the store. Errors: its path cannot stand in the options of a mount.
+    /// Opens the store. Errors: its path cannot be written in mount options.
     pub fn open(config: &Config) -> Result<Layers> {
         let store = Store::open(&config.store)?;
         check_spelling(store.path(), "--store")?;
@@ -63,27 +63,26 @@ impl Layers {
         })
     }
 
-    /// Has whatever is being unpacked given up.
+    /// Cancels layers that are being unpacked.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps what is in the store while it is looked at.
+    /// Keeps layers in the store while they are examined.
     pub fn hold(&self) -> Result<Hold> {
         self.store.share(self)
     }
 
-    /// The layers of a chain, the topmost first, if the store has them as this snapshotter mounts
-    /// them.
+    /// The layers of a chain, topmost first, if the store has them with this snapshotter's options.
     pub fn find(&self, chain_id: &Digest) -> Result<Option<Vec<StoredLayer>>> {
         let layers = stored_chain(&self.store, chain_id)?;
         let is_ours = |layer: &StoredLayer| layer.record.options == self.options;
         Ok(layers.filter(|layers| layers.iter().all(is_ours)))
     }
 
-    /// Makes a chain of the blobs that containerd has, as far as the store lacks it: those of the
-    /// layer that is asked for, and of the snapshots that it stands on, the topmost first. Says
-    /// whether that could be; nothing is begun before all blobs are there.
+    /// Unpacks the missing layers of a chain from blobs that containerd has. The labels are those of the
+    /// requested layer and of the snapshots below it, topmost first. Returns whether it was possible;
+    /// nothing is unpacked unless all blobs are there.
     pub fn make(
         &self,
         chain_id: &Digest,
@@ -149,11 +148,10 @@ impl Layers {
         unpack_chained(chained, store, options, run, &self.threads, hold)
     }
 
-    /// The directories of a chain, the topmost first, in names that fit a mount. Errors: they are
-    /// not there any more.
+    /// The directories of a chain, topmost first, by names that fit a mount. Errors: they are gone.
     pub fn directories(&self, chain_id: &Digest) -> Result<Vec<PathBuf>> {
         let layers = self.find(chain_id)?.ok_or_else(|| {
-            let text = format!("chain {} is not in the store any more", chain_id.short());
+            let text = format!("chain {} is no longer in the store", chain_id.short());
             Error::not_found(text).hint("`lowerdir unpack` puts it there")
         })?;
         let paths: Vec<PathBuf> = layers.into_iter().map(|layer| layer.path).collect();
@@ -172,7 +170,7 @@ impl Layers {
         empty
     }
 
-    /// What the topmost layer of a chain takes of the disk.
+    /// The disk usage of the topmost layer of a chain.
     pub fn usage(&self, chain_id: &Digest) -> Result<Usage> {
         let counting = |error| Error::system(format!("counting {}", chain_id.short()), error);
         match self.store.layer(chain_id)? {
@@ -181,7 +179,7 @@ impl Layers {
         }
     }
 
-    /// Keeps the layers of a snapshot in the store, on disk before this returns.
+    /// Pins the layers of a snapshot in the store. The pin is on disk before this returns.
     pub fn pin(
         &self,
         pin: &str,
@@ -196,32 +194,32 @@ impl Layers {
             layers: ids.collect::<Result<_>>()?,
             owner: format!("snapshot {snapshot}"),
         };
-        // Another process may have put them there a moment ago, and without waiting for the disk.
+        // Another process may have just unpacked them without waiting for the disk.
         let synced = layers.iter().all(|layer| layer.record.synced);
         self.store.sync(self.sync, synced)?;
         self.store.pin(pin, &pinned, self.sync, hold)
     }
 
-    /// Lets them go.
+    /// Removes a pin.
     pub fn unpin(&self, pin: &str) -> Result<()> {
         self.store.unpin(pin)
     }
 
-    /// Where the pins are read.
+    /// The store, to read pins from.
     pub fn store(&self) -> &Store {
         &self.store
     }
 }
 
-/// It watches nothing, and cancels when the program stops.
+/// Shows no progress, and cancels when the program stops.
 impl Progress for Layers {
     fn is_cancelled(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 }
 
-/// The chain ID of what a snapshot shows, if it says so: by its label, or by its name, which is
-/// NAMESPACE/NUMBER/CHAIN-ID where containerd committed a layer.
+/// The chain ID of a snapshot, if it is known: from its label, or from its name, which is
+/// NAMESPACE/NUMBER/CHAIN-ID if containerd committed it as a layer.
 pub fn chain_of(snapshot: &Snapshot) -> Option<Digest> {
     if let Some(chain_id) = &snapshot.chain {
         return Some(chain_id.clone());
@@ -235,17 +233,16 @@ pub fn chain_of(snapshot: &Snapshot) -> Option<Digest> {
     text.and_then(|text| Digest::parse(text).ok())
 }
 
-/// A path that must not need escaping: containerd takes options apart at commas, and directories at
-/// colons.
+/// Errors: a path would need escaping. containerd splits options at commas, and directories at colons.
 pub fn check_spelling(path: &Path, option: &str) -> Result<()> {
     let is_plain = path.to_str().is_some() && escaped(path.as_os_str()) == path.as_os_str();
     match is_plain {
         true => Ok(()),
         false => Err(Error::usage(format!(
-            "{option} {} cannot be told to containerd",
+            "{option} {} cannot be passed to containerd",
             path.display()
         ))
-        .hint("choose a path of UTF-8 without commas, colons and backslashes")),
+        .hint("use a path in UTF-8 without commas, colons and backslashes")),
     }
 }
 

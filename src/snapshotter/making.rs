@@ -1,4 +1,4 @@
-//! How a snapshot comes to be: with a directory of its own, or of layers in the store.
+//! Creates snapshots: with a directory of their own, or from layers in the store.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use super::mounts::{Place, mounts};
 use super::{Failure, Kind, Labels, Mount, Result, Snapshot, Snapshotter};
 
 impl Snapshotter {
-    /// Makes a snapshot with a directory of its own.
+    /// Creates a snapshot with a directory of its own.
     pub(super) fn create(
         &self,
         kind: Kind,
@@ -32,7 +32,7 @@ impl Snapshotter {
             let snapshot = change.create(wanted)?;
             let line = change.line(key)?;
             let place = self.place(&snapshot, &line[1..])?;
-            // What overlayfs shows of the root is what the upperdir has.
+            // Overlayfs takes the attributes of the root from the upperdir.
             let set_up = |upperdir: &Path| match place.lower.first() {
                 Some(top) => copy_attributes(top, upperdir, self.dialect, &IdMaps::default()),
                 None => Ok(()),
@@ -43,7 +43,7 @@ impl Snapshotter {
         })
     }
 
-    /// What is to be mounted for a snapshot on those of a line, the topmost first.
+    /// The mounts of a snapshot on its ancestors, topmost first.
     pub(super) fn mounts_of(&self, snapshot: &Snapshot, line: &[Snapshot]) -> Result<Vec<Mount>> {
         let place = self.place(snapshot, line)?;
         Ok(mounts(snapshot.kind, &place, &self.mount_options))
@@ -56,7 +56,7 @@ impl Snapshotter {
                 lower.push(self.directories.fs(parent.id));
                 continue;
             };
-            // It stands for all that is below it.
+            // A snapshot of a chain includes everything below it.
             let layers = self.layers.directories(chain_id).map_err(|error| Failure {
                 code: tonic::Code::FailedPrecondition,
                 ..Failure::from(error)
@@ -73,8 +73,8 @@ impl Snapshotter {
         })
     }
 
-    /// Puts down a committed snapshot of layers in the store, under the name of their chain. Says
-    /// whether there is one now; if not, containerd unpacks the layer as it is used to.
+    /// Records a committed snapshot of layers in the store, under the name of their chain. Returns whether
+    /// there is one now; if not, containerd unpacks the layer itself.
     pub(super) fn register(
         &self,
         target: &str,
@@ -93,8 +93,8 @@ impl Snapshotter {
             return Ok(false);
         };
         if !stands_on(&layers[0], line.first()) {
-            self.tell(&format!(
-                "{target} is asked for on another parent than it has"
+            self.log(&format!(
+                "{target} is requested on a parent other than its own"
             ));
             return Ok(false);
         }
@@ -132,8 +132,8 @@ impl Snapshotter {
             Ok(true) => Ok(self.layers.find(chain_id)?),
             Ok(false) => Ok(None),
             Err(error) if is_of_the_image(&error) => {
-                let why = Failure::from(error).told();
-                self.tell(&format!("{why}: left to containerd"));
+                let why = Failure::from(error).line();
+                self.log(&format!("{why}: left to containerd"));
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -141,13 +141,13 @@ impl Snapshotter {
     }
 }
 
-/// Whether containerd may unpack what this engine will not: an encrypted layer, say.
+/// Whether containerd may unpack a layer that this engine refuses, such as an encrypted one.
 fn is_of_the_image(error: &Error) -> bool {
     use ErrorKind::{Limit, NotFound, Refused};
     matches!(error.kind(), Refused | Limit | NotFound)
 }
 
-/// Whether a layer stands on what a snapshot shows, as far as that is known.
+/// Whether a layer belongs on top of a snapshot, as far as that is known.
 fn stands_on(layer: &StoredLayer, parent: Option<&Snapshot>) -> bool {
     match (parent, &layer.record.parent) {
         (None, below) => below.is_none(),
@@ -161,13 +161,13 @@ fn stands_on(layer: &StoredLayer, parent: Option<&Snapshot>) -> bool {
 enum Name {
     /// No snapshot has it.
     Free(String),
-    /// What is asked for is there.
+    /// The requested snapshot exists.
     Ours,
 }
 
-/// The chain ID itself, unless a snapshot on another parent has that name: namespaces of containerd
-/// that unpacked the layers below each for itself. containerd asks for labels and parent, and takes
-/// whatever name it finds.
+/// The chain ID itself, unless a snapshot on another parent has that name, because several namespaces of
+/// containerd unpacked the layers below separately. containerd looks a snapshot up by label and parent,
+/// and accepts any name.
 fn free_name(
     change: &Change<'_>,
     target: &str,
@@ -187,6 +187,6 @@ fn free_name(
         }
     }
     Err(Failure::exists(format!(
-        "snapshot {second} exists, and is another"
+        "snapshot {second} exists, and is a different one"
     )))
 }

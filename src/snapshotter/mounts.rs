@@ -1,8 +1,8 @@
-//! `Mount`: what containerd is told to mount for a snapshot. Pure, but for one look at the kernel.
+//! `Mount`: the mounts that containerd makes for a snapshot. Pure, except for one check of the kernel.
 //!
-//! As containerd's own overlayfs snapshotter has it: a bind mount where there is but one directory,
-//! else an overlay, its options in the words of `mount(2)`, the topmost directory first. Source:
-//! kernel `Documentation/filesystems/overlayfs.rst`.
+//! They are those of containerd's own overlayfs snapshotter: a bind mount if there is only one directory,
+//! otherwise an overlay, with options as in `mount(2)`, topmost directory first. Source: kernel
+//! `Documentation/filesystems/overlayfs.rst`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,27 +15,27 @@ use super::snapshot::Kind;
 pub struct Mount {
     /// The file system, or `bind`.
     pub kind: String,
-    /// A directory, or a name for people.
+    /// A directory, or just a name.
     pub source: String,
-    /// As `mount(8)` takes them.
+    /// As in `mount(8)`.
     pub options: Vec<String>,
 }
 
 /// The directories of a snapshot.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its own, for what is written to it.
+    /// Its upperdir.
     pub fs: PathBuf,
-    /// Its own workdir.
+    /// Its workdir.
     pub work: PathBuf,
-    /// Those of its parents, the topmost first.
+    /// Those of its parents, topmost first.
     pub lower: Vec<PathBuf>,
-    /// Whether those may hold what only an overlay mount shows right: then even one of them is
-    /// shown by an overlay, above a directory that is empty.
+    /// Whether these may hold marks that only an overlay mount interprets: then even a single one is
+    /// mounted as an overlay, above an empty directory.
     pub below: Option<PathBuf>,
 }
 
-/// Mounts a snapshot that is active or a view. `options` go to each overlay.
+/// The mounts of an active snapshot or a view. `options` are added to each overlay.
 pub fn mounts(kind: Kind, place: &Place, options: &[String]) -> Vec<Mount> {
     let is_active = kind == Kind::Active;
     match (place.lower.as_slice(), &place.below) {
@@ -53,8 +53,8 @@ pub fn mounts(kind: Kind, place: &Place, options: &[String]) -> Vec<Mount> {
     }
 }
 
-/// What each overlay mount is told: containerd mounts one upperdir in several places, which `index`
-/// would refuse.
+/// The options of each overlay mount. containerd mounts an upperdir in several places, which `index` would
+/// refuse.
 pub fn usual_options(dialect: Dialect) -> Vec<String> {
     let mut options = Vec::new();
     if Path::new("/sys/module/overlay/parameters/index").exists() {

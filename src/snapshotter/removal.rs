@@ -1,5 +1,5 @@
-//! Removes a tree of any depth. A container can go deeper than any path leads, a directory at a time:
-//! what is too deep is moved up, beside the tree, and goes first.
+//! Removes a tree of any depth. A container can create directories deeper than the longest path: those that
+//! are too deep are moved up, beside the tree, and removed first.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,11 +11,11 @@ use crate::error::{Error, Kind};
 use crate::fs::root::{Dir, is_absent};
 use crate::path::EntryPath;
 
-/// Bytes of a path at whose end a directory is moved up: half of what a path may have.
+/// The length of a path, in bytes, at which a directory is moved up: half of the maximum.
 const DEEP: usize = 2048;
 
-/// Removes a name of a directory, and all below it. Absent is fine. What it moves up is named like
-/// it, with a dot and a number.
+/// Removes a name from a directory, and everything below it. No error if it is absent. Directories that it
+/// moves up get this name with a dot and a number.
 pub fn remove(directory: &Dir, name: &str) -> io::Result<()> {
     let mut names = vec![name.to_string()];
     while let Some(last) = names.last() {
@@ -36,7 +36,7 @@ pub fn remove(directory: &Dir, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The snapshot that a name belongs to: its own, or that of something that was moved up.
+/// The snapshot that a name belongs to, which may be a directory that was moved up.
 pub fn id_of(name: &[u8]) -> Option<u64> {
     let name = std::str::from_utf8(name).ok()?;
     let (id, number) = name.split_once('.').unwrap_or((name, "0"));
@@ -59,10 +59,10 @@ fn free_name(directory: &Dir, name: &str) -> io::Result<String> {
             return Ok(free);
         }
     }
-    unreachable!("there are names enough")
+    unreachable!("there are enough names")
 }
 
-/// Looks for a directory that is deep below `name`, and gives it the name `up` beside that one.
+/// Finds a directory deep below `name`, and renames it to `up`, beside `name`.
 fn move_up(directory: &Dir, name: &str, up: &str) -> io::Result<bool> {
     let top = directory.open_beneath(&EntryPath::parse(name.as_bytes())?)?;
     let mut todo = vec![EntryPath::root()];

@@ -1,5 +1,5 @@
-//! The socket, and the life of the server: it listens before it says so, and stops when it is asked
-//! to, once the requests that it has are answered.
+//! The socket and the server. The server listens before it reports that it is ready, and on SIGTERM stops
+//! once pending requests are answered.
 
 mod authority;
 
@@ -26,7 +26,7 @@ const REQUESTS: usize = 64;
 /// Longer than any server lives.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
-/// A socket that listens, and goes when it is dropped.
+/// A listening socket, which is removed on drop.
 #[derive(Debug)]
 pub struct Socket {
     listener: std::os::unix::net::UnixListener,
@@ -35,8 +35,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Listens on a path, for this user alone. A socket that nobody listens on any more is replaced.
-    /// Errors: somebody listens there; something else is there.
+    /// Listens on a path, for this user alone. Replaces a socket without a listener. Errors: another process
+    /// listens there; the path is not a socket.
     pub fn bind(path: &Path) -> Result<Socket> {
         let doing = |error| Error::system(format!("listening on {}", path.display()), error);
         let parent = path
@@ -54,7 +54,7 @@ impl Socket {
     }
 }
 
-/// Makes the socket where nobody else can reach it, and gives it its name once it is private.
+/// Creates the socket in a private directory, and renames it once it has its mode.
 fn listen(path: &Path, parent: &Path) -> io::Result<Socket> {
     let private = tempfile::Builder::new()
         .prefix(".lowerdir-")
@@ -80,13 +80,13 @@ fn check_free(path: &Path) -> Result<()> {
             let text = format!("looking at {}", path.display());
             return Err(Error::system(text, error));
         }
-        Ok(metadata) if !metadata.file_type().is_socket() => return refuse("is no socket"),
+        Ok(metadata) if !metadata.file_type().is_socket() => return refuse("is not a socket"),
         Ok(_) => {}
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(Error::system(format!("trying {}", path.display()), error)),
-        Ok(_) => refuse("is in use: somebody listens there"),
+        Ok(_) => refuse("is in use: another process listens there"),
     }
 }
 
@@ -94,14 +94,14 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let there = std::fs::symlink_metadata(&self.path);
         if there.is_ok_and(|there| (there.dev(), there.ino()) == self.inode) {
-            // What cannot be removed is a socket that nobody listens on.
+            // If it stays, it is a socket without a listener, which the next start replaces.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// Serves until SIGTERM or SIGINT comes; then takes no new request, and answers those that it has. A
-/// second signal has what is being unpacked given up. `ready` is called once a signal would be heard.
+/// Serves until SIGTERM or SIGINT; then accepts no new requests, and answers pending ones. A second signal
+/// cancels layers that are being unpacked. `ready` is called once the signal handlers are installed.
 pub fn serve(snapshotter: Snapshotter, socket: &Socket, ready: impl FnOnce()) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -139,7 +139,7 @@ async fn run(service: Service, socket: &Socket, ready: impl FnOnce()) -> io::Res
     let (asked_to_stop, stopping) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         signals.next().await;
-        // Whoever waits for it is there as long as the server is.
+        // The receiver lives as long as the server.
         let _ = asked_to_stop.send(());
         signals.next().await;
         snapshotter.stop();
@@ -154,7 +154,7 @@ async fn run(service: Service, socket: &Socket, ready: impl FnOnce()) -> io::Res
         .map_err(io::Error::other)
 }
 
-/// The signals that ask a program to end.
+/// The signals that end the program.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,5 +1,5 @@
-//! The service: containerd's messages become calls of a [`Snapshotter`], and its results messages.
-//! Nothing is decided here. Calls block, so each has a thread of its own, if there is one.
+//! The gRPC service: translates containerd's messages into calls of a [`Snapshotter`], and its results
+//! into messages. Calls block, so each runs on a thread of its own, if there is one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::api::services::snapshots::v1::*;
 use super::api::types;
 use super::{Kind as Sort, Mount, Result as Done, Snapshot, Snapshotter};
 
-/// Snapshots in one message of a list.
+/// How many snapshots a message of a list has.
 const AT_ONCE: usize = 100;
 
-/// Answers containerd.
+/// The implementation of the service.
 #[derive(Clone)]
 pub struct Service {
     snapshotter: Arc<Snapshotter>,
@@ -24,7 +24,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// One that serves this snapshotter.
+    /// Serves this snapshotter.
     pub fn new(snapshotter: Arc<Snapshotter>) -> Service {
         Service {
             snapshotter,

@@ -1,7 +1,7 @@
-//! `Snapshot`: what is remembered of one. Pure; [`super::database`] keeps them.
+//! `Snapshot`: the record of a snapshot. Pure; [`super::database`] stores them.
 //!
-//! Source: containerd's `snapshots.Snapshotter`. A snapshot is made active (to be written to) or a
-//! view (to be read); an active one becomes a committed one, on which others may be made.
+//! Source: containerd's `snapshots.Snapshotter`. A snapshot is created active (writable) or as a view
+//! (read-only). An active one can be committed, and others can then be created on it.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -12,26 +12,26 @@ use crate::digest::Digest;
 
 use super::failure::Failure;
 
-/// Label names and values: a name and its value may have this many bytes together.
+/// The maximum length of a label's name and value together, in bytes.
 const LABEL_MAX: usize = 4096;
 
-/// Of a snapshot, as its user sees them.
+/// The labels of a snapshot.
 pub type Labels = BTreeMap<String, String>;
 
-/// What may be done with a snapshot.
+/// The kind of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// It is read.
+    /// Read-only.
     View,
-    /// It is written to, and may be committed.
+    /// Writable; may be committed.
     Active,
-    /// It may be a parent, and changes no more.
+    /// Immutable; may be a parent.
     Committed,
 }
 
 impl Kind {
-    /// As filters spell it.
+    /// Its name in filters.
     pub fn name(self) -> &'static str {
         match self {
             Kind::View => "view",
@@ -41,40 +41,40 @@ impl Kind {
     }
 }
 
-/// What a snapshot takes of the disk, without its parents.
+/// The disk usage of a snapshot, without its parents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Blocks that are allocated, in bytes.
+    /// Allocated blocks, in bytes.
     pub bytes: u64,
-    /// Files of any type, directories among them.
+    /// Files of any type, including directories.
     pub inodes: u64,
 }
 
 /// One snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Names its directory, and its pin in the store; never given twice.
+    /// The number in the names of its directory and its pin; never reused.
     pub id: u64,
-    /// The key of an active one or a view, the name of a committed one: all of one space.
+    /// The key of an active snapshot or a view, or the name of a committed one. They share a namespace.
     pub name: String,
-    /// The committed one that it stands on.
+    /// The committed snapshot below it.
     pub parent: Option<String>,
-    /// What may be done with it.
+    /// Its kind.
     pub kind: Kind,
-    /// As they were given.
+    /// Its labels, as given.
     pub labels: Labels,
-    /// When it came to be what it is.
+    /// When it was created, or committed.
     pub created: SystemTime,
     /// When its labels were last changed.
     pub updated: SystemTime,
-    /// What it takes, once that is known and changes no more.
+    /// Its disk usage, once it is known and final.
     pub usage: Option<Usage>,
-    /// The chain in the store that it and its parents show; `None` where it has a directory.
+    /// The chain in the store that it and its parents consist of; `None` if it has a directory.
     pub chain: Option<Digest>,
 }
 
 impl Snapshot {
-    /// Changes its labels: all of them if no field is named, else those that are.
+    /// Updates its labels: those that `fields` lists, or all if it is empty.
     pub fn relabel(&mut self, labels: &Labels, fields: &[String]) -> Result<(), Failure> {
         if fields.is_empty() {
             self.labels = labels.clone();
@@ -98,7 +98,7 @@ impl Snapshot {
     }
 }
 
-/// Labels as they are kept: an empty value means that there is none. Errors: one is too long.
+/// Labels as they are stored: one with an empty value is dropped. Errors: one is too long.
 pub fn kept(labels: Labels) -> Result<Labels, Failure> {
     for (name, value) in &labels {
         let bytes = name.len() + value.len();

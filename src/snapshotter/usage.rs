@@ -1,5 +1,5 @@
-//! What a directory takes of the disk: each inode once, however many names it has. A container may
-//! write to it meanwhile: what goes away is not counted, and nothing outside is looked at.
+//! The disk usage of a directory: each inode counts once, however many names it has. A container may write
+//! to it meanwhile: files that disappear are not counted, and nothing outside is read.
 
 use std::collections::HashSet;
 use std::io;
@@ -11,10 +11,10 @@ use crate::path::EntryPath;
 
 use super::snapshot::Usage;
 
-/// What `st_blocks` counts in (`stat(2)`).
+/// The unit of `st_blocks` (`stat(2)`).
 const BLOCK: u64 = 512;
 
-/// All of a directory, itself among it.
+/// The usage of a directory and everything in it.
 pub fn of(top: &Dir) -> io::Result<Usage> {
     let mut counted = Counted::default();
     counted.add(&top.stat_self()?);
@@ -32,7 +32,7 @@ pub fn of(top: &Dir) -> io::Result<Usage> {
 #[derive(Default)]
 struct Counted {
     usage: Usage,
-    /// Those that have other names too.
+    /// Inodes with several names.
     linked: HashSet<(u64, u64)>,
 }
 
@@ -49,7 +49,7 @@ impl Counted {
             };
             self.add(&stat);
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                // What is too deep for any path has no part in it.
+                // Directories too deep for any path are not counted.
                 todo.extend(path.join(&name).ok());
             }
         }

@@ -34,18 +34,18 @@ pub use sparse::Extent;
 
 const BLOCK: usize = 512;
 
-/// One member of an archive, complete but for its data.
+/// One member of an archive, without its data.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The cleaned name.
     pub path: EntryPath,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
     /// Owner, mode, time, xattrs.
     pub meta: Meta,
 }
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A directory.
@@ -64,10 +64,10 @@ pub enum EntryKind {
     Fifo,
 }
 
-/// The size of a file, and where its stored bytes belong in it.
+/// The size of a file, and the positions of its stored bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileShape {
-    /// In bytes, holes included.
+    /// Size in bytes, holes included.
     pub size: u64,
     /// The parts that are stored, in order; `None` for a file without holes.
     pub extents: Option<Vec<Extent>>,
@@ -83,30 +83,30 @@ impl FileShape {
     }
 }
 
-/// A tar archive that is being read.
+/// A reader of a tar archive.
 pub struct Archive<R> {
     reader: R,
     limits: Limits,
     /// How many bytes were consumed so far.
     position: u64,
-    /// Stored bytes of the current entry that were not read yet.
+    /// Stored bytes of the current entry that are still unread.
     unread: u64,
     /// Zeros after them, up to the next block.
     padding: u64,
     /// Bytes of sparse files so far, holes included.
     logical: u64,
-    /// Whether a global header was skipped that says something of the entries from here on.
+    /// Whether a skipped global header would change the entries from here on.
     overruled: bool,
     ended: bool,
 }
 
 impl<R: Read> Archive<R> {
-    /// Starts reading. A reader that is dear per call should be buffered.
+    /// Starts reading. Buffer a reader whose calls are expensive.
     pub fn new(reader: R) -> Archive<R> {
         Archive::with_limits(reader, Limits::default())
     }
 
-    /// Starts reading, with limits of the caller's own.
+    /// The same, with the given limits.
     pub fn with_limits(reader: R, limits: Limits) -> Archive<R> {
         Archive {
             reader,
@@ -120,8 +120,8 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    /// The next entry, or `None` at the end: at a zero block, or where the input ends between
-    /// two entries. What was not read of the entry before is skipped.
+    /// The next entry, or `None` at the end: at a zero block, or if the input ends between two
+    /// entries. Unread data of the previous entry is skipped.
     ///
     /// Errors: a damaged or truncated archive, an unknown type, a value out of range
     /// ([`Kind::Refused`](crate::Kind::Refused)), an oversized extension header
@@ -142,13 +142,13 @@ impl<R: Read> Archive<R> {
                 b'g' => {
                     let records = self.read_extension(size)?;
                     let global = Pax::parse(&records, &self.limits)?;
-                    // Go takes it for a member, so what stands before it is not of the next one.
+                    // Go takes it for a member, so extension headers before it do not carry over.
                     let before = std::mem::take(&mut extensions);
                     self.overruled |= global.changes_entries() || !before.is_empty();
                 }
                 b'L' => extensions.long_name = Some(self.read_long_name(size)?),
                 b'K' => extensions.long_link = Some(self.read_long_name(size)?),
-                // A volume label is a remark about the archive.
+                // A volume label describes the archive.
                 b'V' => self.skip_member(size)?,
                 _ => return self.assemble(&header, extensions).map(Some),
             }
@@ -161,13 +161,13 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    /// Whether the entry just returned, and all that follow, would be others if global PAX headers
-    /// were obeyed. They are skipped, as Go and the engines do, so that all see the same tree.
+    /// Whether a global PAX header would change the entry just returned and those that follow. Such
+    /// headers are skipped, as in Go and the engines, so that all of them see the same tree.
     pub fn is_overruled(&self) -> bool {
         self.overruled
     }
 
-    /// The stored bytes of the current entry. A sparse file's belong where its extents say.
+    /// The stored bytes of the current entry; for a sparse file, its extents give their positions.
     pub fn data(&mut self) -> Data<'_, R> {
         Data { archive: self }
     }
@@ -177,12 +177,12 @@ impl<R: Read> Archive<R> {
         self.unread
     }
 
-    /// Where in the input the next unread byte is.
+    /// The offset of the next unread byte in the input.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Ends the reading and gives the reader back, wherever it stands.
+    /// Stops reading and returns the reader, wherever it is.
     pub fn into_inner(self) -> R {
         self.reader
     }
@@ -203,7 +203,7 @@ impl<R: Read> Archive<R> {
         let (kind, meta) = build(self).map_err(|error: Error| error.at_entry(&path))?;
         if path.is_root() && kind != EntryKind::Directory {
             let shown = path::display(&name).to_string();
-            let why = "the name of the layer's root, on something that is no directory";
+            let why = "the name of the layer's root, on something that is not a directory";
             return Err(Error::refused(why).at_entry(shown));
         }
         Ok(Entry { path, kind, meta })
@@ -221,7 +221,7 @@ impl<R: Read> Archive<R> {
             (None, Some(link)) => link.clone(),
             (None, None) => until_nul(&header.as_old().linkname).to_vec(),
         };
-        // Only files have data, whatever the size field says: so does every writer of images.
+        // Only files have data, whatever the size field says.
         match header.as_old().linkflag[0] {
             b'\0' if name.ends_with(b"/") => Ok(EntryKind::Directory),
             b'\0' | b'0' | b'7' | b'S' => self.file(header, pax).map(EntryKind::File),
@@ -273,7 +273,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn expect_data(&mut self, size: u64) -> Result<()> {
-        // Larger than any file system can hold; and sums of it must not overflow.
+        // No file system holds larger files, and sums of sizes must not overflow.
         if size > i64::MAX as u64 - BLOCK as u64 {
             return Err(Error::refused("the size overflows"));
         }
@@ -302,7 +302,7 @@ impl<R: Read> Archive<R> {
         Ok(Some(header))
     }
 
-    /// A block that continues an old GNU sparse map: it stands before the data.
+    /// A block that continues an old GNU sparse map; it comes before the data.
     fn read_continuation(&mut self) -> Result<[u8; BLOCK]> {
         let mut block = [0; BLOCK];
         match self.read_block(&mut block)? {
@@ -311,7 +311,7 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    /// Fills a block; false where the input ends before it.
+    /// Fills a block; false if the input ends before it.
     fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
         match self.fill(block)? {
             0 => Ok(false),

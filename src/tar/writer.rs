@@ -1,11 +1,11 @@
 //! The writer of tar archives: [`Entry`] in, blocks out; the counterpart of [`crate::tar::archive`].
 //!
-//! Ustar headers, and a PAX header before each that has something ustar cannot hold: long names,
-//! xattrs of any bytes, large numbers, times before 1970 or with nanoseconds, sparse files (format
-//! 1.0). The same entries give the same bytes, on every machine. It does no IO but `Write`, holds
-//! one header in memory, and decides nothing: names, owners, times and order are the caller's.
+//! Writes ustar headers, with a PAX header for anything that ustar cannot express: long names, xattrs
+//! with any bytes, large numbers, times before 1970 or with nanoseconds, sparse files (format 1.0).
+//! The same entries give the same bytes on every machine. It does no IO but `Write`, holds one header
+//! in memory, and decides nothing: names, owners, times and order are the caller's.
 //!
-//! Called by whatever makes a layer. Format:
+//! Called by every writer of layers. Format:
 //! POSIX.1-2017 `pax`; star(5) for `SCHILY.xattr.*`; the GNU tar manual for sparse files.
 //!
 //! ```
@@ -42,16 +42,16 @@ use header::Header;
 use sparse::{Body, Run};
 
 const BLOCK: usize = 512;
-/// More than ever stand together: a part of a sparse file is widened at both ends.
+/// Longer than any run of zeros between extents, which are widened to whole blocks at both ends.
 const ZEROS: [u8; 4 * BLOCK] = [0; 4 * BLOCK];
 
-/// A tar archive that is being written: [`entry`](Writer::entry), then the file's stored bytes
-/// through [`Write`], then the next entry; [`finish`](Writer::finish) at the end.
+/// A writer of a tar archive: call [`entry`](Writer::entry), write the file's stored bytes through
+/// [`Write`], go on with the next entry, and call [`finish`](Writer::finish) at the end.
 pub struct Writer<W> {
     out: W,
     /// Stored bytes of the current entry that are still to come.
     missing: u64,
-    /// Those bytes and the zeros between them.
+    /// The runs of stored bytes, and the zeros between them.
     runs: VecDeque<Run>,
     /// Zeros that follow them.
     padding: usize,
@@ -60,7 +60,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Starts an archive. A writer that is dear per call should be buffered.
+    /// Starts an archive. Buffer a writer whose calls are expensive.
     pub fn new(out: W) -> Writer<W> {
         Writer {
             out,
@@ -71,13 +71,13 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Begins an entry. For a file, [`stored`] bytes must follow: all of it, or what its extents
-    /// list. These are widened to whole blocks with zeros, so that every reader takes them alike;
-    /// an empty one ends the map where the file ends in a hole.
+    /// Begins an entry. For a file, [`stored`] bytes must follow: all of it, or those of its extents.
+    /// Extents are widened to whole blocks with zeros, so that all readers agree on them; an empty one
+    /// ends the map if the file ends with a hole.
     ///
-    /// Errors ([`Kind::Refused`](crate::Kind::Refused)): what no archive can hold: an xattr whose
-    /// name has a `=`, a device number or an owner that does not fit (rule M3); a sparse map that
-    /// does not fit its file. The system's, and bytes of the entry before that did not come.
+    /// Errors ([`Kind::Refused`](crate::Kind::Refused)): an xattr whose name contains `=`, a device
+    /// number or an owner that does not fit (rule M3), or a sparse map that does not fit its file. Also:
+    /// missing data of the previous entry, and errors of the writer.
     pub fn entry(&mut self, entry: &Entry) -> Result<()> {
         self.end_entry()?;
         self.path = entry.path.clone();
@@ -100,7 +100,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends the archive, flushes it, and gives the writer back.
+    /// Finishes and flushes the archive, and returns the writer.
     pub fn finish(mut self) -> Result<W> {
         self.end_entry()?;
         self.put(&[0; 2 * BLOCK])?;
@@ -110,17 +110,17 @@ impl<W: Write> Writer<W> {
 
     fn end_entry(&mut self) -> Result<()> {
         if self.missing > 0 {
-            let what = format!("{} bytes of it are missing", self.missing);
+            let what = format!("{} bytes of its data are missing", self.missing);
             return Err(Error::conflict(what)
                 .at_entry(&self.path)
-                .hint("it became shorter while it was read: nothing may write to it meanwhile"));
+                .hint("it shrank while it was read: nothing may write to it meanwhile"));
         }
         let mut zeros = std::mem::take(&mut self.padding);
         zeros += self.runs.drain(..).map(|run| run.zeros).sum::<usize>();
         self.put(&ZEROS[..zeros])
     }
 
-    /// How many bytes of the file may follow now, with the zeros before them written.
+    /// Writes the zeros before the next run; returns how many bytes of the file may follow.
     fn begin_run(&mut self) -> io::Result<u64> {
         while let Some(run) = self.runs.front_mut() {
             self.out.write_all(&ZEROS[..run.zeros])?;
@@ -138,7 +138,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// How many bytes of a file its extents list: what [`Writer`] takes.
+/// How many bytes of a file are stored: those that [`Writer`] expects.
 pub fn stored(shape: &FileShape) -> u64 {
     match &shape.extents {
         None => shape.size,
@@ -146,7 +146,7 @@ pub fn stored(shape: &FileShape) -> u64 {
     }
 }
 
-/// Takes the stored bytes of the current entry, and no more of them than it has.
+/// Writes stored bytes of the current entry. Errors: more than its size.
 impl<W: Write> Write for Writer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
@@ -155,9 +155,9 @@ impl<W: Write> Write for Writer<W> {
         let most = self.begin_run()?;
         let most = usize::try_from(most).map_or(bytes.len(), |most| most.min(bytes.len()));
         if most == 0 {
-            return Err(Error::conflict("it has more bytes than it said")
+            return Err(Error::conflict("it has more bytes than its size")
                 .at_entry(&self.path)
-                .hint("it became longer while it was read: nothing may write to it meanwhile")
+                .hint("it grew while it was read: nothing may write to it meanwhile")
                 .into());
         }
         let count = self.out.write(&bytes[..most])?;

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Operation, Result};
-use crate::fs::root::{self, Dir};
+use crate::fs::root::{self, Dir, Root};
 use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::unpack::{Fresh, Inode, Options, Owners, Report, apply};
@@ -40,29 +40,32 @@ pub struct Original<'a> {
 }
 
 /// Copies inodes into one tree.
-pub struct Copier<'a> {
+pub struct Copier {
     /// The tree that they go into.
-    to: &'a Dir,
+    to: Root,
     data: Data,
     options: Options,
     /// Of inodes with several names, by device and number.
     first_names: HashMap<(u64, u64), EntryPath>,
 }
 
-impl<'a> Copier<'a> {
+impl Copier {
     /// For a tree that holds no copy yet. With [`Owners::Image`], an owner that cannot be set is an
     /// error.
-    pub fn new(to: &'a Dir, data: Data, owners: Owners) -> Copier<'a> {
+    ///
+    /// Errors: the directory of the tree cannot be opened again.
+    pub fn new(to: &Dir, data: Data, owners: Owners) -> Result<Copier> {
+        let to = Root::of(to).map_err(|error| Error::system("opening the new tree", error))?;
         let options = Options {
             owners,
             ..Options::default()
         };
-        Copier {
+        Ok(Copier {
             to,
             data,
             options,
             first_names: HashMap::new(),
-        }
+        })
     }
 
     /// Makes the copy of something that is no directory, at `path`, whose parent is there.
@@ -70,15 +73,16 @@ impl<'a> Copier<'a> {
         let making = |error| Error::system("making it", error).at_entry(path);
         let Original { name, stat, .. } = original;
         let (parent, new) = path.split().expect("only a directory is the root");
-        let directory = self.to.open_beneath(&parent).map_err(making)?;
         let inode = (stat.st_dev, stat.st_ino);
         if stat.st_nlink > 1
             && let Some(first) = self.first_names.get(&inode)
         {
-            let (parent, first) = first.split().expect("it has a name");
-            let parent = self.to.open_beneath(&parent).map_err(making)?;
-            return parent.link(first, &directory, new).map_err(making);
+            let (first_parent, first) = first.split().expect("it has a name");
+            let source = self.to.top().open_beneath(&first_parent).map_err(making)?;
+            let directory = self.to.dir(&parent).map_err(making)?;
+            return source.link(first, directory, new).map_err(making);
         }
+        let directory = self.to.shared_dir(&parent).map_err(making)?;
         self.first_names.insert(inode, path.clone());
         let kind = FileType::from_raw_mode(stat.st_mode);
         match kind {

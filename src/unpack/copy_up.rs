@@ -50,9 +50,7 @@ impl Unpacker<'_> {
         let below = self.below.expect("only what is known below is copied");
         let view = below.lower().as_ref();
         let view = view.expect("only what is known below is copied");
-        let source = view
-            .open_leaf(below.directory(from), place.name())
-            .map_err(fail("opening it in a lower layer"))?;
+        let source = view.open_leaf(below.directory(from), place.name())?;
         let directory = self.open(parent, place)?;
         let mut file = directory
             .make_file(place.name())

@@ -23,7 +23,7 @@ use crate::layer::xattrs;
 use crate::limits::Limits;
 use crate::meta::{Device, Meta};
 use crate::overlay::dialect::{Marks, Whiteout};
-use crate::overlay::lower::LayersBelow;
+use crate::overlay::merged_view::LayersBelow;
 
 use super::attributes::{Fresh, Inode, apply, file_type, system};
 use super::created::Created;

@@ -61,7 +61,7 @@ pub struct WriterPool<'a> {
     failed: Option<(InodeId, Error)>,
 }
 
-/// What the writers complete: the contents in the tree, and warnings.
+/// What the workers complete: the contents in the tree, and warnings.
 pub struct Made<'a> {
     /// The layer's names.
     pub tree: &'a mut Tree,

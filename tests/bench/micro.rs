@@ -9,8 +9,9 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use lowerdir::chunk::Chunks;
 use lowerdir::fs::root::Dir;
+use lowerdir::layer::below::Below;
 use lowerdir::overlay::dialect::{Dialect, Namespace};
-use lowerdir::overlay::lower::{Below, LowerView};
+use lowerdir::overlay::merged_view::MergedView;
 use lowerdir::path::EntryPath;
 use lowerdir::tar::archive::Archive;
 use lowerdir::threads::ThreadBudget;
@@ -58,9 +59,9 @@ fn lookup(bencher: Bencher) {
     layers.reverse();
     let paths: Vec<EntryPath> = paths().map(|path| entry_path(&path)).collect();
     bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| {
-        let view = LowerView::new(layers.clone(), options().dialect);
+        let view = MergedView::of_layers(layers.clone(), options().dialect.namespace);
         for path in &paths {
-            black_box(view.lookup(path).expect("it can be read"));
+            black_box(view.see_path(path).expect("it can be read"));
         }
     });
 }
@@ -102,9 +103,10 @@ fn settles(bencher: Bencher, lower: &[u8], layer: &[u8]) {
             unpacked(&site, &count.to_string(), layer)
         })
         .bench_local_values(|(directory, pending)| {
-            let view = LowerView::new(vec![lower.clone()], options().dialect);
+            let view = MergedView::of_layers([lower.clone()], options().dialect.namespace);
             let below = Below::new(Some(view), &pending.markers, true).expect("it can be read");
-            settle(directory, pending, &below, &options()).expect("it can be written")
+            settle(directory, pending, &below, &options(), &Limits::default())
+                .expect("it can be written")
         });
 }
 
@@ -145,9 +147,15 @@ fn unpacked(site: &TempDir, name: &str, layer: &[u8]) -> (Dir, Pending) {
     std::fs::create_dir(&directory).expect("a new directory");
     let open = |path: &Path| Dir::open(path).expect("it was just made");
     let (options, limits) = (options(), Limits::default());
-    let (layer, budget) = (Chunks::of_reader(layer), ThreadBudget::new(1));
-    let (made, share) = (open(&directory), budget.share());
-    let pending = unpack(layer, made, &options, &limits, None, &share);
+    let (layer, alone) = (Chunks::of_reader(layer), ThreadBudget::new(1));
+    let pending = unpack(
+        layer,
+        open(&directory),
+        &options,
+        &limits,
+        None,
+        &alone.share(),
+    );
     let pending = pending.expect("a good layer");
     (open(&directory), pending)
 }

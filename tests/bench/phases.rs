@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use lowerdir::chunk::Chunks;
 use lowerdir::compress::codec::{Expected, LayerReader};
 use lowerdir::fs::root::Dir;
-use lowerdir::overlay::lower::{Below, LowerView};
+use lowerdir::layer::below::Below;
+use lowerdir::overlay::merged_view::MergedView;
 use lowerdir::threads::ThreadBudget;
 use lowerdir::unpack::settle::settle;
 use lowerdir::unpack::unpack;
@@ -52,7 +53,6 @@ fn decode(image: &Image) -> Result<()> {
 
 fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
     let (options, limits) = (Options::default(), Limits::default());
-    let threads = ThreadBudget::new(1);
     let (mut lower, mut unpacking, mut settling) = (Vec::new(), Duration::ZERO, Duration::ZERO);
     for (index, layer) in image.layers.iter().enumerate() {
         let directory = place.join(index.to_string());
@@ -61,15 +61,15 @@ fn unpack_and_settle(image: &Image, place: &Path) -> Result<()> {
 
         let started = Instant::now();
         let mut reader = LayerReader::open(layer.blob.get()?.open(), Expected::default())?;
-        let layer = Chunks::of_reader(&mut reader);
-        let pending = unpack(layer, open(), &options, &limits, None, &threads.share())?;
+        let (layer, alone) = (Chunks::of_reader(&mut reader), ThreadBudget::new(1));
+        let pending = unpack(layer, open(), &options, &limits, None, &alone.share())?;
         reader.finish()?;
         unpacking += started.elapsed();
 
         let started = Instant::now();
-        let view = LowerView::new(lower.clone(), options.dialect);
+        let view = MergedView::of_layers(lower.clone(), options.dialect.namespace);
         let below = Below::new(Some(view), &pending.markers, options.keep_dirlinks)?;
-        settle(open(), pending, &below, &options)?;
+        settle(open(), pending, &below, &options, &Limits::default())?;
         settling += started.elapsed();
         lower.insert(0, Arc::new(open()));
     }

@@ -2,20 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use support::directory;
+use support::program;
+pub use support::program::Run;
 use tempfile::TempDir;
-
-/// What a run printed, and how it ended.
-#[derive(Debug)]
-pub struct Run {
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
 
 pub struct Bench {
     directory: TempDir,
@@ -53,25 +45,9 @@ impl Bench {
     }
 
     pub fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Run {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
-            .args(arguments)
-            .current_dir(self.directory.path())
-            // What the tester's own environment says of stores and colours is not ours.
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command is there");
-        // Who is done with its input may close the pipe.
-        let _ = child.stdin.take().expect("a pipe").write_all(input);
-        let output = child.wait_with_output().expect("it ends");
-        Run {
-            status: output.status.code().expect("it was not killed"),
-            stdout: String::from_utf8(output.stdout).expect("text"),
-            stderr: String::from_utf8(output.stderr).expect("text"),
-        }
+        let mut command = program::lowerdir();
+        command.args(arguments).current_dir(self.directory.path());
+        Run::with_input(&mut command, input)
     }
 
     /// `unpack` of an image in the temporary directory into the bench's store, as anybody may.
@@ -108,15 +84,8 @@ impl Bench {
     }
 
     /// The names in a directory below the temporary one, sorted.
-    pub fn names(&self, directory: &Path) -> Vec<String> {
-        let entries = fs::read_dir(self.directory.path().join(directory));
-        let mut names: Vec<String> = entries
-            .expect("a directory")
-            .map(|entry| entry.expect("an entry").file_name())
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
+    pub fn names(&self, below: &Path) -> Vec<String> {
+        directory::names(&self.directory.path().join(below))
     }
 
     /// How many layers the store has, when nothing else is left in it.
@@ -126,52 +95,8 @@ impl Bench {
     }
 }
 
-impl Run {
-    /// The lines on standard output of a run that ended well.
-    pub fn lines(&self) -> Vec<&str> {
-        assert_eq!(self.status, 0, "{self:?}");
-        self.stdout.lines().collect()
-    }
-
-    /// Checks a run that failed with a status: nothing on standard output, and an error that has
-    /// these words in one line.
-    pub fn fails(&self, status: i32, words: &[&str]) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.stdout, "");
-        let error = self.error();
-        for word in words {
-            assert!(error.contains(word), "no {word:?} in {error:?}");
-        }
-    }
-
-    pub fn error(&self) -> &str {
-        let mut lines = self.stderr.lines();
-        let error = lines.find_map(|line| line.strip_prefix("lowerdir: "));
-        error.unwrap_or_else(|| panic!("no error in {self:?}"))
-    }
-
-    pub fn hint(&self) -> &str {
-        let mut lines = self.stderr.lines();
-        let hint = lines.find_map(|line| line.strip_prefix("hint: "));
-        hint.unwrap_or_else(|| panic!("no hint in {self:?}"))
-    }
-}
-
-/// Layers may hold directories that their owner cannot write in.
 impl Drop for Bench {
     fn drop(&mut self) {
-        make_removable(self.directory.path());
-    }
-}
-
-fn make_removable(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return;
-    };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-            let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o700));
-            make_removable(&path);
-        }
+        directory::make_removable(self.directory.path());
     }
 }

@@ -428,8 +428,8 @@ fn a_working_directory_that_is_none_or_the_runtime_s_is_refused() {
         ("dev/shm/x", "runtime's"),
         ("/link/fd/7", "runtime's"),
         ("/srv/../proc", "runtime's"),
-        ("/etc/passwd", "no directory"),
-        ("/etc/passwd/x", "no directory"),
+        ("/etc/passwd", "not a directory"),
+        ("/etc/passwd/x", "not a directory"),
         ("/loop/x", "loop"),
     ] {
         let parameters = json!({ "Cmd": ["/x"], "WorkingDir": directory });
@@ -604,7 +604,7 @@ fn a_rootless_bundle_has_the_caller_alone() {
     let bench = with(json!({ "Cmd": ["/x"], "User": "web" }));
     let run = bundle(&bench, &["--rootless"]);
     run.fails(1, &["33:34", "user namespace"]);
-    assert!(run.hint().contains("root alone"));
+    assert!(run.hint().contains("the only user is root"));
 }
 
 #[test]

@@ -221,8 +221,7 @@ fn a_name_of_no_use_is_left_out_or_refused() {
     let run = export(&bench, "It", &[]);
     run.lines();
     assert!(
-        run.stderr
-            .contains("warning: \"It\" is no name of an image"),
+        run.stderr.contains("warning: \"It\" is not an image name"),
         "{run:?}"
     );
     assert_eq!(
@@ -230,7 +229,7 @@ fn a_name_of_no_use_is_left_out_or_refused() {
         json!([])
     );
     let run = export(&bench, "It", &["--name=UP"]);
-    run.fails(2, &["\"UP\" is no name of an image"]);
+    run.fails(2, &["\"UP\" is not an image name"]);
     assert!(run.hint().contains("small letters"), "{run:?}");
 }
 
@@ -436,7 +435,7 @@ fn a_directory_of_something_else_is_refused_and_left_as_it_is() {
     fs::create_dir(bench.path("target")).expect("a directory");
     bench.write("target/mine", "kept");
     let run = export(&bench, "it", &[]);
-    run.fails(1, &["target is no image store, and not empty"]);
+    run.fails(1, &["target is not an image store, and not empty"]);
     assert!(run.hint().contains("absent or empty"), "{run:?}");
     assert_eq!(bench.names(Path::new("target")), ["mine"]);
 
@@ -519,7 +518,7 @@ fn a_mount_stack_that_systemd_would_not_take_is_refused() {
     images(&bench, &["it"]);
     let arguments = ["export", "--format=mstack", "oci:images:it", "it"];
     let run = bench.on_store(&arguments);
-    run.fails(2, &["it is no name of a mount stack"]);
+    run.fails(2, &["it is not the name of a mount stack"]);
     assert_eq!(run.hint(), "it must end in .mstack");
 
     // systemd does not read `trusted.overlay.opaque`: its mount would show what is deleted.

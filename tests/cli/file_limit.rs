@@ -1,32 +1,14 @@
 //! A limit on the size of files (`ulimit -f`) is an error with a hint, and no death by SIGXFSZ.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use crate::bench::{Bench, Run};
 use crate::oci;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 /// Runs the command where a file may have 100 blocks, of 512 or 1024 bytes.
 fn limited(bench: &Bench, arguments: &str, input: &[u8]) -> Run {
-    let program = env!("CARGO_BIN_EXE_lowerdir");
-    let mut child = Command::new("sh")
-        .args(["-c", &format!("ulimit -f 100; exec {program} {arguments}")])
-        .current_dir(bench.path("."))
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("a shell");
-    // It need not read all of it.
-    let _ = child.stdin.take().expect("a pipe").write_all(input);
-    let output = child.wait_with_output().expect("it ends");
-    Run {
-        status: output.status.code().expect("a status, and no signal"),
-        stdout: String::from_utf8(output.stdout).expect("text"),
-        stderr: String::from_utf8(output.stderr).expect("text"),
-    }
+    let mut command = program::shell(format!("ulimit -f 100; exec \"$0\" {arguments}"));
+    Run::with_input(command.current_dir(bench.path(".")), input)
 }
 
 fn is_an_error(run: &Run, words: &str) {

@@ -139,7 +139,7 @@ fn a_deletion_can_be_asked_for() {
     run.fails(1, &["etc/localtime: there is no such path in the image"]);
     let run = bench.run(&["ls", "oci:crfs", "--layer=2", "etc/passwd"]);
     run.fails(1, &["etc/passwd: there is no such path in the image"]);
-    assert_eq!(run.hint(), "without --layer, all layers are looked at");
+    assert_eq!(run.hint(), "leave out --layer to search all layers");
 }
 
 #[test]

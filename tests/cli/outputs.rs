@@ -15,6 +15,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat};
 use crate::bench::Bench;
 use crate::layout::Layout;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 /// The verbs that write one archive, without where it goes.
 const VERBS: [&[&str]; 2] = [
@@ -56,11 +57,8 @@ fn works(bench: &Bench, verb: &[&str], out: &str) {
 
 /// A shell command with the program as `$0`, in the bench's directory.
 fn shell(bench: &Bench, script: &str) -> Output {
-    let mut command = Command::new("sh");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_lowerdir")]);
-    command.current_dir(bench.path(".")).env_clear();
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.stdin(Stdio::null());
+    let mut command = program::shell(script);
+    command.current_dir(bench.path("."));
     command.output().expect("a shell")
 }
 
@@ -172,9 +170,9 @@ fn a_fifo_that_nobody_reads_or_reads_on_can_be_given_up() {
     for has_reader in [false, true] {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let reader = has_reader.then(|| openat(CWD, bench.path("fifo"), flags, Mode::empty()));
-        let mut child = Command::new("env")
+        let mut child = program::other("env")
             .arg("--default-signal")
-            .arg(env!("CARGO_BIN_EXE_lowerdir"))
+            .arg(program::path())
             .args([
                 "pack",
                 "upper",
@@ -323,7 +321,7 @@ fn a_killed_command_leaves_nothing_beside_the_output() {
     let large = LayerBuilder::new().file("f", 0o644, vec![7; 4 << 20]);
     let layer = large.finish();
     for out in ["old", "new"] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+        let mut child = program::lowerdir()
             .args(["translate", "-", out])
             .current_dir(&directory)
             .stdin(Stdio::piped())

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use crate::bench::{Bench, Run};
 use crate::layout::{Layout, MANIFEST, named};
 use crate::oci;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 fn layer(name: &str) -> Vec<u8> {
     LayerBuilder::new().file(name, 0o644, name).finish()
@@ -323,7 +324,7 @@ fn an_image_without_layers_goes_too() {
 }
 
 fn start(bench: &Bench, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+    program::lowerdir()
         .args([
             "--store",
             bench.store().to_str().unwrap(),

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 
 use crate::bench::Bench;
 use crate::layout::Layout;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 /// A layer that takes a while.
 fn layer(name: &str, entries: usize) -> Vec<u8> {
@@ -23,7 +24,7 @@ fn image(bench: &Bench, name: &str, layers: &[Vec<u8>]) {
 }
 
 fn start(bench: &Bench, image: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+    program::lowerdir()
         .args(["--store", bench.store().to_str().unwrap()])
         .args([
             "unpack",

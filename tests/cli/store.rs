@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::bench::Bench;
 use crate::layout::Layout;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 fn image(bench: &Bench, name: &str, files: &[&str]) {
     let layers: Vec<Vec<u8>> = files
@@ -127,7 +128,7 @@ fn the_environment_names_the_store_and_the_option_goes_before_it() {
     let bench = Bench::new();
     image(&bench, "image", &["f"]);
     let run = |options: &[&str]| {
-        std::process::Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+        program::lowerdir()
             .args(["unpack", "--userxattr", "--owners=caller", "--sync=none"])
             .args(options)
             .arg(bench.path("image"))

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -11,6 +10,7 @@ use crate::bench::{Bench, Run};
 use crate::layout::{Layout, MANIFEST, named};
 use crate::tarball::LayerBuilder;
 use crate::touched::snapshot;
+use support::program;
 
 const UNPACK: [&str; 3] = ["--userxattr", "--owners=caller", "--sync=none"];
 
@@ -164,7 +164,7 @@ fn verify_looks_into_every_store_and_repairs_one() {
     assert_eq!(run.status, 1, "{run:?}");
     assert!(
         run.error()
-            .contains("low is damaged, and that store is only read"),
+            .contains("low is damaged, and that store is read-only"),
         "{run:?}"
     );
     let run = on(&bench, &both, &["verify", "--all", "--json", "--quiet"]);
@@ -204,7 +204,7 @@ fn the_environment_names_stores_like_a_path() {
     let bench = bench();
     unpack(&bench, &["top", "low"], "two").lines();
     let images = |list: &str, arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command
             .args(arguments)
             .arg("images")

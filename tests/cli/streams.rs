@@ -1,13 +1,13 @@
 //! Archives that are compressed as a whole, or come through a pipe: what is copied, and what not.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
 use crate::bench::{Bench, Run};
 use crate::oci;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 /// Larger than what is kept in memory, and different for each number.
 fn large(number: u8) -> Vec<u8> {
@@ -48,18 +48,13 @@ fn compressed(archive: &[u8]) -> [(&'static str, Vec<u8>); 3] {
 
 /// Runs where no temporary file can be made.
 fn without_room(bench: &Bench, arguments: &[&str]) -> Run {
-    let output = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
-        .args(["--store", bench.store().to_str().unwrap()])
-        .args(arguments)
-        .current_dir(bench.path("."))
-        .env("TMPDIR", "/nowhere")
-        .output()
-        .unwrap();
-    Run {
-        status: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    let mut command = program::lowerdir();
+    command.arg("--store").arg(bench.store()).args(arguments);
+    Run::of(
+        command
+            .current_dir(bench.path("."))
+            .env("TMPDIR", "/nowhere"),
+    )
 }
 
 #[test]
@@ -112,16 +107,10 @@ fn what_comes_through_a_pipe_is_copied() {
         assert_eq!(run.lines().len(), 2, "{name}");
     }
     let bench = Bench::new();
-    let run = Command::new("sh")
-        .args([
-            "-c",
-            "cat image | TMPDIR=/nowhere \"$0\" unpack - --store store",
-        ])
-        .arg(env!("CARGO_BIN_EXE_lowerdir"))
-        .current_dir(bench.write("image", &archive).parent().unwrap())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(run.stderr).unwrap();
+    bench.write("image", &archive);
+    let script = "cat image | TMPDIR=/nowhere \"$0\" unpack - --store store";
+    let run = Run::of(program::shell(script).current_dir(bench.path(".")));
+    let text = run.stderr;
     assert!(
         text.contains("/nowhere") && text.contains("hint: TMPDIR"),
         "{text}"

@@ -4,12 +4,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::bench::{Bench, Run};
 use crate::layout::{Layout, MANIFEST, named};
 use crate::oci;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 /// Every verb that opens files, with what it writes. `store` has the image.
 const VERBS: &[(&str, &str)] = &[
@@ -102,22 +103,11 @@ fn bench() -> Bench {
 
 /// Runs a verb under a limit of the shell's.
 fn limited(bench: &Bench, limit: &str, verb: &str) -> Run {
-    let program = env!("CARGO_BIN_EXE_lowerdir");
-    let script = format!("ulimit {limit} && exec \"{program}\" -j1 {verb}");
-    let output = Command::new("sh")
-        .args(["-c", &script])
+    let mut command = program::shell(format!("ulimit {limit} && exec \"$0\" -j1 {verb}"));
+    command
         .current_dir(bench.path("."))
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("TMPDIR", bench.path("tmp"))
-        .stdin(Stdio::null())
-        .output()
-        .expect("a shell");
-    Run {
-        status: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into(),
-        stderr: String::from_utf8_lossy(&output.stderr).into(),
-    }
+        .env("TMPDIR", bench.path("tmp"));
+    Run::of(&mut command)
 }
 
 /// Puts `old` there, and takes away what an earlier run made.

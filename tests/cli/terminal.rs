@@ -11,6 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::bench::Bench;
 use crate::layout::Layout;
 use crate::tarball::LayerBuilder;
+use support::program;
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -36,15 +37,12 @@ impl Terminal {
             Stdio::from(file.expect("the other side"))
         };
         // It makes the terminal the controlling one, so that Ctrl-C is a signal.
-        let child = Command::new("setsid")
+        let child = program::other("setsid")
             .arg("--ctty")
-            .arg(env!("CARGO_BIN_EXE_lowerdir"))
+            .arg(program::path())
             .args(["--store", bench.store().to_str().unwrap()])
             .args(arguments)
             .current_dir(bench.path("."))
-            // `CI`, `CLICOLOR` and the like decide about colours too.
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("TERM", "xterm")
             .envs(environment.iter().copied())
             .stdin(open())
@@ -199,9 +197,7 @@ fn signalled(bench: &Bench, files: usize, signal: &str, before: &str) -> (ExitSt
     let blobs = blobs.map(|entry| entry.unwrap().path());
     let size = |path: &PathBuf| path.metadata().unwrap().len();
     let largest = blobs.max_by_key(size).unwrap();
-    let child = Command::new("sh")
-        .args(["-c", &format!("{before} exec \"$@\""), "sh"])
-        .arg(env!("CARGO_BIN_EXE_lowerdir"))
+    let child = program::shell(format!("{before} exec \"$0\" \"$@\""))
         .args(["unpack-layer", "--base", "--userxattr", "--owners=caller"])
         .args(["--progress=json", "--sync=none"])
         .arg(largest)

@@ -33,6 +33,7 @@ impl Transcript {
             status,
             stdout,
             stderr,
+            ..
         } = run;
         self.text += &format!("$ lowerdir {command}\n{stderr}{stdout}");
         if status != 0 {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use crate::bench::{Bench, Run};
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
+use support::program;
 
 const OPTIONS: [&str; 3] = ["--userxattr", "--owners=caller", "--sync=none"];
 
@@ -58,8 +59,7 @@ fn a_named_pipe_is_a_pipe_too() {
     bench.write("blob", tar());
     let script =
         "mkfifo pipe && { cat blob > pipe & } && exec \"$0\" unpack-layer pipe out --base \"$@\"";
-    let output = std::process::Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_lowerdir")])
+    let output = program::shell(script)
         .args(OPTIONS)
         .current_dir(bench.path("."))
         .output()

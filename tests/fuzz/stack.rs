@@ -1,4 +1,4 @@
-//! `stack`: a stack of layers that the dice throw, unpacked over each other, and what [`LowerView`]
+//! `stack`: a stack of layers that the dice throw, unpacked over each other, and what [`MergedView`]
 //! says they show together, beside what the reference model says that the image is.
 //!
 //! Nothing is mounted: the view reads the layer directories as overlayfs would, and the integration
@@ -16,24 +16,22 @@ use std::sync::{Arc, LazyLock};
 use lowerdir::compress::codec::Expected;
 use lowerdir::fs::root::Dir;
 use lowerdir::image::Blob;
+use lowerdir::layer::lower::Lower;
 use lowerdir::meta::Meta;
-use lowerdir::overlay::lower::{Found, LowerView};
-use lowerdir::path::EntryPath;
+use lowerdir::overlay::merged_view::{DirectoryId, MergedView, Seen};
 use lowerdir::store::pipeline::{Parents, unpack_layer};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 use tempfile::TempDir;
 
-use crate::canary::{make_removable, place};
+use support::directory::{in_memory, make_removable};
+
 use crate::dice::Dice;
 use crate::generate::{Flavour, Stack};
 use crate::model::{Item, Listing};
 use crate::tarball::{Entry, Kind};
 use crate::unpack::{options, run};
 
-static SITE: LazyLock<TempDir> = LazyLock::new(place);
-
-/// What an escaped xattr has on disk before the name that the mount shows.
-const ESCAPED: &[u8] = b"user.overlay.overlay.";
+static SITE: LazyLock<TempDir> = LazyLock::new(in_memory);
 
 pub fn check(data: &[u8]) {
     let mut stack = Stack::thrown(&mut Dice::of_bytes(data), Flavour::ALL);
@@ -121,35 +119,33 @@ fn without_owners(mut listing: Listing) -> Listing {
 /// What the view shows, name by name.
 fn merged(layers: &[PathBuf]) -> Listing {
     let open = |path: &PathBuf| Arc::new(Dir::open(path).expect("a layer directory"));
-    let view = LowerView::new(layers.iter().map(open).collect(), options().dialect);
+    let view = MergedView::of_layers(layers.iter().map(open), options().dialect.namespace);
     let mut listing = Listing::new();
-    let mut names: BTreeMap<(usize, u64), Vec<Vec<u8>>> = BTreeMap::new();
-    let mut todo = vec![EntryPath::root()];
-    while let Some(path) = todo.pop() {
-        let key = path.as_bytes().to_vec();
-        let (kind, meta) = match &*view.lookup(&path).expect("it is readable") {
-            Found::Absent => panic!("{path}: listed, and not found"),
-            Found::Directory(from) => {
-                for name in view.names(&path).expect("it is readable") {
-                    todo.push(path.join(&name).expect("a name on disk"));
+    let mut names: BTreeMap<(u32, u64), Vec<Vec<u8>>> = BTreeMap::new();
+    let root = view.directory_meta(DirectoryId::ROOT);
+    let root = root.expect("it is readable").unwrap_or_default();
+    listing.insert(Vec::new(), item(Kind::Dir, root));
+    let mut todo = vec![DirectoryId::ROOT];
+    while let Some(directory) = todo.pop() {
+        for name in view.names(directory).expect("it is readable") {
+            let path = view.path(directory, &name).expect("a name on disk");
+            let key = path.as_bytes().to_vec();
+            let (kind, meta) = match view.see(directory, &name).expect("it is readable") {
+                Seen::Absent => panic!("{path}: listed, and not found"),
+                Seen::Directory(found) => {
+                    todo.push(found);
+                    let meta = view.directory_meta(found).expect("it is readable");
+                    (Kind::Dir, meta.expect("a layer has it"))
                 }
-                (Kind::Dir, view.directory_meta(&path, from))
-            }
-            Found::Leaf(leaf) => {
-                let inode = names.entry((leaf.layer, leaf.stat.st_ino)).or_default();
-                inode.push(key.clone());
-                let kind = match leaf.file_type() {
-                    FileType::Symlink => {
-                        Kind::Symlink(view.read_link(&path, leaf).expect("a link"))
-                    }
-                    FileType::RegularFile => Kind::File(content(view.layer(leaf.layer), &path)),
-                    FileType::Fifo => Kind::Fifo,
-                    other => panic!("{path}: {other:?}"),
-                };
-                (kind, view.leaf_meta(&path, leaf))
-            }
-        };
-        listing.insert(key, item(kind, meta.expect("it is readable")));
+                Seen::Leaf(layer, stat) => {
+                    let inode = names.entry((layer, stat.st_ino)).or_default();
+                    inode.push(key.clone());
+                    let leaf = view.leaf(directory, &name).expect("it is readable");
+                    (kind(&view, directory, &name, &stat), leaf.meta)
+                }
+            };
+            listing.insert(key, item(kind, meta));
+        }
     }
     for mut paths in names.into_values().filter(|paths| paths.len() > 1) {
         paths.sort();
@@ -161,18 +157,24 @@ fn merged(layers: &[PathBuf]) -> Listing {
     listing
 }
 
-fn content(layer: &Dir, path: &EntryPath) -> Vec<u8> {
-    let mut content = Vec::new();
-    let mut file = layer.open_file(path).expect("a file");
-    file.read_to_end(&mut content).expect("it is readable");
-    content
+fn kind(view: &MergedView, directory: DirectoryId, name: &[u8], stat: &Stat) -> Kind {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => {
+            let target = view.read_link(directory, name).expect("a link");
+            Kind::Symlink(target.into())
+        }
+        FileType::RegularFile => {
+            let mut content = Vec::new();
+            let mut file = view.open_leaf(directory, name).expect("a file");
+            file.read_to_end(&mut content).expect("it is readable");
+            Kind::File(content)
+        }
+        FileType::Fifo => Kind::Fifo,
+        other => panic!("{}: {other:?}", name.escape_ascii()),
+    }
 }
 
 fn item(kind: Kind, meta: Meta) -> Item {
-    let shown = |name: &[u8]| match name.strip_prefix(ESCAPED) {
-        Some(rest) => [b"user.overlay.", rest].concat(),
-        None => name.to_vec(),
-    };
     let xattrs = meta.xattrs.iter();
     let time = (
         i128::from(meta.mtime.seconds),
@@ -185,7 +187,7 @@ fn item(kind: Kind, meta: Meta) -> Item {
         gid: 0,
         mtime: time.0 * 1_000_000_000 + time.1,
         xattrs: xattrs
-            .map(|xattr| (shown(&xattr.name), xattr.value.to_vec()))
+            .map(|xattr| (xattr.name.to_vec(), xattr.value.to_vec()))
             .collect(),
         links: None,
     }

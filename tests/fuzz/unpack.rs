@@ -22,14 +22,16 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::almost;
-use crate::canary::{Canary, make_removable, place};
+use support::directory::{in_memory, make_removable};
+
+use crate::canary::Canary;
 use crate::dice::Dice;
 use crate::generate::{Flavour, Stack};
 use crate::oci::{Compression, write_layout};
 
 /// The canary, made once; each input has a directory of its own beside it.
 static SITE: LazyLock<TempDir> = LazyLock::new(|| {
-    let site = place();
+    let site = in_memory();
     Canary::build(&site.path().join("canary"));
     site
 });

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::canary::{Canary, make_removable, place};
+use support::directory::{in_memory, make_removable};
+
+use crate::canary::Canary;
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
 use crate::watched;
@@ -81,7 +83,7 @@ pub struct Court {
 
 impl Court {
     pub fn new() -> Court {
-        let site = place();
+        let site = in_memory();
         let canary = site.path().join("canary");
         Canary::build(&canary);
         let canary = canary.to_str().expect("text").to_string();

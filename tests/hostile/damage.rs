@@ -11,7 +11,9 @@ use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::store::Sync;
 use lowerdir::{Error, Kind, Options, Owners, Parents, Result, Run, unpack_layer};
 
-use crate::canary::{Canary, make_removable, place};
+use support::directory::{in_memory, make_removable};
+
+use crate::canary::Canary;
 use crate::oci::Compression;
 use crate::tarball::{LayerBuilder, Meta};
 
@@ -68,7 +70,7 @@ fn unpack(site: &Path, blob: &[u8], expected: &Expected) -> Result<()> {
 
 /// Tries every damage: with the digests it is never taken, without them it does no harm.
 fn each(blob: &[u8], tar: &[u8], damages: impl Iterator<Item = (String, Vec<u8>)>) {
-    let site = place();
+    let site = in_memory();
     let canary = site.path().join("canary");
     Canary::build(&canary);
     fs::create_dir(site.path().join("work")).expect("a directory");

@@ -4,7 +4,8 @@
 
 use std::fs;
 
-use crate::canary::place;
+use support::directory::in_memory;
+
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
 use crate::watched;
@@ -40,7 +41,7 @@ const SORTS: [(&str, Add); 5] = [
 
 /// The most memory that unpacking so many entries of a sort took.
 fn taken(add: Add, count: u64) -> u64 {
-    let site = place();
+    let site = in_memory();
     let layer = (0..count).fold(LayerBuilder::new(), add).finish();
     oci::write_layout(
         &site.path().join("image"),

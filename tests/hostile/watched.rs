@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use support::program;
 
 /// Whoever has not ended after this waits for something that will not come.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -23,7 +24,7 @@ pub struct Watched {
 /// time, since a busy machine takes longer for it: more of it is a death by signal.
 pub fn unpack(place: &Path, option: Option<&str>, work: u64) -> Result<Watched, String> {
     let is_root = rustix::process::geteuid().is_root();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+    let mut child = program::lowerdir()
         .args(["--store", "store", "unpack", "oci:image"])
         .args(["--sync=none", "-q", "-j1"])
         .args((!is_root).then_some("--userxattr"))

@@ -2,6 +2,7 @@
 
 support::start!();
 
+mod functions;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -118,6 +119,23 @@ fn every_module_of_the_house_is_there() {
     assert_eq!(here, listed);
 }
 
+/// The table in `src/lib.rs` that says what each folder holds.
+#[test]
+fn the_tour_lists_the_folders_in_their_order() {
+    let text = fs::read_to_string(source().join("lib.rs")).unwrap();
+    let rows = text
+        .lines()
+        .skip_while(|line| !line.starts_with("//! |---"))
+        .skip(1)
+        .map_while(|line| line.strip_prefix("//! | "));
+    let toured: Vec<String> = rows
+        .flat_map(|row| row.split(" | ").next().unwrap().split(", "))
+        .map(|name| name.trim_matches(['[', ']', '`']).to_string())
+        .collect();
+    let order: Vec<&str> = ORDER.iter().map(|(name, _)| *name).collect();
+    assert_eq!(toured, order);
+}
+
 #[test]
 fn the_ground_floor_does_no_io() {
     for (module, path, text) in modules() {
@@ -202,6 +220,19 @@ fn every_test_file_is_part_of_a_target() {
     }
 }
 
+/// One place sets the environment, the locale and the standard input of our programs.
+#[test]
+fn tests_run_the_programs_by_the_one_runner() {
+    let mut files = Vec::new();
+    for directory in ["tests", "integration"] {
+        rust_files(&source().with_file_name(directory), &mut files);
+    }
+    let variable = ["CARGO", "BIN", "EXE"].join("_");
+    files.retain(|path| fs::read_to_string(path).unwrap().contains(&variable));
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert!(files[0].ends_with("support/start.rs"), "{files:?}");
+}
+
 /// What a test process has ignored or closed, or finds in its environment, when it runs.
 #[test]
 fn start_leaves_nothing_of_what_was_before() {
@@ -236,13 +267,5 @@ fn nothing_is_unsafe() {
     for file in ["lib.rs", "main.rs", "bin/lowerdir-snapshotter.rs"] {
         let text = fs::read_to_string(source().join(file)).unwrap();
         assert!(text.contains("#![forbid(unsafe_code)]"), "{file}");
-    }
-}
-
-#[test]
-fn no_file_of_the_product_is_a_monster() {
-    for (_, path, text) in modules() {
-        let lines = text.lines().count();
-        assert!(lines <= 400, "{} has {lines} lines", path.display());
     }
 }

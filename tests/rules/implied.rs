@@ -1,11 +1,10 @@
 //! I1 and I2: directories that no entry describes.
 
-use std::process::Command;
-
 use lowerdir::unpack::Warning;
 
 use crate::layer::{Entry, layer};
 use crate::place::Place;
+use support::program;
 
 /// A default ACL that gives user 1234 everything.
 const ACL: &[u8] = &[
@@ -157,9 +156,7 @@ fn i2_the_umask_does_not_matter() {
     let umasks = ["000", "022", "077"];
     for umask in umasks {
         let target = place.path().join(umask);
-        let run = Command::new("sh")
-            .args(["-c", "umask $1 && shift && exec \"$@\"", "sh", umask])
-            .arg(env!("CARGO_BIN_EXE_lowerdir"))
+        let run = program::shell(format!("umask {umask} && exec \"$0\" \"$@\""))
             .args(["-q", "unpack-layer", "--userxattr", "--owners=caller"])
             .args([&blob, &target])
             .status();

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use lowerdir::unpack::{Report, Warning};
+use support::directory;
 
 /// One finished layer.
 pub struct LayerDir {
@@ -102,13 +103,7 @@ impl LayerDir {
 
     /// The names in a directory, sorted, whiteouts among them.
     pub fn names(&self, name: impl AsRef<OsStr>) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(self.path.join(name.as_ref()))
-            .expect("it is a directory")
-            .map(|entry| entry.expect("an entry").file_name())
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
+        directory::names(&self.path.join(name.as_ref()))
     }
 }
 

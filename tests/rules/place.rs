@@ -1,9 +1,8 @@
 //! A place to unpack layers in, without privilege: the `user.overlay.*` dialect, files that belong
 //! to the caller, directories below one temporary directory.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use lowerdir::compress::codec::Expected;
@@ -12,6 +11,8 @@ use lowerdir::overlay::dialect::{Dialect, Namespace};
 use lowerdir::store::Sync;
 use lowerdir::{Error, Options, Owners, Parents, Result, Run, unpack_layer};
 use tempfile::TempDir;
+
+use support::directory::{make_removable, names};
 
 use crate::layer::Layer;
 use crate::layer_dir::LayerDir;
@@ -122,13 +123,7 @@ impl Place {
 
     /// What is in the temporary directory, sorted.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(self.path())
-            .expect("the directory is there")
-            .map(|entry| entry.expect("an entry").file_name())
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
+        names(self.path())
     }
 
     /// A file beside the layers, as something that no layer may touch.
@@ -141,21 +136,8 @@ impl Place {
     }
 }
 
-/// Layers may hold directories that their owner cannot write in.
 impl Drop for Place {
     fn drop(&mut self) {
         make_removable(self.path());
-    }
-}
-
-pub fn make_removable(path: &Path) {
-    let Ok(entries) = fs::read_dir(path) else {
-        return;
-    };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-            let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o700));
-            make_removable(&path);
-        }
     }
 }

@@ -199,7 +199,7 @@ fn a_long_reason_is_cut_in_its_middle() {
             assert_eq!(refused.code(), Code::InvalidArgument);
             let said = refused.message();
             assert!(said.starts_with("filter \"name=="), "{said}");
-            assert!(said.ends_with("in the place of a comma"), "{said}");
+            assert!(said.ends_with("instead of a comma"), "{said}");
             assert!(said.len() <= 2048 && said.contains('\u{2026}'), "{said}");
             let key = odd.repeat(count);
             let asked = StatSnapshotRequest {

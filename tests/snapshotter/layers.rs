@@ -173,7 +173,7 @@ fn layers_that_are_gone_are_told_of() {
         .prepare("run", Some(&chain[0]), labels([]))
         .unwrap_err();
     assert_eq!(failure.code, Code::FailedPrecondition);
-    assert!(failure.told().contains("lowerdir unpack"), "{failure}");
+    assert!(failure.line().contains("lowerdir unpack"), "{failure}");
     // Nothing was made.
     assert_eq!(snapshotter.stat("run").unwrap_err().code, Code::NotFound);
     drop(snapshotter);

@@ -80,7 +80,7 @@ fn an_older_database_removes_nothing_that_is_newer() {
     let failure = refused(&place, "an older database");
     assert_eq!(failure.code, Code::DataLoss);
     assert!(
-        failure.text.contains("knows nothing of 2 in /"),
+        failure.text.contains("has no record of 2 in /"),
         "{failure}"
     );
     assert!(

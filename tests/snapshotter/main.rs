@@ -18,5 +18,6 @@ mod layers;
 mod lost;
 mod model;
 mod races;
+mod root_format;
 mod shapes;
 mod socket;

@@ -14,6 +14,7 @@ use lowerdir::snapshotter::server::Socket;
 use support::granted::Granted;
 
 use crate::place::Place;
+use support::program;
 
 /// Outlives no test.
 struct Running(Child);
@@ -26,10 +27,7 @@ impl Drop for Running {
 }
 
 fn start(place: &Place) -> Running {
-    start_as(
-        Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter")),
-        place,
-    )
+    start_as(program::snapshotter(), place)
 }
 
 fn start_as(mut program: Command, place: &Place) -> Running {
@@ -91,7 +89,7 @@ fn a_killed_program_is_followed_by_the_next() {
     assert!(fs::exists(place.path().join("run/sock")).unwrap());
     let mut child = start(&place);
     // A second one finds the first.
-    let second = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"))
+    let second = program::snapshotter()
         .arg("--socket")
         .arg(place.path().join("run/sock"))
         .arg("--root")
@@ -102,7 +100,7 @@ fn a_killed_program_is_followed_by_the_next() {
         .unwrap();
     let said = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(said.contains("somebody listens there"), "{said}");
+    assert!(said.contains("another process listens there"), "{said}");
     signal(&child, rustix::process::Signal::TERM);
     assert!(child.0.wait().unwrap().success());
 }
@@ -114,7 +112,7 @@ fn only_a_socket_that_nobody_listens_on_is_replaced() {
     let first = Socket::bind(&path).unwrap();
     let refused = Socket::bind(&path).unwrap_err();
     assert!(
-        refused.to_string().contains("somebody listens"),
+        refused.to_string().contains("another process listens"),
         "{refused}"
     );
     // The file of a socket that is gone.
@@ -125,14 +123,14 @@ fn only_a_socket_that_nobody_listens_on_is_replaced() {
     drop(Socket::bind(&other).unwrap());
     fs::write(&path, "").unwrap();
     let refused = Socket::bind(&path).unwrap_err();
-    assert!(refused.to_string().contains("no socket"), "{refused}");
+    assert!(refused.to_string().contains("is not a socket"), "{refused}");
     assert!(fs::exists(&path).unwrap());
 }
 
 #[test]
 fn help_and_manual_name_each_option() {
     let say = |option: &str| {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"));
+        let mut program = program::snapshotter();
         let output = program.arg(option).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout)

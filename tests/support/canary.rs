@@ -1,11 +1,9 @@
-//! A tree beside the one that is worked on, which nothing may change: and a place in memory for both.
+//! A tree beside the one that is worked on, which nothing may change.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
 
 /// All that can be seen of a tree: modes, owners, counts of links, sizes, times of change and of the
 /// last change of anything, xattrs, contents, targets.
@@ -73,23 +71,4 @@ fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect();
     xattrs.sort();
     xattrs
-}
-
-/// A temporary directory: in memory if there is a place that keeps xattrs, since some disks make
-/// files slowly after many were removed.
-pub fn place() -> TempDir {
-    let in_memory = TempDir::new_in("/dev/shm").ok();
-    let keeps_xattrs = |place: &TempDir| xattr::set(place.path(), "user.probe", b"1").is_ok();
-    let in_memory = in_memory.filter(keeps_xattrs);
-    in_memory.unwrap_or_else(|| TempDir::new().expect("a temporary directory"))
-}
-
-/// Gives a tree the rights that it takes to remove it.
-pub fn make_removable(directory: &Path) {
-    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            make_removable(&entry.path());
-        }
-    }
 }

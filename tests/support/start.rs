@@ -44,6 +44,9 @@ macro_rules! start {
         $crate::ctor::declarative::ctor! {
             #[ctor(unsafe)]
             fn start() {
+                let lowerdir = option_env!("CARGO_BIN_EXE_lowerdir");
+                let snapshotter = option_env!("CARGO_BIN_EXE_lowerdir-snapshotter");
+                $crate::program::set_paths(lowerdir, snapshotter);
                 $crate::start::start();
             }
         }

@@ -1,5 +1,5 @@
-//! Bars on a terminal: one for each layer that is being read, and one for them all. They appear
-//! once the work turns out to take a while, and go when it is done.
+//! Bars on a terminal: one for each layer being read, and one for all of them. They appear once the work
+//! has taken a while, and disappear when it is done.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::layer::report::Report;
 use super::{compared, done, named};
 use crate::cli::console::line;
 
-/// Work that is done sooner shows no bars.
+/// Shorter work shows no bars.
 const PATIENCE: Duration = Duration::from_millis(300);
 const LAYER: &str = "{prefix} [{bar:24}] {bytes}/{total_bytes}, {bytes_per_sec}";
 const ALL: &str = "{pos}/{len} layers {msg}";
@@ -31,7 +31,7 @@ pub struct Bars {
 struct State {
     is_visible: bool,
     bars: BTreeMap<usize, ProgressBar>,
-    /// What was to be said before the bars were there, or instead of them.
+    /// Lines printed before the bars appear, or instead of them.
     lines: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Bars {
         }
     }
 
-    /// Makes the bars appear.
+    /// Shows the bars.
     fn show(&self, state: &mut State) {
         if !std::mem::replace(&mut state.is_visible, true) {
             self.all.set_draw_target(ProgressDrawTarget::stderr());
@@ -63,9 +63,9 @@ impl Bars {
 
     fn tell(&self, line: String) {
         if self.verbose {
-            let mut state = self.state.lock().expect("nobody panics with it");
+            let mut state = self.state.lock().expect("no panic while it is locked");
             match state.is_visible {
-                // The terminal is gone: so is the reader of the line.
+                // An error means that the terminal is gone, and its reader too.
                 true => drop(self.all.println(line)),
                 false => state.lines.push(line),
             }
@@ -74,7 +74,7 @@ impl Bars {
 
     fn end(&self, layer: usize) {
         let bar = {
-            let mut state = self.state.lock().expect("nobody panics with it");
+            let mut state = self.state.lock().expect("no panic while it is locked");
             state.bars.remove(&layer)
         };
         if let Some(bar) = bar {
@@ -92,15 +92,15 @@ impl Progress for Bars {
     }
 
     fn waits(&self, _: usize, label: &str) {
-        self.show(&mut self.state.lock().expect("nobody panics with it"));
-        let text = format!("(waits for another process, at {})", named(label));
+        self.show(&mut self.state.lock().expect("no panic while it is locked"));
+        let text = format!("({}: waiting for another process)", named(label));
         self.layers.set_message(text);
         self.layers.tick();
     }
 
     fn waits_for_store(&self) {
-        self.show(&mut self.state.lock().expect("nobody panics with it"));
-        self.layers.set_message("(waits for another process)");
+        self.show(&mut self.state.lock().expect("no panic while it is locked"));
+        self.layers.set_message("(waiting for another process)");
         self.layers.tick();
     }
 
@@ -110,12 +110,12 @@ impl Progress for Bars {
         let bar = ProgressBar::new(bytes).with_style(style);
         let bar = self.all.insert_before(&self.layers, bar);
         bar.set_prefix(named(label));
-        let mut state = self.state.lock().expect("nobody panics with it");
+        let mut state = self.state.lock().expect("no panic while it is locked");
         state.bars.insert(layer, bar);
     }
 
     fn read(&self, layer: usize, bytes: u64) {
-        let mut state = self.state.lock().expect("nobody panics with it");
+        let mut state = self.state.lock().expect("no panic while it is locked");
         if self.started.elapsed() >= PATIENCE {
             self.show(&mut state);
         }
@@ -126,7 +126,7 @@ impl Progress for Bars {
 
     fn ends(&self, layer: usize, label: &str, report: &Report) {
         self.end(layer);
-        // Of an only layer the summary says the same.
+        // For a single layer, the summary says the same.
         if !label.is_empty() {
             self.tell(done(label, report));
         }
@@ -145,9 +145,9 @@ impl Progress for Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        // The terminal is gone: there is nothing to clear.
+        // An error means that the terminal is gone: there is nothing to clear.
         let _ = self.all.clear();
-        let state = self.state.get_mut().expect("nobody panics with it");
+        let state = self.state.get_mut().expect("no panic while it is locked");
         for text in std::mem::take(&mut state.lines) {
             line(format_args!("{text}"));
         }

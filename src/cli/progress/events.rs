@@ -11,7 +11,7 @@ use crate::layer::report::Report;
 
 use crate::cli::console::event;
 
-/// How often a layer tells how far it is.
+/// How often a layer reports how much is read.
 const PERIOD: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Progress for Events {
     }
 
     fn read(&self, layer: usize, bytes: u64) {
-        let mut layers = self.0.lock().expect("nobody panics with it");
+        let mut layers = self.0.lock().expect("no panic while it is locked");
         let (read, told) = layers.entry(layer).or_default();
         *read += bytes;
         if told.is_none_or(|told| told.elapsed() >= PERIOD) {

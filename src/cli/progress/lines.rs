@@ -1,4 +1,4 @@
-//! Plain lines: one for each layer that is done, and now and then one for a layer that takes long.
+//! Plain lines: one for each finished layer, and now and then one for a layer that takes long.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use crate::layer::report::Report;
 use super::{compared, done, named};
 use crate::cli::console::line;
 
-/// How long nobody hears of a layer.
+/// The time between two lines about a layer.
 const SILENCE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -31,12 +31,15 @@ impl Progress for Lines {
     }
 
     fn waits(&self, _: usize, label: &str) {
-        line(format_args!("{}: waits for another process", named(label)));
+        line(format_args!(
+            "{}: waiting for another process",
+            named(label)
+        ));
     }
 
     fn waits_for_store(&self) {
         line(format_args!(
-            "waits for another process that uses the store"
+            "waiting for another process that uses the store"
         ));
     }
 
@@ -47,12 +50,12 @@ impl Progress for Lines {
             read: 0,
             told: Instant::now(),
         };
-        let mut layers = self.0.lock().expect("nobody panics with it");
+        let mut layers = self.0.lock().expect("no panic while it is locked");
         layers.insert(layer, begun);
     }
 
     fn read(&self, layer: usize, bytes: u64) {
-        let mut layers = self.0.lock().expect("nobody panics with it");
+        let mut layers = self.0.lock().expect("no panic while it is locked");
         let Some(layer) = layers.get_mut(&layer) else {
             return;
         };
@@ -68,7 +71,7 @@ impl Progress for Lines {
     }
 
     fn ends(&self, _: usize, label: &str, report: &Report) {
-        // Of an only layer the summary says the same.
+        // For a single layer, the summary says the same.
         if !label.is_empty() {
             line(format_args!("{}", done(label, report)));
         }

@@ -1,9 +1,9 @@
-//! The annotations of a bundle: what the image's config says, its labels, which win (image-spec
-//! `conversion.md`, "Annotations"), and what the caller adds.
+//! The annotations of a bundle: from the image's config, then from its labels, which win (image-spec
+//! `conversion.md`, "Annotations"), then from the caller.
 //!
-//! Runtimes take orders by annotations: runc gives properties to systemd, crun and Kata Containers run or
-//! choose programs of the host, and others to come will take others. An image has no say in that: of its
-//! labels, only those become annotations that the image specification defines. The caller names the rest.
+//! Runtimes act on annotations: runc passes properties to systemd, crun and Kata Containers run or choose
+//! programs of the host, and more will follow. An image must not control that, so only the labels that
+//! the image specification defines become annotations. The caller adds others.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const DESCRIPTIVE: &str = "org.opencontainers.image.";
 
 pub struct Annotations {
     pub kept: BTreeMap<String, String>,
-    /// The keys of the labels that are none.
+    /// The keys of labels that did not become annotations.
     pub left_out: Vec<String>,
 }
 

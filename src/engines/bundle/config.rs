@@ -1,4 +1,4 @@
-//! `config.json` around the process: what every container has, whatever the image.
+//! `config.json` apart from the process: what every container has, whatever the image.
 //!
 //! Source: runtime-spec `config.md` and `config-linux.md`. The file systems, masked paths and
 //! namespaces are those that `runc spec` proposes.
@@ -72,8 +72,8 @@ pub fn mounts() -> Vec<Value> {
     ]
 }
 
-/// The tmpfs that takes changes, and gets the directories for them from the bundle. `tmpcopyup` is a
-/// word of runc and crun.
+/// The tmpfs for changes, with the directories for them copied from the bundle. `tmpcopyup` is an option
+/// of runc and crun.
 pub fn tmpfs(size: Option<&str>) -> Value {
     let size = size.map(|size| format!("size={size}"));
     let options = ["mode=0755"]
@@ -91,7 +91,7 @@ pub fn of(
 ) -> Value {
     let namespaces = ["pid", "network", "ipc", "uts", "mount"];
     json!({
-        // Nothing here is newer, and systemd-nspawn takes no other.
+        // Nothing here needs a newer version, and systemd-nspawn accepts no other.
         "ociVersion": "1.0.0",
         "process": process,
         "root": { "path": ROOTFS, "readonly": read_only },

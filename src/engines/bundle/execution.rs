@@ -1,4 +1,4 @@
-//! What an image's config says of how to run it, as far as a bundle needs it.
+//! The part of an image's config that says how to run it, as far as a bundle needs it.
 //!
 //! Source: image-spec `config.md`.
 
@@ -57,7 +57,7 @@ pub struct Parameters {
 }
 
 impl Execution {
-    /// Errors: it cannot be read, or is for something else than Linux.
+    /// Errors: the config cannot be read, or is not for Linux.
     pub fn of(image: &Image) -> Result<Execution> {
         let config = config_value(&image.documents.config)?;
         let read: Execution = serde_json::from_value(config.clone()).map_err(|error| {
@@ -74,7 +74,7 @@ impl Execution {
     }
 }
 
-/// The member that is not of the type that it should be, and why: serde names none.
+/// The member with the wrong type, and the error, because serde does not name the member.
 fn field_at_fault(config: &Value) -> Option<String> {
     let members = config.as_object()?;
     let parameters = members.get("config").and_then(Value::as_object);
@@ -83,7 +83,7 @@ fn field_at_fault(config: &Value) -> Option<String> {
         .or_else(|| bad_member::<Execution>(members, ""))
 }
 
-/// The first member that cannot be read, even alone.
+/// The first member that cannot be read on its own.
 fn bad_member<T: DeserializeOwned>(members: &Map<String, Value>, path: &str) -> Option<String> {
     members.iter().find_map(|(name, value)| {
         let alone = Map::from_iter([(name.clone(), value.clone())]);

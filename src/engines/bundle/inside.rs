@@ -1,5 +1,5 @@
-//! `Inside`: paths looked up in the layers of an image as a process in the container would, with every
-//! symbolic link followed inside the image's root. It reads and never writes into the layers.
+//! `Inside`: looks up paths in the layers of an image as a process in the container would: symbolic links
+//! are followed inside the image's root. It never writes to the layers.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -9,100 +9,117 @@ use rustix::fs::FileType;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
+use crate::layer::lower::Lower;
 use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::Meta;
 use crate::overlay::dialect::Dialect;
-use crate::overlay::lower::{Found, LowerView, check_marks_show};
+use crate::overlay::inspect::check_marks_show;
+use crate::overlay::merged_view::{DirectoryId, MergedView, Seen};
 use crate::path::{EntryPath, display};
 use crate::store::StoredLayer;
 use crate::unpack::{Fresh, Inode, Options, Report, apply};
 
-/// More than this is no list of users.
+/// The largest file of users or groups to read, in bytes.
 const FILE_MAX: u64 = 16 << 20;
 
 /// What is at a path.
 pub enum Place {
-    /// Nothing, but it would be here.
+    /// Nothing, at this path.
     Absent(EntryPath),
     /// A directory.
     Directory(EntryPath),
-    /// Something else, with the layer that holds it, counted from the topmost.
-    Leaf(EntryPath, usize, FileType),
+    /// Something else.
+    Leaf(EntryPath, FileType),
 }
 
 pub struct Inside {
-    view: LowerView,
+    view: MergedView,
 }
 
 impl Inside {
-    /// Takes layers, the lowest first.
+    /// Opens layers, lowest first.
     ///
-    /// Errors: their marks do not show to the caller.
+    /// Errors: the caller cannot read their marks.
     pub fn open(layers: &[StoredLayer], dialect: Dialect) -> Result<Inside> {
         check_marks_show(dialect.namespace)?;
         let directories = layers.iter().rev();
         let directories = directories.map(|layer| Arc::clone(&layer.directory));
         Ok(Inside {
-            view: LowerView::new(directories.collect(), dialect),
+            view: MergedView::of_layers(directories, dialect.namespace),
         })
     }
 
     /// Errors: a loop of symbolic links.
     pub fn find(&self, path: &EntryPath) -> Result<Place> {
-        self.go(PathWalk::new((), path), path.as_bytes())
+        self.go(
+            PathWalk::new(Some(DirectoryId::ROOT), path),
+            path.as_bytes(),
+        )
     }
 
-    /// The same for a path as an image spells it, perhaps with `..`. Errors: also, a name of it is
-    /// too long.
+    /// The same for a path from the image's config, perhaps with `..`. Errors: also, a component is too
+    /// long.
     pub fn find_text(&self, text: &str) -> Result<Place> {
-        let mut walk = PathWalk::new((), &EntryPath::root());
+        let mut walk = PathWalk::new(Some(DirectoryId::ROOT), &EntryPath::root());
         // One step cannot be too many.
         let _ = walk.follow(text.as_bytes(), &mut Steps::default());
         self.go(walk, text.as_bytes())
     }
 
-    fn go(&self, mut walk: PathWalk<()>, path: &[u8]) -> Result<Place> {
+    fn go(&self, mut walk: PathWalk<Option<DirectoryId>>, path: &[u8]) -> Result<Place> {
         let mut steps = Steps::default();
         while let Some(name) = walk.next_name() {
-            let next = walk.path().join(&name)?;
-            match &*self.view.lookup(&next)? {
-                Found::Directory(_) | Found::Absent => walk.enter(name, ())?,
-                Found::Leaf(leaf) if leaf.file_type() == FileType::Symlink => {
-                    if !walk.follow(&self.view.read_link(&next, leaf)?, &mut steps)? {
-                        let why = "a loop of symbolic links in the image";
-                        return Err(Error::refused(why).at_entry(display(path)));
-                    }
+            // What is below something absent is absent.
+            let Some(here) = walk.here() else {
+                walk.enter(name, None)?;
+                continue;
+            };
+            let kind = match self.view.see(here, &name)? {
+                Seen::Directory(directory) => {
+                    walk.enter(name, Some(directory))?;
+                    continue;
                 }
-                Found::Leaf(leaf) => {
-                    let (layer, kind) = (leaf.layer, leaf.file_type());
-                    return match walk.next_name() {
-                        None => Ok(Place::Leaf(next, layer, kind)),
-                        Some(_) => {
-                            let why = format!("{next} of the image is no directory");
-                            Err(Error::refused(why).at_entry(display(path)))
-                        }
-                    };
+                Seen::Absent => {
+                    walk.enter(name, None)?;
+                    continue;
                 }
+                Seen::Leaf(_, stat) => FileType::from_raw_mode(stat.st_mode),
+            };
+            if kind == FileType::Symlink {
+                if !walk.follow(&self.view.read_link(here, &name)?, &mut steps)? {
+                    let why = "a loop of symbolic links in the image";
+                    return Err(Error::refused(why).at_entry(display(path)));
+                }
+                continue;
             }
+            let place = walk.path().join(&name)?;
+            return match walk.next_name() {
+                None => Ok(Place::Leaf(place, kind)),
+                Some(_) => {
+                    let why = format!("{place} of the image is not a directory");
+                    Err(Error::refused(why).at_entry(display(path)))
+                }
+            };
         }
-        let end = walk.path();
-        Ok(match &*self.view.lookup(&end)? {
-            Found::Directory(_) => Place::Directory(end),
-            _ => Place::Absent(end),
+        Ok(match walk.here() {
+            Some(_) => Place::Directory(walk.path()),
+            None => Place::Absent(walk.path()),
         })
     }
 
-    /// The content of a file; `None` if there is none at that path. Errors: it is no regular file, or
-    /// too large.
+    /// The content of a file; `None` if it does not exist. Errors: it is not a regular file, or is too
+    /// large.
     pub fn read(&self, path: &EntryPath) -> Result<Option<Vec<u8>>> {
-        let (place, layer) = match self.find(path)? {
-            Place::Leaf(place, layer, FileType::RegularFile) => (place, layer),
+        let place = match self.find(path)? {
+            Place::Leaf(place, FileType::RegularFile) => place,
             Place::Absent(_) => return Ok(None),
-            _ => return Err(Error::refused("it is no regular file").at_entry(path)),
+            _ => return Err(Error::refused("it is not a regular file").at_entry(path)),
         };
+        let (parent, _) = self.view.see_path(&place)?;
+        let file = self.view.open_leaf(parent, place.name())?;
         let mut bytes = Vec::new();
-        let file = self.view.layer(layer).open_file(&place);
-        file.and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+        file.take(FILE_MAX + 1)
+            .read_to_end(&mut bytes)
             .map_err(|error| Error::system("reading it in the store", error).at_entry(path))?;
         match bytes.len() as u64 > FILE_MAX {
             true => Err(Error::limit("it is larger than 16 MiB").at_entry(path)),
@@ -112,16 +129,14 @@ impl Inside {
 
     /// The attributes of a directory that [`find`](Inside::find) found.
     pub fn attributes(&self, place: &EntryPath) -> Result<Option<Meta>> {
-        match &*self.view.lookup(place)? {
-            Found::Directory(layers) if !layers.is_empty() => {
-                self.view.directory_meta(place, layers).map(Some)
-            }
-            _ => Ok(None),
+        match self.view.directory(place)? {
+            Some(directory) => self.view.directory_meta(directory),
+            None => Ok(None),
         }
     }
 
-    /// Gives a directory the attributes that the image has at a path (rule I2 where it has none), as
-    /// they are shown with these ids.
+    /// Gives a directory the attributes that the image has at a path (rule I2 if it has none), with owners
+    /// mapped.
     pub fn describe(
         &self,
         place: &EntryPath,

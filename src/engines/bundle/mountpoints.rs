@@ -1,6 +1,6 @@
-//! The mount points that an image lacks, and its working directory, as a lower directory above its
-//! layers: a runtime could not make them in a read-only root, and would leave them among the changes in
-//! another one.
+//! The mount points and the working directory that an image lacks, in a lower directory above its layers:
+//! a runtime could not create them in a read-only root, and would leave them among the changes in a
+//! writable one.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::unpack::system;
 
 use super::inside::{Inside, Place};
 
-/// Where the image has nothing, sorted. Below another mount, the runtime makes them itself.
+/// The directories that the image lacks, sorted. Below another mount, the runtime creates them itself.
 pub fn lacking<'a>(
     destinations: impl Iterator<Item = &'a str>,
     cwd: &str,
@@ -38,8 +38,8 @@ pub fn lacking<'a>(
     Ok(lacking)
 }
 
-/// Makes them in an empty directory, and has each described: what is on the way to them is to look as
-/// it does in the image.
+/// Makes them in an empty directory. `describe` gives each directory its attributes: parents look as they
+/// do in the image.
 pub fn make(
     top: &Dir,
     lacking: &[EntryPath],
@@ -60,7 +60,7 @@ pub fn make(
                 .map_err(|error| system("making a mount point", error).at_entry(path))?;
         }
     }
-    // To make something in a directory changes its time: those below come first.
+    // Creating a child changes the time of its directory, so children come first.
     for path in made.iter().rev() {
         let directory = top.open_beneath(path);
         let directory = directory.map_err(|error| system("opening it", error).at_entry(path))?;

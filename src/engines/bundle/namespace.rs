@@ -1,9 +1,8 @@
-//! The user namespace of a container, if it has one: for who is not root, with the caller's id alone;
-//! for layers that were unpacked or are
-//! mounted with id maps, with these.
+//! The user namespace of a container, if it has one. For a runtime without root it has the caller's id
+//! alone; for layers that were unpacked or are mounted with id maps, it has these maps.
 //!
-//! Source: runtime-spec `config-linux.md`, "User namespace mappings". What a namespace of one id lacks
-//! is what `runc spec --rootless` leaves out.
+//! Source: runtime-spec `config-linux.md`, "User namespace mappings". A namespace with one id leaves out
+//! what `runc spec --rootless` leaves out.
 
 use rustix::process::{getegid, geteuid};
 use serde_json::{Value, json};
@@ -17,14 +16,14 @@ use super::{Overlay, Wanted};
 
 pub struct UserNamespace {
     ids: IdMaps,
-    /// Whether there is only the user in it who starts the runtime.
+    /// Whether the user who starts the runtime is the only one in it.
     is_rootless: bool,
-    /// Whether the layers have the ids of the host.
+    /// Whether the layers on disk have the host's ids.
     is_mapped: bool,
 }
 
-/// Who starts the runtime is root: the caller; or root of the user namespace that a script makes for
-/// the mount.
+/// Maps root to the user who starts the runtime: the caller, or root of the user namespace that the script
+/// creates for the mount.
 fn alone(overlay: Overlay) -> Result<IdMaps> {
     let (uid, gid) = match overlay {
         Overlay::Script => (0, 0),
@@ -45,8 +44,8 @@ fn alone(overlay: Overlay) -> Result<IdMaps> {
 }
 
 impl UserNamespace {
-    /// Of layers that were unpacked with these maps; `None`: the container's users are the host's.
-    /// Errors: it cannot be had, or its root could not mount the layers.
+    /// For layers that were unpacked with these maps; `None` if the container's users are the host's.
+    /// Errors: the options contradict each other, or root of the namespace could not mount the layers.
     pub fn of(ids: &IdMaps, wanted: &Wanted<'_>) -> Result<Option<UserNamespace>> {
         let refuse = |text: &str, hint: &str| Err(Error::conflict(text).hint(hint));
         let is_mapped = !ids.is_empty();
@@ -54,23 +53,23 @@ impl UserNamespace {
             (false, None) if wanted.rootless => alone(wanted.overlay)?,
             (false, None) => return Ok(None),
             (true, _) if wanted.rootless => {
-                let text = "the layers were unpacked with id maps, which --rootless may not use";
+                let text = "the layers were unpacked with id maps, which --rootless cannot use";
                 return refuse(text, "unpack them into another --store");
             }
             (true, None) => ids.clone(),
             (true, Some(_)) => {
                 let text = "the layers were unpacked with id maps: --idmap would map them twice";
-                return refuse(text, "use the copy of another --store");
+                return refuse(text, "use a --store without id maps");
             }
             (false, Some(_)) if wanted.overlay != Overlay::Mounted => {
-                let text = "a mount with other ids cannot be left to others";
-                return refuse(text, "--overlay=mounted mounts it from here");
+                let text = "--idmap works only with --overlay=mounted";
+                return refuse(text, "leave out --overlay");
             }
             (false, Some(namespace)) => namespace.ids().clone(),
         };
         if is_mapped && wanted.overlay == Overlay::InConfig {
             let text = "root of the container's user namespace may not enter the store to mount it";
-            return refuse(text, "--overlay=mounted mounts it from here");
+            return refuse(text, "use --overlay=mounted");
         }
         Ok(Some(UserNamespace {
             ids,
@@ -79,7 +78,7 @@ impl UserNamespace {
         }))
     }
 
-    /// Takes away from a user what the namespace does not have. Errors: the user itself.
+    /// Drops groups that the namespace does not have. Errors: it does not have the user or the main group.
     pub fn admit(&self, user: &mut User) -> Result<()> {
         let is_there =
             self.ids.uids.host(user.uid).is_some() && self.ids.gids.host(user.gid).is_some();
@@ -88,7 +87,7 @@ impl UserNamespace {
             let text =
                 format!("the image runs as {uid}:{gid}, which the user namespace does not have");
             return Err(Error::conflict(text).hint(match self.is_rootless {
-                true => "with --rootless, there is root alone",
+                true => "with --rootless, the only user is root",
                 false => "unpack it with larger id maps",
             }));
         }
@@ -99,12 +98,12 @@ impl UserNamespace {
         Ok(())
     }
 
-    /// Changes mounts that it may not make.
+    /// Adapts mounts that the namespace may not make.
     pub fn adapt(&self, mounts: &mut Vec<Value>) {
         if !self.is_rootless {
             return;
         }
-        // Neither cgroups nor a sysfs of a network of its own.
+        // It may mount neither cgroups nor, without a network namespace, sysfs.
         mounts.retain(|mount| {
             !mount["destination"]
                 .as_str()
@@ -123,7 +122,7 @@ impl UserNamespace {
         }
     }
 
-    /// The ids that the container has for those on disk.
+    /// The ids in the container for those on disk.
     pub fn inside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
         if !self.is_mapped {
             return Some((uid, gid));

@@ -1,4 +1,4 @@
-//! `process` of `config.json`: what runs, as whom, where, and in which environment.
+//! `process` in `config.json`: command, user, working directory and environment.
 
 use serde_json::{Value, json};
 
@@ -13,8 +13,7 @@ use super::user::{self, User};
 use super::volumes;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Those of a process that may be root in its container and no more than that: what Docker and Podman
-/// give.
+/// The capabilities that Docker and Podman give to a process that is root only inside its container.
 const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
@@ -68,7 +67,7 @@ fn arguments(execution: &Execution, command: &[String]) -> Result<Vec<String>> {
         false => command,
     };
     let entrypoint = match &parameters.entrypoint[..] {
-        // How an image takes away the entrypoint of its base: Docker, containerd and Podman drop it.
+        // Images remove their base's entrypoint this way: Docker, containerd and Podman drop it.
         [only] if only.is_empty() => &[],
         all => all,
     };
@@ -76,7 +75,7 @@ fn arguments(execution: &Execution, command: &[String]) -> Result<Vec<String>> {
     // No program has an empty name.
     if arguments.first().is_none_or(String::is_empty) {
         let hint = "name one: lowerdir bundle IMAGE DIR -- COMMAND";
-        return Err(Error::not_found("the image names no command").hint(hint));
+        return Err(Error::not_found("the image has no command").hint(hint));
     }
     for argument in &arguments {
         check(argument, "an argument")?;
@@ -84,7 +83,7 @@ fn arguments(execution: &Execution, command: &[String]) -> Result<Vec<String>> {
     Ok(arguments)
 }
 
-/// The image's variables verbatim; those that it lacks after them.
+/// The image's variables verbatim, followed by the defaults that it lacks.
 fn environment(execution: &Execution, user: &User, terminal: bool) -> Result<Vec<String>> {
     let mut environment = execution.config.env.clone();
     for variable in &environment {
@@ -94,7 +93,7 @@ fn environment(execution: &Execution, user: &User, terminal: bool) -> Result<Vec
             .is_none_or(|(name, _)| name.is_empty())
         {
             let variable = display(variable.as_bytes());
-            let text = format!("the config's Env has {variable}, which is no NAME=VALUE");
+            let text = format!("the config's Env has {variable}, which is not NAME=VALUE");
             return Err(Error::refused(text));
         }
     }
@@ -126,8 +125,8 @@ fn environment(execution: &Execution, user: &User, terminal: bool) -> Result<Vec
     Ok(environment)
 }
 
-/// Runtimes want it absolute. Errors: it is no directory; it is one that the runtime mounts, where a
-/// runtime was once led out of the container (CVE-2024-21626).
+/// The working directory, absolute, as runtimes require. Errors: it is not a directory; it is in one that
+/// the runtime mounts, which once led a runtime out of the container (CVE-2024-21626).
 fn working_directory(execution: &Execution, inside: &Inside) -> Result<String> {
     let directory = &execution.config.working_dir;
     check(directory, "the working directory")?;
@@ -136,7 +135,7 @@ fn working_directory(execution: &Execution, inside: &Inside) -> Result<String> {
         Err(Error::refused(why).at_entry(shown))
     };
     match inside.find_text(directory)? {
-        Place::Leaf(..) => return refuse("the working directory is no directory in the image"),
+        Place::Leaf(..) => return refuse("the working directory is not a directory in the image"),
         Place::Directory(place) | Place::Absent(place) if volumes::is_the_runtimes(&place) => {
             return refuse("the working directory is in a directory that is the runtime's");
         }

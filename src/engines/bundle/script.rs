@@ -1,8 +1,9 @@
 //! `with-rootfs`, a shell script in a bundle: it mounts the layers on `rootfs` in a mount namespace of
 //! its own and runs its arguments there, such as `runc run`. The mount ends with the container.
 //!
-//! Called by [`super::write()`] for [`Overlay::Script`](super::Overlay::Script). Without root, the mount
-//! takes a user namespace, which the runtime then starts in. The commands for a bundle are here as well.
+//! Called by [`super::write()`] for [`Overlay::Script`](super::Overlay::Script). Without root, the script
+//! needs a user namespace, and the runtime starts inside it. This module also has the commands that run a
+//! bundle.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -17,8 +18,8 @@ use crate::unpack::system;
 use super::{Bundle, Overlay, ROOTFS};
 
 impl Bundle {
-    /// What runs it, for a POSIX shell, where `directory` is a path to it; the last word, the
-    /// container's name, is to be replaced.
+    /// The POSIX shell command that runs it. `directory` is a path to the bundle; the last word is a
+    /// placeholder for the container's name.
     pub fn run_command(&self, directory: &Path) -> String {
         let run = format!("runc run --bundle {} NAME", word(directory));
         match self.overlay {
@@ -27,22 +28,22 @@ impl Bundle {
         }
     }
 
-    /// What takes its mount down, likewise, if it has one of its own.
+    /// The command that unmounts it, if it has a mount of its own.
     pub fn umount_command(&self, directory: &Path) -> Option<String> {
         let rootfs = word(&directory.join(ROOTFS));
         (self.overlay == Overlay::Mounted).then(|| format!("lowerdir umount {rootfs}"))
     }
 }
 
-/// A path for a shell.
+/// A path, quoted for a shell.
 fn word(path: &Path) -> String {
     String::from_utf8_lossy(&quoted(path.as_os_str())).into_owned()
 }
 
-/// Its name in the bundle.
+/// The script's name in the bundle.
 pub const NAME: &str = "with-rootfs";
 
-/// Writes it. `mount` is what a POSIX shell mounts the layers with.
+/// Writes the script. `mount` is the shell command that mounts the layers.
 pub fn write(directory: &Dir, mount: &[u8], is_rootless: bool) -> Result<()> {
     let text = text(mount, is_rootless);
     let write = || -> std::io::Result<()> {

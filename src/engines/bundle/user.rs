@@ -1,21 +1,21 @@
-//! `Config.User`: who runs the process, looked up in the image's own `/etc/passwd` and `/etc/group`.
+//! `Config.User`: the user of the process, looked up in the image's own `/etc/passwd` and `/etc/group`.
 //!
-//! Source: image-spec `conversion.md`, "Config.User"; `passwd(5)`, `group(5)`. A number is taken
-//! verbatim; a name must be there.
+//! Source: image-spec `conversion.md`, "Config.User"; `passwd(5)`, `group(5)`. A number is used as it is;
+//! a name must exist.
 
 use crate::error::{Error, Result};
 use crate::path::{self, EntryPath};
 
 use super::inside::Inside;
 
-/// A user as the process has it.
+/// The user of a process.
 #[derive(Debug, PartialEq, Eq)]
 pub struct User {
     pub uid: u32,
     pub gid: u32,
-    /// Further groups, sorted.
+    /// Supplementary groups, sorted.
     pub groups: Vec<u32>,
-    /// As `/etc/passwd` has it, if it knows the user.
+    /// From `/etc/passwd`, if it has the user.
     pub home: Option<Vec<u8>>,
 }
 
@@ -66,7 +66,7 @@ fn find(wanted: &str, passwd: &[u8], group: &[u8]) -> Result<User> {
     };
     match (own_group, account) {
         (Some(name), _) => found.gid = gid(name, group)?,
-        // A number asks for no further groups. Where nobody is named, it is the image's root.
+        // A number has no supplementary groups. Without a user, it is root.
         (None, Some(account)) if self::number(wanted.as_bytes()).is_none() => {
             found.groups = memberships(account.name, group);
         }
@@ -115,7 +115,7 @@ fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     file.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii)
 }
 
-/// A line without its numbers says nothing of anybody.
+/// Parses a line; `None` if its numbers are missing.
 fn account(line: &[u8]) -> Option<Account<'_>> {
     let mut fields = line.split(|&byte| byte == b':');
     let (name, _password) = (fields.next()?, fields.next()?);

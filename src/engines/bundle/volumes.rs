@@ -1,8 +1,8 @@
-//! `Config.Volumes`: a tmpfs for each, empty, with the owner and mode that the image has there.
+//! `Config.Volumes`: an empty tmpfs for each, with the owner and mode that the directory has in the image.
 //!
-//! They are the image's words: a volume on `/` would hide the image, and one in `/proc`, `/sys` or
-//! `/dev` what protects the host, so they are refused, also where a symbolic link leads there. So is a
-//! working directory there, which could be a descriptor of the runtime.
+//! The image decides where they are, so some are refused, even through a symbolic link: a volume on `/`
+//! would hide the image, and one in `/proc`, `/sys` or `/dev` would hide what protects the host. A working
+//! directory there is refused too, because it could be a descriptor of the runtime.
 
 use serde_json::Value;
 
@@ -14,11 +14,11 @@ use super::inside::{Inside, Place};
 use super::mount_of;
 use super::namespace::UserNamespace;
 
-/// What the runtime mounts; an image may name nothing at, or below, one of these.
+/// Directories that the runtime mounts; an image may use nothing in them.
 const KEPT: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
 const OPTIONS: [&str; 5] = ["rw", "nosuid", "nodev", "noexec", "relatime"];
 
-/// The mounts, each parent before what is in it.
+/// The mounts, parents before children.
 pub fn of(
     execution: &Execution,
     inside: &Inside,
@@ -40,7 +40,7 @@ pub fn of(
         .collect()
 }
 
-/// Whether a place in the image is covered by what every container gets.
+/// Whether a path in the image is covered by the mounts of every container.
 pub fn is_the_runtimes(place: &EntryPath) -> bool {
     let first = place.components().next();
     first.is_some_and(|first| KEPT.contains(&first))

@@ -1,27 +1,27 @@
-//! An additional image store of containers/storage: what Podman, Buildah and CRI-O take images from,
-//! read-only, when `additionalimagestores` of storage.conf(5) names it.
+//! An additional image store of containers/storage: Podman, Buildah and CRI-O use its images, read-only,
+//! if `additionalimagestores` in storage.conf(5) names it.
 //!
-//! `lowerdir export` calls [`add`]. The layers are those of our store: by hard link, symbolic link,
-//! reflink or copy (see [`Link`]). With a tar-split, which tells what the archive of a layer was, the
-//! image can also be pushed.
+//! `lowerdir export` calls [`add`]. The layers come from lowerdir's store by hard link, symbolic link,
+//! reflink or copy (see [`Link`]). With a tar-split, a recipe for the archive of a layer, the image can
+//! also be pushed.
 //!
 //! ```text
 //! DIR/overlay/<layer>/diff             the layer directory: see Link
 //! DIR/overlay/<layer>/link             its short name: the first digits of its chain ID
-//! DIR/overlay/<layer>/lower            the short names of those below, if any, topmost first
+//! DIR/overlay/<layer>/lower            the short names of the layers below, if any, topmost first
 //! DIR/overlay/l/<short>                a symlink to ../<layer>/diff
-//! DIR/overlay-layers/layers.json       who is whose parent
+//! DIR/overlay-layers/layers.json       the layers and their parents
 //! DIR/overlay-layers/<layer>.tar-split.gz
-//!                                      what its archive was; it need not be there
-//! DIR/overlay-layers/layers.lock       changed with it, which is how a reader sees that it was
+//!                                      a recipe for its archive; optional
+//! DIR/overlay-layers/layers.lock       changes with layers.json, to tell readers
 //! DIR/overlay-images/images.json       names, digests, top layers
-//! DIR/overlay-images/images.lock       the same
+//! DIR/overlay-images/images.lock       changes with images.json
 //! DIR/overlay-images/<image>/          manifest and config
 //! ```
 //!
-//! All of it is made in a staging directory beside, made durable, and then renamed into its place:
-//! layers before the list of layers, that before the list of images. On an error each rename is taken
-//! back, so DIR is as it was. After a kill there may be layers that no list has.
+//! Everything is built in a staging directory in DIR, written to disk, and then renamed into place: layers
+//! before the list of layers, and that before the list of images. On an error the renames are reverted, so
+//! DIR is unchanged. A kill may leave layers that are not listed.
 //!
 //! Source: containers/storage 1.43, `layers.go`, `images.go`, `drivers/overlay/overlay.go`; for the
 //! IDs and the names of big data, containers/image 5.23, `storage/storage_dest.go`.
@@ -45,61 +45,60 @@ pub use names::ImageName;
 
 use place::Place;
 
-/// How a layer directory is part of the store.
+/// How a layer directory gets into the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
-    /// [`Hard`](Link::Hard) where that can be, else [`Symlink`](Link::Symlink).
+    /// [`Hard`](Link::Hard) if possible, otherwise [`Symlink`](Link::Symlink).
     #[default]
     Auto,
-    /// A symbolic link to it: the image is there as long as our store has it. For a container with a
-    /// user namespace, containers/storage mounts the directory *above* the layers with its ids; a link
-    /// leads out of that mount, and the container has no files.
+    /// A symbolic link to it: the image lasts as long as lowerdir's store has it. For a container with a
+    /// user namespace, containers/storage id-maps the directory *above* the layers; a link leads out of
+    /// that mount, and the container has no files.
     Symlink,
-    /// A directory tree of its own, whose files are hard links: on the file system of our store. Who
-    /// changes such a file changes our store.
+    /// A directory tree with hard links as files, on the file system of lowerdir's store. Changing such a
+    /// file changes the store.
     Hard,
-    /// A tree of its own, whose files share their blocks: on a file system that can do that.
+    /// A tree with reflinked files, on a file system that supports reflinks.
     Reflink,
-    /// A tree of its own.
+    /// A full copy.
     Copy,
 }
 
-/// What to add, beside the image.
+/// How to add an image.
 #[derive(Clone, Copy, Debug)]
 pub struct Adding<'a> {
-    /// The additional image store, which is made if it is absent or an empty directory.
+    /// The additional image store, which is created if it is absent or an empty directory.
     pub directory: &'a Path,
-    /// What its layers are.
+    /// How its layers get there.
     pub link: Link,
-    /// What the image is called there. An image that had such a name loses it.
+    /// The names of the image. Another image that had one of them loses it.
     pub names: &'a [ImageName],
-    /// Whether the layers get a tar-split, so that they can be made archives again: then their blobs
-    /// are read.
+    /// Whether to write a tar-split for each layer, so that its archive can be rebuilt: reads the blobs.
     pub tar_split: bool,
 }
 
-/// What was added.
+/// The added image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {
-    /// Of the image: the digits of its config's digest.
+    /// The image's ID: the digits of its config's digest.
     pub id: String,
-    /// Of its manifest, which was made up if the archive had none.
+    /// The digest of its manifest, which is generated if the archive had none.
     pub digest: Digest,
-    /// All that it is called there, those that it had before first.
+    /// All its names there, starting with those that it had before.
     pub names: Vec<String>,
-    /// The IDs of its layers, the lowest first.
+    /// The IDs of its layers, lowest first.
     pub layers: Vec<String>,
-    /// How many of them were not there before, or were there as something else.
+    /// How many of them are new, or replace a layer that was there in another form.
     pub new_layers: usize,
-    /// How many of these are symbolic links.
+    /// How many of the new ones are symbolic links.
     pub symlinks: usize,
 }
 
-/// Adds an image to an additional image store, which it makes if there is none. `layers` are those of
-/// the image, the lowest first, which stay in our store meanwhile.
+/// Adds an image to an additional image store, which is created if needed. `layers` are those of the
+/// image, lowest first; the caller keeps them in lowerdir's store meanwhile.
 ///
-/// Errors: the directory is something else; hard links to another file system, or reflinks where
-/// there are none; what the system says.
+/// Errors: the directory is something else; hard links to another file system, or reflinks on one without
+/// them; the system's.
 ///
 /// ```
 /// use lowerdir::engines::export::containers_storage::{Adding, ImageName, Link, add};
@@ -124,7 +123,7 @@ pub struct Added {
 /// # let store = Store::open(&directory)?;
 /// # unpack_image(&image, &store, &options, Run::default())?;
 ///
-/// // Until it is added, nobody removes its layers.
+/// // Keeps its layers in the store until it is added.
 /// let hold = store.share(&Silent)?;
 /// let layers = stored_layers(&image, &store)?;
 /// let names = [ImageName::parse("example")?];

@@ -1,4 +1,4 @@
-//! composefs-dump(5): eleven fields and the xattrs, parted by spaces.
+//! composefs-dump(5): eleven fields and the xattrs, separated by spaces.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,11 +12,11 @@ use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
 
 use super::verity::Verity;
 
-/// Files of at most this many bytes are in the list, as `mkcomposefs` has it.
+/// Files of up to this many bytes are inlined, as in `mkcomposefs`.
 const INLINE: u64 = 64;
 const BUFFER: usize = 128 * 1024;
 
-/// What a list says of a file's content.
+/// The content of a file in the list.
 enum Content {
     Inline(Vec<u8>),
     Verity([u8; 32]),
@@ -109,7 +109,7 @@ fn line(
     let link = if first.is_some() { "@" } else { "" };
     write!(out, "{link}{:o} {nlink} ", kind | meta.mode)?;
     write!(out, "{} {} {device} ", meta.uid, meta.gid)?;
-    // EROFS has no time before 1970.
+    // EROFS cannot store times before 1970.
     let time = meta.mtime.max(Time::default());
     write!(out, "{}.{} ", time.seconds, time.nanoseconds)?;
     payload(out, inode, first, content)?;
@@ -139,7 +139,7 @@ fn payload(
         }
         (None, Body::File(_), Some(Content::Verity(digest))) => {
             let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            // Where composefs keeps the file.
+            // The path of the file in composefs's object store.
             write!(out, "{}/{} - {hex}", &hex[..2], &hex[2..])
         }
         _ => write!(out, "- - -"),
@@ -158,7 +158,7 @@ enum Escape {
 }
 
 fn escaped(bytes: &[u8], how: Escape) -> String {
-    // A lone `-` is an absent field.
+    // A lone `-` would mean an absent field.
     if bytes == b"-" && how == Escape::Field {
         return r"\x2d".into();
     }

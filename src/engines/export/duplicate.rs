@@ -1,7 +1,7 @@
-//! A layer directory once more: directories are made anew, and files are hard links to the same inodes,
-//! inodes that share their blocks, or copies.
+//! Duplicates a layer directory: directories are created anew, and files are hard links, reflinks or
+//! copies.
 //!
-//! [`super::containers_storage`] calls it. The new tree is private to its caller until it is whole.
+//! Called by [`super::containers_storage`], which keeps the new tree private until it is complete.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,14 +10,14 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Operation, Result};
-use crate::fs::root::Dir;
+use crate::fs::root::{Dir, Root};
 use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::unpack::copier::{Copier, Data, Original};
 use crate::unpack::{Inode, Owners, system};
 
-/// What a file of the new tree is.
+/// How the files of the new tree are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
     HardLinks,
@@ -26,7 +26,7 @@ pub enum Means {
     Copies,
 }
 
-/// Fills an empty directory with what a layer directory holds.
+/// Duplicates a layer directory into an empty one.
 pub fn duplicate(from: &Dir, to: &Dir, means: Means, progress: &dyn Progress) -> Result<()> {
     to.remove_acls()
         .map_err(|error| system("removing an inherited ACL", error))?;
@@ -39,38 +39,41 @@ pub fn duplicate(from: &Dir, to: &Dir, means: Means, progress: &dyn Progress) ->
         Means::HardLinks | Means::Reflinks => Data::Shared,
     };
     let mut duplicating = Duplicating {
-        from,
-        to,
+        from: again(from)?,
+        to: again(to)?,
         means,
-        copier: Copier::new(to, data, owners),
+        copier: Copier::new(to, data, owners)?,
     };
-    let mut directories = vec![EntryPath::root()];
-    let mut next = 0;
-    while let Some(path) = directories.get(next).cloned() {
+    let (mut todo, mut directories) = (vec![EntryPath::root()], Vec::new());
+    while let Some(path) = todo.pop() {
         if progress.is_cancelled() {
             return Err(Error::cancelled());
         }
-        directories.extend(duplicating.directory(&path)?);
-        next += 1;
+        todo.extend(duplicating.directory(&path)?);
+        directories.push(path);
     }
-    // Directories get their attributes last, and those below before those above.
+    // Directories get their attributes last, children before parents.
     let mut paths = directories.iter().rev();
     paths.try_for_each(|path| duplicating.finish(path))
 }
 
-struct Duplicating<'a> {
-    from: &'a Dir,
-    to: &'a Dir,
+struct Duplicating {
+    from: Root,
+    to: Root,
     means: Means,
-    copier: Copier<'a>,
+    copier: Copier,
 }
 
-impl Duplicating<'_> {
-    /// Makes what is in a directory, and returns the directories among it, which are empty so far.
+fn again(directory: &Dir) -> Result<Root> {
+    Root::of(directory).map_err(|error| Error::system("opening the layer's directory", error))
+}
+
+impl Duplicating {
+    /// Duplicates the children of a directory; returns the directories among them, which are still empty.
     fn directory(&mut self, path: &EntryPath) -> Result<Vec<EntryPath>> {
         let opening = |error| failed("opening it", error, path);
-        let from = self.from.open_beneath(path).map_err(opening)?;
-        let to = self.to.open_beneath(path).map_err(opening)?;
+        let from = self.from.shared_dir(path).map_err(opening)?;
+        let to = self.to.shared_dir(path).map_err(opening)?;
         let mut directories = Vec::new();
         for name in from.names().map_err(opening)? {
             let below = path.join(&name)?;
@@ -114,10 +117,10 @@ impl Duplicating<'_> {
         self.copier.copy(original, path)
     }
 
-    fn finish(&self, path: &EntryPath) -> Result<()> {
+    fn finish(&mut self, path: &EntryPath) -> Result<()> {
         let opening = |error| failed("opening it", error, path);
-        let from = self.from.open_beneath(path).map_err(opening)?;
-        let to = self.to.open_beneath(path).map_err(opening)?;
+        let from = self.from.shared_dir(path).map_err(opening)?;
+        let to = self.to.shared_dir(path).map_err(opening)?;
         let stat = from.stat_self().map_err(opening)?;
         let original = Original {
             directory: &from,

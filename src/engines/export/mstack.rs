@@ -1,8 +1,8 @@
-//! A mount stack of systemd: a directory with a link to each layer, and nothing else.
+//! A mount stack for systemd: a directory with a link to each layer, and nothing else.
 //!
-//! `systemd-nspawn --mstack=`, `RootMStack=` of a service, and `mount -t mstack` take it; they follow
-//! the links, and sort the names as versions, the lowest layer first. They mount with `userxattr`,
-//! always: an opaque directory that is marked in `trusted.*` would show what it deletes.
+//! `systemd-nspawn --mstack=`, a service's `RootMStack=`, and `mount -t mstack` use it. They follow the
+//! links, and sort the names as versions, lowest layer first. They always mount with `userxattr`: an opaque
+//! directory marked with `trusted.*` would show what it should hide.
 //! Source: `systemd.mstack(7)` of systemd 260; `src/shared/mstack.c` of systemd 262.
 
 use std::os::unix::ffi::OsStrExt;
@@ -13,11 +13,11 @@ use crate::fs::root;
 use crate::overlay::dialect::Namespace;
 use crate::store::{Beside, StoredLayer, Sync};
 
-/// Writes a mount stack of an image's layers, the lowest first, into a directory that is absent or
-/// empty, and whose name ends in `.mstack`. It is made beside it and renamed when it is complete.
+/// Writes a mount stack of an image's layers, lowest first, to an absent or empty directory whose name ends
+/// in `.mstack`. It is built under a temporary name and renamed when it is complete.
 ///
-/// Errors: the name does not end so; there are no layers; they have their marks in `trusted.*`, which
-/// systemd's mounts do not read; what the system says.
+/// Errors: the name has another suffix; there are no layers; their marks are `trusted.*` xattrs, which
+/// systemd's mounts do not read; the system's.
 ///
 /// ```
 /// use lowerdir::engines::export::write_mstack;
@@ -61,7 +61,7 @@ pub fn write_mstack(layers: &[StoredLayer], target: &Path, sync: Sync) -> Result
             .make_symlink(name.as_bytes(), layer.path.as_os_str().as_bytes())
             .map_err(|error| Error::system(format!("making {name}"), error))?;
     }
-    // Links are no secret; what they lead to is in the store.
+    // The links are not secret: the store protects their targets.
     root::set_mode(&directory, 0o755)
         .map_err(|error| Error::system("setting the mode of the directory", error))?;
     beside.sync(sync)?;
@@ -70,19 +70,19 @@ pub fn write_mstack(layers: &[StoredLayer], target: &Path, sync: Sync) -> Result
 
 fn check(layers: &[StoredLayer], target: &Path) -> Result<()> {
     if target.extension().is_none_or(|end| end != "mstack") {
-        let text = format!("{} is no name of a mount stack", target.display());
+        let text = format!("{} is not the name of a mount stack", target.display());
         return Err(Error::usage(text).hint("it must end in .mstack"));
     }
     let is_trusted =
         |layer: &StoredLayer| layer.record.options.dialect.namespace == Namespace::Trusted;
     match layers.last() {
         None => Err(Error::not_found(
-            "the image has no layers, and so there is nothing to mount",
+            "the image has no layers, so there is nothing to mount",
         )),
         Some(top) if is_trusted(top) => {
             let what = "systemd mounts with userxattr, and the layers have trusted.overlay.* xattrs: \
                         deleted files would come back";
-            let hint = "unpack the image once more: lowerdir --store DIR unpack --userxattr IMAGE";
+            let hint = "unpack the image again: lowerdir --store DIR unpack --userxattr IMAGE";
             Err(Error::conflict(what).hint(hint))
         }
         Some(_) => Ok(()),

@@ -1,5 +1,4 @@
-//! mtree(5): a path, and what is known of it as `KEYWORD=VALUE`, in the form in which each line
-//! has the whole path.
+//! mtree(5): a path and its attributes as `KEYWORD=VALUE`, in the variant with full paths.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -41,7 +40,7 @@ pub fn write(
 
 fn read(image: &Image, tree: &Tree, run: Run<'_>) -> Result<BTreeMap<Id, Digest>> {
     let mut digests = BTreeMap::new();
-    // No digest of a hole is known without hashing it, and a few bytes can say any size.
+    // A hole has to be hashed, and a few bytes of an archive can claim one of any size.
     let blobs = image.layers.iter().filter_map(|layer| layer.blob.size());
     let (blobs, mut holes) = (blobs.sum(), 0u64);
     let mut buffer = vec![0; BUFFER];
@@ -63,7 +62,7 @@ fn read(image: &Image, tree: &Tree, run: Run<'_>) -> Result<BTreeMap<Id, Digest>
     Ok(digests)
 }
 
-/// A hole.
+/// Hashes a hole.
 fn hash_zeros(hasher: &mut Hasher, mut count: u64) {
     let zeros = [0; 4096];
     while count > 0 {
@@ -117,7 +116,7 @@ fn shown(path: &EntryPath) -> String {
     }
 }
 
-/// As vis(3) does with `VIS_OCTAL`.
+/// Escapes like vis(3) with `VIS_OCTAL`.
 fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {

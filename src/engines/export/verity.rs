@@ -1,7 +1,7 @@
-//! The fs-verity digest of a file: of its size, and of a tree of SHA-256 digests of its blocks.
+//! The fs-verity digest of a file, which covers its size and a tree of SHA-256 digests of its blocks.
 //!
 //! Source: kernel `Documentation/filesystems/fsverity.rst`, "Merkle tree" and "fs-verity
-//! descriptor". No salt, blocks of 4096 bytes, as composefs has it. Pure.
+//! descriptor". No salt and blocks of 4096 bytes, as in composefs. Pure.
 
 use std::sync::LazyLock;
 
@@ -14,8 +14,7 @@ const WIDTH: u64 = (BLOCK / DIGEST) as u64;
 /// Enough levels for any size.
 const LEVELS: usize = 9;
 
-/// For each level, the digest that stands for zeros alone: files have holes, and one may be of any
-/// size.
+/// For each level, the digest of a full subtree of zeros, because holes may have any size.
 static ZEROS: LazyLock<[[u8; DIGEST]; LEVELS]> = LazyLock::new(|| {
     let mut below: [u8; DIGEST] = Sha256::digest([0; BLOCK]).into();
     std::array::from_fn(|_| {
@@ -24,12 +23,12 @@ static ZEROS: LazyLock<[[u8; DIGEST]; LEVELS]> = LazyLock::new(|| {
     })
 });
 
-/// A digest in the making.
+/// Computes a digest.
 #[derive(Debug)]
 pub struct Verity {
-    /// The data of the block that is not full yet.
+    /// The data of the current, incomplete block.
     block: Vec<u8>,
-    /// For each level of the tree, from the bottom, the digests of the block that is not full yet.
+    /// For each level of the tree, from the bottom, the digests in the current, incomplete block.
     levels: Vec<Vec<u8>>,
     size: u64,
 }
@@ -45,12 +44,12 @@ impl Default for Verity {
 }
 
 impl Verity {
-    /// How many bytes came so far.
+    /// How many bytes were added so far.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Takes the next bytes of the file.
+    /// Adds the next bytes of the file.
     pub fn update(&mut self, mut data: &[u8]) {
         self.size += data.len() as u64;
         while !data.is_empty() {
@@ -63,14 +62,14 @@ impl Verity {
         }
     }
 
-    /// Takes a hole.
+    /// Adds a hole.
     pub fn skip(&mut self, mut count: u64) {
         let some = [0; BLOCK];
         while count > 0 {
             if self.block.len() == BLOCK {
                 self.end_block();
             }
-            // The last block is left: it decides how the tree ends.
+            // The last block is left for `finish`, which completes the tree.
             let blocks = count.saturating_sub(1) / BLOCK as u64;
             if self.block.is_empty() && blocks > 0 {
                 count -= self.skip_blocks(blocks) * BLOCK as u64;
@@ -82,7 +81,7 @@ impl Verity {
         }
     }
 
-    /// The digest of all that came.
+    /// The digest of all bytes.
     pub fn finish(mut self) -> [u8; DIGEST] {
         let root = match self.size {
             0 => [0; DIGEST],
@@ -103,15 +102,15 @@ impl Verity {
         self.add(0, digest);
     }
 
-    /// Takes some of so many blocks of zeros: as large a part of the tree as begins here and is in
-    /// them. Returns how many.
+    /// Adds up to `most` blocks of zeros, as the largest full subtree that starts here. Returns how many
+    /// blocks it added.
     fn skip_blocks(&mut self, most: u64) -> u64 {
         let done = self.size / BLOCK as u64;
         let (mut level, mut count) = (0, 1);
         while count * WIDTH <= most && done.is_multiple_of(count * WIDTH) {
             (level, count) = (level + 1, count * WIDTH);
         }
-        // What is complete below goes up before.
+        // Complete lower levels are moved up first.
         for full in 0..level {
             if let Some(digests) = self.levels.get_mut(full)
                 && !digests.is_empty()
@@ -126,7 +125,7 @@ impl Verity {
         count
     }
 
-    /// Adds a digest to a level, and that level's block to the next one when it is full.
+    /// Adds a digest to a level, and the digest of its block to the next level when the block is full.
     fn add(&mut self, level: usize, digest: [u8; DIGEST]) {
         while level >= self.levels.len() {
             self.levels.push(Vec::with_capacity(BLOCK));

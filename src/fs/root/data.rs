@@ -38,6 +38,22 @@ pub fn read_data(file: &File, take: Take<'_>) -> io::Result<()> {
     }
 }
 
+/// Bytes of a file's data, without its holes.
+pub fn data_length(file: &File) -> io::Result<u64> {
+    let (mut offset, mut length) = (0, 0);
+    loop {
+        match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+            Ok(data) => {
+                offset = rustix::fs::seek(file, SeekFrom::Hole(data))?;
+                length += offset - data;
+            }
+            // There is no data behind this.
+            Err(Errno::NXIO) => return Ok(length),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
 /// Reads a file from its first byte to its last.
 pub fn read_all(file: &File, take: Take<'_>) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];

@@ -10,6 +10,11 @@ use crate::meta::{XFS_ACLS, Xattr};
 
 use super::Dir;
 
+/// Bytes of the names of all xattrs of an inode, at most (`XATTR_LIST_MAX`).
+const XATTR_LIST_MAX: usize = 65536;
+/// As many as mostly suffice.
+const SHORT_LIST: usize = 512;
+
 impl Dir {
     /// Sets an xattr of a name, not of what it points to.
     pub fn set_xattr(&self, name: &[u8], xattr: &[u8], value: &[u8]) -> io::Result<()> {
@@ -31,7 +36,23 @@ impl Dir {
         Ok(xattrs)
     }
 
-    /// The same; none on a file system that keeps none.
+    /// The names of the xattrs of a name, each with a NUL behind it; none on a file system that keeps none.
+    pub fn xattr_names(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        let mut names = Vec::with_capacity(SHORT_LIST);
+        loop {
+            let path = self.proc_path(name);
+            match rustix::fs::llistxattr(path, rustix::buffer::spare_capacity(&mut names)) {
+                Ok(_) => return Ok(names),
+                Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+                Err(Errno::RANGE) if names.capacity() < XATTR_LIST_MAX => {
+                    names.reserve(XATTR_LIST_MAX);
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// The xattrs of a name, sorted; none on a file system that keeps none.
     pub fn kept_xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
         match self.xattrs(name) {
             Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Operation, Result};
-use crate::fs::root::Dir;
+use crate::fs::root::{Dir, Root};
 use crate::layer::marker;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::overlay::dialect::{self, Dialect, Marks, Whiteout};
@@ -28,12 +28,12 @@ const MANY_LINKS: u64 = 32_000;
 
 /// Makes one tree.
 pub struct Builder<'a> {
-    old: &'a Dir,
-    new: &'a Dir,
+    old: Root,
+    new: Root,
     options: &'a Options,
     /// Whether the layers below are not known.
     over_unknown: bool,
-    copier: Copier<'a>,
+    copier: Copier,
     /// Inodes with so many names that the next link may reach the limit.
     linked: HashSet<u64>,
     /// With the marks that each is to have.
@@ -41,17 +41,20 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// Takes the old tree, and an empty directory on the same file system.
-    pub fn new(old: &'a Dir, new: &'a Dir, options: &'a Options) -> Builder<'a> {
-        Builder {
-            old,
-            new,
+    /// Takes the old tree, and an empty directory on the same file system. Errors: one of them cannot be
+    /// opened again.
+    pub fn new(old: &Dir, new: &Dir, options: &'a Options) -> Result<Builder<'a>> {
+        let again =
+            |top: &Dir| Root::of(top).map_err(|error| Error::system("opening the tree", error));
+        Ok(Builder {
+            old: again(old)?,
+            new: again(new)?,
             options,
             over_unknown: options.parents.is_none(),
-            copier: Copier::new(new, Data::SharedOrCopied, Owners::Image),
+            copier: Copier::new(new, Data::SharedOrCopied, Owners::Image)?,
             linked: HashSet::new(),
             directories: Vec::new(),
-        }
+        })
     }
 
     /// Fills one directory, which is there; those in it stay empty.
@@ -63,7 +66,7 @@ impl<'a> Builder<'a> {
         plan: &Plan,
     ) -> Result<()> {
         let fail = |error| making(path, error);
-        let new = self.new.open_beneath(path).map_err(fail)?;
+        let new = self.new.shared_dir(path).map_err(fail)?;
         for (name, stat) in &contents.names {
             let below = path.join(name)?;
             if is_directory(stat) {
@@ -189,11 +192,11 @@ impl<'a> Builder<'a> {
 
     /// Gives directories their attributes, when nothing is added to them any more, and those below
     /// before those above, which might then let nobody in.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         for (path, marks) in self.directories.iter().rev() {
             let fail = |error| making(path, error);
-            let old = self.old.open_beneath(path).map_err(fail)?;
-            let new = self.new.open_beneath(path).map_err(fail)?;
+            let old = self.old.dir(path).map_err(fail)?;
+            let new = self.new.dir(path).map_err(fail)?;
             let stat = old.stat_self().map_err(fail)?;
             let xattrs = old.kept_xattrs(b".").map_err(fail)?;
             let translated = translate(xattrs, self.options);
@@ -202,7 +205,7 @@ impl<'a> Builder<'a> {
             // Rule X3: last.
             xattrs.extend(marks.iter().cloned());
             let original = Original {
-                directory: &old,
+                directory: old,
                 name: b".",
                 stat: &stat,
                 xattrs: &xattrs,

@@ -9,8 +9,8 @@ use rustix::fs::{FileType, Stat};
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::layer::marker::{self, Marker};
-use crate::meta::{Device, Time};
-use crate::overlay::dialect;
+use crate::meta::Time;
+use crate::overlay::inspect::{DirMarks, Inspected, inspect, is_whiteout_device};
 use crate::path::{EntryPath, NAME_MAX};
 
 use super::form::{FUSE_OPAQUE, Form};
@@ -41,11 +41,14 @@ impl Converter<'_> {
     /// Reads one directory.
     pub(super) fn contents(&self, path: &EntryPath, directory: &Dir) -> Result<Contents> {
         let fail = |error| reading(path, error);
+        let marks = self.marks(directory).map_err(fail)?;
+        // The kernel ignores such a mark on a layer's root (rule O3).
+        let is_opaque = marks.is_opaque && !path.is_root();
         let mut contents = Contents {
             names: BTreeMap::new(),
             deletions: BTreeMap::new(),
-            opaque: self.opaque_mark(path, directory).map_err(fail)?,
-            is_over_unknown: self.is_over_unknown(directory).map_err(fail)?,
+            opaque: is_opaque.then(Time::default),
+            is_over_unknown: marks.is_over_unknown,
             bookkeeping: Vec::new(),
         };
         for name in directory.names().map_err(fail)? {
@@ -57,7 +60,7 @@ impl Converter<'_> {
                 continue;
             };
             self.check_can_be_linked(directory, &name, &stat)
-                .and_then(|()| self.sort(&mut contents, &place, directory, name, stat))
+                .and_then(|()| self.sort(&mut contents, &place, (directory, &marks), name, stat))
                 .map_err(|error| error.at_entry(&place))?;
         }
         Ok(contents)
@@ -67,7 +70,7 @@ impl Converter<'_> {
         &self,
         contents: &mut Contents,
         place: &EntryPath,
-        directory: &Dir,
+        (directory, marks): (&Dir, &DirMarks),
         name: Box<[u8]>,
         stat: Stat,
     ) -> Result<()> {
@@ -75,7 +78,7 @@ impl Converter<'_> {
         if name.starts_with(marker::PREFIX) {
             return self.sort_marker(contents, place, directory, name, stat);
         }
-        let is_whiteout = self.is_whiteout(directory, &name, &stat);
+        let is_whiteout = self.is_whiteout(directory, marks, &name, &stat);
         if !is_whiteout.map_err(|error| reading(place, error))? {
             contents.names.insert(name, stat);
             return Ok(());
@@ -144,7 +147,7 @@ impl Converter<'_> {
         details.check_mount(self.place.mount)?;
         if is_directory(stat) && stat.st_dev != self.place.stat.st_dev {
             let what = "a subvolume, whose files cannot be linked from outside";
-            return Err(Error::unsupported(what).hint("copy it into a directory"));
+            return Err(Error::conflict(what).hint("copy it into a directory"));
         }
         match details.is_immutable {
             false => Ok(()),
@@ -155,43 +158,36 @@ impl Converter<'_> {
         }
     }
 
-    /// The kernel ignores such a mark on a layer's root (rule O3).
-    fn opaque_mark(&self, path: &EntryPath, directory: &Dir) -> io::Result<Option<Time>> {
-        if path.is_root() {
-            return Ok(None);
+    /// What the form of the tree says by marks of a directory itself.
+    fn marks(&self, directory: &Dir) -> io::Result<DirMarks> {
+        match self.options.from {
+            Form::Overlay(dialect) => DirMarks::read(directory, b".", dialect.namespace),
+            Form::FuseOverlayfs => Ok(DirMarks {
+                is_opaque: directory.short_xattr(b".", FUSE_OPAQUE)?.is_some(),
+                is_over_unknown: true,
+                ..DirMarks::default()
+            }),
+            Form::Oci => Ok(DirMarks {
+                is_over_unknown: true,
+                ..DirMarks::default()
+            }),
         }
-        let is_marked = match self.options.from {
-            Form::Oci => false,
-            Form::FuseOverlayfs => directory.short_xattr(b".", FUSE_OPAQUE)?.is_some(),
-            Form::Overlay(dialect) => {
-                let value = directory.short_xattr(b".", dialect.opaque_xattr())?;
-                value.as_deref() == Some(dialect::OPAQUE)
+    }
+
+    fn is_whiteout(
+        &self,
+        directory: &Dir,
+        marks: &DirMarks,
+        name: &[u8],
+        stat: &Stat,
+    ) -> io::Result<bool> {
+        match self.options.from.dialect() {
+            Some(dialect) => {
+                let found = inspect(directory, marks, name, dialect.namespace)?;
+                Ok(matches!(found, Some(Inspected::Whiteout(_))))
             }
-        };
-        Ok(is_marked.then(Time::default))
-    }
-
-    fn is_over_unknown(&self, directory: &Dir) -> io::Result<bool> {
-        let Some(dialect) = self.options.from.dialect() else {
-            return Ok(true);
-        };
-        let value = directory.short_xattr(b".", dialect.origin_xattr())?;
-        Ok(value.is_some_and(|value| value.is_empty()))
-    }
-
-    fn is_whiteout(&self, directory: &Dir, name: &[u8], stat: &Stat) -> io::Result<bool> {
-        let zero = rustix::fs::makedev(Device::WHITEOUT.major, Device::WHITEOUT.minor);
-        match FileType::from_raw_mode(stat.st_mode) {
             // fuse-overlayfs reads devices too.
-            FileType::CharacterDevice => Ok(stat.st_rdev == zero),
-            FileType::RegularFile if stat.st_size == 0 => match self.options.from.dialect() {
-                Some(dialect) => {
-                    let mark = directory.short_xattr(name, dialect.whiteout_xattr())?;
-                    Ok(mark.is_some())
-                }
-                None => Ok(false),
-            },
-            _ => Ok(false),
+            None => Ok(is_whiteout_device(stat)),
         }
     }
 }

@@ -2,8 +2,9 @@
 //! W4 and O1 to O3 want them.
 
 use crate::error::Result;
+use crate::layer::lower::{Found, Lower};
 use crate::meta::Time;
-use crate::overlay::lower::Found;
+use crate::overlay::merged_view::Seen;
 use crate::path::EntryPath;
 
 use super::contents::{Contents, Deletion, is_directory};
@@ -113,7 +114,10 @@ impl Converter<'_> {
     fn delete_all_below(&mut self, contents: &Contents, plan: &mut Plan) -> Result<()> {
         let root = EntryPath::root();
         let names = match &self.parents {
-            Some(view) => view.names(&root)?,
+            Some(view) => match view.root() {
+                Found::Directory(root) => view.names(root)?,
+                _ => Vec::new(),
+            },
             None => return Ok(()),
         };
         let time = contents.opaque.unwrap_or_default();
@@ -129,14 +133,14 @@ impl Converter<'_> {
     /// Whether the layers below show, or may show, something at a path (rule W3).
     fn may_show(&self, path: &EntryPath) -> Result<bool> {
         match &self.parents {
-            Some(view) => Ok(!matches!(*view.lookup(path)?, Found::Absent)),
+            Some(view) => Ok(!matches!(view.see_path(path)?.1, Seen::Absent)),
             None => Ok(true),
         }
     }
 
     fn may_show_directory(&self, path: &EntryPath) -> Result<bool> {
         match &self.parents {
-            Some(view) => Ok(matches!(*view.lookup(path)?, Found::Directory(_))),
+            Some(view) => Ok(view.directory(path)?.is_some()),
             None => Ok(true),
         }
     }

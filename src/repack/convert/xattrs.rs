@@ -4,13 +4,10 @@
 use crate::error::{Error, Result};
 use crate::meta::Xattr;
 use crate::overlay::dialect::Dialect;
+use crate::overlay::inspect::refers_to_below;
 use crate::path::{self, NAME_MAX};
 
 use super::Options;
-
-/// Marks by which overlayfs refers to the layers below; the last one, with `index=on`, to other names of
-/// the file there.
-const REFERENCES: [&str; 3] = ["redirect", "metacopy", "nlink"];
 
 /// Xattrs in their new form, sorted, and whether one has another name now.
 pub struct Translated {
@@ -67,19 +64,15 @@ fn check_length(old: &Xattr, name: &[u8]) -> Result<()> {
     }
 }
 
+/// Marks by which overlayfs refers to the layers below; `nlink`, with `index=on`, to other names of the
+/// file there.
 fn refuse_reference(xattr: &Xattr, options: &Options) -> Result<()> {
-    let prefix = options.from.dialect().map_or("", Dialect::prefix);
-    let mark = xattr.name.strip_prefix(prefix.as_bytes());
-    match REFERENCES
-        .iter()
-        .any(|reference| mark == Some(reference.as_bytes()))
-    {
-        false => Ok(()),
-        true => {
-            let name = path::display(&xattr.name);
-            let what = format!("xattr {name}: it refers to what is in the layers below");
-            Err(Error::refused(what)
-                .hint("`lowerdir pack` with --lower makes a layer of such a directory"))
+    let namespace = options.from.dialect().map(|dialect| dialect.namespace);
+    let mark = namespace.and_then(|namespace| Some((namespace, namespace.mark(&xattr.name)?)));
+    match mark {
+        Some((namespace, mark)) if mark.refers_to_below() => {
+            Err(refers_to_below(namespace.xattr(mark)))
         }
+        _ => Ok(()),
     }
 }

@@ -9,10 +9,10 @@ use rustix::fs::Stat;
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::layer::marker;
+use crate::overlay::inspect::{DirMarks, Inspected, inspect};
 use crate::path::{EntryPath, NAME_MAX};
 
 use super::below::Below;
-use super::inode::{self, Inode, Marks};
 use super::walk::Packer;
 
 /// A directory of the layer.
@@ -20,7 +20,7 @@ pub struct Directory {
     /// Where it is in the layer.
     pub path: EntryPath,
     /// Its marks, if it is in the upperdir, under the same path.
-    pub upper: Option<Marks>,
+    pub upper: Option<DirMarks>,
     /// What the directories below show in its place.
     pub below: Below,
     /// The directory below whose content shows in it.
@@ -32,7 +32,7 @@ pub struct Directory {
 /// Something in a directory.
 pub enum Child {
     /// A directory of the upperdir.
-    Directory(Marks),
+    Directory(DirMarks),
     /// Anything else in the upperdir.
     Leaf(Stat),
     /// Something that shows from below, and which the layer has to have: its directory was moved.
@@ -60,13 +60,13 @@ impl Directory {
 impl<W: Write> Packer<'_, W> {
     /// The root, which can be neither opaque nor moved (rule O3).
     pub(super) fn root(&self) -> Result<Directory> {
-        let marks = inode::marks(self.upper.top(), b".", self.dialect)
+        let marks = DirMarks::read(self.upper.top(), b".", self.options.namespace)
             .map_err(|error| reading(&EntryPath::root(), error))?;
         let is_known = self.lowers.is_some();
         Ok(Directory {
             path: EntryPath::root(),
-            upper: Some(Marks {
-                opaque: false,
+            upper: Some(DirMarks {
+                is_opaque: false,
                 redirect: None,
                 ..marks
             }),
@@ -85,11 +85,11 @@ impl<W: Write> Packer<'_, W> {
         &self,
         parent: &Directory,
         name: &[u8],
-        marks: Option<Marks>,
+        marks: Option<DirMarks>,
     ) -> Result<Directory> {
         let path = parent.path.join(name)?;
         let base = self.base_of(parent, name, &path, marks.as_ref())?;
-        let is_opaque = marks.as_ref().is_some_and(|marks| marks.opaque);
+        let is_opaque = marks.as_ref().is_some_and(|marks| marks.is_opaque);
         let below = match (parent.below, &self.lowers) {
             (Below::Merged | Below::Replaced, Some(lowers)) if lowers.shows_directory(&path)? => {
                 match parent.below == Below::Merged && base.as_ref() == Some(&path) {
@@ -116,9 +116,9 @@ impl<W: Write> Packer<'_, W> {
         parent: &Directory,
         name: &[u8],
         path: &EntryPath,
-        marks: Option<&Marks>,
+        marks: Option<&DirMarks>,
     ) -> Result<Option<EntryPath>> {
-        if marks.is_some_and(|marks| marks.opaque) {
+        if marks.is_some_and(|marks| marks.is_opaque) {
             return Ok(None);
         }
         let redirect = marks.and_then(|marks| marks.redirect.as_deref());
@@ -216,7 +216,7 @@ impl<W: Write> Packer<'_, W> {
         let Some(marks) = &directory.upper else {
             return Ok((children, deleted));
         };
-        let (dialect, mount) = (self.dialect, self.mount);
+        let (namespace, mount) = (self.options.namespace, self.mount);
         let fail = |error| reading(&directory.path, error);
         let dir: &Dir = self.upper.dir(&directory.path).map_err(fail)?;
         for name in dir.names().map_err(fail)? {
@@ -228,13 +228,14 @@ impl<W: Write> Packer<'_, W> {
                     .check_mount(mount)
                     .map_err(|error| at(&directory.path, &name, error))?,
             }
-            let found = inode::look(dir, &name, marks.holds_xattr_whiteouts, dialect);
-            match found.map_err(fail)? {
-                Some(Inode::Deletion) => deleted.push(name),
-                Some(Inode::Directory(marks)) => {
+            let fail = |error| reading_in(&directory.path, &name, error);
+            match inspect(dir, marks, &name, namespace).map_err(fail)? {
+                Some(Inspected::Whiteout(_)) => deleted.push(name),
+                Some(Inspected::Directory(_)) => {
+                    let marks = DirMarks::read(dir, &name, namespace).map_err(fail)?;
                     children.insert(name, Child::Directory(marks));
                 }
-                Some(Inode::Leaf(stat)) => {
+                Some(Inspected::Leaf(stat)) => {
                     children.insert(name, Child::Leaf(stat));
                 }
                 // Somebody just removed it.
@@ -248,6 +249,13 @@ impl<W: Write> Packer<'_, W> {
 fn at(directory: &EntryPath, name: &[u8], error: Error) -> Error {
     match directory.join(name) {
         Ok(path) => error.at_entry(path),
+        Err(too_long) => too_long,
+    }
+}
+
+fn reading_in(directory: &EntryPath, name: &[u8], error: std::io::Error) -> Error {
+    match directory.join(name) {
+        Ok(path) => reading(&path, error),
         Err(too_long) => too_long,
     }
 }

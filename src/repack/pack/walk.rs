@@ -11,16 +11,17 @@ use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir, Root};
 use crate::layer::marker;
 use crate::meta::{Meta, Time, is_foreign_xattr};
-use crate::overlay::dialect::Dialect;
+use crate::overlay::dialect::{Dialect, Mark};
+use crate::overlay::inspect::{DirMarks, Inspected, inspect};
 use crate::path::EntryPath;
 use crate::tar::archive::{Entry, EntryKind, FileShape};
 use crate::tar::writer::Writer;
 use crate::unpack::{Report, Warning};
 
-use super::below::Lowers;
+use super::below::{self, Lowers};
 use super::children::{Child, Directory, reading};
 use super::links::Links;
-use super::{Ids, Options, file, inode};
+use super::{Ids, Options, file};
 
 /// Writes one layer.
 pub struct Packer<'a, W> {
@@ -105,7 +106,7 @@ impl<W: Write> Packer<'_, W> {
                 self.ids.map_lower(&mut meta)
             }
             _ => {
-                let read = |dir: &Dir| inode::meta(dir, b".", &dir.stat_self()?);
+                let read = |dir: &Dir| self::meta(dir, b".", &dir.stat_self()?);
                 let dir = self.upper.dir(&directory.path);
                 let read = dir.and_then(read);
                 meta = read.map_err(|error| reading(&directory.path, error))?;
@@ -149,9 +150,7 @@ impl<W: Write> Packer<'_, W> {
         path: &EntryPath,
         leaf: &Leaf,
     ) -> Result<()> {
-        let mark = [self.dialect.prefix(), "nlink"].concat();
-        let mut xattrs = leaf.meta.xattrs.iter();
-        if !xattrs.any(|xattr| &*xattr.name == mark.as_bytes()) {
+        if self.mark(leaf, Mark::Nlink).is_none() {
             return Ok(());
         }
         let Some(lowers) = &self.lowers else {
@@ -174,19 +173,33 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// Whether the upperdir says what is at a path: it has the name, or hides what is below.
-    fn upper_decides(&self, path: &EntryPath) -> std::io::Result<bool> {
+    fn upper_decides(&mut self, path: &EntryPath) -> std::io::Result<bool> {
+        let namespace = self.options.namespace;
         let mut at = EntryPath::root();
+        let mut marks = DirMarks::read(self.upper.top(), b".", namespace)?;
         for name in path.components() {
-            let directory = self.upper.top().open_beneath(&at)?;
-            match inode::look(&directory, name, true, self.dialect)? {
+            let directory = self.upper.dir(&at)?;
+            match inspect(directory, &marks, name, namespace)? {
                 None => return Ok(false),
-                Some(inode::Inode::Directory(marks))
-                    if !marks.opaque && marks.redirect.is_none() => {}
+                Some(Inspected::Directory(_)) => {
+                    marks = DirMarks::read(directory, name, namespace)?
+                }
                 Some(_) => return Ok(true),
+            }
+            if marks.is_opaque || marks.redirect.is_some() {
+                return Ok(true);
             }
             at = at.join(name)?;
         }
         Ok(true)
+    }
+
+    /// The value of a mark on a file of the upperdir.
+    fn mark<'b>(&self, leaf: &'b Leaf, mark: Mark) -> Option<&'b [u8]> {
+        let name = self.options.namespace.xattr(mark).as_bytes();
+        let mut xattrs = leaf.meta.xattrs.iter();
+        let found = xattrs.find(|xattr| &*xattr.name == name);
+        found.map(|xattr| &*xattr.value)
     }
 
     /// A file whose attributes alone were changed (metacopy) has its content below.
@@ -197,13 +210,7 @@ impl<W: Write> Packer<'_, W> {
         path: &EntryPath,
         leaf: &mut Leaf,
     ) -> Result<()> {
-        let value = |mark: &str| {
-            let mark = [self.dialect.prefix(), mark].concat();
-            let xattr = leaf.meta.xattrs.iter();
-            let mut found = xattr.filter(|xattr| &*xattr.name == mark.as_bytes());
-            found.next().map(|xattr| xattr.value.clone())
-        };
-        if leaf.content.is_none() || value("metacopy").is_none() {
+        if leaf.content.is_none() || self.mark(leaf, Mark::Metacopy).is_none() {
             return Ok(());
         }
         let Some(lowers) = &self.lowers else {
@@ -213,8 +220,8 @@ impl<W: Write> Packer<'_, W> {
                     .hint("give each directory below with --lower: its content is there"),
             );
         };
-        let below = match (value("redirect"), &parent.base) {
-            (Some(target), _) => Some(self.redirected(parent, path, &target)?),
+        let below = match (self.mark(leaf, Mark::Redirect), &parent.base) {
+            (Some(target), _) => Some(self.redirected(parent, path, target)?),
             (None, Some(base)) => Some(base.join(name)?),
             (None, None) => None,
         };
@@ -240,21 +247,19 @@ impl<W: Write> Packer<'_, W> {
         };
         let (path, source) = (parent.path.join(name)?, base.join(name)?);
         let fill_holes = self.options.fill_holes;
-        let found = lowers.leaf(&source, |dir, name, found| {
-            let leaf = leaf(dir, name, &found.stat, fill_holes);
-            Ok((found.stat, leaf.map_err(|error| reading(&source, error))?))
-        })?;
-        match found {
-            Some((stat, Some(mut leaf))) => {
+        let gone = || Error::conflict("it went away while it was read").at_entry(&path);
+        let below::Leaf { directory, stat } = lowers.leaf(&source)?.ok_or_else(gone)?;
+        let leaf = leaf(&directory, source.name(), &stat, fill_holes);
+        match leaf.map_err(|error| reading(&source, error))? {
+            Some(mut leaf) => {
                 let mapped = self.ids.map_lower(&mut leaf.meta);
                 mapped.map_err(|error| error.at_entry(&path))?;
                 self.leaf(path, &stat, leaf)
             }
-            Some((_, None)) => {
+            None => {
                 self.report.warn(Warning::SocketSkipped, &path);
                 Ok(())
             }
-            None => Err(Error::conflict("it went away while it was read").at_entry(path)),
         }
     }
 
@@ -339,7 +344,12 @@ fn leaf(dir: &Dir, name: &[u8], stat: &Stat, fill_holes: bool) -> io::Result<Opt
     };
     Ok(Some(Leaf {
         kind,
-        meta: inode::meta(dir, name, stat)?,
+        meta: meta(dir, name, stat)?,
         content,
     }))
+}
+
+/// The attributes of a name, with xattrs as they are on disk.
+fn meta(directory: &Dir, name: &[u8], stat: &Stat) -> io::Result<Meta> {
+    Ok(root::attributes(stat, directory.kept_xattrs(name)?))
 }

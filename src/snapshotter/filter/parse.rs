@@ -1,4 +1,4 @@
-//! Reads the filter language: a text becomes selectors, or a reason why not. Pure.
+//! The parser of the filter language. Pure.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::{Selector, Test};
 
-/// All selectors of one filter; an empty text has none.
+/// The selectors of one filter; an empty text has none. Errors: what is wrong with it.
 pub fn selectors(text: &str) -> Result<Vec<Selector>, String> {
     let mut parser = Parser(text.chars().peekable());
     let mut selectors = Vec::new();
@@ -19,7 +19,7 @@ pub fn selectors(text: &str) -> Result<Vec<Selector>, String> {
         match parser.next_after_blanks() {
             None => return Ok(selectors),
             Some(',') => {}
-            Some(other) => return Err(format!("{other:?} is in the place of a comma")),
+            Some(other) => return Err(format!("{other:?} instead of a comma")),
         }
     }
 }
@@ -44,7 +44,7 @@ impl Parser<'_> {
         match self.peek_after_blanks() {
             Some(quote) if is_quote(quote) => self.quoted(),
             Some(first) if is_field(first) => Ok(self.take_while(is_field)),
-            other => Err(format!("a field is missing {}", before(other))),
+            other => Err(format!("missing field {}", before(other))),
         }
     }
 
@@ -60,10 +60,10 @@ impl Parser<'_> {
                     .map_err(|error| error.to_string())
             }
             "" => Err(format!(
-                "an operator is missing {}",
+                "missing operator {}",
                 before(self.0.peek().copied())
             )),
-            other => Err(format!("{other} is no operator: there are ==, != and ~=")),
+            other => Err(format!("unknown operator {other}: there are ==, != and ~=")),
         }
     }
 
@@ -73,19 +73,19 @@ impl Parser<'_> {
             Some(first) if !matches!(first, ',' | '.' | '=' | '!' | '~') && !first.is_control() => {
                 Ok(self.take_while(|one| one != ',' && !one.is_whitespace() && !one.is_control()))
             }
-            other => Err(format!("a value is missing {}", before(other))),
+            other => Err(format!("missing value {}", before(other))),
         }
     }
 
     fn quoted(&mut self) -> Result<String, String> {
         let quote = self.0.next().expect("the caller saw it");
-        // An escape may stand for any byte, as in Go.
+        // An escape may give any byte, as in Go.
         let mut bytes = Vec::new();
         loop {
             match self.0.next() {
-                None | Some('\n') => return Err("a quotation has no end".into()),
+                None | Some('\n') => return Err("unterminated quotation".into()),
                 Some(end) if end == quote => {
-                    return String::from_utf8(bytes).map_err(|_| "a quotation is no UTF-8".into());
+                    return String::from_utf8(bytes).map_err(|_| "a quotation is not UTF-8".into());
                 }
                 Some('\\') => self.escape(quote, &mut bytes)?,
                 Some(other) => push(&mut bytes, other),
@@ -94,7 +94,7 @@ impl Parser<'_> {
     }
 
     fn escape(&mut self, quote: char, bytes: &mut Vec<u8>) -> Result<(), String> {
-        let escape = self.0.next().ok_or("a quotation has no end")?;
+        let escape = self.0.next().ok_or("unterminated quotation")?;
         match escape {
             'a' => bytes.push(7),
             'b' => bytes.push(8),
@@ -115,15 +115,15 @@ impl Parser<'_> {
                 let number = self.number("", 16, digits)?;
                 push(
                     bytes,
-                    char::from_u32(number).ok_or("an escape that is no character")?,
+                    char::from_u32(number).ok_or("an escape that is not a character")?,
                 );
             }
-            other => return Err(format!("\\{other} is no escape")),
+            other => return Err(format!("unknown escape \\{other}")),
         }
         Ok(())
     }
 
-    /// So many more digits, after those that were read.
+    /// Reads this many more digits after those already read.
     fn number(&mut self, read: &str, base: u32, digits: usize) -> Result<u32, String> {
         let mut text = String::from(read);
         for _ in 0..digits {

@@ -1,12 +1,12 @@
-//! `Lenient`: a connection whose requests may name any authority. [`super`] serves through it.
+//! `Lenient`: a connection whose requests may have any authority. [`super`] serves through it.
 //!
-//! Clients of gRPC's C core (Python, Ruby, C++) send the path of a Unix socket as `:authority`, with
-//! escapes (`run%2Fx.sock`), others as it is. That is no authority of RFC 3986, and the HTTP/2 library
-//! refuses the request (hyperium/h2 issue 442). Nobody looks at it here: bytes that an authority cannot
-//! have become `-`, in place, so that no length and no table of the compression changes.
+//! Clients based on gRPC's C core (Python, Ruby, C++) send the path of a Unix socket as `:authority`,
+//! escaped (`run%2Fx.sock`); others send it as it is. Neither is an authority by RFC 3986, and the HTTP/2
+//! library refuses the request (hyperium/h2 issue 442). The authority is not used here, so bytes that are
+//! not allowed in one are replaced by `-`, in place: lengths and HPACK tables do not change.
 //!
-//! Sources: RFC 9113 section 4 (frames) and 6.2 (HEADERS), RFC 7541 section 5 and 6 (HPACK). Texts in
-//! Huffman's code and header blocks that go on in another frame are left as they are.
+//! Sources: RFC 9113 section 4 (frames) and 6.2 (HEADERS), RFC 7541 section 5 and 6 (HPACK).
+//! Huffman-coded strings and header blocks that continue in another frame are left alone.
 
 use std::io;
 use std::ops::Range;
@@ -18,28 +18,28 @@ use tokio::net::UnixStream;
 use tonic::codegen::http::uri::Authority;
 use tonic::transport::server::Connected;
 
-/// Bytes before the first frame, and of what each begins with.
+/// The lengths of the preface and of a frame header, in bytes.
 const PREFACE: usize = 24;
 const HEAD: usize = 9;
-/// Bytes of a frame, at most, unless it was agreed otherwise; a larger one is passed on as it is.
+/// The maximum length of a frame, unless negotiated; a larger one is passed on unchanged.
 const FRAME_MAX: usize = 1 << 14;
-/// A frame with headers, and what its flags say is there too.
+/// The type of a HEADERS frame, and flags for its optional fields.
 const HEADERS: u8 = 1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
 const NAME: &[u8] = b":authority";
-/// Of the static table, the entry of that name.
+/// The entry for this name in the static table.
 const INDEX: usize = 1;
 
-/// A connection from which requests are read.
+/// A connection that rewrites authorities.
 pub struct Lenient {
     stream: UnixStream,
     frames: Frames,
 }
 
 impl Lenient {
-    /// Of a client that has sent nothing yet.
+    /// For a client that has sent nothing yet.
     pub fn new(stream: UnixStream) -> Lenient {
         let frames = Frames {
             passing: PREFACE,
@@ -67,7 +67,7 @@ impl AsyncRead for Lenient {
             let mut read = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut this.stream).poll_read(context, &mut read))?;
             if read.filled().is_empty() {
-                // A frame that ends too early is seen where it is read.
+                // The HTTP/2 library reports a truncated frame.
                 this.frames.ready.append(&mut this.frames.held);
                 break;
             }
@@ -98,14 +98,14 @@ impl AsyncWrite for Lenient {
     }
 }
 
-/// Takes a stream of bytes apart into frames.
+/// Splits a stream of bytes into frames.
 #[derive(Default)]
 struct Frames {
-    /// The beginning of a frame.
+    /// The start of the current frame.
     held: Vec<u8>,
-    /// Bytes to come that are not looked at.
+    /// How many bytes to pass on unchanged.
     passing: usize,
-    /// What may be read.
+    /// Bytes that are ready to be read.
     ready: Vec<u8>,
 }
 
@@ -128,7 +128,7 @@ impl Frames {
             } else if self.held.len() < HEAD + size {
                 return;
             } else {
-                // What cannot be read is refused by who reads it next.
+                // The HTTP/2 library refuses an invalid frame.
                 let _ = replace_authority(&mut self.held[HEAD..HEAD + size], flags);
                 self.pass(HEAD + size);
             }
@@ -140,7 +140,7 @@ impl Frames {
     }
 }
 
-/// Replaces an authority that is none in the payload of a HEADERS frame; `None` where that is cut.
+/// Replaces an invalid authority in the payload of a HEADERS frame; `None` if the payload is truncated.
 fn replace_authority(payload: &mut [u8], flags: u8) -> Option<()> {
     let mut at = 0;
     if flags & PADDED != 0 {
@@ -177,11 +177,11 @@ enum Name {
     Text(Range<usize>),
 }
 
-/// Goes over one field, and says where its name and its value are, if it has a value of its own that
-/// is plain.
+/// Parses one field: returns its name, and the position of its value if it is a literal without Huffman
+/// coding.
 fn field(block: &[u8], at: &mut usize) -> Option<(Name, Option<Range<usize>>)> {
     let first = *block.get(*at)?;
-    // RFC 7541 section 6: a field of a table, or a new size of the table; else one with a value.
+    // RFC 7541 section 6: an indexed field or a table size update; otherwise a literal value follows.
     let (bits, has_value) = match first {
         0x80.. => (7, false),
         0x40.. => (6, true),
@@ -200,7 +200,7 @@ fn field(block: &[u8], at: &mut usize) -> Option<(Name, Option<Range<usize>>)> {
     Some((name, Some(value).filter(|_| !is_coded)))
 }
 
-/// Where a text is, and whether it is in Huffman's code.
+/// The position of a string, and whether it is Huffman-coded.
 fn text(block: &[u8], at: &mut usize) -> Option<(Range<usize>, bool)> {
     let is_coded = *block.get(*at)? & 0x80 != 0;
     let size = integer(block, at, 7)?;
@@ -210,7 +210,7 @@ fn text(block: &[u8], at: &mut usize) -> Option<(Range<usize>, bool)> {
     Some((text, is_coded))
 }
 
-/// RFC 7541 section 5.1: the low bits of a byte, and if these are full, seven of each that follows.
+/// RFC 7541 section 5.1: the low bits of a byte and, if all are set, seven bits of each byte that follows.
 fn integer(block: &[u8], at: &mut usize, bits: u32) -> Option<usize> {
     let full = (1 << bits) - 1;
     let mut number = usize::from(*block.get(*at)?) & full;

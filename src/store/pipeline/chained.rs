@@ -8,7 +8,7 @@ use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::image::Blob;
-use crate::overlay::lower::LowerView;
+use crate::overlay::merged_view::MergedView;
 use crate::progress::waiting;
 use crate::store::{Hold, StagedLayer, Store, StoredLayer};
 use crate::threads::ThreadBudget;
@@ -117,7 +117,7 @@ fn fill(
         parent: layer.parent,
         measured: &measured,
     };
-    let view = LowerView::new(below, options.dialect);
+    let view = MergedView::of_layers(below, options.dialect.namespace).with_labels(options.selinux);
     let finished = finish(source, &staged.fs()?, pending, Some(view), options)?;
     write_down(staged, finished, identity, options, run.sync, threads).map(drop)
 }

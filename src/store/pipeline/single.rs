@@ -10,7 +10,8 @@ use crate::fs::descriptors;
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
-use crate::overlay::lower::{LowerView, check_marks_show};
+use crate::overlay::inspect::check_marks_show;
+use crate::overlay::merged_view::MergedView;
 use crate::store::Beside;
 use crate::threads::ThreadBudget;
 use crate::unpack::{Options, Pending, Report};
@@ -59,7 +60,7 @@ pub fn unpack_layer(
     Ok(done)
 }
 
-fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView>> {
+fn open_parents(parents: &Parents, options: &Options) -> Result<Option<MergedView>> {
     let Parents::Known(paths) = parents else {
         return Ok(None);
     };
@@ -73,13 +74,15 @@ fn open_parents(parents: &Parents, options: &Options) -> Result<Option<LowerView
             .map_err(|error| Error::system(format!("opening the parent {}", path.display()), error))
     };
     let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
-    Ok(Some(LowerView::new(layers, options.dialect)))
+    Ok(Some(
+        MergedView::of_layers(layers, options.dialect.namespace).with_labels(options.selinux),
+    ))
 }
 
 fn fill(
     source: Source<'_>,
     directory: &Dir,
-    view: Option<LowerView>,
+    view: Option<MergedView>,
     options: &Options,
 ) -> Result<(Report, Measured)> {
     let progress = source.watch.progress;

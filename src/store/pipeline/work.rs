@@ -12,7 +12,7 @@ use crate::fs::root::Dir;
 use crate::image::{Blob, Image};
 use crate::layer::below::Below;
 use crate::limits::Limits;
-use crate::overlay::lower::{LayersBelow, LowerView};
+use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::{Record, StagedLayer, Sync};
@@ -74,6 +74,7 @@ impl<'a> Work<'a> {
         let settling = Settling {
             work: self,
             lower,
+            view: None,
             ready: BTreeMap::new(),
             records: BTreeMap::new(),
         };
@@ -117,7 +118,7 @@ impl<'a> Work<'a> {
         below: Vec<Arc<Dir>>,
     ) -> Result<Record> {
         let staged = &self.staged[&index];
-        let view = LowerView::new(below, self.options.dialect);
+        let view = view_of(below, self.options);
         let source = self.source(index);
         let finished = finish(source, &staged.fs()?, pending, Some(view), self.options)?;
         self.write_down(index, finished, &measured)
@@ -164,6 +165,8 @@ struct Settling<'a> {
     work: Work<'a>,
     /// Finished layer directories.
     lower: BTreeMap<usize, Arc<Dir>>,
+    /// What they show, those from the lowest on that were asked for.
+    view: Option<MergedView>,
     ready: BTreeMap<usize, Box<(Pending, Measured)>>,
     records: BTreeMap<usize, Record>,
 }
@@ -230,20 +233,33 @@ impl Settling<'_> {
         workers: &Workers<'_, '_, Task, Arrival>,
     ) -> Result<()> {
         let options = self.work.options;
-        let lower = self.lower.range(..index).rev();
-        let lower: Vec<Arc<Dir>> = lower.map(|(_, dir)| Arc::clone(dir)).collect();
-        let view = LowerView::new(lower.clone(), options.dialect);
+        let view = self.view_below(index);
         let follow = options.keep_dirlinks;
         let below = Below::new(Some(view), &read.0.markers, follow)?;
         if read.0.layer.needs_second_pass(&below, follow)? {
+            // The worker takes a view of its own.
+            let lower = self.lower.range(..index).rev();
+            let lower = lower.map(|(_, dir)| Arc::clone(dir)).collect();
             workers.add_first(Task::Finish(index, read, lower));
+            self.view = below.into_lower();
             return Ok(());
         }
         let (pending, measured) = *read;
-        let (directory, limits) = (self.work.staged[&index].fs()?, self.work.limits);
-        let finished = settle(directory, pending, &below, options, &limits)?;
+        let directory = self.work.staged[&index].fs()?;
+        let finished = settle(directory, pending, &below, options, &self.work.limits)?;
+        self.view = below.into_lower();
         let record = self.work.write_down(index, finished, &measured)?;
         self.end(index, record)
+    }
+
+    /// What the layers below one show: it grows with each layer, and keeps what it knows of the others.
+    fn view_below(&mut self, index: usize) -> MergedView {
+        let view = self.view.take();
+        let mut view = view.unwrap_or_else(|| view_of(Vec::new(), self.work.options));
+        for (_, layer) in self.lower.range(view.layer_count()..index) {
+            view.push(Arc::clone(layer).into());
+        }
+        view
     }
 
     fn end(&mut self, index: usize, record: Record) -> Result<()> {
@@ -254,6 +270,11 @@ impl Settling<'_> {
         self.lower.insert(index, Arc::new(directory));
         Ok(())
     }
+}
+
+/// What these layers show, the topmost first.
+fn view_of(layers: Vec<Arc<Dir>>, options: &Options) -> MergedView {
+    MergedView::of_layers(layers, options.dialect.namespace).with_labels(options.selinux)
 }
 
 /// The bytes of one layer, what they must turn out to be, and who watches them.
@@ -323,7 +344,7 @@ pub fn finish(
     source: Source<'_>,
     directory: &Dir,
     mut pending: Pending,
-    view: Option<LowerView>,
+    view: Option<MergedView>,
     options: &Options,
 ) -> Result<(Report, Tree)> {
     let follow = options.keep_dirlinks;

@@ -1,5 +1,5 @@
-//! The stored bytes of an entry: read, taken in pieces without a copy, or passed over. They end
-//! where the entry says; an archive that ends before is damaged.
+//! The stored bytes of an entry: read, taken in pieces without a copy, or skipped. If the archive ends
+//! before them, it is damaged.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use super::{Archive, truncated};
 
 impl Archive<Chunks<'_>> {
-    /// The next stored bytes of the current entry, not copied; at most so many, none at their end.
+    /// The next stored bytes of the current entry, without a copy: at most `most`, and none at the end.
     pub fn piece(&mut self, most: u64) -> Result<Piece> {
         let most = usize::try_from(most.min(self.unread)).unwrap_or(usize::MAX);
         if most == 0 {
@@ -27,8 +27,7 @@ impl Archive<Chunks<'_>> {
 }
 
 impl<R: Read + Seek> Archive<R> {
-    /// Passes over the data of the current entry without reading it. The caller checks that the
-    /// input is that long.
+    /// Seeks past the data of the current entry. The caller checks that the input is long enough.
     pub fn seek_past_data(&mut self) -> Result<()> {
         let distance = self.unread + self.padding;
         self.reader
@@ -40,7 +39,7 @@ impl<R: Read + Seek> Archive<R> {
     }
 }
 
-/// Reads the stored bytes of one entry, and fails where the archive ends before them.
+/// Reads the stored bytes of one entry, and fails if the archive ends before them.
 pub struct Data<'a, R> {
     pub(super) archive: &'a mut Archive<R>,
 }

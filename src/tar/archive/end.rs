@@ -1,8 +1,8 @@
-//! Where an archive ends, and where what is read is none (rule T1).
+//! The end of an archive, and input that is not an archive (rule T1).
 //!
-//! Behind its end mark an archive may have anything: writers fill up to a record, and some leave
-//! garbage. But a file system image begins with zeros too, and would be an empty archive: so an
-//! end mark in the very first block must have nothing but zeros behind it.
+//! Anything may follow the end mark of an archive: writers pad to a full record, and some leave
+//! garbage. But file system images begin with zeros too, and would pass for empty archives. So if the
+//! very first block is an end mark, only zeros may follow.
 
 use std::io::Read;
 
@@ -14,10 +14,10 @@ use super::{Archive, BLOCK};
 const BUFFER: usize = 128 * BLOCK;
 
 impl<R: Read> Archive<R> {
-    /// Reads the input to its last byte, also what is behind the end of the archive, and gives the
-    /// reader back: a compression keeps its checksums there.
+    /// Reads the input to its last byte, beyond the end of the archive, because compressions keep their
+    /// checksums there. Returns the reader.
     ///
-    /// Errors: what is wrong there.
+    /// Errors: damage there.
     pub fn finish(mut self) -> Result<R> {
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -59,27 +59,28 @@ impl<R: Read> Archive<R> {
     }
 }
 
-/// The error about an input that has these bytes at this offset, where an archive has others.
+/// The error for an input whose bytes at this offset are not those of an archive.
 pub fn not_tar(offset: u64, window: &[u8]) -> Error {
     let Some(found) = magic::find(offset, window) else {
         return Error::refused(match offset {
             0 => "this is not a tar archive, or its first header is damaged".into(),
             _ => format!(
-                "this is not a tar archive: it begins with zeros, as an empty one does, \
-                 and has other bytes at {offset}"
+                "this is not a tar archive: it begins with zeros, like an empty one, \
+                 but has other bytes at {offset}"
             ),
         });
     };
     let error = Error::refused(format!("this is not a tar archive: it is {}", found.name));
     match found.undo {
-        Some(command) => error.hint(format!("undo that first: `{command} FILE`")),
-        None if found.is_text() => error
-            .hint("a server may have sent that instead of the blob: read it, and fetch it again"),
+        Some(command) => error.hint(format!("decode it first: `{command} FILE`")),
+        None if found.is_text() => error.hint(
+            "a server may have sent this instead of the blob: read it, then fetch the blob again",
+        ),
         None => error,
     }
 }
 
-/// The error about an input that is shorter than a header.
+/// The error for an input that is shorter than a header.
 pub fn too_short(bytes: &[u8]) -> Error {
     match magic::find(0, bytes) {
         Some(_) => not_tar(0, bytes),

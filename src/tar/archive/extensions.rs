@@ -1,8 +1,8 @@
-//! What stands before an entry's own header: PAX records, GNU long names. Pure.
+//! The extension headers of an entry: PAX records, GNU long names. Pure.
 
 use super::pax::Pax;
 
-/// The extension headers that were read before a member's own.
+/// The extension headers that come before the header of a member.
 #[derive(Default)]
 pub struct Extensions {
     pub pax: Option<Pax>,

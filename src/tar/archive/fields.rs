@@ -1,6 +1,6 @@
-//! The fields of a header, with the PAX records over them: names, numbers, owners, devices, links.
+//! The fields of a header, which PAX records override: names, numbers, owners, devices, links.
 //!
-//! The offsets are those of `tar::Header`. What is out of range is refused (rule M3). Pure.
+//! The offsets are those of `tar::Header`. Values out of range are refused (rule M3). Pure.
 
 use crate::error::{Error, Result};
 use crate::meta::{Device, Meta, Time};
@@ -25,7 +25,7 @@ pub fn header_name(header: &tar::Header) -> Vec<u8> {
     if &bytes[257..263] != b"ustar\0" {
         return name.to_vec();
     }
-    // star keeps two times at the end of what is the prefix elsewhere.
+    // star keeps two times at the end of the prefix field.
     let is_star = &bytes[508..] == b"tar\0";
     let prefix = until_nul(&bytes[345..if is_star { 476 } else { 500 }]);
     match prefix.is_empty() {
@@ -34,8 +34,8 @@ pub fn header_name(header: &tar::Header) -> Vec<u8> {
     }
 }
 
-/// The prefix that Go up to 1.7 wrote into GNU headers, which have two times there. As Go reads it
-/// since (golang issue 21005): if one of them is no number, and the text is ASCII.
+/// The prefix that Go up to 1.7 wrote into GNU headers, which have two times there. Later versions of
+/// Go read it if one of these is not a number and the text is ASCII (golang issue 21005).
 fn prefix_of_go_17(header: &tar::Header) -> Option<&[u8]> {
     let bytes = header.as_bytes();
     if &bytes[257..265] != b"ustar  \0" {
@@ -88,7 +88,7 @@ pub fn unsigned(field: &[u8], name: &str) -> Result<u64> {
     u64::try_from(value).map_err(|_| Error::refused(format!("{name} {value} is out of range")))
 }
 
-/// A device number that Linux can hold: 12 bits and 20 bits.
+/// A device number that fits Linux: 12 bits and 20 bits.
 pub fn device(header: &tar::Header) -> Result<Device> {
     let bytes = header.as_bytes();
     let part = |field: &[u8], name: &str, most: u64| {

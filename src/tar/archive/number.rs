@@ -1,13 +1,13 @@
 //! Numbers and sums in tar headers: octal, base-256, PAX decimals, PAX times, the checksum.
 //!
-//! Values are never wrapped or clipped: what does not fit is refused (rule M3). Pure.
+//! Values are never wrapped or clipped: those that do not fit are refused (rule M3). Pure.
 
 use crate::error::{Error, Result};
 use crate::meta::Time;
 use crate::path;
 
-/// A numeric header field: octal digits among spaces and NULs, or base-256 where the first byte
-/// has its high bit set (two's complement from the next bit on).
+/// A numeric header field: octal digits among spaces and NULs, or base-256 if the first byte has its
+/// high bit set (two's complement from the next bit on).
 pub fn field(field: &[u8], name: &str) -> Result<i128> {
     match field.first() {
         Some(first) if first & 0x80 != 0 => Ok(base_256(field)),
@@ -104,7 +104,7 @@ fn parse_time(text: &[u8]) -> Option<Time> {
     })
 }
 
-/// The header's checksum, which old writers summed over signed bytes.
+/// Checks the header's checksum, which old writers summed over signed bytes.
 pub fn check_sum(header: &tar::Header) -> Result<()> {
     let bytes = header.as_bytes();
     let stored = field(&header.as_old().cksum, "checksum")

@@ -14,12 +14,12 @@ use super::sparse::{self, Extent};
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 const SPARSE: &[u8] = b"GNU.sparse.";
-/// The kernel takes no longer name (`XATTR_NAME_MAX`).
+/// The longest xattr name (`XATTR_NAME_MAX`).
 const XATTR_NAME_MAX: usize = 255;
-/// The kernel takes no larger value (`XATTR_SIZE_MAX`).
+/// The largest xattr value (`XATTR_SIZE_MAX`).
 const XATTR_SIZE_MAX: usize = 1 << 16;
 
-/// Records that change an entry; beside them, all that begin with [`XATTR`] or [`SPARSE`].
+/// Records that change an entry, besides all that begin with [`XATTR`] or [`SPARSE`].
 const ENTRY: &[&[u8]] = &[
     b"path",
     b"linkpath",
@@ -34,16 +34,15 @@ const ENTRY: &[&[u8]] = &[
 /// The records of one extended header.
 #[derive(Clone, Default)]
 pub struct Pax {
-    /// `None` where an empty value takes a key back.
+    /// `None` if an empty value removes a key.
     values: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
-    /// `GNU.sparse.offset` and `.numbytes` of format 0.0, in order: there, and only there, a
-    /// repeated key adds to what came before.
+    /// `GNU.sparse.offset` and `.numbytes` of format 0.0, in order: the only keys that may repeat.
     sparse_pairs: Vec<u64>,
 }
 
 impl Pax {
-    /// Reads the records of one extended header; the last of equal keys wins, and an empty value
-    /// takes a key back.
+    /// Parses the records of one extended header. The last of equal keys wins; an empty value removes a
+    /// key.
     pub fn parse(mut bytes: &[u8], limits: &Limits) -> Result<Pax> {
         let mut pax = Pax::default();
         while !bytes.is_empty() {
@@ -65,7 +64,7 @@ impl Pax {
                 self.sparse_pairs
                     .push(number::decimal(value, "sparse map")?);
             }
-            // An xattr may well be empty; for the standard keys it means "as the header says".
+            // An xattr may be empty; for the standard keys an empty value means "as in the header".
             _ if value.is_empty() && !key.starts_with(XATTR) => {
                 self.values.insert(key.into(), None);
             }
@@ -76,8 +75,7 @@ impl Pax {
         Ok(())
     }
 
-    /// Whether entries would be others by these records, of a global header, if any reader of
-    /// images obeyed it.
+    /// Whether these records, in a global header, would change entries for a reader that obeys them.
     pub fn changes_entries(&self) -> bool {
         let of_entry =
             |key: &[u8]| ENTRY.contains(&key) || key.starts_with(XATTR) || key.starts_with(SPARSE);
@@ -90,7 +88,7 @@ impl Pax {
         self.values.get(key.as_bytes())?.as_deref()
     }
 
-    /// The name of the entry: GNU tar keeps a sparse file's apart from `path`.
+    /// The name of the entry. GNU tar has a separate record for a sparse file's.
     pub fn name(&self) -> Option<&[u8]> {
         self.get("GNU.sparse.name").or_else(|| self.get("path"))
     }
@@ -104,7 +102,7 @@ impl Pax {
         xattrs.map(|(name, value)| xattr(name, value)).collect()
     }
 
-    /// Whether the sparse map stands at the start of the data (format 1.0).
+    /// Whether the sparse map is at the start of the data (format 1.0).
     pub fn is_sparse_1_0(&self) -> bool {
         self.get("GNU.sparse.major") == Some(b"1") && self.get("GNU.sparse.minor") == Some(b"0")
     }
@@ -117,7 +115,7 @@ impl Pax {
                 .map(|part| number::decimal(part, "sparse map"))
                 .collect::<Result<Vec<u64>>>()?,
             None if !self.sparse_pairs.is_empty() => self.sparse_pairs.clone(),
-            // A file that is one hole has no pairs.
+            // A file without data has no pairs.
             None if self.get("GNU.sparse.numblocks") == Some(b"0") => Vec::new(),
             None => return Ok(None),
         };
@@ -161,7 +159,7 @@ fn xattr(name: &[u8], value: &[u8]) -> Result<Xattr> {
         return Err(Error::limit(format!(
             "xattr {shown}: a name over {XATTR_NAME_MAX} or a value over {XATTR_SIZE_MAX} bytes"
         ))
-        .hint("Linux holds no larger one: the layer cannot be unpacked"));
+        .hint("Linux cannot store a larger one, so the layer cannot be unpacked"));
     }
     Ok(Xattr {
         name: name.into(),

@@ -1,7 +1,7 @@
 //! Sparse files: which parts of a file an archive stores, in the four forms that GNU tar wrote.
 //!
-//! Source: GNU tar manual, "Storing Sparse Files". A map is checked before anyone acts on it:
-//! in order, without overlap, inside the file, and as long as the stored data.
+//! Source: GNU tar manual, "Storing Sparse Files". A map is checked before it is used: in order,
+//! without overlap, inside the file, and as long as the stored data.
 
 use std::io::Read;
 
@@ -15,13 +15,13 @@ const PAIR: usize = 24;
 /// A part of a file that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Where it begins in the file.
+    /// Its offset in the file.
     pub offset: u64,
-    /// In bytes; may be 0, as at the end of a file that ends in a hole.
+    /// Its length in bytes; may be 0, at the end of a file that ends with a hole.
     pub length: u64,
 }
 
-/// Offsets and lengths in turn.
+/// Extents from alternating offsets and lengths.
 pub fn pairs(numbers: &[u64], limits: &Limits) -> Result<Vec<Extent>> {
     limits.check_extents((numbers.len() / 2).saturating_sub(1))?;
     match numbers.len() % 2 {
@@ -36,7 +36,7 @@ pub fn pairs(numbers: &[u64], limits: &Limits) -> Result<Vec<Extent>> {
     }
 }
 
-/// Whether a map fits the file's size and the number of stored bytes.
+/// Checks a map against the file's size and the number of stored bytes.
 pub fn check(extents: &[Extent], size: u64, stored: u64) -> Result<()> {
     let refuse = |why: &str| Err(Error::refused(format!("a sparse map {why}")));
     let (mut end, mut total) = (0, 0u64);
@@ -67,7 +67,7 @@ pub fn old_gnu(
 ) -> Result<(u64, Vec<Extent>)> {
     let bytes = header.as_bytes();
     if &bytes[257..263] != b"ustar " {
-        // star has the same type, and its map elsewhere.
+        // star uses the same type with another layout.
         return Err(Error::refused(
             "a sparse file in a header that is not GNU tar's",
         ));
@@ -76,7 +76,7 @@ pub fn old_gnu(
     let mut is_full = push_pairs(&mut extents, &bytes[386..482], limits)?;
     let mut goes_on = bytes[482] != 0;
     while goes_on {
-        // GNU tar takes the block that follows for data then, and Go for more of the map.
+        // GNU tar would read the next block as data, and Go as more of the map.
         if !is_full {
             return Err(Error::refused("a sparse map that goes on after its end"));
         }
@@ -89,7 +89,7 @@ pub fn old_gnu(
     Ok((size, extents))
 }
 
-/// Adds pairs up to the first empty one; false where the map ended there.
+/// Adds pairs up to the first empty one; false if the map ended there.
 fn push_pairs(extents: &mut Vec<Extent>, table: &[u8], limits: &Limits) -> Result<bool> {
     for pair in table.chunks_exact(PAIR) {
         if pair.iter().all(|&byte| byte == 0) {
@@ -108,7 +108,7 @@ fn push_pairs(extents: &mut Vec<Extent>, table: &[u8], limits: &Limits) -> Resul
     Ok(true)
 }
 
-/// Format 1.0: decimal lines at the start of the data, filled up to a block.
+/// Format 1.0: decimal lines at the start of the data, padded to a block.
 pub fn map_in_data(data: &mut impl Read, limits: &Limits) -> Result<Vec<Extent>> {
     let mut lines = Lines {
         data,
@@ -140,7 +140,7 @@ impl<R: Read> Lines<'_, R> {
         loop {
             match self.byte()? {
                 b'\n' => return number::decimal(&digits, "sparse map"),
-                // No 64-bit number has more.
+                // A 64-bit number has at most 20 digits.
                 _ if digits.len() == 20 => return Err(Error::refused("a damaged sparse map")),
                 digit => digits.push(digit),
             }

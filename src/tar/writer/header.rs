@@ -1,4 +1,4 @@
-//! One entry's headers: a ustar block, and PAX records for what does not fit into it. Pure.
+//! The headers of one entry: a ustar block, and PAX records for values that do not fit. Pure.
 
 use crate::error::{Error, Result};
 use crate::meta::{Device, Meta, Time};
@@ -8,20 +8,20 @@ use crate::tar::archive::{Entry, EntryKind};
 use super::BLOCK;
 use super::pax::Records;
 
-/// The largest numbers that fields of eight and of twelve bytes hold in octal digits.
+/// The largest numbers in octal fields of eight and of twelve bytes.
 const MAX_7_DIGITS: u64 = 0o777_7777;
 const MAX_11_DIGITS: u64 = 0o777_7777_7777;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 
-/// What stands before an entry's data.
+/// The headers before an entry's data.
 pub struct Header {
     records: Records,
     block: [u8; BLOCK],
 }
 
 impl Header {
-    /// Of an entry, whose data takes `size` bytes in the archive.
+    /// The headers of an entry whose data takes `size` bytes in the archive.
     pub fn of(entry: &Entry, size: u64) -> Result<Header> {
         let mut header = Header::empty(type_flag(&entry.kind));
         match &entry.kind {
@@ -54,7 +54,7 @@ impl Header {
         }
     }
 
-    /// The block, with the PAX header before it that it needs.
+    /// The block, preceded by a PAX header if it needs one.
     pub fn into_bytes(mut self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(BLOCK);
         if let Some(records) = self.records.take() {
@@ -80,7 +80,7 @@ impl Header {
         self.block
     }
 
-    /// In one field, in two, or in a record.
+    /// Puts the name in one field, in two, or in a record.
     fn name(&mut self, name: &[u8]) {
         // The root is `./`.
         let name = if name == b"/" { b"./" } else { name };
@@ -95,7 +95,8 @@ impl Header {
         }
     }
 
-    /// A reader that knows nothing of sparse files must not take the map for the file.
+    /// Gives a sparse file another name in the header, so that a reader without support for sparse files
+    /// does not mistake the map for the file.
     fn sparse_name(&mut self, path: &EntryPath, size: u64) {
         self.records.add("GNU.sparse.major", b"1");
         self.records.add("GNU.sparse.minor", b"0");
@@ -160,7 +161,7 @@ impl Header {
         }
     }
 
-    /// A number in its field, or, where that is too short, in a record.
+    /// Puts a number in its field, or in a record if the field is too short.
     fn number(&mut self, offset: usize, digits: usize, number: u64, key: &str) {
         let most = if digits == 7 {
             MAX_7_DIGITS
@@ -196,8 +197,8 @@ fn type_flag(kind: &EntryKind) -> u8 {
     }
 }
 
-/// The slash at which a name falls into the prefix and the name field; a directory keeps the one
-/// at its end.
+/// The slash at which a name is split into the prefix and name fields; a directory keeps its trailing
+/// slash.
 fn split(name: &[u8]) -> Option<usize> {
     let first = name.len().checked_sub(NAME + 1)?;
     let last = PREFIX.min(name.len().checked_sub(2)?);

@@ -4,18 +4,18 @@ use crate::meta::{Time, Xattr};
 
 const NANOSECONDS: i128 = 1_000_000_000;
 
-/// The records of one entry, in the order in which they were added.
+/// The records of one entry, in the order added.
 #[derive(Default)]
 pub struct Records(Vec<u8>);
 
 impl Records {
-    /// All of them, if there are any.
+    /// Takes all records, if there are any.
     pub fn take(&mut self) -> Option<Vec<u8>> {
         let records = std::mem::take(&mut self.0);
         (!records.is_empty()).then_some(records)
     }
 
-    /// Adds one; the value may hold any bytes.
+    /// Adds a record; the value may hold any bytes.
     pub fn add(&mut self, key: &str, value: &[u8]) {
         self.record(&[key.as_bytes(), b"=", value].concat());
     }
@@ -38,7 +38,7 @@ impl Records {
     }
 
     fn record(&mut self, text: &[u8]) {
-        // The space, the line end, and the digits of the sum.
+        // Counts the space, the newline, and the digits of the length itself.
         let rest = text.len() + 2;
         let mut length = rest + digits(rest);
         if length != rest + digits(length) {

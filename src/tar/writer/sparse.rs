@@ -1,9 +1,9 @@
-//! How a sparse file stands in an archive, format 1.0: decimal lines before the data, filled up to a
-//! block, and the data of the parts. Pure. Called by the writer alone.
+//! Sparse files in format 1.0: a map of decimal lines, padded to a block, then the data of the extents.
+//! Pure. Called by the writer alone.
 //!
-//! GNU tar begins the data of each part at a block, while Go, libarchive and Python read the parts
-//! one right after another. All agree where every part but the last fills whole blocks, as in the
-//! archives of GNU tar itself; so the parts here are widened to blocks, with zeros.
+//! GNU tar starts the data of each extent at a block, while Go, libarchive and Python read the extents
+//! back to back. They agree if every extent but the last fills whole blocks, as in archives of GNU tar
+//! itself. So extents are widened to blocks here, with zeros.
 
 use std::collections::VecDeque;
 
@@ -15,13 +15,13 @@ use super::BLOCK;
 /// A file's data in the archive.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Body {
-    /// What stands before it.
+    /// The map before the data.
     pub map: Vec<u8>,
     /// Its stored bytes, and the zeros between them.
     pub runs: VecDeque<Run>,
 }
 
-/// Zeros, and then bytes of the file.
+/// A number of zeros, then a number of bytes of the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     pub zeros: usize,
@@ -29,7 +29,7 @@ pub struct Run {
 }
 
 impl Body {
-    /// Errors: parts out of order, or past the file's end.
+    /// Errors: extents out of order, or beyond the file's end.
     pub fn of(shape: &FileShape) -> Result<Body> {
         let Some(extents) = &shape.extents else {
             let (zeros, data) = (0, shape.size);
@@ -47,7 +47,7 @@ impl Body {
         })
     }
 
-    /// How many bytes it takes after the map.
+    /// How many bytes of data follow the map.
     pub fn len(&self) -> u64 {
         self.runs
             .iter()
@@ -56,7 +56,7 @@ impl Body {
     }
 }
 
-/// The parts from block to block, those that meet as one; the last ends with the file.
+/// The extents widened to whole blocks and merged if they touch; the last ends with the file.
 fn widened(parts: &[&Extent], size: u64) -> Vec<Extent> {
     let block = BLOCK as u64;
     let mut wide: Vec<Extent> = Vec::new();
@@ -95,7 +95,7 @@ fn runs(parts: &[&Extent], wide: &[Extent]) -> VecDeque<Run> {
 
 fn map(mut extents: Vec<Extent>, size: u64) -> Vec<u8> {
     let end = extents.last().map_or(0, |last| last.offset + last.length);
-    // GNU tar takes the size from it.
+    // GNU tar takes the file's size from the map.
     if end < size {
         let (offset, length) = (size, 0);
         extents.push(Extent { offset, length });

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -12,6 +11,7 @@ use super::inputs::Input;
 use crate::bench::Run;
 use crate::layout::Layout;
 use crate::touched::snapshot;
+use support::program;
 
 /// What a verb reads of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,24 +252,15 @@ impl Site {
     }
 
     pub fn run(&self, verb: &Verb, options: &[&str]) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let mut command = program::lowerdir();
         command
             .args(["--store", "store"])
             .args(verb.arguments)
             .args(options.iter().filter(|_| verb.has_limits))
             .current_dir(self.0.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("TMPDIR", self.temporary())
-            .stdin(fs::File::open(self.path("blob")).expect("a file"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let output = command.output().expect("the command is there");
-        Run {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+            .stdin(fs::File::open(self.path("blob")).expect("a file"));
+        Run::of(&mut command)
     }
 
     /// All that is there beside the store, which has a look of its own.

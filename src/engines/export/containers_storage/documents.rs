@@ -1,4 +1,4 @@
-//! What is known of an image beside its layers: its manifest and its config, as big data.
+//! The manifest and config of an image, as "big data" in containers/storage.
 
 use std::time::UNIX_EPOCH;
 
@@ -15,13 +15,13 @@ const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+j
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
-/// The documents of an image, and what they say.
+/// The documents of an image.
 pub struct Documents {
     /// The digits of the config's digest.
     pub id: String,
-    /// Of the manifest.
+    /// The digest of the manifest.
     pub digest: Digest,
-    /// When the image was made, as Go takes it.
+    /// When the image was created, in a form that Go parses.
     pub created: String,
     pub all: Vec<Document>,
 }
@@ -59,7 +59,7 @@ impl Documents {
             id: config_digest.hex().into(),
             created: created(&config),
             all: vec![
-                // The second one is found by its digest, the first one by those who know no better.
+                // Newer readers look it up by digest, older ones as `manifest`.
                 document("manifest".into(), &digest, &manifest),
                 document(format!("manifest-{digest}"), &digest, &manifest),
                 document(config_digest.to_string(), &config_digest, &config),
@@ -70,7 +70,7 @@ impl Documents {
 }
 
 impl Document {
-    /// What its file is called: a key with anything but dots, digits and small letters in base 64.
+    /// The name of its file: the key, in base64 if it has anything but dots, digits and small letters.
     pub fn file_name(&self) -> String {
         let is_plain =
             |byte: u8| byte == b'.' || byte.is_ascii_digit() || byte.is_ascii_lowercase();
@@ -81,7 +81,7 @@ impl Document {
     }
 }
 
-/// Of the archive of a layer, in bytes; where it was compressed, of what its files hold.
+/// The size of a layer's archive in bytes; if it was compressed, the total size of its files.
 pub fn plain_size(record: &Record) -> u64 {
     match record.blob == record.diff_id {
         true => record.size,
@@ -89,7 +89,7 @@ pub fn plain_size(record: &Record) -> u64 {
     }
 }
 
-/// The manifest of an image from a Docker archive, which has none: with its layers as plain archives.
+/// Generates a manifest for an image from a Docker archive, with uncompressed layers.
 fn made_up(config: &[u8], digest: &Digest, layers: &[StoredLayer]) -> Vec<u8> {
     let layers = layers.iter().map(|layer| {
         json!({
@@ -107,7 +107,7 @@ fn made_up(config: &[u8], digest: &Digest, layers: &[StoredLayer]) -> Vec<u8> {
     manifest.to_string().into_bytes()
 }
 
-/// A time that readers cannot read would keep them from all images: then it is the epoch.
+/// The time of creation, or the epoch if it is invalid: readers would fail on every image in the list.
 fn created(config: &[u8]) -> String {
     let config = config_value(config).unwrap_or_default();
     let text = config["created"].as_str().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `ImageName`: a name as containers/image writes it, `HOST/PATH:TAG`. A list with another one in it
-//! is of no use to its readers.
+//! `ImageName`: a name as containers/image writes it, `HOST/PATH:TAG`. Readers reject a whole list if one
+//! name in it is invalid.
 //!
 //! Source: the grammar of distribution's `reference` package.
 
@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// Of all but the tag.
+/// The maximum length without the tag.
 const LONGEST: usize = 255;
 const LONGEST_TAG: usize = 128;
 
@@ -16,10 +16,11 @@ const LONGEST_TAG: usize = 128;
 pub struct ImageName(String);
 
 impl ImageName {
-    /// Reads a name. Where no host is given it is `localhost`, and the tag `latest`. Errors: it is none.
+    /// Parses a name. The default host is `localhost`, and the default tag `latest`. Errors: it is not a
+    /// name.
     pub fn parse(text: &str) -> Result<ImageName> {
         let refuse = || {
-            Error::usage(format!("{text:?} is no name of an image"))
+            Error::usage(format!("{text:?} is not an image name"))
                 .hint("a name is [HOST/]PATH[:TAG], with PATH in small letters")
         };
         let (name, tag) = match text.rsplit_once(':') {

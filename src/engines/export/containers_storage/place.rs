@@ -1,5 +1,5 @@
-//! `Place`: the directory of an additional image store, in which all that is new is staged and put
-//! into its place at once.
+//! `Place`: the directory of an additional image store, in which new files are staged and then renamed
+//! into place together.
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -23,32 +23,32 @@ use super::documents::Documents;
 use super::placing::Placing;
 use super::{Added, Adding, Link, records, tar_split};
 
-/// The gzipped empty archive, which stands in old manifests for a step that changed no file. It is
-/// no layer there.
+/// The digest of a gzipped empty archive, which old manifests list for a step that changed no file. It is
+/// not a layer in containers/storage.
 const NO_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
-/// The first of them tells what the directory is, also after a kill.
+/// The first one identifies the directory, even after a kill.
 const SKELETON: [&str; 4] = ["overlay-images", "overlay-layers", "overlay", "overlay/l"];
 const LAYERS: [&str; 2] = ["overlay-layers/layers.json", "overlay-layers/layers.lock"];
 const IMAGES: [&str; 2] = ["overlay-images/images.json", "overlay-images/images.lock"];
-/// Of the value that tells a reader that something has changed.
+/// The length of the value in a lock file, which tells readers of a change.
 const LAST_WRITER: usize = 64;
 
 /// A directory that is, or becomes, an additional image store; locked as long as this lives.
 pub struct Place<'a> {
     path: &'a Path,
     directory: Dir,
-    /// Whether it was made for this.
+    /// Whether it was created for this export.
     is_new: bool,
 }
 
 impl Place<'_> {
-    /// Opens or makes it, and waits for its lock. Errors: it is something else; cancelled.
+    /// Opens or creates it, and waits for its lock. Errors: it is something else; cancelled.
     pub fn open<'a>(path: &'a Path, progress: &dyn Progress) -> Result<Place<'a>> {
         check_outside(path, "the image store")?;
         loop {
             let place = Place::open_or_make(path)?;
             place.lock(progress)?;
-            // Whoever had the lock may have taken away what it made for nothing.
+            // A failed export that held the lock may have removed the directory.
             if place.is_named()? {
                 place.check().inspect_err(|_| place.abandon())?;
                 return Ok(place);
@@ -74,7 +74,7 @@ impl Place<'_> {
         })
     }
 
-    /// Another export adds another image before or after this one.
+    /// Waits for other exports to the same directory.
     fn lock(&self, progress: &dyn Progress) -> Result<()> {
         let what = self.path.display().to_string();
         lock(&self.directory, ALONE, &what, waiting(progress, || ()))
@@ -90,14 +90,14 @@ impl Place<'_> {
         }
     }
 
-    /// Nothing is added to the storage of a running Podman, nor to a directory of something else.
+    /// Errors: it is the storage of a running Podman, or a directory of something else.
     fn check(&self) -> Result<()> {
         let names = self.directory.names();
         let names = names.map_err(|error| {
             Error::system(format!("looking into {}", self.path.display()), error)
         })?;
         let has = |wanted: &str| names.iter().any(|name| **name == *wanted.as_bytes());
-        let hint = "name a directory that is absent or empty, or that an export has made";
+        let hint = "use a directory that is absent or empty, or from an earlier export";
         let refuse = |what: &str| {
             let text = format!("{} {what}", self.path.display());
             Err(Error::conflict(text).hint(hint))
@@ -105,7 +105,7 @@ impl Place<'_> {
         let is_ours = |name: &[u8]| name.starts_with(b".lowerdir-");
         match names.iter().all(|name| is_ours(name)) {
             true => Ok(()),
-            false if !has(SKELETON[0]) => refuse("is no image store, and not empty"),
+            false if !has(SKELETON[0]) => refuse("is not an image store, and not empty"),
             false if has("overlay-containers") || has("libpod") => {
                 refuse("is a storage that containers run from")
             }
@@ -113,14 +113,14 @@ impl Place<'_> {
         }
     }
 
-    /// Takes a directory away that was made for nothing.
+    /// Removes the directory, if it was created for this export.
     pub fn abandon(&self) {
         if self.is_new {
             let _ = std::fs::remove_dir(self.path);
         }
     }
 
-    /// Says of an error that it was about this directory's file system.
+    /// Adds to an error that it is about this directory's file system.
     pub fn told(&self, error: Error) -> Error {
         root::told(error, &self.directory)
     }
@@ -166,7 +166,7 @@ impl Place<'_> {
         Ok(added)
     }
 
-    /// Stages the layers that are not there yet, and lists all.
+    /// Stages the layers that are missing, and lists all of them.
     fn layers<'b>(
         &self,
         layers: impl Iterator<Item = (&'b Layer, &'b StoredLayer)>,
@@ -216,14 +216,14 @@ impl Place<'_> {
         Ok((list, chain))
     }
 
-    /// The short name of a layer that is there, above these others, and in the list; not a symbolic
-    /// link where there is to be none.
+    /// The short name of a layer that is already there, listed, with these layers below it, and not a
+    /// symbolic link unless `link` asks for one.
     fn short_name(&self, id: &str, lower: &[String], link: Link, list: &[Value]) -> Option<String> {
         let layer = self.path.join("overlay").join(id);
         let read = |name: &str| std::fs::read_to_string(layer.join(name)).ok();
         let short = read("link")?;
         let is_listed = list.iter().any(|layer| layer["id"] == id);
-        // The links may lead to a layer that our store has no more.
+        // The link may lead to a layer that lowerdir's store no longer has.
         let leads =
             layer.join("diff").is_dir() && self.path.join("overlay/l").join(&short).is_dir();
         let is_above = read("lower").unwrap_or_default() == lower.join(":");
@@ -260,7 +260,7 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// A list that may not be there yet.
+    /// A list; empty if the file does not exist.
     fn list(&self, name: &str) -> Result<Vec<Value>> {
         let path = self.path.join(name);
         let reading = |error| Error::system(format!("reading {}", path.display()), error);
@@ -271,7 +271,7 @@ impl Place<'_> {
         }
     }
 
-    /// A list, and the lock that is another one since the list is.
+    /// Stages a list, and its lock file with a new value.
     fn put_list(
         &self,
         placing: &mut Placing<'_>,
@@ -288,10 +288,10 @@ impl Place<'_> {
     }
 }
 
-/// The layers up to some place in an image.
+/// The lower layers of an image so far.
 #[derive(Default)]
 struct Chain {
-    /// Their IDs, the lowest first.
+    /// Their IDs, lowest first.
     layers: Vec<String>,
     /// Their short names, topmost first.
     lower: Vec<String>,
@@ -299,7 +299,7 @@ struct Chain {
     symlinks: usize,
 }
 
-/// Stages a layer, and returns what it is.
+/// Stages a layer, and returns how it was made.
 fn stage_layer(
     placing: &mut Placing<'_>,
     layer: &StoredLayer,
@@ -316,7 +316,7 @@ fn stage_layer(
         file.and_then(|mut file| file.write_all(text.as_bytes()))
     };
     write("link", short).map_err(making)?;
-    // A lowest layer has no such file, or readers take its one empty line for a name.
+    // The lowest layer has no such file, because readers would take an empty line for a name.
     if !lower.is_empty() {
         write("lower", &lower.join(":")).map_err(making)?;
     }
@@ -325,7 +325,7 @@ fn stage_layer(
     Ok(made)
 }
 
-/// Makes `diff` in the directory of a layer, and returns what it is.
+/// Makes `diff` in the directory of a layer, and returns how it was made.
 fn stage_diff(directory: &Dir, layer: &StoredLayer, link: Link, run: Run<'_>) -> Result<Link> {
     let making = |error| Error::system("making its directory", error);
     let means = match link {
@@ -352,8 +352,8 @@ fn stage_diff(directory: &Dir, layer: &StoredLayer, link: Link, run: Run<'_>) ->
     }
 }
 
-/// Whether link(2) can never work here: another file system or mount, a file of another user
-/// (`protected_hardlinks`), or too many links already.
+/// Whether link(2) cannot work here: another file system or mount, a file of another user
+/// (`protected_hardlinks`), or too many links.
 fn no_hard_links(error: &Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::XDEV | Errno::PERM | Errno::MLINK))

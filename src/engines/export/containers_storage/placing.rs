@@ -1,5 +1,5 @@
-//! `Placing`: what is staged for a directory, and put into it all together: each thing by a rename,
-//! which is taken back if a later one fails.
+//! `Placing`: files and directories that are staged, and then renamed into place together. If a rename
+//! fails, the earlier ones are reverted.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,8 +12,7 @@ use crate::fs::root::Dir;
 use crate::path::EntryPath;
 use crate::store::{Staging, Sync, sync_directory};
 
-/// Things in a staging directory, with the places that they are meant for, in the order in which
-/// they get there.
+/// Files and directories in a staging directory with their destinations, in the order of the renames.
 pub struct Placing<'a> {
     staging: &'a Staging,
     meant: Vec<Meant>,
@@ -24,7 +23,7 @@ struct Meant {
     path: EntryPath,
 }
 
-/// What was renamed, and what came back for it.
+/// A renamed file or directory, and whether it was exchanged with an old one.
 struct Placed<'a> {
     meant: &'a Meant,
     exchanged: bool,
@@ -37,7 +36,7 @@ impl<'a> Placing<'a> {
         Placing { staging, meant }
     }
 
-    /// A directory that shall be there, and be left as it is if it is.
+    /// A directory that must exist; an existing one is left alone.
     pub fn directory(&mut self, path: &str) -> Result<()> {
         let found = EntryPath::parse(path.as_bytes())?;
         match self.staging.parent().open_beneath(&found) {
@@ -49,7 +48,7 @@ impl<'a> Placing<'a> {
         }
     }
 
-    /// A directory to fill. What is at its place then goes.
+    /// A directory to fill. It replaces whatever is at its destination.
     pub fn stage_directory(&mut self, path: &str) -> Result<Dir> {
         let staged = self.mean(path)?;
         let directory = self.staging.directory();
@@ -60,21 +59,21 @@ impl<'a> Placing<'a> {
         made.map_err(|error| Error::system(format!("making {path}"), error))
     }
 
-    /// A file to write. What is at its place then goes.
+    /// A file to write. It replaces whatever is at its destination.
     pub fn stage_open_file(&mut self, path: &str) -> Result<File> {
         let staged = self.mean(path)?;
         let file = self.staging.directory().make_file(staged.as_bytes());
         file.map_err(|error| Error::system(format!("making {path}"), error))
     }
 
-    /// A file with these bytes. What is at its place then goes.
+    /// A file with these bytes. It replaces whatever is at its destination.
     pub fn stage_file(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
         self.stage_open_file(path)?
             .write_all(bytes)
             .map_err(|error| Error::system(format!("writing {path}"), error))
     }
 
-    /// A symbolic link. What is at its place then goes.
+    /// A symbolic link. It replaces whatever is at its destination.
     pub fn stage_symlink(&mut self, path: &str, target: &str) -> Result<()> {
         let staged = self.mean(path)?;
         let (directory, target) = (self.staging.directory(), target.as_bytes());
@@ -94,7 +93,7 @@ impl<'a> Placing<'a> {
         Ok(staged)
     }
 
-    /// Puts all of it into its place, in some directories, durably. On an error everything is as it was.
+    /// Renames everything into place, durably, in these directories. On an error everything is as it was.
     pub fn place(self, directories: &[&str], sync: Sync) -> Result<()> {
         let mut placed = Vec::with_capacity(self.meant.len());
         let done = self
@@ -102,7 +101,7 @@ impl<'a> Placing<'a> {
             .and_then(|()| sync_all(self.staging.parent(), directories, sync));
         if done.is_err() {
             for Placed { meant, exchanged } in placed.into_iter().rev() {
-                // What cannot be taken back is a layer that no list has, or as good as the old one.
+                // If reverting fails too, what stays is an unlisted layer or an equivalent of the old one.
                 let _ = self.take_back(meant, exchanged);
             }
         }
@@ -121,7 +120,7 @@ impl<'a> Placing<'a> {
         Ok(())
     }
 
-    /// Renames one thing; tells whether there was something in its place, which is staged now.
+    /// Renames one of them. Returns whether it replaced something, which is in staging now.
     fn rename(&self, meant: &Meant) -> io::Result<bool> {
         let (parent, name) = self.place_of(meant)?;
         let staging = self.staging.directory();
@@ -157,7 +156,7 @@ impl<'a> Placing<'a> {
     }
 }
 
-/// Makes what was renamed durable.
+/// Makes the renames durable.
 fn sync_all(top: &Dir, directories: &[&str], sync: Sync) -> Result<()> {
     let syncing = || -> io::Result<()> {
         for name in directories {

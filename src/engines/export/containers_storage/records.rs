@@ -1,4 +1,4 @@
-//! The lists of layers and images, as JSON: members and records that others wrote stay.
+//! The lists of layers and images, as JSON. Members and records of other programs are preserved.
 
 use serde_json::{Map, Value, json};
 
@@ -7,8 +7,8 @@ use crate::store::Record;
 
 use super::documents::{Documents, plain_size};
 
-/// The ID that containers/image gives a layer: the digits of its diff ID at the bottom, above that
-/// of both together.
+/// The ID that containers/image gives a layer: the digits of its diff ID at the bottom, and above that a
+/// digest of the parent's ID and the diff ID.
 pub fn layer_id(parent: Option<&String>, diff_id: &Digest) -> String {
     match parent {
         None => diff_id.hex().into(),
@@ -18,7 +18,8 @@ pub fn layer_id(parent: Option<&String>, diff_id: &Digest) -> String {
     }
 }
 
-/// Lists a layer, in the place of one of that ID. `size` is that of its archive, if it was read.
+/// Adds a layer to the list, or replaces the one with its ID. `size` is that of its archive, if it was
+/// read.
 pub fn add_layer(
     list: &mut Vec<Value>,
     id: &str,
@@ -41,8 +42,8 @@ pub fn add_layer(
     replace(list, layer);
 }
 
-/// Lists an image, and returns its names: those that it had, and the new ones, which are those of
-/// no other image from now on. Readers refuse a list in which two images have one name.
+/// Adds an image to the list, and returns its names: old and new ones. Other images lose the new names,
+/// because readers refuse a list in which two images share a name.
 pub fn add_image(
     list: &mut Vec<Value>,
     names: Vec<String>,
@@ -77,7 +78,7 @@ pub fn add_image(
     all
 }
 
-/// Takes names from an image, which keeps them as ones that it had.
+/// Removes names from an image, and adds them to its history of names.
 fn take_names(image: &mut Value, names: &[String]) {
     let (lost, kept): (Vec<String>, Vec<String>) = texts(&image["names"])
         .into_iter()

@@ -1,10 +1,10 @@
-//! The tar-split of a layer: with it and the layer directory, containers/storage makes the archive of
-//! the layer again, byte for byte, as saving and pushing an image takes.
+//! The tar-split of a layer: from it and the layer directory, containers/storage rebuilds the layer's
+//! archive byte by byte, to save or push an image.
 //!
-//! It has what stands between the contents of files as it is, and for each file its path and a
-//! checksum. Files that are not on disk as the archive has them, as one that comes twice, a sparse
-//! one, or a deletion with content, are in it with their content. Only a file that was found by its
-//! own path, through no symbolic link, and compared to its last byte, is named.
+//! It holds everything between the contents of files verbatim, and for each file its path and a checksum.
+//! Files that are not on disk as they are in the archive (one that comes twice, a sparse file, a whiteout
+//! with content) are stored with their content. A file is referred to by its path only if it was found
+//! there, without following a symbolic link, and compared to its last byte.
 //! Source: tar-split 0.11, `tar/storage` and `tar/asm`.
 
 use std::cell::RefCell;
@@ -29,12 +29,12 @@ use crate::store::pipeline::Run;
 use crate::tar::archive::{Archive, EntryKind};
 
 const BUFFER: usize = 256 * 1024;
-/// Bytes in a segment, so that none takes much memory.
+/// The size of a segment in bytes, to limit memory.
 const SEGMENT: usize = 64 * 1024;
 static CHECKSUM: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_GO_ISO);
 
-/// Writes the tar-split of a layer, whose blob is read to its last byte and verified. Returns the size
-/// of its archive, in bytes.
+/// Writes the tar-split of a layer. Its blob is read to the last byte and verified. Returns the size of the
+/// archive in bytes.
 pub fn write(layer: &Layer, directory: &Dir, out: File, run: Run<'_>) -> Result<u64> {
     let blob = layer.blob.get()?.open();
     let mut reader = LayerReader::with_limits(blob, layer.expected.clone(), run.limits)?;
@@ -44,13 +44,13 @@ pub fn write(layer: &Layer, directory: &Dir, out: File, run: Run<'_>) -> Result<
         packer: &packer,
     };
     let mut archive = Archive::with_limits(recorder, run.limits);
-    // A reader takes no path twice.
+    // Readers reject a repeated path.
     let mut named = HashSet::new();
     while let Some(entry) = archive.next_entry()? {
         if run.progress.is_cancelled() {
             return Err(Error::cancelled());
         }
-        // What is not compared is recorded when the next entry is looked for.
+        // Data that was not compared is recorded when the next entry is read.
         if let EntryKind::File(shape) = &entry.kind
             && shape.size > 0
             && shape.extents.is_none()
@@ -65,7 +65,7 @@ pub fn write(layer: &Layer, directory: &Dir, out: File, run: Run<'_>) -> Result<
             }
         }
     }
-    // What is behind its end is recorded, too.
+    // Anything after the end of the archive is recorded too.
     archive.finish()?;
     reader.finish()?;
     let packer = packer.into_inner();
@@ -74,7 +74,7 @@ pub fn write(layer: &Layer, directory: &Dir, out: File, run: Run<'_>) -> Result<
         .map_err(|error| Error::system("writing its tar-split", error))
 }
 
-/// The file at a path of the layer, if it may be what an entry says.
+/// The file at a path of the layer, if it may match an entry.
 fn find(directory: &Dir, path: &EntryPath, size: u64) -> Option<File> {
     let file = directory.open_file(path).ok()?;
     let found = file.metadata().ok()?;
@@ -83,8 +83,8 @@ fn find(directory: &Dir, path: &EntryPath, size: u64) -> Option<File> {
 
 type Recorded<'a, R> = Archive<Recorder<'a, R>>;
 
-/// Reads the content of an entry, and names the file that holds it; or, as soon as something
-/// differs, returns false, and leaves the rest to be recorded.
+/// Compares the content of an entry with a file, and refers to the file. Returns false as soon as they
+/// differ, and leaves the rest to be recorded.
 fn compare<R: Read>(
     archive: &mut Recorded<'_, R>,
     packer: &RefCell<Packer>,
@@ -112,7 +112,7 @@ fn compare<R: Read>(
     packer.file(path, size, checksum.finalize()).map(|()| true)
 }
 
-/// Records what is read through it, while that is wanted.
+/// Records the bytes that are read through it, while recording is on.
 struct Recorder<'a, R> {
     inner: R,
     packer: &'a RefCell<Packer>,
@@ -129,14 +129,14 @@ impl<R: Read> Read for Recorder<'_, R> {
     }
 }
 
-/// Writes the parts of an archive, a JSON object each.
+/// Writes the parts of an archive, one JSON object each.
 struct Packer {
     out: BufWriter<GzEncoder<File>>,
     is_recording: bool,
-    /// Of the next segment.
+    /// The bytes of the next segment.
     segment: Vec<u8>,
     position: u64,
-    /// Of the archive.
+    /// The size of the archive so far.
     size: u64,
 }
 
@@ -159,7 +159,7 @@ impl Packer {
         }
     }
 
-    /// The first bytes of a file, which are those of an entry.
+    /// Records the first bytes of a file, which are those of an entry.
     fn copy(&mut self, file: &File, length: u64) -> io::Result<()> {
         let (mut buffer, mut offset) = (vec![0; SEGMENT], 0);
         while offset < length {
