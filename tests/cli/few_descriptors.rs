@@ -1,11 +1,11 @@
 //! `ulimit -n`: images of many layers do with the descriptors that there are, only slower.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use crate::bench::{Bench, Run};
+use crate::bench::Bench;
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
+use support::program::{self, Run};
 
 /// Every verb that reads an image or a store.
 const VERBS: &[&str] = &[
@@ -48,22 +48,14 @@ fn write_image(bench: &Bench, layers: usize) {
 }
 
 fn run(bench: &Bench, descriptors: usize, jobs: usize, verb: &str) -> Run {
-    let output = Command::new("prlimit")
+    let mut command = program::other("prlimit");
+    command
         .arg(format!("--nofile={descriptors}:{descriptors}"))
-        .arg(env!("CARGO_BIN_EXE_lowerdir"))
+        .arg(program::path())
         .args([&format!("-j{jobs}"), "--store", "store"])
         .args(verb.split(' '))
-        .current_dir(bench.path("."))
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::null())
-        .output()
-        .expect("it runs");
-    Run {
-        status: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into(),
-        stderr: String::from_utf8_lossy(&output.stderr).into(),
-    }
+        .current_dir(bench.path("."));
+    Run::of(&mut command)
 }
 
 #[test]
