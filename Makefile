@@ -91,6 +91,8 @@ unit:
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features containerd --test snapshotter
 	$(CARGO) test --locked --features containerd --doc snapshotter
+	$(CARGO) test --locked --manifest-path tests/json_features/Cargo.toml \
+		--target-dir target/json-features
 
 # Some of them under each condition that they must not depend on: ignored signals, another umask, ...
 # make test-conditions [CONDITIONS="nohup umask-077"]
@@ -144,6 +146,7 @@ check:
 			$(CARGO) doc --locked --no-deps --quiet --no-default-features --features "$$features" --lib \
 			|| exit 1; \
 	done
+	$(CARGO) package --locked --allow-dirty --no-verify --quiet -p lowerdir
 
 # Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its
 # chart, into README.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,
@@ -152,11 +155,13 @@ bench: build
 	tests/bench/install.sh
 	python3 tests/bench run
 
-# What an entry costs in each part, and each figure beside what it must be.
+# What an entry costs in each part, and each figure beside what it must be; and what images cost that
+# are made to be expensive, beside flat ones: it fails if one is over its bound.
 bench-micro: build
 	tests/bench/install.sh
 	$(CARGO) bench --locked --bench micro
 	python3 tests/bench micro
+	python3 tests/bench costs
 
 clean:
 	$(CARGO) clean

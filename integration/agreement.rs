@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowerdir::tar::writer::Writer;
+use lowerdir::internals::Writer;
 use lowerdir::view::View;
 use lowerdir::view::flatten::write_archive;
 use lowerdir::{Image as Opened, Options, Reference};
@@ -29,26 +29,31 @@ const REFUSED: Flavour = Flavour {
 
 #[test]
 fn every_verb_shows_the_same_tree() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
-        match stack.expected() {
+    for_each_stack(
+        stacks() / 4,
+        Flavour::ALL.labelled(),
+        |site, stack| match stack.expected() {
             Ok(tree) => shows_everywhere(site, &Image::write(site, stack), stack.jobs, &tree),
             Err(_) => Ok(()),
-        }
-    });
+        },
+    );
 }
 
 #[test]
 fn every_verb_refuses_what_the_model_refuses() {
-    for_each_stack(stacks() / 4, REFUSED, |site, stack| {
-        match stack.expected() {
+    for_each_stack(
+        stacks() / 4,
+        REFUSED.labelled(),
+        |site, stack| match stack.expected() {
             Ok(_) => Ok(()),
             Err((layer, _)) => refused_everywhere(site, stack, layer),
-        }
-    });
+        },
+    );
 }
 
 fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> Verdict {
     let reference = image.reference("oci:");
+    let run = |arguments: &[&str]| run(&[arguments, image.options()].concat());
     image.unpack("store", jobs, &[]).done()?;
     image.mounted_is("store", tree)?;
 
@@ -56,7 +61,7 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
     run(&["flatten", &reference, &shown(&flat), "--sync=none"])?;
     is("flatten", &flat, tree)?;
 
-    let bytes = archive(&reference)?;
+    let bytes = archive(&reference, image)?;
     let layer = site.join("flat.tar");
     fs::write(&layer, &bytes).map_err(|error| error.to_string())?;
     let unpacked = site.join("flat.tar unpacked");
@@ -68,7 +73,7 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
 
     let one = format!("oci:{}:flat", shown(&site.join("one")));
     run(&["flatten", &reference, &one, "--sync=none"])?;
-    if archive(&one)? != bytes {
+    if archive(&one, image)? != bytes {
         return Err("an image of one layer is another archive".to_owned());
     }
     nothing("diff", &run(&["diff", &reference, &one])?)?;
@@ -85,11 +90,15 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
 }
 
 /// The library's way, without a process.
-fn archive(reference: &str) -> Result<Vec<u8>, String> {
+fn archive(reference: &str, read_as: &Image) -> Result<Vec<u8>, String> {
+    let options = Options {
+        selinux: read_as.options().contains(&"--selinux"),
+        ..Options::default()
+    };
     let write = || -> lowerdir::Result<Vec<u8>> {
-        let image = Opened::open(&Reference::parse(reference.as_ref())?, None)?;
+        let image = Opened::open(&Reference::parse(reference)?)?;
         let run = lowerdir::Run::default();
-        let view = View::read(&image, &Options::default(), run)?;
+        let view = View::read(&image, &options, run)?;
         let mut writer = Writer::new(Vec::new());
         write_archive(&image, &view.tree, &mut writer, run)?;
         writer.finish()
@@ -100,6 +109,7 @@ fn archive(reference: &str) -> Result<Vec<u8>, String> {
 /// Layers that another engine mounts.
 fn containers_storage(site: &Path, image: &Image, reference: &str, tree: &Listing) -> Verdict {
     let (store, target) = (shown(&site.join("store")), site.join("images"));
+    let run = |arguments: &[&str]| run(&[arguments, image.options()].concat());
     run(&[
         "--store",
         &store,
@@ -126,16 +136,17 @@ fn containers_storage(site: &Path, image: &Image, reference: &str, tree: &Listin
 fn mstack(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> Verdict {
     let (store, target) = (shown(&site.join("user")), site.join("it.mstack"));
     image.unpack("user", jobs, &["--userxattr"]).done()?;
-    let run = lowerdir(&[
+    let (reference, target_text) = (image.reference("oci:"), shown(&target));
+    let arguments = [
         "--store",
         &store,
         "export",
         "--format=mstack",
         "--sync=none",
-        &image.reference("oci:"),
-        &shown(&target),
-    ]);
-    run.done()?;
+        &reference,
+        &target_text,
+    ];
+    run(&[&arguments[..], image.options()].concat())?;
     let names = fs::read_dir(&target).map_err(|error| error.to_string())?;
     // layer@1 is the lowest.
     let mut layers: Vec<(usize, PathBuf)> = Vec::new();
@@ -171,7 +182,7 @@ fn refused_everywhere(site: &Path, stack: &Stack, layer: usize) -> Verdict {
         &["export", "--format=mtree", &reference],
         &["export", "--format=composefs-dump", &reference],
     ] {
-        let run = lowerdir(arguments);
+        let run = lowerdir(&[arguments, image.options()].concat());
         names_layer(&run, layer)?;
         if run.status != status {
             return Err(run.complaint(&format!("unpack ends with {status}")));

@@ -39,7 +39,7 @@ fn layers_of(image: &Image, jobs: usize) -> Result<Vec<PathBuf>, String> {
 
 #[test]
 fn to_the_form_of_images_and_back_is_the_identity() {
-    for_each_stack(stacks() / 4, ACCEPTED, |site, stack| {
+    for_each_stack(stacks() / 4, ACCEPTED.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         if stack.expected().is_err() {
             return Ok(());
@@ -62,7 +62,7 @@ fn to_the_form_of_images_and_back_is_the_identity() {
 
 #[test]
 fn to_another_dialect_and_back_is_the_identity() {
-    for_each_stack(stacks() / 4, ACCEPTED, |site, stack| {
+    for_each_stack(stacks() / 4, ACCEPTED.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let Ok(tree) = stack.expected() else {
             return Ok(());
@@ -94,7 +94,7 @@ fn to_another_dialect_and_back_is_the_identity() {
 
 #[test]
 fn a_killed_run_leaves_one_form_or_the_other() {
-    for_each_stack(stacks() / 10, ACCEPTED, |site, stack| {
+    for_each_stack(stacks() / 10, ACCEPTED.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         if stack.expected().is_err() {
             return Ok(());

@@ -21,16 +21,17 @@ use support::program;
 
 #[test]
 fn a_flattened_directory_is_the_mount() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let flat = site.join("flat");
         let reference = image.reference("oci:");
-        let run = lowerdir(&[
+        let flatten = [
             "flatten".as_ref(),
             reference.as_ref(),
             flat.as_os_str(),
             "--sync=none".as_ref(),
-        ]);
+        ];
+        let run = lowerdir(&with_options(&flatten, stack));
         if stack.expected().is_err() {
             return leaves_nothing(&run, site, &flat);
         }
@@ -43,11 +44,14 @@ fn a_flattened_directory_is_the_mount() {
 
 #[test]
 fn a_flattened_archive_is_the_same_tree_and_the_same_bytes() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let Ok(tree) = stack.expected() else {
             return Ok(());
         };
+        let options = stack.options();
+        let archive =
+            |reference: &str, more: &[&str]| archive(reference, &[options, more].concat());
         let first = archive(&image.reference("oci:"), &["-j1"])?;
         if first != archive(&image.reference("oci:"), &["-j4"])? {
             return Err("two runs give other bytes".to_owned());
@@ -55,7 +59,7 @@ fn a_flattened_archive_is_the_same_tree_and_the_same_bytes() {
         // The same tree in one layer is the same archive.
         let layout = format!("oci:{}:flat", site.join("one").display());
         let flatten = ["flatten", &image.reference("oci:"), &layout, "--sync=none"];
-        lowerdir(&flatten.map(OsStr::new)).done()?;
+        lowerdir(&with_options(&flatten.map(OsStr::new), stack)).done()?;
         if first != archive(&layout, &[])? {
             return Err("a flattened image flattens to other bytes".to_owned());
         }
@@ -65,7 +69,7 @@ fn a_flattened_archive_is_the_same_tree_and_the_same_bytes() {
 
 #[test]
 fn diff_tells_what_differs_between_two_trees() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let Ok(tree) = stack.expected() else {
             return Ok(());
@@ -78,6 +82,7 @@ fn diff_tells_what_differs_between_two_trees() {
         let expected = differences(&other, &tree);
         let reference = image.reference("oci:");
         let number = stack.layers.len().to_string();
+        let diff = |arguments: &[&str]| diff(&[arguments, stack.options()].concat());
         let told = diff(&[&reference, "--layer", &number])?;
         same("diff --layer", &told, &expected)?;
         let directory = site.join("below");
@@ -90,6 +95,11 @@ fn diff_tells_what_differs_between_two_trees() {
             &BTreeMap::new(),
         )
     });
+}
+
+fn with_options<'a>(arguments: &[&'a OsStr], stack: &Stack) -> Vec<&'a OsStr> {
+    let options = stack.options().iter().map(OsStr::new);
+    arguments.iter().copied().chain(options).collect()
 }
 
 fn lowerdir(arguments: &[&OsStr]) -> Run {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
-use lowerdir::path::from_display;
+use lowerdir::internals::from_display;
 use serde_json::Value;
 
 use crate::generate::Flavour;
@@ -20,7 +20,7 @@ pub type Told = BTreeMap<Vec<u8>, String>;
 
 #[test]
 fn ls_lists_what_the_mount_shows() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         if let Err((layer, _)) = stack.expected() {
             return refused(&image, layer);
@@ -34,7 +34,7 @@ fn ls_lists_what_the_mount_shows() {
 
 #[test]
 fn links_that_are_not_followed_are_masked_in_ls_as_in_the_mount() {
-    for_each_stack(stacks() / 8, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 8, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let masks = "--keep-dirlinks=no";
         let run = image.unpack("store", stack.jobs, &[masks]);
@@ -56,7 +56,7 @@ fn links_that_are_not_followed_are_masked_in_ls_as_in_the_mount() {
 
 #[test]
 fn ls_of_a_layer_lists_what_its_directory_holds() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         if stack.expected().is_err() {
             return Ok(());
@@ -88,7 +88,9 @@ fn ls_of_a_layer_lists_what_its_directory_holds() {
 fn counts(image: &Image, store: &Path) -> Result<Vec<[u64; 3]>, String> {
     let reference = image.reference("oci:");
     let inspect = ["inspect", "--json", &reference, "--store"].map(OsStr::new);
-    let text = scratch::lowerdir(&[&inspect[..], &[store.as_os_str()]].concat(), None).text()?;
+    let options: Vec<&OsStr> = image.options().iter().map(OsStr::new).collect();
+    let arguments = [&inspect[..], &[store.as_os_str()], &options].concat();
+    let text = scratch::lowerdir(&arguments, None).text()?;
     let told: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let number = |layer: &Value, name: &str| layer[name].as_u64().expect("a number");
     let of = |layer: &Value| ["entries", "deletions", "opaque"].map(|name| number(layer, name));
@@ -112,7 +114,12 @@ fn refused(image: &Image, layer: usize) -> Verdict {
 pub fn ls(image: &Image, options: &[&str]) -> Result<Told, String> {
     let reference = image.reference("oci:");
     let fixed = ["ls", &reference, "--json"];
-    let arguments: Vec<&OsStr> = fixed.iter().chain(options).map(OsStr::new).collect();
+    let arguments: Vec<&OsStr> = fixed
+        .iter()
+        .chain(image.options())
+        .chain(options)
+        .map(OsStr::new)
+        .collect();
     let text = scratch::lowerdir(&arguments, None).text()?;
     let mut told = Told::new();
     let mut names: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();

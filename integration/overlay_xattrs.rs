@@ -63,6 +63,7 @@ fn stack(xattr: &str, value: &[u8]) -> Stack {
         jobs: 1,
         spelling: Spelling::Pax,
         has_ends: true,
+        keeps_labels: false,
     }
 }
 

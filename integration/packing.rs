@@ -91,19 +91,20 @@ fn so_it_is_with_userxattr_and_xattr_whiteouts_below() {
 }
 
 fn round_trip(mode: Mode) {
-    for_each_stack(stacks() / 4, mode.image, |site, stack| {
+    for_each_stack(stacks() / 4, mode.image.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         if stack.expected().is_err() {
             return Ok(());
         }
         let layers = image.unpack("store", stack.jobs, mode.unpack).done()?;
-        let changed = Changed::make(site, &layers, mode, seed_of(stack))?;
+        let changed = Changed::make(site, &layers, mode, stack)?;
         let layer = changed.pack(&layers, "layer.tar.gz")?;
         same_bytes(&layer, &changed.pack(&layers, "again.tar.gz")?)?;
 
         let top = site.join("packed");
         let mut arguments = vec![OsStr::new("unpack-layer"), layer.as_ref(), top.as_ref()];
-        arguments.extend(mode.unpack.iter().map(OsStr::new));
+        let options = mode.unpack.iter().chain(stack.options());
+        arguments.extend(options.map(OsStr::new));
         let parents = layers.iter();
         arguments.extend(parents.flat_map(|layer| [OsStr::new("--parent"), layer.as_ref()]));
         scratch::lowerdir(&arguments, None).done()?;
@@ -127,6 +128,8 @@ fn round_trip(mode: Mode) {
 struct Changed {
     upper: PathBuf,
     mode: Mode,
+    /// What every verb that reads the image has to be given.
+    options: &'static [&'static str],
     /// What the mount showed at last.
     tree: Listing,
     names: BTreeSet<Vec<u8>>,
@@ -134,7 +137,7 @@ struct Changed {
 }
 
 impl Changed {
-    fn make(site: &Path, layers: &[PathBuf], mode: Mode, seed: u64) -> Result<Changed, String> {
+    fn make(site: &Path, layers: &[PathBuf], mode: Mode, stack: &Stack) -> Result<Changed, String> {
         let [upper, work] = ["upper", "work"].map(|name| site.join(name));
         for directory in [&upper, &work] {
             fs::create_dir(directory).expect("a directory");
@@ -143,7 +146,7 @@ impl Changed {
             let mounted = mount(site, layers, &upper, &work, mode.mount);
             mounted.map_err(|error| format!("mounting with an upperdir: {error}"))
         };
-        let log = change(&mount()?.0, seed);
+        let log = change(&mount()?.0, seed_of(stack));
         // A mount that has copied something up may show it under two numbers.
         let mounted = mount()?;
         let names = changes::NAMES.iter().map(|name| name.to_vec()).collect();
@@ -151,6 +154,7 @@ impl Changed {
         Ok(Changed {
             upper,
             mode,
+            options: stack.options(),
             tree,
             names,
             log,
@@ -164,6 +168,7 @@ impl Changed {
         if self.userxattr() {
             arguments.push("--userxattr".as_ref());
         }
+        arguments.extend(self.options.iter().map(OsStr::new));
         let lowers = layers.iter().filter(|_| self.mode.lowers);
         arguments.extend(lowers.flat_map(|layer| [OsStr::new("--lower"), layer.as_ref()]));
         let run = scratch::lowerdir(&arguments, None);

@@ -27,7 +27,7 @@ impl<F: Fn(&Path, &Stack) -> Verdict + Sync> Check for F {}
 
 #[test]
 fn mounted_stack_equals_sequential_application() {
-    for_each_stack(stacks(), Flavour::ALL, |site, stack| {
+    for_each_stack(stacks(), Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let run = image.unpack("store", stack.jobs, &[]);
         match stack.expected() {
@@ -42,7 +42,7 @@ fn mounted_stack_equals_sequential_application() {
 
 #[test]
 fn layers_unpacked_one_by_one_equal_the_image_unpacked_at_once() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let expected = stack.expected();
         let accepted = expected
@@ -68,7 +68,7 @@ fn layers_unpacked_one_by_one_equal_the_image_unpacked_at_once() {
 
 #[test]
 fn layer_directories_do_not_depend_on_threads_or_runs() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         if stack.expected().is_err() {
             return Ok(());
@@ -81,7 +81,7 @@ fn layer_directories_do_not_depend_on_threads_or_runs() {
 
 #[test]
 fn every_dialect_mounts_as_the_same_tree() {
-    for_each_stack(stacks() / 4, Flavour::ALL, |site, stack| {
+    for_each_stack(stacks() / 4, Flavour::ALL.labelled(), |site, stack| {
         let image = Image::write(site, stack);
         let Ok(tree) = stack.expected() else {
             return Ok(());
@@ -108,6 +108,8 @@ pub struct Image<'a> {
     site: &'a Path,
     layout: PathBuf,
     chain_ids: Vec<String>,
+    /// How it is to be read.
+    options: &'static [&'static str],
     /// What may be looked up anywhere.
     names: BTreeSet<Vec<u8>>,
 }
@@ -123,9 +125,15 @@ impl Image<'_> {
         Image {
             site,
             layout,
+            options: stack.options(),
             chain_ids: chain_ids(&diff_ids(tars.iter().map(|(tar, _)| tar))),
             names: names(stack),
         }
+    }
+
+    /// What every verb that reads it has to be given.
+    pub fn options(&self) -> &'static [&'static str] {
+        self.options
     }
 
     /// As umoci and the product name it.
@@ -138,7 +146,7 @@ impl Image<'_> {
         let image = self.reference("oci:");
         let verb = ["--store".as_ref(), store.as_os_str(), "unpack".as_ref()];
         let fixed = ["-j", &jobs, "--sync=none", &image].map(OsStr::new);
-        let options = options.iter().map(OsStr::new);
+        let options = self.options.iter().chain(options).map(OsStr::new);
         let arguments: Vec<&OsStr> = verb.into_iter().chain(fixed).chain(options).collect();
         scratch::lowerdir(&arguments, None)
     }
@@ -150,6 +158,7 @@ impl Image<'_> {
         let source = stdin.map_or(blob.as_os_str(), |_| OsStr::new("-"));
         let mut arguments = vec!["unpack-layer".as_ref(), source, directory.as_os_str()];
         arguments.push("--sync=none".as_ref());
+        arguments.extend(self.options.iter().map(OsStr::new));
         match parents {
             [] => arguments.push("--base".as_ref()),
             _ => arguments.extend(

@@ -7,11 +7,10 @@ use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use lowerdir::compress::codec::Expected;
 use lowerdir::image::Blob;
+use lowerdir::report::Warning;
 use lowerdir::store::Sync;
-use lowerdir::unpack::Warning;
-use lowerdir::{Options, Parents, unpack_layer};
+use lowerdir::unpack_layer;
 use tempfile::TempDir;
 
 use crate::scratch::{Mounted, Scratch};
@@ -56,15 +55,10 @@ impl Unpacked {
     fn add(&mut self, layer: LayerBuilder, target: PathBuf) {
         let mut file = tempfile::tempfile().expect("a temporary file");
         file.write_all(&layer.finish()).expect("room for a layer");
-        let blob = Blob::of_file(file).expect("it is a file");
-        let parents = Parents::Known(self.layers.iter().rev().cloned().collect());
-        let (expected, options) = (Expected::default(), Options::default());
-        let run = lowerdir::Run {
-            sync: Sync::None,
-            ..lowerdir::Run::default()
-        };
-        let done = unpack_layer(&blob, &expected, &target, &parents, &options, run);
-        let (report, _) = done.expect("the layer is good");
+        let blob = Blob::from_file(file).expect("it is a file");
+        let parents: Vec<PathBuf> = self.layers.iter().rev().cloned().collect();
+        let unpack = unpack_layer(&blob, &target).parents(parents);
+        let (report, _) = unpack.sync(Sync::None).run().expect("the layer is good");
         self.warnings = report.warnings.into_keys().collect();
         self.layers.push(target);
     }

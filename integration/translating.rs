@@ -46,7 +46,7 @@ fn gnu_tar_unpacks_a_translated_layer_as_unpack_layer_does() {
             tar.arg(directory);
             tar
         },
-        flavour: ACCEPTED,
+        flavour: ACCEPTED.labelled(),
         knows_drives: false,
         reads_sparse_names_as_text: false,
         keeps_directory_times: true,
@@ -99,19 +99,8 @@ fn unpacks_alike(peer: &Peer) {
         for (number, blob) in blobs(site, stack).iter().enumerate() {
             let [own, theirs, archive] =
                 ["own", "theirs", "archive"].map(|name| site.join(format!("{name} {number}")));
-            let own_run = scratch::lowerdir(
-                &[
-                    "unpack-layer".as_ref(),
-                    blob.as_ref(),
-                    own.as_ref(),
-                    "--sync=none".as_ref(),
-                ],
-                None,
-            );
-            let run = scratch::lowerdir(
-                &["translate".as_ref(), blob.as_ref(), archive.as_ref()],
-                None,
-            );
+            let own_run = unpack_layer(stack, blob, &own);
+            let run = translate(stack, &[], blob, &archive);
             if run.status != 0 || own_run.status != 0 {
                 // What one layer alone cannot tell; then nothing is there.
                 let refused = run.status == 0 || !archive.exists();
@@ -139,22 +128,17 @@ fn unpacks_alike(peer: &Peer) {
 
 #[test]
 fn the_way_back_is_a_layer_that_says_the_same() {
-    for_each_stack(stacks() / 4, ACCEPTED, |site, stack| {
+    for_each_stack(stacks() / 4, ACCEPTED.labelled(), |site, stack| {
         for (number, blob) in blobs(site, stack).iter().enumerate() {
             let [there, back] = ["there", "back"].map(|name| site.join(format!("{name} {number}")));
-            let to_overlay = ["translate".as_ref(), blob.as_ref(), there.as_ref()];
-            if scratch::lowerdir(&to_overlay, None).status != 0 {
+            if translate(stack, &[], blob, &there).status != 0 {
                 continue;
             }
-            let to_oci = [
-                "translate".as_ref(),
-                "--to=oci".as_ref(),
-                there.as_ref(),
-                back.as_ref(),
-            ];
-            scratch::lowerdir(&to_oci, None).done()?;
-            let before = unpacked(site, blob, &format!("before {number}"))?;
-            let after = unpacked(site, &back, &format!("after {number}"))?;
+            translate(stack, &["--to=oci"], &there, &back).done()?;
+            let [before, after] =
+                ["before", "after"].map(|name| site.join(format!("{name} {number}")));
+            let before = unpacked(stack, blob, &before);
+            let after = unpacked(stack, &back, &after);
             let Some((walk, expected)) = after.zip(before) else {
                 continue;
             };
@@ -173,16 +157,30 @@ fn ignore_directory_times(listing: &mut Listing, other: &Listing) {
 }
 
 /// A layer alone, by the product; `None` if it needs the layers below.
-fn unpacked(site: &Path, layer: &Path, name: &str) -> Result<Option<Walk>, String> {
-    let directory = site.join(name);
-    let arguments: [&OsStr; 4] = [
+fn unpacked(stack: &Stack, layer: &Path, directory: &Path) -> Option<Walk> {
+    let run = unpack_layer(stack, layer, directory);
+    (run.status == 0).then(|| Walk::new(directory, &BTreeSet::new()))
+}
+
+fn unpack_layer(stack: &Stack, layer: &Path, directory: &Path) -> Run {
+    let fixed = [
         "unpack-layer".as_ref(),
-        layer.as_ref(),
-        directory.as_ref(),
+        layer.as_os_str(),
+        directory.as_os_str(),
         "--sync=none".as_ref(),
     ];
-    let run = scratch::lowerdir(&arguments, None);
-    Ok((run.status == 0).then(|| Walk::new(&directory, &BTreeSet::new())))
+    lowerdir(stack, &fixed)
+}
+
+fn translate(stack: &Stack, options: &[&str], from: &Path, to: &Path) -> Run {
+    let options: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+    let fixed = ["translate".as_ref(), from.as_os_str(), to.as_os_str()];
+    lowerdir(stack, &[&fixed[..], &options].concat())
+}
+
+fn lowerdir(stack: &Stack, arguments: &[&OsStr]) -> Run {
+    let options: Vec<&OsStr> = stack.options().iter().map(OsStr::new).collect();
+    scratch::lowerdir(&[arguments, &options].concat(), None)
 }
 
 /// The layers of a stack as files.

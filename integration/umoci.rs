@@ -30,6 +30,7 @@ const CAN_DO: Flavour = Flavour {
     odd_times: false,
     // It resolves a marker's parents through symbolic links of the same layer.
     symlinks: false,
+    labels: 0,
 };
 
 #[test]
@@ -93,6 +94,7 @@ fn markers_reach_through_no_replaced_symlink_as_in_umoci() {
             jobs: 1,
             spelling: Spelling::Pax,
             has_ends: true,
+            keeps_labels: false,
         };
         let site = scratch.site();
         let (site, tree) = (site.path(), stack.expected().expect("nothing refuses it"));

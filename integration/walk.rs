@@ -178,8 +178,10 @@ fn xattrs_of(place: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
         })?;
         xattrs.insert(name.into_vec(), value);
     }
-    // A label that the machine gives to every file is not the image's.
-    xattrs.remove(&b"security.selinux"[..]);
+    if Path::new("/sys/fs/selinux/enforce").exists() {
+        // A label that the machine gives to every file is not the image's.
+        xattrs.remove(&b"security.selinux"[..]);
+    }
     Ok(xattrs)
 }
 

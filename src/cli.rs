@@ -238,7 +238,10 @@ impl ImageArgs {
             Some(directory) => Reference::in_blobs(directory, &self.reference)?,
             None => Reference::parse(&self.reference)?,
         };
-        let image = Image::open(&reference, self.platform.as_ref());
+        let image = match &self.platform {
+            Some(platform) => Image::open_for(&reference, platform),
+            None => Image::open(&reference),
+        };
         image.with_context(|| crate::path::display(self.reference.as_encoded_bytes()).to_string())
     }
 }

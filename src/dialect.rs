@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::meta::{Meta, Time, Xattr};
+use crate::setters::setters;
 
 /// How a deleted name is written into a layer directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,7 @@ pub enum Namespace {
 
 /// The spelling of a layer directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Dialect {
     /// How deletions are written.
     pub whiteout: Whiteout,
@@ -134,6 +136,11 @@ pub struct Marks {
 }
 
 impl Dialect {
+    setters! {
+        whiteout: Whiteout,
+        namespace: Namespace,
+    }
+
     /// `trusted.overlay.` or `user.overlay.`.
     pub fn prefix(self) -> &'static str {
         self.namespace.prefix()

@@ -1,7 +1,7 @@
 //! `IdMaps`: which ids of the host stand for those of a container, and what an inode carries mapped
 //! with them: its owner, the ids in its ACLs, the root that its capabilities are for.
 //!
-//! [`crate::unpack`] maps each entry of a layer once; what is taken from the layers below is mapped
+//! `unpack` maps each entry of a layer once; what is taken from the layers below is mapped
 //! already. [`crate::mount`] gives the same maps to the kernel. Pure.
 //! Source: `user_namespaces(7)`, "uid_map".
 

@@ -25,10 +25,10 @@ mod signs;
 use std::fs::File;
 use std::path::Path;
 
-use crate::compress::codec::Expected;
-use crate::digest::Digest;
+use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Operation, Result};
 
+pub use crate::compress::codec::{Expected, Measured};
 pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
@@ -103,6 +103,15 @@ impl Layer {
 }
 
 impl Image {
+    /// The chain IDs of its layers, the lowest first: what each is called in a store.
+    pub fn chain_ids(&self) -> Vec<Digest> {
+        let mut chain: Vec<Digest> = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            chain.push(chain_id(chain.last(), &layer.diff_id));
+        }
+        chain
+    }
+
     /// Checks the media type of every layer (rule T1), for callers that do not read the layers.
     /// Errors: one is not a tar archive; the error names the layer and the type.
     pub fn check_media_types(&self) -> Result<()> {
@@ -113,14 +122,23 @@ impl Image {
     }
 
     /// Opens the image that a reference names, and checks its manifest and config against their
-    /// digests. The layers are checked when they are read. Without a platform, a single image is
-    /// opened whatever its platform, and of several the best match for this machine.
+    /// digests. The layers are checked when they are read. A single image is opened whatever its
+    /// platform, and of several the best match for this machine.
     ///
-    /// Errors: no such file, no such name, no such platform
+    /// Errors: no such file, no such name, no image for this machine
     /// ([`Kind::NotFound`](crate::Kind::NotFound)); several images and no name given; documents that
     /// break the specification ([`Kind::Refused`](crate::Kind::Refused)) or differ from their
     /// digests ([`Kind::Mismatch`](crate::Kind::Mismatch)).
-    pub fn open(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
+    pub fn open(reference: &Reference) -> Result<Image> {
+        Image::find(reference, None)
+    }
+
+    /// The same for a platform, also where there is only one image. Errors: as of [`Image::open`].
+    pub fn open_for(reference: &Reference, platform: &Platform) -> Result<Image> {
+        Image::find(reference, Some(platform))
+    }
+
+    fn find(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
         let source = open_source(reference)?;
         let choice = reference.choice.as_ref();
         let wanted = Wanted { choice, platform };

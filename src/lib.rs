@@ -32,20 +32,20 @@
 //!
 //! | folder | holds |
 //! |---|---|
-//! | [`escape`], [`error`], [`path`], [`meta`], [`ids`], [`digest`], [`content`], [`limits`], [`chunk`], [`threads`], [`magic`], `copy` | small types that every folder needs |
-//! | [`tar`] | archive bytes to entries, and back; no semantics |
-//! | [`compress`] | gzip, zstd, xz, and digests on the way |
-//! | [`layer`] | the translation rules that are pure: markers, paths through links, the tree of a layer |
-//! | [`progress`] | what long work reports, and how it is asked to stop |
-//! | [`fs`] | the callers of the kernel for files: directories by descriptor, files that appear complete |
-//! | [`overlay`] | how overlayfs spells a layer, what a stack of directories shows, which mounts use a directory |
-//! | [`image`] | references, manifests, layers and blobs |
-//! | [`unpack`] | one layer into its directory, then settled against those below |
-//! | [`store`] | layers by chain ID, whole or absent; scheduling, listings, verification, removal |
-//! | [`mount`] | a stack of layers, mounted or printed |
-//! | [`view`] | an image without unpacking it: listings, differences, flattening |
-//! | [`repack`] | the way back: pack, translate, convert; layouts that are written to |
-//! | [`engines`] | bundles for OCI runtimes, exports for Podman, CRI-O, systemd, composefs, mtree |
+//! | `escape`, `error`, `path`, `meta`, `ids`, `dialect`, `digest`, `content`, `canonical`, `limits`, `chunk`, `threads`, `magic`, `copy`, `setters` | small types that every folder needs |
+//! | `tar` | archive bytes to entries, and back; no semantics |
+//! | `compress` | gzip, zstd, xz, and digests on the way |
+//! | `layer` | the translation rules that are pure: markers, paths through links, the tree of a layer |
+//! | `progress` | what long work reports, and how it is asked to stop |
+//! | `fs` | the callers of the kernel for files: directories by descriptor, files that appear complete |
+//! | `overlay` | how overlayfs spells a layer, what a stack of directories shows, which mounts use a directory |
+//! | `image` | references, manifests, layers and blobs |
+//! | `unpack` | one layer into its directory, then settled against those below |
+//! | `store` | layers by chain ID, whole or absent; scheduling, listings, verification, removal |
+//! | `mount` | a stack of layers, mounted or printed |
+//! | `view` | an image without unpacking it: listings, differences, flattening |
+//! | `repack` | the way back: pack, translate, convert; layouts that are written to |
+//! | `engines` | bundles for OCI runtimes, exports for Podman, CRI-O, systemd, composefs, mtree |
 //! | `snapshotter` | with the feature `containerd`: what `lowerdir-snapshotter` serves; nothing else is asynchronous |
 //! | `cli` | with the feature `cli`: the program, one function for each verb; text or JSON, progress, signals |
 //!
@@ -61,94 +61,103 @@
 //!
 //! # Example
 //!
-//! A layer that deletes a file, over the layer that has it, without privilege:
+//! The whole trip, as root:
+//!
+//! ```no_run
+//! use lowerdir::{Image, Store};
+//!
+//! let image = Image::open(&"alpine.tar".parse()?)?;
+//! let store = Store::open("/var/lib/lowerdir")?;
+//! let stack = store.unpack(&image).jobs(4).run()?;
+//! stack.mount("/mnt")?;
+//! # Ok::<(), lowerdir::Error>(())
+//! ```
+//!
+//! One layer from any [`Read`](std::io::Read), over another, without privilege:
 //!
 //! ```
-//! use std::io::Write;
-//! use std::path::PathBuf;
+//! use lowerdir::{Blob, Options, unpack_layer};
+//! # fn layer(name: &str) -> std::io::Result<std::io::Cursor<Vec<u8>>> {
+//! #     let mut archive = tar::Builder::new(Vec::new());
+//! #     let mut header = tar::Header::new_gnu();
+//! #     header.set_mode(0o644);
+//! #     header.set_size(0);
+//! #     archive.append_data(&mut header, name, std::io::empty())?;
+//! #     Ok(std::io::Cursor::new(archive.into_inner()?))
+//! # }
+//! # let place = tempfile::tempdir()?;
+//! # let (base, top) = (place.path().join("base"), place.path().join("top"));
 //!
-//! use lowerdir::compress::codec::Expected;
-//! use lowerdir::overlay::dialect::{Dialect, Namespace};
-//! use lowerdir::image::Blob;
-//! use lowerdir::store::Sync;
-//! use lowerdir::{Options, Owners, Parents, Run, unpack_layer};
+//! let options = Options::rootless(place.path())?;
+//! let blob = Blob::from_reader(layer("etc/motd")?)?;
+//! unpack_layer(&blob, &base).lowest().options(options.clone()).run()?;
 //!
-//! fn layer(name: &str) -> Result<Blob, Box<dyn std::error::Error>> {
-//!     let mut archive = tar::Builder::new(tempfile::tempfile()?);
-//!     let mut header = tar::Header::new_gnu();
-//!     header.set_mode(0o644);
-//!     header.set_size(0);
-//!     archive.append_data(&mut header, name, std::io::empty())?;
-//!     let mut file = archive.into_inner()?;
-//!     file.flush()?;
-//!     Ok(Blob::of_file(file)?)
-//! }
-//!
-//! let place = tempfile::tempdir()?;
-//! let (base, top) = (place.path().join("base"), place.path().join("top"));
-//! let options = Options {
-//!     dialect: Dialect { namespace: Namespace::User, ..Dialect::default() },
-//!     owners: Owners::Caller,
-//!     ..Options::default()
-//! };
-//! let unpack = |name, directory, parents: &[PathBuf]| {
-//!     let (blob, expected) = (layer(name)?, Expected::default());
-//!     let parents = Parents::Known(parents.to_vec());
-//!     let run = Run { sync: Sync::None, ..Run::default() };
-//!     let done = unpack_layer(&blob, &expected, directory, &parents, &options, run)?;
-//!     Ok::<_, Box<dyn std::error::Error>>(done)
-//! };
-//! unpack("etc/motd", &base, &[])?;
-//! let (report, _) = unpack("etc/.wh.motd", &top, &[base.clone()])?;
-//!
+//! // `.wh.motd` deletes the file.
+//! let blob = Blob::from_reader(layer("etc/.wh.motd")?)?;
+//! let (report, _) = unpack_layer(&blob, &top).parents([&base]).options(options).run()?;
 //! assert_eq!(report.deletions, 1);
-//! let whiteout = std::fs::symlink_metadata(top.join("etc/motd"))?;
-//! assert!(std::os::unix::fs::FileTypeExt::is_char_device(&whiteout.file_type()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod chunk;
+mod canonical;
+mod chunk;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-pub mod compress;
-pub mod content;
+mod compress;
+mod content;
 mod copy;
-pub mod dialect;
+mod dialect;
 pub mod digest;
 pub mod engines;
-pub mod error;
-pub mod escape;
-pub mod fs;
+mod error;
+mod escape;
+mod fs;
 pub mod ids;
 pub mod image;
-pub mod layer;
-pub mod limits;
-pub mod magic;
+#[doc(hidden)]
+pub mod internals;
+mod layer;
+mod limits;
+mod magic;
 pub mod meta;
 pub mod mount;
-pub mod overlay;
+mod overlay;
 pub mod path;
-pub mod progress;
+mod progress;
 pub mod repack;
 #[doc = include_str!("../docs/rules.md")]
 pub mod rules {}
+mod setters;
 #[cfg(feature = "containerd")]
 pub mod snapshotter;
 pub mod store;
-pub mod tar;
-pub mod threads;
-pub mod unpack;
+mod tar;
+mod threads;
+mod unpack;
 pub mod view;
 
+/// The choices in how a layer is translated.
+pub mod options {
+    pub use crate::dialect::{Dialect, Namespace, Whiteout};
+    pub use crate::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
+}
+
+/// What was done with a layer, and what could not be.
+pub mod report {
+    pub use crate::layer::report::{Occurrences, Report, Warning};
+}
+
+pub use digest::Digest;
 pub use error::{Error, Kind, Result};
-pub use image::{Image, Platform, Reference};
+pub use image::{Blob, Image, Platform, Reference};
 pub use limits::Limits;
-pub use mount::stack::Stack;
+pub use options::{Options, Owners};
 pub use progress::{Progress, Silent};
-pub use store::Store;
-pub use store::pipeline::{Parents, Run, unpack_image, unpack_layer};
-pub use unpack::{Options, Owners};
+pub use store::pipeline::{Parents, Run};
+pub use store::stack::Stack;
+pub use store::unpack::{Unpack, UnpackLayer, unpack_layer};
+pub use store::{Store, Sync};

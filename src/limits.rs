@@ -4,6 +4,7 @@
 //! [`crate::compress::codec`], [`crate::tar::archive`] and [`crate::unpack`] keep to them. Pure.
 
 use crate::error::{Error, Result};
+use crate::setters::setters;
 
 /// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
 pub const MAX_LAYERS: usize = 500;
@@ -24,7 +25,13 @@ const IMPLIED: u64 = 1 << 16;
 const IMPLIED_BY_ENTRY: u64 = 8;
 
 /// What a layer may cost. [`Default`] is far above what images hold.
+///
+/// ```
+/// let limits = lowerdir::Limits::default().bytes(10 << 30).entries(100_000);
+/// assert!(limits.depth >= 1000);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Uncompressed bytes of the archive; bytes of all its sparse files, holes included: who writes
     /// or hashes them in full does so for each.
@@ -60,6 +67,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    setters! {
+        bytes: u64,
+        ratio: u64,
+        entries: u64,
+        depth: usize,
+        header: u64,
+        extents: usize,
+        window: u64,
+    }
+
     /// Refuses more bytes than a blob of this length may become.
     pub fn check_bytes(&self, uncompressed: u64, blob: u64) -> Result<()> {
         if uncompressed > self.bytes {

@@ -7,12 +7,12 @@
 //! Source: `fsopen(2)`, `fsconfig(2)`, `mount(2)`; kernel
 //! `Documentation/filesystems/overlayfs.rst`.
 
+mod builder;
 mod claim;
 mod classic;
 mod configured;
 mod idmap;
 mod options;
-pub mod stack;
 mod upper;
 mod words;
 
@@ -23,13 +23,14 @@ use nix::mount::{MntFlags, umount2};
 
 use crate::error::{Error, Operation, Result};
 use crate::ids::IdMaps;
-use crate::mount::stack::Stack;
 use crate::overlay::overlays::UpperRecord;
-use crate::store::{Store, check_outside};
+use crate::store::check_outside;
+use crate::store::stack::Stack;
 
 use claim::Claim;
 use upper::{Directories, Like, Prepared};
 
+pub use builder::MountBuilder;
 pub use idmap::{UserNamespace, hold_user_namespace};
 pub use options::{MountOption, MountOptions};
 pub(crate) use upper::Made;
@@ -74,63 +75,7 @@ pub enum Method {
     Classic,
 }
 
-/// Mounts a stack on a directory. Short names for its layers may be made in the store, for a `mount(2)`
-/// whose options must fit one page.
-///
-/// Errors: the system's, with the kernel's message from the mount's own log
-/// ([`Kind::System`](crate::Kind::System)); directories for changes that are in use, or that overlayfs
-/// cannot use; options that do not apply to such a mount ([`Kind::Usage`](crate::Kind::Usage)); too
-/// many layers for one page ([`Kind::Limit`](crate::Kind::Limit)).
-///
-/// ```no_run
-/// use std::path::Path;
-///
-/// use lowerdir::overlay::dialect::Dialect;
-/// use lowerdir::mount::{MountOptions, Upper, mount, umount};
-/// use lowerdir::{Stack, Store};
-///
-/// let store = Store::open(Path::new("/var/lib/lowerdir"))?;
-/// let directories = vec!["/layers/2".into(), "/layers/1".into()];
-/// let stack = Stack::new(directories, store.empty_directories(), Dialect::default())?;
-///
-/// let target = Path::new("/mnt");
-/// let options = MountOptions::new(["nosuid".parse()?, "xino=on".parse()?])?;
-/// mount(&stack, target, &Upper::Tmpfs { size: None }, &options, Some(&store))?;
-/// umount(target)?;
-/// # Ok::<(), lowerdir::Error>(())
-/// ```
-pub fn mount(
-    stack: &Stack,
-    target: &Path,
-    upper: &Upper,
-    options: &MountOptions,
-    store: Option<&Store>,
-) -> Result<Method> {
-    check_places(target, upper)?;
-    options.check(stack, upper)?;
-    let target = place(target)?;
-    let ids = IdMaps::default();
-    let record = record(stack, &ids);
-    let claim = Claim {
-        stack,
-        target: Some(&target),
-        record: &record,
-    };
-    let like = Like::root_of(stack, None, &ids);
-    let prepared = upper::prepare(upper, like, &claim, &target)?;
-    let directories = prepared.directories();
-    let configured = configured::mount(stack, directories, options);
-    let Some(mounted) = configured.map_err(|error| blamed(error, stack, directories))? else {
-        let mounted = classic::mount(stack, directories, options, &target, store);
-        mounted.map_err(|error| blamed(error, stack, directories))?;
-        prepared.keep();
-        return Ok(Method::Classic);
-    };
-    attach(mounted, prepared, &target)?;
-    Ok(Method::Configured)
-}
-
-/// Attaches a mount to its target. A tmpfs on the target is first unmounted: the overlay keeps it alive.
+/// Puts a mount on its target. The overlay keeps what it needs of a tmpfs, which is on the target itself.
 fn attach(mounted: OwnedFd, mut prepared: Prepared, target: &Path) -> Result<()> {
     prepared.unmount_tmpfs();
     configured::attach(mounted, target)?;
@@ -168,77 +113,8 @@ fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error 
     }
 }
 
-/// The same with the ids of a user namespace: the image's user 0 appears as the host's user that is 0 in
-/// the namespace. The layers in the store are not changed, so one copy serves every user namespace;
-/// directories outside the store are not mapped. Changes are written with the mapped ids.
-///
-/// Errors: also, the store's file system or the kernel does not support it, or the caller is not root on
-/// the host ([`Kind::System`](crate::Kind::System)).
-///
-/// ```no_run
-/// use std::path::Path;
-/// use std::process::Command;
-///
-/// use lowerdir::ids::{IdMap, IdMaps};
-/// use lowerdir::mount::{MountOptions, Upper, UserNamespace, mount_idmapped};
-/// use lowerdir::{Image, Reference, Stack, Store, store::pipeline::stored_layers};
-///
-/// let image = Image::open(&Reference::parse("alpine.tar".as_ref())?, None)?;
-/// let store = Store::open(Path::new("/var/lib/lowerdir"))?;
-/// let stack = Stack::of_layers(&stored_layers(&image, &store)?, &store)?;
-///
-/// let map = IdMap::new(vec!["0:100000:65536".parse()?])?;
-/// let ids = IdMaps { uids: map.clone(), gids: map };
-/// // A program that calls `hold_user_namespace`.
-/// let mut holder = Command::new("/usr/bin/lowerdir");
-/// holder.arg("hold-user-namespace");
-/// let namespace = UserNamespace::new(&ids, holder)?;
-/// let (target, options) = (Path::new("/mnt"), MountOptions::default());
-/// mount_idmapped(&stack, target, &Upper::None, &options, &store, &namespace)?;
-/// # Ok::<(), lowerdir::Error>(())
-/// ```
-pub fn mount_idmapped(
-    stack: &Stack,
-    target: &Path,
-    upper: &Upper,
-    options: &MountOptions,
-    store: &Store,
-    namespace: &UserNamespace,
-) -> Result<()> {
-    options.check(stack, upper)?;
-    if !stack.ids().is_empty() {
-        let text = "the layers were unpacked with id maps: --idmap would map them twice";
-        return Err(Error::conflict(text).hint("use a --store without id maps"));
-    }
-    check_places(target, upper)?;
-    let target = place(target)?;
-    let like = Like::root_of(stack, Some(store), namespace.ids());
-    let record = record(stack, namespace.ids());
-    let claim = Claim {
-        stack,
-        target: Some(&target),
-        record: &record,
-    };
-    let prepared = upper::prepare(upper, like, &claim, &target)?;
-    let directories = prepared.directories();
-    let has_layers = |store: &&Path| {
-        let mut layers = stack.directories().iter();
-        layers.any(|layer| layer.starts_with(store))
-    };
-    let stores: Vec<&Path> = store.each().map(Store::path).filter(has_layers).collect();
-    let mounted = idmap::in_mapped_stores(&stores, namespace, || {
-        configured::mount(stack, directories, options)
-    });
-    let mounted = mounted.map_err(|error| blamed(error, stack, directories))?;
-    let Some(mounted) = mounted else {
-        let text = "--idmap needs the mount option `lowerdir+`, which this kernel or a seccomp filter denies";
-        return Err(Error::unsupported(text).hint("Linux 6.7 has it"));
-    };
-    attach(mounted, prepared, &target)
-}
-
-/// Errors: the target or a directory for changes lies in a store, where the mount would hide or change
-/// shared layers.
+/// Errors: what a mount would write to, or the mount itself, lies in a store: it would change or hide
+/// layers that others share.
 pub fn check_places(target: &Path, upper: &Upper) -> Result<()> {
     check_outside(target, "the mount")?;
     let Upper::Directories { upperdir, workdir } = upper else {
@@ -254,11 +130,11 @@ fn place(target: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Makes the directories for changes, as [`mount`] does. Dropped before [`Made::keep`], it removes them.
+/// Makes the directories for changes, as [`MountBuilder`] does. Dropped before [`Made::keep`], it removes them.
 pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<Made> {
     let mut made = Made::default();
     if let Upper::Directories { upperdir, workdir } = upper {
-        let like = Like::root_of(stack, None, ids);
+        let like = Like::root_of(stack, &[], ids);
         let record = record(stack, ids);
         let claim = Claim {
             stack,
@@ -272,9 +148,10 @@ pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<M
     Ok(made)
 }
 
-/// Unmounts what [`mount`] mounted, or any overlay whose source is [`SOURCE`]. Errors: the target is not
+/// Unmounts what [`MountBuilder`] mounted, or any overlay whose source is [`SOURCE`]. Errors: the target is not
 /// such a mount, or is in use.
-pub fn umount(target: &Path) -> Result<()> {
+pub fn umount(target: impl AsRef<Path>) -> Result<()> {
+    let target = target.as_ref();
     let shown = target.display();
     let target = &target
         .canonicalize()

@@ -3,8 +3,6 @@
 //!
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`.
 
-pub use crate::dialect;
-
 pub mod inspect;
 pub mod merged_view;
 pub(crate) mod overlays;

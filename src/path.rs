@@ -1,7 +1,7 @@
 //! `EntryPath`: a name from an archive, made into clean relative bytes, or refused (rule N1).
 //!
 //! Every name that reaches a system call went through here. Pure: no IO, and no opinion about
-//! what is on a disk; resolving symbolic links is [`crate::unpack`]'s work.
+//! what is on a disk; resolving symbolic links is `unpack`'s work.
 
 mod trail;
 

@@ -6,3 +6,5 @@ pub mod convert;
 pub mod layout;
 pub mod pack;
 pub mod translate;
+
+pub use crate::compress::encoder::Compression;

@@ -39,7 +39,8 @@ pub mod service;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::overlay::dialect::Dialect;
+use crate::dialect::Dialect;
+use crate::setters::setters;
 use crate::store::Sync;
 use crate::unpack::Options;
 
@@ -60,6 +61,7 @@ pub type Log = Box<dyn Fn(&str) + Send + std::marker::Sync>;
 
 /// The configuration of a snapshotter.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// The directory for the database and for snapshots that are not in the store. Created if needed.
     pub root: PathBuf,
@@ -75,37 +77,45 @@ pub struct Config {
     pub jobs: Option<usize>,
 }
 
+impl Config {
+    /// Without a content store: layers that the store lacks are left to containerd.
+    pub fn new(root: impl Into<PathBuf>, store: impl Into<PathBuf>) -> Config {
+        Config {
+            root: root.into(),
+            store: store.into(),
+            content_root: None,
+            options: Options::default(),
+            sync: Sync::default(),
+            jobs: None,
+        }
+    }
+
+    setters! {
+        content_root: Option<PathBuf>,
+        options: Options,
+        sync: Sync,
+        jobs: Option<usize>,
+    }
+}
+
 /// The snapshots. All calls block.
 ///
 /// ```
 /// use lowerdir::snapshotter::{Config, Kind, Labels, Snapshotter};
-/// # use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # use lowerdir::{Image, Options, Reference, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
-/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let options = Options::rootless(place.path())?;
+/// # let image = Image::open(&Reference::parse(&archive)?)?;
 /// # let store = Store::open(&place.path().join("store"))?;
-/// # unpack_image(&image, &store, &options, Run::default())?;
-/// # let chain = lowerdir::store::pipeline::chain_ids(&image);
+/// # store.unpack(&image).options(options.clone()).run()?;
+/// # let chain = image.chain_ids();
 ///
-/// let config = Config {
-///     root: place.path().join("snapshots"),
-///     store: place.path().join("store"),
-///     content_root: None,
-///     options,
-///     sync: Default::default(),
-///     jobs: None,
-/// };
+/// let (root, layers) = (place.path().join("snapshots"), place.path().join("store"));
+/// let config = Config::new(root, layers).options(options);
 /// let snapshotter = Snapshotter::open(&config, Box::new(|what| eprintln!("{what}")))?;
 ///
 /// // What containerd asks before it would fetch a layer; `chain[0]` is in the store.

@@ -23,20 +23,22 @@
 //! ```
 
 mod beside;
-pub mod collect;
+mod collect;
 mod contents;
 mod format;
 mod hold;
 mod links;
-pub mod listing;
+pub(crate) mod listing;
 mod locks;
 mod opening;
 mod outside;
 mod pins;
-pub mod pipeline;
+pub(crate) mod pipeline;
 mod record;
+pub(crate) mod stack;
 mod staging;
-pub mod verify;
+pub(crate) mod unpack;
+mod verify;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -46,21 +48,24 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::canonical;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
 
-pub use beside::Beside;
+pub(crate) use beside::Beside;
+pub use collect::{Removal, Removing, prune, remove_image};
 pub(crate) use format::{FormatFile, is_unfinished};
 pub use hold::Hold;
 pub(crate) use hold::{ALONE, lock};
-pub use links::{NAME_ELSEWHERE, ShortNames};
-pub use locks::LayerLock;
-pub use outside::{check_outside, enclosing_store};
-pub use pins::Pin;
+pub(crate) use links::NAME_ELSEWHERE;
+pub(crate) use outside::check_outside;
+pub(crate) use pins::Pin;
+pub use pipeline::Unpacked;
 pub use record::{ImageRecord, Record};
-pub use staging::{StagedLayer, Staging};
+pub(crate) use staging::{StagedLayer, Staging};
+pub use verify::{Change, Verifier, repair};
 
 use record::Sealed;
 
@@ -98,7 +103,7 @@ pub struct StoredLayer {
     /// The lowerdir.
     pub path: PathBuf,
     /// The same, open.
-    pub directory: Arc<Dir>,
+    pub(crate) directory: Arc<Dir>,
     /// What it is.
     pub record: Record,
 }
@@ -152,7 +157,7 @@ impl Store {
     }
 
     /// Two directories that are always empty, for stacks of too few layers.
-    pub fn empty_directories(&self) -> [PathBuf; 2] {
+    pub(crate) fn empty_directories(&self) -> [PathBuf; 2] {
         // A medium may have come without them.
         let has_them = |store: &&Store| EMPTY.iter().all(|name| store.path.join(name).is_dir());
         let store = self.each().find(has_them).unwrap_or(self);
@@ -174,7 +179,7 @@ impl Store {
     }
 
     /// The layer of a chain ID, if it is in this store itself. Errors: it is damaged.
-    pub fn own_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
+    pub(crate) fn own_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
         let repair = "`lowerdir verify --repair IMAGE` unpacks it again";
         self.open_layer(chain_id)
             .map_err(|error| match error.is_system_fault() {
@@ -205,14 +210,14 @@ impl Store {
     }
 
     /// The file in which a layer that is there is listed: see [`crate::store::listing`].
-    pub fn listing(&self, chain_id: &Digest) -> io::Result<File> {
+    pub(crate) fn listing(&self, chain_id: &Digest) -> io::Result<File> {
         let path = format!("{}/{TREE_ZST}", layer_name(chain_id));
         self.directory
             .open_file(&EntryPath::parse(path.as_bytes())?)
     }
 
     /// Starts unpacking: a place that nobody else looks at. Errors: the store can only be read.
-    pub fn stage(&self) -> Result<Staging> {
+    pub(crate) fn stage(&self) -> Result<Staging> {
         self.check_writable()?;
         staging::stage(self)
     }
@@ -220,7 +225,7 @@ impl Store {
     /// Makes layers durable that this process did not write: their names, which another process may
     /// have given them a moment ago, and unless they are `synced` their content. Errors: the store can
     /// only be read.
-    pub fn sync(&self, sync: Sync, synced: bool) -> Result<()> {
+    pub(crate) fn sync(&self, sync: Sync, synced: bool) -> Result<()> {
         self.check_writable()?;
         if sync == Sync::None {
             return Ok(());
@@ -268,8 +273,7 @@ fn write_json(
     sync: Sync,
 ) -> io::Result<()> {
     let mut file = directory.make_file(name.as_bytes())?;
-    file.write_all(&serde_json::to_vec_pretty(&Sealed::new(record)?)?)?;
-    file.write_all(b"\n")?;
+    file.write_all(&canonical::pretty(&Sealed::new(record)?)?)?;
     match sync {
         Sync::Fs => file.sync_all(),
         Sync::None => Ok(()),

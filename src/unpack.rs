@@ -26,6 +26,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::chunk::Chunks;
+use crate::dialect::Namespace;
 use crate::error::Result;
 use crate::fs::root::Dir;
 use crate::image::ImageSigns;
@@ -35,14 +36,13 @@ use crate::layer::intake::Intake;
 use crate::layer::xattrs;
 use crate::limits::Limits;
 use crate::meta::{Device, Meta};
-use crate::overlay::dialect::Namespace;
 use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::threads::ThreadShare;
 
 pub use crate::layer::options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
-pub use crate::layer::report::{Occurrences, Report, Warning};
+pub use crate::layer::report::{Report, Warning};
 pub use crate::layer::tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
 pub use crate::layer::xattrs::leave_out_foreign;
 pub use attributes::{Fresh, Inode, apply, system};

@@ -2,7 +2,7 @@
 //! mounted, and no privilege is needed.
 //!
 //! `lowerdir ls`, `diff` and `inspect` look at it, and whatever writes an image out as one tree starts
-//! from it. It follows the same translation rules as [`crate::unpack`] and [`crate::unpack::settle`], but as the
+//! from it. It follows the same translation rules as unpacking, but as the
 //! image specification tells them: one tree, to which the layers are applied one after another. It
 //! reads blobs and never writes.
 //!
@@ -52,20 +52,20 @@ impl View {
     /// Reads all layers of an image, several at once, each to the last byte of its blob, and
     /// verifies them.
     ///
-    /// Errors: everything for which [`unpack_image`](crate::unpack_image) refuses a layer, but for
+    /// Errors: everything for which [`Unpack`](crate::Unpack) refuses a layer, but for
     /// what a file system cannot hold.
     ///
     /// ```
     /// use lowerdir::path::EntryPath;
     /// use lowerdir::view::View;
     /// use lowerdir::{Image, Options, Reference, Run};
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let place = tempfile::tempdir()?;
     /// # let archive = place.path().join("image.tar");
     /// # doc_image(&archive)?;
     ///
-    /// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+    /// let image = Image::open(&Reference::parse(&archive)?)?;
     /// let view = View::read(&image, &Options::default(), Run::default())?;
     ///
     /// let names = view.tree.walk().map(|item| item.path.to_string());

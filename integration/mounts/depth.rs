@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use lowerdir::overlay::dialect::Dialect;
+use lowerdir::options::Dialect;
 use lowerdir::{Kind, Stack};
 
 use super::seccomp::Kernel;

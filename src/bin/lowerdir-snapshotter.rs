@@ -12,11 +12,11 @@ use roff::{Roff, bold, roman};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use lowerdir::Options;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::ForeignXattrs;
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::snapshotter::server::{Socket, serve};
 use lowerdir::snapshotter::{Config, Failure, Snapshotter};
 use lowerdir::store::Sync;
-use lowerdir::unpack::ForeignXattrs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -120,7 +120,7 @@ fn finish(done: anyhow::Result<()>) -> ExitCode {
 }
 
 fn log(what: &str) {
-    let what = lowerdir::escape::controls(what);
+    let what = lowerdir::internals::controls(what);
     anstream::eprintln!("lowerdir-snapshotter: {what}");
 }
 
@@ -140,28 +140,20 @@ impl Cli {
             true => Namespace::User,
             false => Namespace::Trusted,
         };
-        let dialect = Dialect {
-            namespace,
-            ..Dialect::default()
-        };
-        Config {
-            root: self.root.clone(),
-            store: self.store.clone(),
-            content_root: self.content_root.clone(),
-            options: Options {
-                dialect,
-                foreign_xattrs: match self.xattrs {
-                    XattrsArg::Lenient => ForeignXattrs::Lenient,
-                    XattrsArg::Strict => ForeignXattrs::Strict,
-                },
-                ..Options::default()
-            },
-            sync: match self.sync {
+        let options = Options::default()
+            .dialect(Dialect::default().namespace(namespace))
+            .foreign_xattrs(match self.xattrs {
+                XattrsArg::Lenient => ForeignXattrs::Lenient,
+                XattrsArg::Strict => ForeignXattrs::Strict,
+            });
+        Config::new(&self.root, &self.store)
+            .content_root(self.content_root.clone())
+            .options(options)
+            .sync(match self.sync {
                 SyncArg::Fs => Sync::Fs,
                 SyncArg::None => Sync::None,
-            },
-            jobs: self.jobs.map(usize::from),
-        }
+            })
+            .jobs(self.jobs.map(usize::from))
     }
 }
 

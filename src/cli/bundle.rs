@@ -151,17 +151,18 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     let script = bundle.path.join(SCRIPT);
     let script = (wanted.overlay == Overlay::Script).then_some(script);
     if global.console.json {
+        let config: Value = serde_json::from_str(&bundle.config)?;
         output::json(&BundleJson {
             directory: output::text(&bundle.path),
             rootfs: output::text(&bundle.path.join(ROOTFS)),
-            read_only: bundle.config["root"]["readonly"] == true,
+            read_only: config["root"]["readonly"] == true,
             lowerdirs: bundle.stack.directories().len(),
             mount: bundle
                 .words
                 .map(|text| String::from_utf8_lossy(&text).into_owned()),
             script: script.as_deref().map(output::text),
             left_out: bundle.left_out,
-            config: bundle.config,
+            config,
         })?;
         return Ok(());
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
+use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::path::EntryPath;
 use crate::repack::convert::{Change, Form, Options, Report, convert};
 use crate::{Error, Progress};

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use crate::dialect::Namespace;
 use crate::engines::export::containers_storage::{self, Adding, ImageName, Link};
 use crate::engines::export::{Format, export, write_mstack};
 use crate::image::Image;
-use crate::overlay::dialect::Namespace;
 use crate::progress::Silent;
-use crate::store::pipeline::stored_layers;
 use crate::store::{StoredLayer, Sync};
 use crate::view::View;
 
@@ -165,7 +164,7 @@ impl Export {
         let image = self.image.open()?;
         let store = global.open_store()?;
         let _hold = store.share(&Shown::start(&global.console, 0)?)?;
-        write(&image, &stored_layers(&image, &store)?, target)
+        write(&image, &store.layers_of(&image)?, target)
     }
 
     /// The names given with --name, or else the image's own, if it is valid there.

@@ -10,7 +10,6 @@ use crate::Kind;
 use crate::image::{Image, Layer, LayerBlob};
 use crate::path::display;
 use crate::progress::Silent;
-use crate::store::pipeline;
 use crate::store::{StoredLayer, Sync};
 use crate::view::{Applied, View};
 
@@ -117,7 +116,7 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
         }
         false => Vec::new(),
     };
-    let chain = pipeline::chain_ids(&image);
+    let chain = image.chain_ids();
     let layers = image.layers.iter().zip(&chain).enumerate();
     let layers = layers.map(|(index, (layer, chain_id))| {
         let stored = stored[index].as_ref();
@@ -178,7 +177,7 @@ fn stored(image: &Image, global: &Global) -> crate::Result<Vec<Option<StoredLaye
             found => Ok(found.ok().flatten()),
         }
     };
-    pipeline::chain_ids(image).into_iter().map(find).collect()
+    image.chain_ids().into_iter().map(find).collect()
 }
 
 impl Counts {

@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::ids::Range;
-use crate::mount::{self, Method, MountOption, MountOptions, Upper, UserNamespace, Words};
+use crate::mount::{
+    self, Method, MountBuilder, MountOption, MountOptions, Upper, UserNamespace, Words,
+};
 
 use super::options::id_maps;
 use super::progress::Shown;
@@ -148,13 +150,14 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let method = match verb.idmap.user_namespace()? {
-        Some(namespace) => {
-            mount::mount_idmapped(&stack, &verb.target, &upper, &options, &store, &namespace)?;
-            Method::Configured
-        }
-        None => mount::mount(&stack, &verb.target, &upper, &options, Some(&store))?,
-    };
+    let namespace = verb.idmap.user_namespace()?;
+    let mut builder = MountBuilder::new(&stack)
+        .upper(upper.clone())
+        .options(options.clone());
+    if let Some(namespace) = &namespace {
+        builder = builder.user_namespace(namespace);
+    }
+    let method = builder.mount(&verb.target)?;
     let method = match method {
         Method::Configured => "fsopen",
         Method::Classic => "mount",

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::ids::{IdMap, IdMaps, Range};
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 use crate::store::{Staging, Sync};
 use crate::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 use crate::{Error, Result};
@@ -211,7 +211,7 @@ impl TranslationArgs {
     pub fn options(&self, staging: impl FnOnce() -> Result<Staging>) -> Result<Options> {
         let (dialect, usual) = match self.rootless {
             true => {
-                let found = Options::rootless(staging()?.directory())?;
+                let found = Options::rootless_in(staging()?.directory())?;
                 (found.dialect, found.owners)
             }
             false => (self.dialect(), owners(None)),

@@ -12,12 +12,12 @@ use serde::Serialize;
 use crate::Reference;
 use crate::compress::codec::Measured;
 use crate::compress::encoder::{Compression, LayerWriter};
+use crate::dialect::Namespace;
 use crate::digest::Digest;
 use crate::fs::newfile::check_not_within;
 use crate::ids::Range;
 use crate::image::{Choice, Transport};
 use crate::layer::report::Report;
-use crate::overlay::dialect::Namespace;
 use crate::repack::layout::{History, Layout};
 use crate::repack::pack::{self, Ids, Options};
 

@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use crate::store::collect::{self, Removal, Removing};
+use crate::store::{self, Removal, Removing};
 
 use super::options::SyncArgs;
 use super::progress::Shown;
@@ -61,7 +61,7 @@ pub fn rm(verb: &Rm, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     let removal = {
         let shown = Shown::start(&global.console, 0)?;
-        collect::remove_image(&store, &verb.image, verb.how.removing(&shown))?
+        store::remove_image(&store, &verb.image, verb.how.removing(&shown))?
     };
     print(&removal, verb.how.dry_run, global)
 }
@@ -70,7 +70,7 @@ pub fn prune(verb: &Prune, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     let removal = {
         let shown = Shown::start(&global.console, 0)?;
-        collect::prune(&store, verb.how.removing(&shown))?
+        store::prune(&store, verb.how.removing(&shown))?
     };
     print(&removal, verb.how.dry_run, global)
 }

@@ -5,9 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use serde::Serialize;
 
-use crate::mount::stack;
 use crate::store::Store;
-use crate::store::pipeline;
+use crate::store::stack;
 
 use super::{Global, ImageArgs, output};
 
@@ -72,6 +71,5 @@ pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
 
 /// The stack of an unpacked image.
 pub fn of_image(image: &ImageArgs, store: &Store) -> anyhow::Result<stack::Stack> {
-    let layers = pipeline::stored_layers(&image.open()?, store)?;
-    Ok(stack::Stack::of_layers(&layers, store)?)
+    Ok(store.stack(&image.open()?)?)
 }

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::compress::codec::Opened;
+use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::layer::report::Report;
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 use crate::repack::translate::{Options, to_oci, to_overlay};
 
 use super::limits::LimitsArgs;

@@ -67,6 +67,18 @@ pub struct UnpackLayer {
     limits: LimitsArgs,
 }
 
+/// A pipe is copied first.
+fn open_blob(file: File) -> crate::Result<Blob> {
+    let metadata = file
+        .metadata()
+        .map_err(|error| Error::system("looking at it", error))?;
+    if metadata.is_file() {
+        Blob::from_file(file)
+    } else {
+        Blob::from_reader(file)
+    }
+}
+
 pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
     let instead = format!(
         "`lowerdir translate BLOB {}` writes one",
@@ -78,7 +90,7 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
         false => File::open(&verb.blob)
             .map_err(|error| Error::system(format!("opening {}", verb.blob.display()), error))?,
     };
-    let blob = Blob::of_input(file).with_context(|| verb.blob.display().to_string())?;
+    let blob = open_blob(file).with_context(|| verb.blob.display().to_string())?;
     let expected = Expected {
         blob: verb.digest.clone(),
         size: None,

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::digest::Digest;
 use crate::image::{Image, Platform, Reference};
 use crate::store::Store;
-use crate::store::verify::{self, Verifier};
-use crate::{Error, Kind, store::pipeline};
+use crate::store::{self, Verifier};
+use crate::{Error, Kind};
 
 use super::limits::LimitsArgs;
 use super::options::SyncArgs;
@@ -171,7 +171,7 @@ impl Verify {
     }
 
     fn is_file(&self) -> bool {
-        let reference = self.image.as_ref().map(|name| Reference::parse(name));
+        let reference = self.image.as_ref().map(Reference::parse);
         reference.is_some_and(|reference| reference.is_ok_and(|parsed| parsed.path.exists()))
     }
 
@@ -193,7 +193,7 @@ impl Verify {
         if let Some(image) = image {
             image.check_media_types()?;
             let labels = image.layers.iter().map(|layer| layer.label());
-            return Ok(labels.zip(pipeline::chain_ids(image)).collect());
+            return Ok(labels.zip(image.chain_ids()).collect());
         }
         if self.all {
             let mut layers = BTreeSet::new();
@@ -326,7 +326,7 @@ fn repair(
     let layers = {
         let shown = Shown::start(&global.console, image.layers.len())?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
-        verify::repair(image, store, damaged, how)?
+        store::repair(image, store, damaged, how)?
     };
     let unpacked = layers.iter().filter(|layer| !layer.was_there).count();
     let unpacked = count(unpacked as u64, "layer was", "layers were");

@@ -26,21 +26,22 @@ mod process;
 mod script;
 mod user;
 mod volumes;
+mod wanted;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::canonical;
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
 use crate::image::Image;
-use crate::mount::stack::Stack;
-use crate::mount::{self, MountOptions, Upper, Words};
+use crate::mount::{self, MountBuilder, MountOptions, Upper, Words};
 use crate::path::EntryPath;
-use crate::store::pipeline::stored_layers;
-use crate::store::{Beside, Store, Sync};
+use crate::store::stack::Stack;
+use crate::store::{Beside, Store};
 use crate::unpack::{Options, system};
 
 use execution::Execution;
@@ -50,58 +51,19 @@ use namespace::UserNamespace;
 /// The mount point of the layers in the bundle.
 pub const ROOTFS: &str = "rootfs";
 pub use script::NAME as SCRIPT;
+pub use wanted::{Overlay, Wanted};
 const MOUNTPOINTS: &str = "mountpoints";
 
-/// What mounts the layers on `rootfs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overlay {
-    /// [`write()`], at once. Works with every runtime. The mount lasts until `umount` or a reboot.
-    Mounted,
-    /// A script in the bundle, [`SCRIPT`], which mounts them in a mount namespace of its own and starts
-    /// the runtime there. Works with every runtime, and without root.
-    Script,
-    /// The runtime: the mount on `/` comes first in `config.json`. runc 1.3 and later and crun 1.21 refuse
-    /// it (runc issue 5070).
-    InConfig,
-    /// The user, before the container starts, with a command for a POSIX shell.
-    Command,
-    /// The same with a line for fstab(5).
-    Fstab,
-    /// The same with a systemd mount unit.
-    Unit,
-}
-
-/// The options of a bundle.
-#[derive(Clone, Debug)]
-pub struct Wanted<'a> {
-    /// Where changes go. [`Upper::None`] makes the container's root read-only.
-    pub upper: &'a Upper,
-    /// What mounts the layers.
-    pub overlay: Overlay,
-    /// What to run instead of the image's `Cmd`; if empty, that.
-    pub command: &'a [String],
-    /// Whether the process gets a terminal.
-    pub terminal: bool,
-    /// The user namespace of the container, if [`write()`] is to mount the layers id-mapped.
-    pub idmap: Option<&'a mount::UserNamespace>,
-    /// Annotations to add to the image's own, or to replace them: names and values.
-    pub annotations: &'a [(String, String)],
-    /// Whether it is for a runtime without root: in a user namespace with the caller alone, and with the
-    /// host's network.
-    pub rootless: bool,
-    /// Whether to wait until the bundle is on disk.
-    pub sync: Sync,
-}
-
-/// A finished bundle.
+/// A bundle that was written.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Bundle {
     /// Its absolute path.
     pub path: PathBuf,
     /// What mounts the layers.
     pub overlay: Overlay,
     /// The content of `config.json`.
-    pub config: Value,
+    pub config: String,
     /// The stack that is, or will be, mounted on `rootfs`.
     pub stack: Stack,
     /// The command, line or unit that mounts it, if the user does.
@@ -119,51 +81,39 @@ pub struct Bundle {
 ///
 /// ```
 /// use lowerdir::engines::bundle::{Overlay, Wanted, write};
-/// use lowerdir::mount::Upper;
 /// use lowerdir::store::Sync;
-/// use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// use lowerdir::{Image, Options, Reference, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
+/// # let options = Options::rootless(place.path())?;
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let image = Image::open(&Reference::parse(&archive)?)?;
 /// let store = Store::open(&directory)?;
-/// unpack_image(&image, &store, &options, Run::default())?;
-/// let wanted = Wanted {
-///     upper: &Upper::None,
-///     overlay: Overlay::InConfig,
-///     command: &["/bin/true".into()],
-///     terminal: false,
-///     idmap: None,
-///     annotations: &[],
-///     rootless: false,
-///     sync: Sync::None,
-/// };
+/// store.unpack(&image).options(options).run()?;
+/// let command = ["/bin/true".into()];
+/// let wanted = Wanted::default()
+///     .overlay(Overlay::InConfig)
+///     .command(&command)
+///     .sync(Sync::None);
 /// let bundle = write(&image, &store, &place.path().join("bundle"), &wanted)?;
 ///
-/// assert_eq!(bundle.config["process"]["args"][0], "/bin/true");
-/// assert_eq!(bundle.config["mounts"][0]["type"], "overlay");
+/// let config: serde_json::Value = serde_json::from_str(&bundle.config)?;
+/// assert_eq!(config["process"]["args"][0], "/bin/true");
+/// assert_eq!(config["mounts"][0]["type"], "overlay");
 /// assert!(bundle.path.join("config.json").exists());
 /// # Ok(())
 /// # }
 /// ```
 pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -> Result<Bundle> {
     let execution = Execution::of(image)?;
-    let layers = stored_layers(image, store)?;
+    let layers = store.layers_of(image)?;
     let options = layers.last().map(|layer| layer.record.options.clone());
     let options = options.unwrap_or_default();
-    let stack = Stack::of_layers(&layers, store)?;
+    let stack = store.stack_of(&layers)?;
     let inside = Inside::open(&layers, options.dialect)?;
     let namespace = UserNamespace::of(&options.ids, wanted)?;
     mount::check_places(target, wanted.upper)?;
@@ -188,7 +138,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     let was_there = path.exists();
     beside.publish(wanted.sync)?;
     if wanted.overlay == Overlay::Mounted
-        && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, store, wanted)
+        && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, wanted)
     {
         take_back(&path, was_there);
         return Err(error);
@@ -197,14 +147,12 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     Ok(bundle)
 }
 
-fn mount_on(rootfs: &Path, stack: &Stack, store: &Store, wanted: &Wanted<'_>) -> Result<()> {
-    let options = MountOptions::NONE;
-    match wanted.idmap {
-        Some(namespace) => {
-            mount::mount_idmapped(stack, rootfs, wanted.upper, options, store, namespace)
-        }
-        None => mount::mount(stack, rootfs, wanted.upper, options, Some(store)).map(drop),
+fn mount_on(rootfs: &Path, stack: &Stack, wanted: &Wanted<'_>) -> Result<()> {
+    let mut builder = MountBuilder::new(stack).upper(wanted.upper.clone());
+    if let Some(namespace) = wanted.idmap {
+        builder = builder.user_namespace(namespace);
     }
+    builder.mount(rootfs).map(drop)
 }
 
 /// The absolute path of the bundle.
@@ -297,7 +245,7 @@ impl Making<'_> {
         Ok(Bundle {
             path: self.path.into(),
             overlay: self.wanted.overlay,
-            config,
+            config: config.to_string(),
             stack,
             words,
             left_out: annotations.left_out,
@@ -377,8 +325,7 @@ impl Making<'_> {
     fn write_config(&self, config: &Value) -> Result<()> {
         let write = || -> std::io::Result<()> {
             let mut file = self.directory.make_file(b"config.json")?;
-            serde_json::to_writer_pretty(&mut file, config)?;
-            file.write_all(b"\n")
+            file.write_all(&canonical::pretty(config)?)
         };
         write().map_err(|error| system("writing config.json", error))
     }

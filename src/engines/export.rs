@@ -41,13 +41,13 @@ pub enum Format {
 /// use lowerdir::engines::export::{Format, export};
 /// use lowerdir::view::View;
 /// use lowerdir::{Image, Options, Reference, Run};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let image = Image::open(&Reference::parse(&archive)?)?;
 /// let view = View::read(&image, &Options::default(), Run::default())?;
 /// let mut text = Vec::new();
 /// export(&image, &view.tree, Format::ComposefsDump, Run::default(), &mut text)?;

@@ -1,7 +1,7 @@
 //! `DirCache`: open directories of a tree, by the id that the tree's owner gives each of them.
 //!
-//! Called with the directories of the layers below ([`crate::overlay`]) and of the layer that is being
-//! unpacked ([`crate::unpack`]). It opens and closes directories; it never reads, creates or removes one.
+//! Called with the directories of the layers below (`overlay`) and of the layer that is being
+//! unpacked (`unpack`). It opens and closes directories; it never reads, creates or removes one.
 //!
 //! A directory is opened from its nearest ancestor that is open, so a walk through a tree of any depth
 //! costs a constant number of steps for each directory, also on the way back up: on the way down to a
@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::fs::descriptors;
 use crate::fs::root::{Dir, Mounts};
 use crate::path::PATH_MAX;
 
@@ -51,11 +52,12 @@ struct Slot {
 }
 
 impl<Id: Copy + Eq + Hash> DirCache<Id> {
-    /// An empty cache that keeps at most `capacity` descriptors open. With 0 it keeps none.
+    /// An empty cache that keeps at most `capacity` descriptors open, fewer where the process may have few.
+    /// With 0 it keeps none.
     pub fn new(capacity: usize) -> DirCache<Id> {
         DirCache {
             open: HashMap::new(),
-            capacity,
+            capacity: descriptors::cached(capacity),
             mounts: Mounts::Entered,
             clock: 0,
         }

@@ -10,7 +10,7 @@ mod data;
 mod details;
 mod layer;
 mod real;
-mod removal;
+pub mod removal;
 mod surroundings;
 mod umask;
 mod xattrs;
@@ -30,10 +30,9 @@ use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, PATH_MAX};
 
 pub use data::{Take, clone_or_copy, data_length, read_all, read_data};
-pub use details::Details;
 pub use layer::Root;
 pub use real::real_path;
-pub use surroundings::{privilege, sees_trusted_xattrs, surroundings, told};
+pub use surroundings::{privilege, sees_trusted_xattrs, told};
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY

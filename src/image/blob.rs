@@ -50,7 +50,7 @@ enum Bytes {
 
 impl Blob {
     /// All of a regular file.
-    pub fn of_file(file: File) -> Result<Blob> {
+    pub fn from_file(file: File) -> Result<Blob> {
         let metadata = file
             .metadata()
             .map_err(|error| Error::system("looking at a blob", error))?;
@@ -66,21 +66,19 @@ impl Blob {
 
     /// All of the regular file of a name that an image gives.
     fn named(path: &Path, name: &str) -> Result<Blob> {
-        let length = Blob::of_file(open_named(path, name)?)?.length;
+        let length = Blob::from_file(open_named(path, name)?)?.length;
         let bytes = Bytes::Named(path.into());
         Ok(Blob { bytes, length })
     }
 
-    /// All of an input, which may be a pipe. A layer may have to be read twice, so a pipe is first
-    /// copied to an unnamed temporary file.
-    pub fn of_input(mut file: File) -> Result<Blob> {
-        let metadata = file
-            .metadata()
-            .map_err(|error| Error::system("looking at it", error))?;
-        match metadata.is_file() {
-            true => Blob::of_file(file),
-            false => Blob::of_file(spool(&mut file)?),
-        }
+    /// Everything that a reader gives. A layer may have to be read twice, so it is written to an unnamed
+    /// temporary file first (in `TMPDIR`, else in `/var/tmp`). A regular file needs no such copy:
+    /// see [`Blob::from_file`].
+    ///
+    /// Errors: reading fails ([`Kind::Refused`](crate::Kind::Refused) where the data is at fault);
+    /// there is no room for the copy.
+    pub fn from_reader(mut reader: impl Read) -> Result<Blob> {
+        Blob::from_file(spool(&mut reader)?)
     }
 
     /// Bytes already in memory.

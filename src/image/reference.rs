@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -51,8 +52,9 @@ pub enum Transport {
 
 impl Reference {
     /// Parses a reference. Paths may contain colons: the longest prefix that exists is the path.
-    pub fn parse(text: &OsStr) -> Result<Reference> {
-        let bytes = text.as_bytes();
+    /// The same as [`str::parse`] for text that need not be UTF-8.
+    pub fn parse(text: impl AsRef<OsStr>) -> Result<Reference> {
+        let bytes = text.as_ref().as_bytes();
         let transports = [
             (&b"oci:"[..], Transport::Oci),
             (b"oci-archive:", Transport::OciArchive),
@@ -87,6 +89,14 @@ impl Reference {
             path: directory.into(),
             choice: Some(Choice::Digest(digest)),
         })
+    }
+}
+
+impl FromStr for Reference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Reference> {
+        Reference::parse(text)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `Lower`: what the layers below a layer show, as the rules ask for it.
 //!
-//! [`crate::overlay`] answers for a stack of layer directories, [`crate::view`] for a tree in memory,
+//! `overlay` answers for a stack of layer directories, [`crate::view`] for a tree in memory,
 //! [`Unknown`] for layers of which nothing is known. An answer is about the layers below alone: what
 //! the layer itself deletes is `Below`'s work.
 //!

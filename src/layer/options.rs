@@ -6,9 +6,11 @@ use crate::dialect::Dialect;
 use crate::error::Result;
 use crate::ids::IdMaps;
 use crate::meta::{Meta, Time};
+use crate::setters::setters;
 
 /// How a layer is translated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Options {
     /// The spelling of deletions and opaque directories.
     pub dialect: Dialect,
@@ -50,6 +52,18 @@ impl Default for Options {
 }
 
 impl Options {
+    setters! {
+        dialect: Dialect,
+        overlay_xattrs: OverlayXattrs,
+        device_zero: DeviceZero,
+        keep_dirlinks: bool,
+        drop_estargz: bool,
+        selinux: bool,
+        foreign_xattrs: ForeignXattrs,
+        owners: Owners,
+        ids: IdMaps,
+    }
+
     /// The attributes of a whiteout (rule W7), whose owner is the image's root.
     pub(crate) fn whiteout_meta(&self, mtime: Time) -> Result<Meta> {
         let mut meta = self.dialect.whiteout_meta(mtime);

@@ -16,10 +16,10 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
-use crate::mount::stack::Stack;
 use crate::overlay::overlays::{
     Lineage, Part, Relation, UpperRecord, Use, refuse_used, refuse_used_if_new,
 };
+use crate::store::stack::Stack;
 
 use super::{Directories, configured};
 

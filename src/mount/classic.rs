@@ -12,8 +12,8 @@ use nix::sched::CloneFlags;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::mount::stack::{self, PAGE, Stack};
 use crate::store::Store;
+use crate::store::stack::{self, PAGE, Stack};
 use crate::threads::{died, start};
 
 use super::options::MountOptions;
@@ -25,7 +25,6 @@ pub fn mount(
     upper: Option<Directories<'_>>,
     mount_options: &MountOptions,
     target: &Path,
-    store: Option<&Store>,
 ) -> Result<()> {
     let rest = options_after_lowerdir(stack, upper, mount_options)?;
     let whole = options(stack.lowerdir().as_bytes(), &rest);
@@ -38,10 +37,11 @@ pub fn mount(
         nix::mount::mount(Some(SOURCE), target, Some("overlay"), flags, Some(options))
             .map_err(|errno| Errno::from_raw_os_error(errno as i32))
     };
-    let mounted = match (whole.len() < PAGE, store) {
-        (true, _) => call(&whole),
-        (false, Some(store)) => {
-            let links = store.short_names(stack.directories())?;
+    let mounted = match stack.stores() {
+        _ if whole.len() < PAGE => call(&whole),
+        [] => return Err(too_long()),
+        stores => {
+            let links = Store::open_all(stores)?.short_names(stack.directories())?;
             let names = links.names.join(":");
             let short = options(names.as_bytes(), &rest);
             if short.len() >= PAGE {
@@ -51,7 +51,6 @@ pub fn mount(
                 .map_err(|error| Error::system("opening the short names", error))?;
             in_directory(&directory, || call(&short))?
         }
-        (false, None) => return Err(too_long()),
     };
     mounted.map_err(|errno| {
         let error = failed(format!("mounting on {}", target.display()), errno);

@@ -16,7 +16,7 @@ use rustix::mount::{
 };
 
 use crate::error::{Error, Result};
-use crate::mount::stack::Stack;
+use crate::store::stack::Stack;
 
 use super::options::MountOptions;
 use super::{Directories, SOURCE, failed};

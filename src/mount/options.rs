@@ -11,7 +11,7 @@ use nix::mount::MsFlags;
 use rustix::mount::MountAttrFlags;
 
 use crate::error::{Error, Result};
-use crate::mount::stack::Stack;
+use crate::store::stack::Stack;
 
 use super::Upper;
 

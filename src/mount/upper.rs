@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, umount2};
 
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::ids::IdMaps;
-use crate::mount::stack::Stack;
-use crate::overlay::dialect::Dialect;
-use crate::store::Store;
+use crate::store::stack::Stack;
 
 use super::claim::Claim;
 use super::{TMPFS_SOURCE, Upper, failed};
@@ -163,11 +162,10 @@ pub struct Like<'a> {
 }
 
 impl Like<'_> {
-    /// The root of the topmost layer in a store; directories stacked above it are not part of the image.
-    pub fn root_of<'a>(stack: &'a Stack, store: Option<&Store>, ids: &'a IdMaps) -> Like<'a> {
-        let is_in = |layer: &Path, store: &Store| layer.starts_with(store.path());
+    /// The root of a stack; if there are `stores`, the topmost of the directories in them.
+    pub fn root_of<'a>(stack: &'a Stack, stores: &[PathBuf], ids: &'a IdMaps) -> Like<'a> {
         let is_image = |layer: &&PathBuf| {
-            store.is_none_or(|store| store.each().any(|store| is_in(layer, store)))
+            stores.is_empty() || stores.iter().any(|store| layer.starts_with(store))
         };
         Like {
             top: stack

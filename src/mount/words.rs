@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
-use crate::mount::stack::{self, PAGE, Stack};
 use crate::store::Store;
+use crate::store::stack::{self, PAGE, Stack};
 
 use super::claim::Claim;
 use super::options::MountOptions;

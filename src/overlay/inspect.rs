@@ -9,18 +9,18 @@ use std::io;
 
 use rustix::fs::{FileType, Stat};
 
+use crate::dialect::{HOLDS_XATTR_WHITEOUTS, Mark, Namespace, OPAQUE};
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::meta::Device;
-use crate::overlay::dialect::{HOLDS_XATTR_WHITEOUTS, Mark, Namespace, OPAQUE};
 
 /// What a name in a layer directory is to a mount.
 #[derive(Clone, Copy, Debug)]
 pub enum Inspected {
     /// A deletion, in either form.
-    Whiteout(Stat),
+    Whiteout,
     /// A directory, whose own marks [`DirMarks::read`] reads.
-    Directory(Stat),
+    Directory,
     /// Anything else.
     Leaf(Stat),
 }
@@ -64,13 +64,13 @@ pub fn inspect(
         return Ok(None);
     };
     Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Inspected::Directory(stat),
-        _ if is_whiteout_device(&stat) => Inspected::Whiteout(stat),
+        FileType::Directory => Inspected::Directory,
+        _ if is_whiteout_device(&stat) => Inspected::Whiteout,
         _ if is_xattr_whiteout(directory, name, &stat, namespace)? => {
             if !marks.holds_xattr_whiteouts {
                 return Err(unmarked_whiteout(namespace).into());
             }
-            Inspected::Whiteout(stat)
+            Inspected::Whiteout
         }
         _ => Inspected::Leaf(stat),
     }))

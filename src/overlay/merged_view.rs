@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 
+use crate::dialect::{Dialect, Mark, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::descriptors;
 use crate::fs::dir_cache::DirCache;
@@ -31,7 +32,6 @@ use crate::layer::below::Below;
 use crate::layer::lower::{Found, Leaf, Lower};
 use crate::layer::tree::Kind;
 use crate::meta::Meta;
-use crate::overlay::dialect::{Dialect, Mark, Namespace, Whiteout};
 use crate::overlay::inspect::{DirMarks, Inspected, check_has_content, inspect, refers_to_below};
 use crate::path::EntryPath;
 
@@ -199,9 +199,9 @@ impl MergedView {
             Ok(
                 match inspect(&dir, &self.marks(holder, directory)?, name, self.namespace)? {
                     None => InLayer::Absent,
-                    Some(Inspected::Whiteout(_)) => InLayer::Whiteout,
+                    Some(Inspected::Whiteout) => InLayer::Whiteout,
                     Some(Inspected::Leaf(stat)) => InLayer::Leaf(stat),
-                    Some(Inspected::Directory(_)) => {
+                    Some(Inspected::Directory) => {
                         let marks = DirMarks::read(&dir, name, self.namespace)?;
                         if marks.redirect.is_some() {
                             let mark = self.namespace.xattr(Mark::Redirect);
@@ -381,7 +381,7 @@ impl Lower for MergedView {
                 let found = inspect(&dir, &marks, &name, self.namespace)
                     .map_err(|error| self.failed(error, Some(holder.layer), directory, &name))?;
                 if let Some(found) = found {
-                    names.insert(name, !matches!(found, Inspected::Whiteout(_)));
+                    names.insert(name, !matches!(found, Inspected::Whiteout));
                 }
             }
         }

@@ -15,18 +15,14 @@
 //! ```
 //! use lowerdir::Silent;
 //! use lowerdir::repack::convert::{Form, Options, convert};
-//! use lowerdir::overlay::dialect::{Dialect, Namespace};
+//! use lowerdir::options::{Dialect, Namespace};
 //!
 //! let place = tempfile::tempdir()?;
 //! let tree = place.path().join("tree");
 //! std::fs::create_dir(&tree)?;
 //! std::fs::write(tree.join(".wh.motd"), "")?;
-//! let options = Options {
-//!     from: Form::Oci,
-//!     to: Form::Overlay(Dialect { namespace: Namespace::User, ..Dialect::default() }),
-//!     parents: None,
-//!     dry_run: false,
-//! };
+//! let overlay = Form::Overlay(Dialect::default().namespace(Namespace::User));
+//! let options = Options::new(Form::Oci, overlay);
 //! let report = convert(&tree, &options, &mut |_, _| Ok(()), &Silent)?;
 //! assert_eq!(report.deletions, 1);
 //! assert!(tree.join("motd").symlink_metadata().is_ok());
@@ -46,9 +42,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::dialect::Namespace;
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir, Root};
-use crate::overlay::dialect::Namespace;
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::merged_view::{LayerRoot, MergedView};
 use crate::overlay::overlays::{
@@ -56,6 +52,7 @@ use crate::overlay::overlays::{
 };
 use crate::path::EntryPath;
 use crate::progress::Progress;
+use crate::setters::setters;
 use crate::store::{Beside, Sync, check_outside};
 
 pub use form::Form;
@@ -66,6 +63,7 @@ use place::Place;
 
 /// What is converted to what.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// The form of the tree.
     pub from: Form,
@@ -75,6 +73,23 @@ pub struct Options {
     pub parents: Option<Vec<PathBuf>>,
     /// Whether to say only what would be done.
     pub dry_run: bool,
+}
+
+impl Options {
+    /// Over layers that are not known, and at once.
+    pub fn new(from: Form, to: Form) -> Options {
+        Options {
+            from,
+            to,
+            parents: None,
+            dry_run: false,
+        }
+    }
+
+    setters! {
+        parents: Option<Vec<PathBuf>>,
+        dry_run: bool,
+    }
 }
 
 /// One change to a name.

@@ -7,10 +7,10 @@
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`.
 //!
 //! ```
-//! use lowerdir::compress::encoder::Compression;
+//! use lowerdir::repack::Compression;
 //! use lowerdir::repack::layout::{History, Layout};
-//! use lowerdir::tar::writer::Writer;
-//! use lowerdir::{Image, Reference};
+//! use lowerdir::internals::Writer;
+//! use lowerdir::Image;
 //!
 //! let place = tempfile::tempdir()?;
 //! let path = place.path().join("layout");
@@ -23,7 +23,7 @@
 //! let digest = layout.publish("empty", config, &[(layer, history)])?;
 //!
 //! let reference = format!("oci:{}:empty", path.display());
-//! let image = Image::open(&Reference::parse(reference.as_ref())?, None)?;
+//! let image = Image::open(&reference.parse()?)?;
 //! assert_eq!((image.digest, image.layers.len()), (digest, 1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

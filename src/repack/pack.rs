@@ -16,7 +16,7 @@
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`; image-spec `layer.md`, "Whiteouts".
 //!
 //! ```
-//! use lowerdir::overlay::dialect::Namespace;
+//! use lowerdir::options::Namespace;
 //! use lowerdir::repack::pack::{self, pack};
 //!
 //! let place = tempfile::tempdir()?;
@@ -24,11 +24,9 @@
 //! std::fs::create_dir_all(upper.join("etc"))?;
 //! std::fs::write(upper.join("etc/motd"), "hello\n")?;
 //!
-//! let options = pack::Options {
-//!     namespace: Namespace::User,
-//!     clamp: Some(0),
-//!     ..pack::Options::default()
-//! };
+//! let options = pack::Options::default()
+//!     .namespace(Namespace::User)
+//!     .clamp(Some(0));
 //! let (archive, report) = pack(&upper, None, &options, Vec::new())?;
 //! // The root, `etc/` and `etc/motd`.
 //! assert_eq!((report.entries, report.bytes), (3, 6));
@@ -46,13 +44,14 @@ mod walk;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::root::{Dir, Root};
 use crate::ids::IdMaps;
 use crate::layer::report::Report;
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::overlays::{Part, Relation, Use, refuse_used};
+use crate::setters::setters;
 use crate::tar::writer::Writer;
 
 use below::Lowers;
@@ -62,6 +61,7 @@ pub use ids::Ids;
 
 /// How an upperdir is packed.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Whose orders it has: those of `trusted.overlay.*`, or of a mount with `userxattr`.
     pub namespace: Namespace,
@@ -79,6 +79,18 @@ pub struct Options {
     pub is_idmapped: bool,
     /// Whether an upperdir that is mounted and can be changed is packed all the same.
     pub live: bool,
+}
+
+impl Options {
+    setters! {
+        namespace: Namespace,
+        selinux: bool,
+        clamp: Option<i64>,
+        fill_holes: bool,
+        ids: IdMaps,
+        is_idmapped: bool,
+        live: bool,
+    }
 }
 
 /// Writes an upperdir as an uncompressed layer, and returns the writer, flushed. `lowers` are the

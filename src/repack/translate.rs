@@ -15,8 +15,8 @@
 //! that a hard link into a layer below means (refused), and what an opaque root deletes (refused).
 //!
 //! ```
-//! use lowerdir::tar::archive::Archive;
-//! use lowerdir::overlay::dialect::Dialect;
+//! use lowerdir::internals::Archive;
+//! use lowerdir::options::Dialect;
 //! use lowerdir::repack::translate::{Options, to_oci, to_overlay};
 //!
 //! let mut layer = tar::Builder::new(Vec::new());
@@ -40,6 +40,7 @@ mod to_overlay;
 use std::io::{Read, Write};
 
 use crate::copy::copy;
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::image::ImageSigns;
 use crate::layer::below::{Below, Markers};
@@ -47,14 +48,15 @@ use crate::layer::lower::Unknown;
 use crate::layer::options::Options as Rules;
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
-use crate::overlay::dialect::Dialect;
 use crate::path::EntryPath;
+use crate::setters::setters;
 use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::tar::writer::Writer;
 use crate::unpack::{ForeignXattrs, Report, Warning, leave_out_foreign};
 
 /// How a layer is translated.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// The spelling of the form of overlayfs, written or read.
     pub dialect: Dialect,
@@ -64,6 +66,15 @@ pub struct Options {
     pub foreign_xattrs: ForeignXattrs,
     /// What the layer may cost.
     pub limits: Limits,
+}
+
+impl Options {
+    setters! {
+        dialect: Dialect,
+        selinux: bool,
+        foreign_xattrs: ForeignXattrs,
+        limits: Limits,
+    }
 }
 
 impl Options {

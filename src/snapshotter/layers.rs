@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::fs::descriptors;
 use crate::fs::root::{Dir, is_absent};
 use crate::image::Blob;
-use crate::mount::stack::escaped;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::pipeline::{Chained, Run, stored_chain, unpack_chained};
+use crate::store::stack::escaped;
 use crate::store::{Hold, Pin, Store, StoredLayer, Sync};
 use crate::threads::ThreadBudget;
 use crate::unpack::Options;
@@ -251,7 +251,7 @@ fn open_blob(content: &Path, digest: &Digest) -> Result<Option<Blob>> {
     let path = EntryPath::parse(name.as_bytes())?;
     let opened = Dir::open(content).and_then(|content| content.open_file(&path));
     match opened {
-        Ok(file) => Blob::of_file(file).map(Some),
+        Ok(file) => Blob::from_file(file).map(Some),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(Error::system(format!("opening blob {digest}"), error)),
     }

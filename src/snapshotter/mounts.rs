@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::overlay::dialect::{Dialect, Namespace};
+use crate::dialect::{Dialect, Namespace};
 
 use super::snapshot::Kind;
 

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
+use crate::setters::setters;
 use crate::store::{Hold, Store, Sync};
 
 pub use in_use::InUse;
@@ -35,6 +36,7 @@ pub struct Removal {
 
 /// How a removal goes about it.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Removing<'a> {
     /// Only say what would be removed.
     pub dry_run: bool,
@@ -44,6 +46,25 @@ pub struct Removing<'a> {
     pub progress: &'a dyn Progress,
 }
 
+impl Default for Removing<'_> {
+    /// At once, durably, in silence.
+    fn default() -> Self {
+        Removing {
+            dry_run: false,
+            sync: Sync::default(),
+            progress: &Silent,
+        }
+    }
+}
+
+impl<'a> Removing<'a> {
+    setters! {
+        dry_run: bool,
+        sync: Sync,
+        progress: &'a dyn Progress,
+    }
+}
+
 /// Forgets an image, and removes the layers that no other image needs. Stores that are only read
 /// beside this one stay as they are.
 ///
@@ -51,28 +72,20 @@ pub struct Removing<'a> {
 /// mounted; the record of another image is damaged, so that nobody knows what it needs.
 ///
 /// ```
-/// use lowerdir::store::collect::{Removing, prune, remove_image};
-/// use lowerdir::store::Sync;
-/// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// use lowerdir::store::{Removing, prune, remove_image};
+/// use lowerdir::{Image, Options, Reference, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
-/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let options = Options::rootless(place.path())?;
+/// # let image = Image::open(&Reference::parse(&archive)?)?;
 /// # let store = Store::open(&directory)?;
-/// # unpack_image(&image, &store, &options, Run::default())?;
+/// # store.unpack(&image).options(options).run()?;
 ///
-/// let how = Removing { dry_run: false, sync: Sync::Fs, progress: &Silent };
+/// let how = Removing::default();
 /// let removal = remove_image(&store, &image.digest.to_string(), how)?;
 ///
 /// assert_eq!(removal.layers.len(), 2);

@@ -24,7 +24,7 @@ const PREFIX: usize = 4;
 
 impl Store {
     /// Remembers an image, once its layers are there. The names that it was known by stay.
-    pub fn record_image(&self, mut record: ImageRecord, sync: Sync) -> Result<()> {
+    pub(crate) fn record_image(&self, mut record: ImageRecord, sync: Sync) -> Result<()> {
         let staging = self.stage()?;
         let images = self.open_dir("images")?;
         let name = file_name(&record.digest);
@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// Forgets an image; its layers stay. Errors: the store can only be read.
-    pub fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
+    pub(crate) fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
         self.check_writable()?;
         let images = self.open_dir("images")?;
         let forget = || -> io::Result<()> {
@@ -145,7 +145,12 @@ impl Store {
 
     /// Takes layers away, at once and for good: their names go while the store is held alone, and
     /// what they hold when it is open to others again.
-    pub fn remove_layers(&self, layers: &BTreeSet<Digest>, hold: Hold, sync: Sync) -> Result<()> {
+    pub(crate) fn remove_layers(
+        &self,
+        layers: &BTreeSet<Digest>,
+        hold: Hold,
+        sync: Sync,
+    ) -> Result<()> {
         let staging = self.stage()?;
         for (number, chain_id) in layers.iter().enumerate() {
             let to = number.to_string();

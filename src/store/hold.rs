@@ -5,10 +5,13 @@
 //! [`crate::store::verify`]. [`crate::store::collect`] takes it alone, looks at what images and mounts need, and
 //! takes the rest away. A dead process holds nothing.
 
+use std::io;
+use std::path::PathBuf;
+
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::fs::root::Dir;
 use crate::progress::{Progress, waiting};
 
@@ -20,6 +23,7 @@ pub struct Hold {
     _directories: Vec<Dir>,
 }
 
+const LOCKS: &str = "locks";
 const SHARED: FlockOperation = FlockOperation::NonBlockingLockShared;
 pub(crate) const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
 
@@ -31,7 +35,7 @@ impl Store {
 
     /// Keeps everybody else out of this store, and what is in the others. While somebody holds it,
     /// this waits. Errors: cancelled.
-    pub fn hold_alone(&self, progress: &dyn Progress) -> Result<Hold> {
+    pub(crate) fn hold_alone(&self, progress: &dyn Progress) -> Result<Hold> {
         let is_this = |store: &Store| std::ptr::eq(store, self);
         self.hold(
             |store| if is_this(store) { ALONE } else { SHARED },
@@ -40,7 +44,7 @@ impl Store {
     }
 
     /// Keeps everybody else out of each store.
-    pub fn hold_all_alone(&self, progress: &dyn Progress) -> Result<Hold> {
+    pub(crate) fn hold_all_alone(&self, progress: &dyn Progress) -> Result<Hold> {
         self.hold(|_| ALONE, progress)
     }
 
@@ -55,16 +59,42 @@ impl Store {
         let mut directories = Vec::new();
         for store in stores {
             // On a medium that has no such directory there is nobody who removes anything.
-            let Some(directory) = store.find_dir("locks")? else {
-                continue;
-            };
-            let wait = waiting(progress, || progress.waits_for_store());
-            lock(&directory, operation(store), "the store", wait)?;
-            directories.push(directory);
+            if let Some(directory) = store.find_dir(LOCKS)? {
+                directories.push((directory, operation(store)));
+            }
         }
-        Ok(Hold {
-            _directories: directories,
-        })
+        Hold::take(directories, progress)
+    }
+}
+
+impl Hold {
+    /// Keeps what is in stores that are not open, by their paths. Errors: cancelled; what the system
+    /// says.
+    pub(crate) fn shared(stores: &[PathBuf], progress: &dyn Progress) -> Result<Hold> {
+        let mut stores: Vec<&PathBuf> = stores.iter().collect();
+        stores.sort();
+        let mut directories = Vec::new();
+        for store in stores {
+            match Dir::open(&store.join(LOCKS)) {
+                Ok(directory) => directories.push((directory, SHARED)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let doing = format!("opening the store {}", store.display());
+                    return Err(Error::system(doing, error).during(Operation::OpenStore));
+                }
+            }
+        }
+        Hold::take(directories, progress)
+    }
+
+    fn take(directories: Vec<(Dir, FlockOperation)>, progress: &dyn Progress) -> Result<Hold> {
+        let mut held = Vec::with_capacity(directories.len());
+        for (directory, operation) in directories {
+            let wait = waiting(progress, || progress.waits_for_store());
+            lock(&directory, operation, "the store", wait)?;
+            held.push(directory);
+        }
+        Ok(Hold { _directories: held })
     }
 }
 

@@ -35,7 +35,7 @@ pub struct ShortNames {
 impl Store {
     /// Short names for directories, of these stores or with an absolute path. A name is made of what it
     /// stands for, so every process finds the same one. Errors: this store can only be read.
-    pub fn short_names(&self, directories: &[PathBuf]) -> Result<ShortNames> {
+    pub(crate) fn short_names(&self, directories: &[PathBuf]) -> Result<ShortNames> {
         self.check_writable()?;
         let links = self.open_dir("l")?;
         let names = directories
@@ -47,7 +47,7 @@ impl Store {
     }
 
     /// The layers that the short names stand for.
-    pub fn short_name_targets(&self) -> Result<BTreeMap<Vec<u8>, Digest>> {
+    pub(crate) fn short_name_targets(&self) -> Result<BTreeMap<Vec<u8>, Digest>> {
         let links = self.open_dir("l")?;
         let reading = |error| Error::system("reading the short names", error);
         let mut targets = BTreeMap::new();

@@ -13,6 +13,6 @@ mod text;
 mod walk;
 
 pub use file::{Reader, write};
-pub use node::{Node, NodeKind};
-pub use text::{Mode, Shown, Text};
+pub use node::Node;
+pub use text::{Shown, Text};
 pub use walk::Walk;

@@ -30,7 +30,7 @@ pub struct LayerLock {
 impl Store {
     /// Takes the lock of a layer. While somebody else has it, `wait` is called again and again: it
     /// lets some time pass, or gives up. Errors: the store can only be read.
-    pub fn lock_layer(
+    pub(crate) fn lock_layer(
         &self,
         chain_id: &Digest,
         mut wait: impl FnMut() -> Result<()>,

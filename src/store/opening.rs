@@ -39,7 +39,8 @@ impl Store {
     /// Errors: a directory that other users may enter, where they could change layers or run
     /// setuid files of images ([`Kind::Conflict`](crate::Kind::Conflict)); a store of another format
     /// ([`Kind::Unsupported`](crate::Kind::Unsupported)); one that can only be read, and is no store.
-    pub fn open(path: &Path) -> Result<Store> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
         if !path.exists() {
             super::check_outside(path, "the new store")?;
         }

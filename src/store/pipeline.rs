@@ -14,15 +14,17 @@ mod work;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::digest::{Digest, chain_id};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::descriptors;
 use crate::image::{Image, Layer};
 use crate::limits::{Limits, check_layers};
 use crate::progress::{Progress, Silent, waiting};
+use crate::setters::setters;
 use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::threads::ThreadBudget;
 use crate::unpack::Options;
@@ -46,40 +48,34 @@ pub struct Unpacked {
     pub was_there: bool,
 }
 
-/// The chain IDs of an image's layers, the lowest first.
-pub fn chain_ids(image: &Image) -> Vec<Digest> {
-    let mut chain: Vec<Digest> = Vec::with_capacity(image.layers.len());
-    for layer in &image.layers {
-        chain.push(chain_id(chain.last(), &layer.diff_id));
+impl Store {
+    /// The layers of an image, the lowest first, each from the first of several stores that has it.
+    /// Errors: one is missing ([`Kind::NotFound`](crate::Kind::NotFound)), or is no tar archive, by
+    /// its media type ([`Kind::Refused`](crate::Kind::Refused)).
+    pub fn layers_of(&self, image: &Image) -> Result<Vec<StoredLayer>> {
+        image.check_media_types()?;
+        let find = |(layer, chain_id): (&Layer, &Digest)| {
+            let found = self
+                .layer(chain_id)
+                .map_err(|error| error.in_layer(layer.label()))?;
+            found.ok_or_else(|| {
+                Error::not_found("not in the store")
+                    .in_layer(layer.label())
+                    .hint("`lowerdir unpack` puts it there")
+            })
+        };
+        image
+            .layers
+            .iter()
+            .zip(&image.chain_ids())
+            .map(find)
+            .collect()
     }
-    chain
 }
 
-/// The layers of an image that are in the store, the lowest first, each from the first of several
-/// stores that has it. Errors: one is missing ([`Kind::NotFound`](crate::Kind::NotFound)), or is no
-/// tar archive, by its media type ([`Kind::Refused`](crate::Kind::Refused)).
-pub fn stored_layers(image: &Image, store: &Store) -> Result<Vec<StoredLayer>> {
-    image.check_media_types()?;
-    let find = |(layer, chain_id): (&Layer, &Digest)| {
-        let found = store
-            .layer(chain_id)
-            .map_err(|error| error.in_layer(layer.label()))?;
-        found.ok_or_else(|| {
-            Error::not_found("not in the store")
-                .in_layer(layer.label())
-                .hint("`lowerdir unpack` puts it there")
-        })
-    };
-    image
-        .layers
-        .iter()
-        .zip(&chain_ids(image))
-        .map(find)
-        .collect()
-}
-
-/// How [`unpack_image`] goes about it; the result does not depend on it.
+/// How work is done; the result does not depend on it.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Run<'a> {
     /// Cores to use, at least 1: so many layers are unpacked at once. It bounds the threads of the
     /// run (see [`ThreadBudget`]).
@@ -90,6 +86,25 @@ pub struct Run<'a> {
     pub progress: &'a dyn Progress,
     /// What a layer may cost.
     pub limits: Limits,
+}
+
+impl<'a> Run<'a> {
+    setters! {
+        jobs: usize,
+        sync: Sync,
+        progress: &'a dyn Progress,
+        limits: Limits,
+    }
+}
+
+impl fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("jobs", &self.jobs)
+            .field("sync", &self.sync)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Run<'_> {
@@ -104,40 +119,7 @@ impl Default for Run<'_> {
     }
 }
 
-/// Puts every layer of an image into the store, and returns them, the lowest first. If one of them
-/// fails, this call adds none. What another store behind this one has is not unpacked again.
-///
-/// Errors: more layers than one mount can have ([`Kind::Limit`](crate::Kind::Limit)); a layer that is missing in a store that can only be read; a layer that is refused or is not what the image promised, with its number and path; a
-/// layer that is missing; what the system says.
-///
-/// ```
-/// use lowerdir::{Image, Options, Reference, Run, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let place = tempfile::tempdir()?;
-/// # let archive = place.path().join("image.tar");
-/// # doc_image(&archive)?;
-/// # let directory = place.path().join("store");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
-///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
-/// let store = Store::open(&directory)?;
-/// // As root, `Options::default()` keeps owners and writes `trusted.overlay.*`.
-/// let layers = unpack_image(&image, &store, &options, Run::default())?;
-///
-/// assert_eq!(layers.len(), 2);
-/// assert!(layers[0].path.join("etc/motd").exists());
-/// assert_eq!(layers[1].record.report.deletions, 1);
-/// # Ok(())
-/// # }
-/// ```
+/// What [`Store::unpack`] does. What another store behind this one has is not unpacked again.
 pub fn unpack_image(
     image: &Image,
     store: &Store,
@@ -162,7 +144,7 @@ pub(crate) fn unpack_missing(
     // What is accepted here can be mounted.
     check_layers(image.layers.len())?;
     image.check_media_types()?;
-    let chain = chain_ids(image);
+    let chain = image.chain_ids();
     let mut unpacked = BTreeMap::new();
     let mut lower = BTreeMap::new();
     let (mut missing, mut lock) = (Vec::new(), None);

@@ -4,6 +4,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::canonical;
 use crate::digest::Digest;
 use crate::unpack::{Options, Report};
 
@@ -54,7 +55,7 @@ pub(super) struct Sealed<'a, T> {
 
 impl<'a, T: Serialize> Sealed<'a, T> {
     pub fn new(record: &'a T) -> serde_json::Result<Sealed<'a, T>> {
-        let seal = seal(&serde_json::to_value(record)?)?;
+        let seal = seal(record)?;
         Ok(Sealed { record, seal })
     }
 }
@@ -71,6 +72,6 @@ pub(super) fn unsealed<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T
     }
 }
 
-fn seal(record: &Value) -> serde_json::Result<Digest> {
-    Ok(Digest::of(&serde_json::to_vec(record)?))
+fn seal(record: &impl Serialize) -> serde_json::Result<Digest> {
+    Ok(Digest::of(&canonical::compact(record)?))
 }

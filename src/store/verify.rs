@@ -17,7 +17,7 @@ use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::collect::InUse;
 use crate::store::listing::Reader;
-use crate::store::pipeline::{Run, Unpacked, chain_ids, unpack_missing};
+use crate::store::pipeline::{Run, Unpacked, unpack_missing};
 use crate::store::{Hold, Record, Store};
 use crate::unpack::Options;
 
@@ -80,27 +80,20 @@ fn found<T>(error: Error, say: impl FnOnce(&Error) -> T) -> Result<T> {
 /// Looks at layers of a store, from which nothing is removed meanwhile.
 ///
 /// ```
-/// use lowerdir::store::verify::Verifier;
-/// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// use lowerdir::store::Verifier;
+/// use lowerdir::{Image, Options, Reference, Silent, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
-/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let options = Options::rootless(place.path())?;
+/// # let image = Image::open(&Reference::parse(&archive)?)?;
 /// # let store = Store::open(&directory)?;
-/// # let layers = unpack_image(&image, &store, &options, Run::default())?;
+/// # let layers = store.unpack(&image).options(options).layers()?;
 ///
-/// let lowest = &lowerdir::store::pipeline::chain_ids(&image)[0];
+/// let lowest = &image.chain_ids()[0];
 /// let verifier = Verifier::new(&store, false, &Silent)?;
 /// assert!(verifier.layer(0, "1", lowest)?.is_empty());
 ///
@@ -220,29 +213,22 @@ fn contradiction(record: &Record, wanted: &Digest) -> Option<String> {
 /// those that are there, once all are verified and on disk. Stores that are only read stay as they
 /// are.
 ///
-/// Errors: as [`crate::unpack_image`]; a damaged layer is part of a mount, which would lose it.
+/// Errors: as of [`Unpack::run`](crate::Unpack::run); a damaged layer is part of a mount, which would lose it.
 ///
 /// ```
 /// # use std::collections::BTreeSet;
-/// use lowerdir::store::verify::{Verifier, repair};
-/// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// use lowerdir::store::repair;
+/// use lowerdir::{Image, Options, Reference, Run, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
-/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let options = Options::rootless(place.path())?;
+/// # let image = Image::open(&Reference::parse(&archive)?)?;
 /// # let store = Store::open(&directory)?;
-/// # let layers = unpack_image(&image, &store, &options, Run::default())?;
+/// # let layers = store.unpack(&image).options(options).layers()?;
 ///
 /// std::fs::remove_file(layers[0].path.join("etc/motd"))?;
 /// repair(&image, &store, &BTreeSet::from([0]), Run::default())?;
@@ -258,7 +244,7 @@ pub fn repair(
 ) -> Result<Vec<Unpacked>> {
     store.check_writable()?;
     let alone = store.hold_alone(run.progress)?;
-    let chain = chain_ids(image);
+    let chain = image.chain_ids();
     let in_use = InUse::now(store)?;
     for &index in damaged {
         if let Some(mount) = in_use.of(&chain[index]) {

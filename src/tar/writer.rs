@@ -11,10 +11,10 @@
 //! ```
 //! use std::io::Write;
 //!
-//! use lowerdir::tar::archive::{Entry, EntryKind, FileShape};
+//! use lowerdir::internals::{Entry, EntryKind, FileShape};
 //! use lowerdir::meta::Meta;
 //! use lowerdir::path::EntryPath;
-//! use lowerdir::tar::writer::Writer;
+//! use lowerdir::internals::Writer;
 //!
 //! let mut writer = Writer::new(Vec::new());
 //! writer.entry(&Entry {

@@ -7,10 +7,10 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use crate::dialect::Namespace;
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::meta::{Meta, Time, Xattr, is_acl_xattr};
-use crate::overlay::dialect::Namespace;
 use crate::path::{self, EntryPath};
 
 use crate::layer::options::{Options, Owners};

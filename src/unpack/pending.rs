@@ -7,7 +7,7 @@ use crate::layer::report::Report;
 
 use super::created::Created;
 
-/// A layer whose entries are on disk, and which [`settle`](mod@super::settle) will finish.
+/// A layer whose entries are on disk, and which `settle` will finish.
 #[derive(Debug)]
 pub struct Pending {
     /// All that it has; none of its directories has its attributes yet.

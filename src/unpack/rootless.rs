@@ -3,33 +3,45 @@
 //! Source: `user_namespaces(7)`; the kernel lets anybody make whiteout devices since 5.8, if no seccomp
 //! filter denies it.
 
+use std::path::Path;
+
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::meta::Device;
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
 
 use super::{Options, Owners, system};
 
 const PROBE: &[u8] = b".lowerdir-whiteout";
 
 impl Options {
-    /// `user.overlay.*`; devices as whiteouts where they can be made in this directory; the image's
-    /// owners where there are several ids to choose from.
+    /// What a process without privilege can do with files in this directory, which is tried:
+    /// `user.overlay.*`; devices as whiteouts where they can be made; the image's owners where there
+    /// are several ids to choose from.
     ///
     /// ```
     /// use lowerdir::Options;
-    /// use lowerdir::overlay::dialect::Namespace;
-    /// use lowerdir::fs::root::Dir;
+    /// use lowerdir::options::Namespace;
     ///
     /// let place = tempfile::tempdir()?;
-    /// let options = Options::rootless(&Dir::open(place.path())?)?;
+    /// let options = Options::rootless(place.path())?;
     /// assert_eq!(options.dialect.namespace, Namespace::User);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn rootless(directory: &Dir) -> Result<Options> {
+    pub fn rootless(directory: impl AsRef<Path>) -> Result<Options> {
+        let directory = directory.as_ref();
+        let opened = Dir::open(directory);
+        Options::rootless_in(
+            &opened.map_err(|error| {
+                Error::system(format!("opening {}", directory.display()), error)
+            })?,
+        )
+    }
+
+    pub(crate) fn rootless_in(directory: &Dir) -> Result<Options> {
         Ok(Options {
             dialect: Dialect {
                 whiteout: whiteout(directory)?,

@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::FileType;
 
+use crate::dialect::{Marks, Whiteout};
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::Dir;
 use crate::layer::options::Options;
@@ -22,7 +23,6 @@ use crate::layer::tree::{DirId, Inode as NewInode, Kind, Tree};
 use crate::layer::xattrs;
 use crate::limits::Limits;
 use crate::meta::{Device, Meta};
-use crate::overlay::dialect::{Marks, Whiteout};
 use crate::overlay::merged_view::LayersBelow;
 
 use super::attributes::{Fresh, Inode, apply, file_type, system};

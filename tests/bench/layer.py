@@ -1,6 +1,6 @@
-"""Writes one layer: a tar archive as a builder would write it, through `gzip -6`.
+"""Writes one layer: a tar archive as a builder would write it, through `gzip -6` or plain.
 
-`corpora` calls it. Entries are in the order in which they are added, with whole seconds and
+`corpora` and `shapes` call it. Entries are in the order in which they are added, with whole seconds and
 without the clock, so that the same trees give the same bytes.
 """
 
@@ -16,8 +16,9 @@ from settings import EPOCH
 class Layer:
     """A layer being written to `path`; use it as a context manager, then ask for its digests."""
 
-    def __init__(self, path):
+    def __init__(self, path, compressed=True):
         self.path = path
+        self.compressed = compressed
         self.entries = 0
         self.deletions = 0
         self.uncompressed = 0
@@ -25,9 +26,11 @@ class Layer:
 
     def __enter__(self):
         self._file = open(self.path, "wb")
-        self._gzip = subprocess.Popen(
-            ["gzip", "-6", "-n"], stdin=subprocess.PIPE, stdout=self._file
-        )
+        self._gzip, self._sink = None, self._file
+        if self.compressed:
+            command = ["gzip", "-6", "-n"]
+            self._gzip = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._file)
+            self._sink = self._gzip.stdin
         self._tar = tarfile.open(
             fileobj=self, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 18
         )
@@ -35,8 +38,8 @@ class Layer:
 
     def __exit__(self, *_):
         self._tar.close()
-        self._gzip.stdin.close()
-        status = self._gzip.wait()
+        self._sink.close()
+        status = self._gzip.wait() if self._gzip else 0
         self._file.close()
         if status != 0:
             raise RuntimeError(f"gzip ended with {status}")
@@ -45,7 +48,7 @@ class Layer:
         """For tarfile: the archive's next bytes."""
         self._diff.update(data)
         self.uncompressed += len(data)
-        return self._gzip.stdin.write(data)
+        return self._sink.write(data)
 
     def diff_id(self):
         return "sha256:" + self._diff.hexdigest()
@@ -71,6 +74,24 @@ class Layer:
         entry.mtime, entry.size = EPOCH, len(contents)
         self._append(entry, io.BytesIO(contents))
 
+    def directory(self, name):
+        """A directory that no tree has."""
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, 0o755, EPOCH
+        self._append(entry)
+
+    def symlink(self, name, target):
+        self._link(name, target, tarfile.SYMTYPE)
+
+    def hardlink(self, name, target):
+        self._link(name, target, tarfile.LNKTYPE)
+
+    def described(self, name, records):
+        """An empty file with these records in its PAX header."""
+        entry = tarfile.TarInfo(name)
+        entry.mtime, entry.pax_headers = EPOCH, records
+        self._append(entry)
+
     def delete(self, name):
         """A whiteout: `name` is gone from this layer on."""
         head, tail = os.path.split(name)
@@ -79,6 +100,11 @@ class Layer:
     def empty(self, directory):
         """An opaque directory: what the layers below have in it is gone."""
         self._marker(os.path.join(directory, ".wh..wh..opq"))
+
+    def _link(self, name, target, kind):
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname, entry.mtime = kind, target, EPOCH
+        self._append(entry)
 
     def _append(self, entry, file=None):
         self._tar.addfile(entry, file)

@@ -1,6 +1,6 @@
 """Writes an image of finished layers as an OCI layout, and as one archive for those who want that.
 
-`corpora` and `verifies` call it.
+`corpora`, `costs` and `verifies` call it.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ TAG = "latest"
 # As image configs spell it: every tool takes the image for one of this machine.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MEDIA = "application/vnd.oci.image"
+_LAYER = f"{_MEDIA}.layer.v1.tar"
 
 
 def digest_of(path):
@@ -26,22 +27,26 @@ def blob(layout, digest):
 
 
 def write(layout, layers):
-    """Writes the layout around blobs in place; `layers` are (digest, diff ID), lowest first."""
+    """Writes the layout around blobs in place; `layers` are (digest, diff ID), lowest first.
+
+    A blob whose digest is its diff ID is not compressed.
+    """
     config = {
         "architecture": _ARCHITECTURES.get(platform.machine(), "amd64"),
         "os": "linux",
         "config": {},
         "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]},
     }
-    manifest = {
+    described = {
         "schemaVersion": 2,
         "mediaType": f"{_MEDIA}.manifest.v1+json",
         "config": _json_blob(layout, config, f"{_MEDIA}.config.v1+json"),
         "layers": [
-            _descriptor(layout, digest, f"{_MEDIA}.layer.v1.tar+gzip") for digest, _ in layers
+            _descriptor(layout, digest, _LAYER if digest == diff_id else f"{_LAYER}+gzip")
+            for digest, diff_id in layers
         ],
     }
-    entry = _json_blob(layout, manifest, manifest["mediaType"])
+    entry = _json_blob(layout, described, described["mediaType"])
     entry["annotations"] = {"org.opencontainers.image.ref.name": TAG}
     index = {"schemaVersion": 2, "manifests": [entry]}
     (layout / "index.json").write_text(json.dumps(index))
@@ -64,12 +69,16 @@ def pack(layout, archive):
     subprocess.run(command, check=True)
 
 
+def manifest(layout):
+    """The digest of the manifest, by which a store knows the image."""
+    return json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+
+
 def read(layout):
     """The layers of a layout as (blob digest, diff ID), lowest first."""
-    index = json.loads((layout / "index.json").read_text())
-    manifest = json.loads(blob(layout, index["manifests"][0]["digest"]).read_text())
-    config = json.loads(blob(layout, manifest["config"]["digest"]).read_text())
-    digests = [layer["digest"] for layer in manifest["layers"]]
+    described = json.loads(blob(layout, manifest(layout)).read_text())
+    config = json.loads(blob(layout, described["config"]["digest"]).read_text())
+    digests = [layer["digest"] for layer in described["layers"]]
     return list(zip(digests, config["rootfs"]["diff_ids"]))
 
 

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use lowerdir::chunk::Chunks;
-use lowerdir::fs::root::Dir;
-use lowerdir::layer::below::Below;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
-use lowerdir::overlay::merged_view::MergedView;
+use lowerdir::internals::Archive;
+use lowerdir::internals::Below;
+use lowerdir::internals::Chunks;
+use lowerdir::internals::Dir;
+use lowerdir::internals::MergedView;
+use lowerdir::internals::ThreadBudget;
+use lowerdir::internals::settle;
+use lowerdir::internals::{Pending, unpack};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::path::EntryPath;
-use lowerdir::tar::archive::Archive;
-use lowerdir::threads::ThreadBudget;
-use lowerdir::unpack::settle::settle;
-use lowerdir::unpack::{Pending, unpack};
 use lowerdir::{Limits, Options, Owners};
 use tempfile::TempDir;
 
@@ -162,12 +162,7 @@ fn unpacked(site: &TempDir, name: &str, layer: &[u8]) -> (Dir, Pending) {
 
 /// What needs no privilege.
 fn options() -> Options {
-    Options {
-        dialect: Dialect {
-            namespace: Namespace::User,
-            ..Dialect::default()
-        },
-        owners: Owners::Caller,
-        ..Options::default()
-    }
+    Options::default()
+        .dialect(Dialect::default().namespace(Namespace::User))
+        .owners(Owners::Caller)
 }

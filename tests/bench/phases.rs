@@ -11,14 +11,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lowerdir::chunk::Chunks;
-use lowerdir::compress::codec::{Expected, LayerReader};
-use lowerdir::fs::root::Dir;
-use lowerdir::layer::below::Below;
-use lowerdir::overlay::merged_view::MergedView;
-use lowerdir::threads::ThreadBudget;
-use lowerdir::unpack::settle::settle;
-use lowerdir::unpack::unpack;
+use lowerdir::image::Expected;
+use lowerdir::internals::Below;
+use lowerdir::internals::Chunks;
+use lowerdir::internals::Dir;
+use lowerdir::internals::LayerReader;
+use lowerdir::internals::MergedView;
+use lowerdir::internals::ThreadBudget;
+use lowerdir::internals::settle;
+use lowerdir::internals::unpack;
 use lowerdir::{Image, Limits, Options, Reference, Result};
 
 fn main() -> Result<()> {
@@ -39,7 +40,7 @@ fn main() -> Result<()> {
 }
 
 fn open(image: &OsStr) -> Result<Image> {
-    Image::open(&Reference::parse(image)?, None)
+    Image::open(&Reference::parse(image)?)
 }
 
 fn decode(image: &Image) -> Result<()> {

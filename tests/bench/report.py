@@ -43,7 +43,7 @@ def markdown(summary):
     """The block between the two marks of the README."""
     parts = [
         _heading(summary),
-        f"![seconds to unpack each corpus]({CHART.relative_to(PROJECT)})",
+        f"As a chart: `{CHART.relative_to(PROJECT)}`.",
         _table(summary),
         _synced(summary),
         _corpora(summary),

@@ -30,6 +30,8 @@ RUNS = int(os.environ.get("RUNS") or 5)
 # Only these corpora, and the tools whose names begin so; all where nothing is said. With commas.
 CORPORA = _list("CORPORA")
 TOOLS = _list("TOOLS")
+# Only those rows of the table of costs whose names hold one of these.
+SHAPES = _list("SHAPES")
 # Builds of ours to compare: PATH or NAME=PATH; the first is the one that ratios are of.
 BUILDS = _list("LOWERDIR") or [str(PROJECT / "target" / "release" / "lowerdir")]
 

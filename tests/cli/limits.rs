@@ -2,7 +2,7 @@
 //! nothing; raised, the same image is unpacked.
 
 use crate::bench::{Bench, Run};
-use crate::oci::Compression;
+use crate::oci::{Compression, write_layout};
 use crate::tarball::{LayerBuilder, Meta, padded, pax_header, pax_record};
 
 fn unpack(bench: &Bench, option: Option<&str>) -> Run {
@@ -218,4 +218,141 @@ fn limits_of_the_kernel_have_no_option() {
         let run = unpack(&bench, None);
         assert_eq!(run.status, 0, "{run:?}");
     }
+}
+
+/// Directories that have no entry of their own count as entries.
+#[test]
+fn entries_that_a_name_implies() {
+    let deep = format!("{}f", "d/".repeat(900));
+    for layer in [
+        LayerBuilder::new().file(&deep, 0o644, ""),
+        LayerBuilder::new().whiteout(&deep),
+        LayerBuilder::new().opaque(&deep[..deep.len() - 2]),
+    ] {
+        let layer = layer.finish();
+        ends_at(
+            &layer,
+            "--max-entries=2",
+            Some("--max-entries=901"),
+            "over 2 entries",
+        );
+        by_every_verb(&layer, &["--max-entries=2"], "over 2 entries");
+    }
+}
+
+/// Some kilobytes that stand for 270,000 directories. What writes them to disk refuses them in
+/// `make bench-micro`.
+#[test]
+fn directories_that_few_entries_imply() {
+    let deep = |layer: LayerBuilder, chain| {
+        layer.file(format!("{chain}/{}f", "d/".repeat(899)), 0o644, "")
+    };
+    let layer = (0..300).fold(LayerBuilder::new(), deep).finish();
+    let bench = with_image(&layer);
+    for verb in [&["translate", "blob", "out"][..], &["ls", "oci:image:1"]] {
+        bench
+            .run(verb)
+            .fails(4, &["directories that have no entry of their own"]);
+    }
+    assert_eq!(bench.names("".as_ref()), ["blob", "image"]);
+}
+
+/// Each name is led through 39 links of 4,000 bytes.
+#[test]
+fn steps_through_symbolic_links() {
+    let link = |layer: LayerBuilder, link| {
+        let target = format!("{}l{}", "a/../".repeat(798), link + 1);
+        layer.symlink(format!("l{link}"), target)
+    };
+    let links = (0..39).fold(LayerBuilder::new().dir("a", 0o755), link);
+    let file = |layer: LayerBuilder, number| layer.file(format!("l0/{number}"), 0o644, "");
+    let layer = (0..300).fold(links.dir("l39", 0o755), file).finish();
+    by_every_verb(&layer, &[], "too many steps through symbolic links");
+}
+
+/// What hard links to files of the layers below copy counts with the layer's own bytes.
+#[test]
+fn bytes_that_hard_links_copy() {
+    let bench = Bench::new();
+    let base = LayerBuilder::new()
+        .file("f", 0o644, vec![7; 10_000])
+        .file("g", 0o644, vec![8; 10_000])
+        .finish();
+    let links = |layer: LayerBuilder, (name, target): &(&str, &str)| layer.hardlink(name, target);
+    let top = |links_to: &[(&str, &str)]| links_to.iter().fold(LayerBuilder::new(), links).finish();
+    bench.write("base.tar", base);
+    let unpack = |arguments: &[&str]| {
+        let options = ["--userxattr", "--owners=caller", "--sync=none"];
+        bench.run(&[&["unpack-layer"], arguments, &options].concat())
+    };
+    assert_eq!(unpack(&["base.tar", "base", "--base"]).status, 0);
+    let two = [("one", "f"), ("other", "g")];
+    bench.write("top.tar", top(&two));
+    let limited = ["top.tar", "top", "--parent=base", "--max-bytes=16K"];
+    let run = unpack(&limited);
+    run.fails(4, &["16384 bytes"]);
+    assert!(run.hint().starts_with("--max-bytes"), "{run:?}");
+    assert_eq!(bench.names("".as_ref()), ["base", "base.tar", "top.tar"]);
+    // A second name for what is copied already copies nothing.
+    bench.write("top.tar", top(&[("one", "f"), ("other", "f")]));
+    assert_eq!(unpack(&limited).status, 0);
+}
+
+/// The layer as a blob, and in an image.
+fn with_image(layer: &[u8]) -> Bench {
+    let bench = Bench::new();
+    bench.write("blob", layer);
+    write_layout(
+        &bench.path("image"),
+        "1",
+        &[(layer.into(), Compression::Gzip)],
+    );
+    bench
+}
+
+/// All that read the layer refuse it, print nothing and leave nothing.
+fn by_every_verb(layer: &[u8], options: &[&str], words: &str) {
+    let bench = Bench::new();
+    bench.write("blob", layer);
+    write_layout(
+        &bench.path("image"),
+        "1",
+        &[(layer.into(), Compression::Gzip)],
+    );
+    let image = "oci:image:1";
+    for verb in [
+        &[
+            "unpack-layer",
+            "blob",
+            "out",
+            "--owners=caller",
+            "--userxattr",
+        ][..],
+        &["translate", "blob", "out"],
+        &[
+            "unpack",
+            image,
+            "--owners=caller",
+            "--userxattr",
+            "--sync=none",
+        ],
+        &["ls", image],
+        &["diff", image, image],
+        &["flatten", image, "out", "--owners=caller"],
+        &["flatten", image, "-"],
+        &["export", "--format=mtree", image],
+    ] {
+        let run = bench.on_store(&[verb, options].concat());
+        assert_eq!(run.status, 4, "{verb:?}: {run:?}");
+        // An archive may have begun.
+        assert!(run.stdout.len() <= 512, "{verb:?}: {run:?}");
+        assert!(run.error().contains(words), "{verb:?}: {run:?}");
+        assert!(!bench.path("out").exists(), "{verb:?}");
+    }
+    let left = bench.names(&bench.store().join("layers"));
+    assert!(left.iter().all(|name| {
+        bench
+            .names(&bench.store().join("layers").join(name))
+            .is_empty()
+    }));
 }

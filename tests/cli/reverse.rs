@@ -6,11 +6,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lowerdir::compress::codec::Decoder;
+use lowerdir::internals::Decoder;
+use lowerdir::internals::{Archive, EntryKind};
 use lowerdir::meta::Device;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::repack::convert::{Form, Options, convert};
-use lowerdir::tar::archive::{Archive, EntryKind};
 use lowerdir::{Progress, Silent};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::Value;
@@ -529,15 +529,8 @@ fn listing(top: &Path) -> Vec<String> {
 }
 
 fn to_user() -> Options {
-    Options {
-        from: Form::Oci,
-        to: Form::Overlay(Dialect {
-            namespace: Namespace::User,
-            ..Dialect::default()
-        }),
-        parents: None,
-        dry_run: false,
-    }
+    let overlay = Form::Overlay(Dialect::default().namespace(Namespace::User));
+    Options::new(Form::Oci, overlay)
 }
 
 /// A process that another test is starting has a copy of our lock until it executes its program.

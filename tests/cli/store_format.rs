@@ -1,7 +1,7 @@
 //! The number of the format that a store is kept in: written first, checked whenever one is opened.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::bench::Bench;
 use crate::layout::Layout;
@@ -136,7 +136,7 @@ fn processes_that_make_a_store_at_once_make_one() {
         // Where it is made from an empty directory, its mode is changed, too.
         fs::create_dir(bench.store()).unwrap();
         let start = || {
-            Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+            support::program::lowerdir()
                 .args(["--store", "store", "prune"])
                 .current_dir(bench.path(""))
                 .stdout(Stdio::null())

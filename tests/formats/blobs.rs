@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 
-use lowerdir::compress::codec::{Expected, LayerReader, Measured};
-use lowerdir::digest::Digest;
+use lowerdir::Digest;
+use lowerdir::image::{Expected, Measured};
+use lowerdir::internals::LayerReader;
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

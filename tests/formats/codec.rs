@@ -2,9 +2,10 @@
 
 use std::io::{self, Read, Write};
 
+use lowerdir::Digest;
 use lowerdir::Kind;
-use lowerdir::compress::codec::{Decoder, Expected};
-use lowerdir::digest::{Algorithm, Digest, Hasher};
+use lowerdir::image::Expected;
+use lowerdir::internals::{Algorithm, Decoder, Hasher};
 
 use crate::blobs::{decode, gzip, promise, refusal, skippable, xz, zstd};
 

@@ -1,8 +1,8 @@
 //! Damaged blobs and archives: refused or noticed at every byte and bit, and never a panic.
 
+use lowerdir::Digest;
 use lowerdir::Kind;
-use lowerdir::compress::codec::Expected;
-use lowerdir::digest::Digest;
+use lowerdir::image::Expected;
 use proptest::prelude::*;
 
 use crate::blobs::{decode, gzip, promise, refusal, skippable, xz, zstd};

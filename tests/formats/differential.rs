@@ -11,7 +11,7 @@
 
 use std::io::Read;
 
-use lowerdir::tar::archive::EntryKind;
+use lowerdir::internals::EntryKind;
 use proptest::prelude::*;
 
 use crate::read::read;

@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use lowerdir::digest::{Algorithm, Digest, Hasher, HashingReader, chain_id};
+use lowerdir::Digest;
+use lowerdir::internals::{Algorithm, Hasher, HashingReader, chain_id};
 
 const ABC_256: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 // FIPS 180-4 has both as examples.

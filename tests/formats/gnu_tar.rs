@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use lowerdir::tar::archive::{EntryKind, Extent};
+use lowerdir::internals::{EntryKind, Extent};
 
 use crate::read::{one, read};
 

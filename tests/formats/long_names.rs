@@ -1,7 +1,7 @@
 //! GNU long names and long link targets, alone and together.
 
+use lowerdir::internals::EntryKind;
 use lowerdir::path::EntryPath;
-use lowerdir::tar::archive::EntryKind;
 
 use crate::read::{one, read};
 use crate::tarball::{LayerBuilder, Meta, header, padded, pax_header, pax_record};

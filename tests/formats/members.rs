@@ -1,9 +1,9 @@
 //! What a member is, by its type flag, and which members have data.
 
 use lowerdir::Kind;
+use lowerdir::internals::EntryKind;
 use lowerdir::meta::Device;
 use lowerdir::path::EntryPath;
-use lowerdir::tar::archive::EntryKind;
 
 use crate::read::{error, one, read};
 use crate::tarball::{LayerBuilder, Meta, header, pax_header, pax_record, seal};

@@ -1,6 +1,6 @@
 //! Names: cleaned or refused (rule N1), ordered by component, and what markers they spell (W6).
 
-use lowerdir::layer::marker::Marker;
+use lowerdir::internals::Marker;
 use lowerdir::path::EntryPath;
 use proptest::prelude::*;
 

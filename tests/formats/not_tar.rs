@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use lowerdir::tar::archive::Archive;
+use lowerdir::internals::Archive;
 use lowerdir::{Kind, Result};
 
 use crate::blobs::{gzip, xz, zstd};
@@ -18,7 +18,7 @@ fn image(zeros: usize, magic: &[u8]) -> Vec<u8> {
 /// What `read` says, through a decoder.
 fn decoded(blob: &[u8]) -> Result<usize> {
     let mut bytes = Vec::new();
-    let decoder = lowerdir::compress::codec::Decoder::open(blob)?;
+    let decoder = lowerdir::internals::Decoder::open(blob)?;
     let reading = |error| lowerdir::Error::reading("reading", error);
     { decoder }.read_to_end(&mut bytes).map_err(reading)?;
     Ok(read(&bytes)?.len())

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lowerdir::Kind;
+use lowerdir::internals::Archive;
 use lowerdir::meta::Time;
-use lowerdir::tar::archive::Archive;
 use proptest::prelude::*;
 
 use crate::read::{error, one, read};

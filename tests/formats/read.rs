@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use lowerdir::tar::archive::{Archive, Entry, EntryKind};
+use lowerdir::internals::{Archive, Entry, EntryKind};
 
 /// More holes than this are not filled: a few bytes can claim any size.
 const FILLED_MAX: u64 = 64 << 20;

@@ -2,9 +2,10 @@
 
 use std::io::{self, Read};
 
-use lowerdir::compress::codec::{Expected, LayerReader};
-use lowerdir::digest::Digest;
-use lowerdir::tar::archive::Archive;
+use lowerdir::Digest;
+use lowerdir::image::Expected;
+use lowerdir::internals::Archive;
+use lowerdir::internals::LayerReader;
 use lowerdir::{Error, Kind};
 
 use crate::blobs::{gzip, skippable, xz, zstd};

@@ -1,7 +1,7 @@
 //! The four forms in which GNU tar stores files with holes.
 
 use lowerdir::Kind;
-use lowerdir::tar::archive::EntryKind;
+use lowerdir::internals::EntryKind;
 use proptest::prelude::*;
 
 use crate::read::{error, one};
@@ -297,12 +297,9 @@ fn holes_count_against_the_limit_of_bytes() {
         let files = sizes.iter().map(|size| old_gnu(&[(0, 1)], *size, b"x"));
         files.collect::<Vec<_>>().concat()
     };
-    let limits = lowerdir::Limits {
-        bytes: 1 << 20,
-        ..lowerdir::Limits::default()
-    };
+    let limits = lowerdir::Limits::default().bytes(1 << 20);
     let last = |bytes: &[u8]| {
-        let mut archive = lowerdir::tar::archive::Archive::with_limits(bytes, limits);
+        let mut archive = lowerdir::internals::Archive::with_limits(bytes, limits);
         while archive.next_entry()?.is_some() {}
         Ok(())
     };

@@ -1,6 +1,6 @@
 //! The fs-verity digest of a file with holes is that of the file without them, however it is computed.
 
-use lowerdir::engines::export::Verity;
+use lowerdir::internals::Verity;
 use sha2::{Digest, Sha256};
 
 const BLOCK: u64 = 4096;

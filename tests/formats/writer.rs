@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use lowerdir::Kind;
+use lowerdir::internals::{Archive, Entry, EntryKind, Extent, FileShape};
+use lowerdir::internals::{Writer, stored};
 use lowerdir::meta::{Device, Meta, Time, Xattr};
 use lowerdir::path::EntryPath;
-use lowerdir::tar::archive::{Archive, Entry, EntryKind, Extent, FileShape};
-use lowerdir::tar::writer::{Writer, stored};
 use proptest::prelude::*;
 
 use crate::read::read;

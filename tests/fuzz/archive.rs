@@ -32,8 +32,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use lowerdir::internals::{Archive, Entry, EntryKind};
 use lowerdir::path::EntryPath;
-use lowerdir::tar::archive::{Archive, Entry, EntryKind};
 use lowerdir::{Error, Kind};
 use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
 use tar_core::{EntryType, SparseEntry};

@@ -12,8 +12,9 @@
 
 use std::io::{self, Read, Write};
 
-use lowerdir::compress::codec::{Expected, LayerReader, Measured};
-use lowerdir::digest::Digest;
+use lowerdir::Digest;
+use lowerdir::image::{Expected, Measured};
+use lowerdir::internals::LayerReader;
 use lowerdir::{Error, Kind, Limits};
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZFlush, MZStatus};
@@ -23,15 +24,12 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use crate::dice::Dice;
 
 /// Enough for a fuzzer, and little enough for all that it asks for.
-const LIMITS: Limits = Limits {
-    bytes: 4 << 20,
-    ratio: 4 << 20,
-    entries: 0,
-    depth: 0,
-    header: 0,
-    extents: 0,
-    window: 8 << 20,
-};
+fn limits() -> Limits {
+    Limits::default()
+        .bytes(4 << 20)
+        .ratio(4 << 20)
+        .window(8 << 20)
+}
 
 /// The first byte chooses between bytes as they are and parts that are compressed here.
 pub fn check(data: &[u8]) {
@@ -74,7 +72,7 @@ pub fn check(data: &[u8]) {
 }
 
 fn decode(blob: impl Read) -> lowerdir::Result<(Vec<u8>, Measured)> {
-    let mut reader = LayerReader::with_limits(blob, Expected::default(), LIMITS)?;
+    let mut reader = LayerReader::with_limits(blob, Expected::default(), limits())?;
     let mut bytes = Vec::new();
     let reading = |error| Error::reading("reading", error);
     reader.read_to_end(&mut bytes).map_err(reading)?;
@@ -176,7 +174,7 @@ fn reference(blob: &[u8]) -> Result<Vec<u8>, String> {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
             let mut bytes = Vec::new();
             let decoder = lzma_rust2::XzReader::new(blob, true);
-            let most = decoder.take(LIMITS.bytes + 1).read_to_end(&mut bytes);
+            let most = decoder.take(limits().bytes + 1).read_to_end(&mut bytes);
             most.map(|_| bytes).map_err(|error| error.to_string())
         }
         _ => Ok(blob.to_vec()),
@@ -243,7 +241,7 @@ fn raw_inflate(mut input: &[u8]) -> Result<(Vec<u8>, usize), String> {
 /// RFC 8878, frame by frame.
 fn unzstd(mut blob: &[u8]) -> Result<Vec<u8>, String> {
     let (mut bytes, mut decoder) = (Vec::new(), FrameDecoder::new());
-    decoder.set_max_window_size(LIMITS.window);
+    decoder.set_max_window_size(limits().window);
     while !blob.is_empty() {
         match decoder.init(&mut blob) {
             Ok(()) => {}

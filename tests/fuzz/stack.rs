@@ -13,13 +13,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use lowerdir::compress::codec::Expected;
-use lowerdir::fs::root::Dir;
 use lowerdir::image::Blob;
-use lowerdir::layer::lower::Lower;
+use lowerdir::internals::{Dir, DirectoryId, Lower, MergedView, Seen};
 use lowerdir::meta::Meta;
-use lowerdir::overlay::merged_view::{DirectoryId, MergedView, Seen};
-use lowerdir::store::pipeline::{Parents, unpack_layer};
+use lowerdir::store::Sync;
+use lowerdir::unpack_layer;
 use rustix::fs::{FileType, Stat};
 use tempfile::TempDir;
 
@@ -29,7 +27,7 @@ use crate::dice::Dice;
 use crate::generate::{Flavour, Stack};
 use crate::model::{Item, Listing};
 use crate::tarball::{Entry, Kind};
-use crate::unpack::{options, run};
+use crate::unpack::{limits, options};
 
 static SITE: LazyLock<TempDir> = LazyLock::new(in_memory);
 
@@ -73,17 +71,15 @@ fn try_stack(work: &Path, stack: &Stack) {
         let target = work.join(format!("layer{number}"));
         let file = work.join("blob");
         fs::write(&file, compression.compress(tar)).expect("room for a blob");
-        let blob = File::open(&file).map(Blob::of_file);
+        let blob = File::open(&file).map(Blob::from_file);
         let blob = blob.expect("just written").expect("it is a file");
-        let parents = Parents::Known(layers.clone());
-        let done = unpack_layer(
-            &blob,
-            &Expected::default(),
-            &target,
-            &parents,
-            &options(),
-            run(1),
-        );
+        let done = unpack_layer(&blob, &target)
+            .parents(layers.clone())
+            .options(options())
+            .limits(limits())
+            .jobs(1)
+            .sync(Sync::None)
+            .run();
         if refused == Some(number) {
             let error = done.map(|_| ()).expect_err("the model refuses it");
             assert!(matches!(

@@ -10,14 +10,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use lowerdir::compress::codec::Expected;
-use lowerdir::digest::Digest;
+use lowerdir::Digest;
 use lowerdir::image::{Blob, Image, Reference};
-use lowerdir::overlay::dialect::{Dialect, Namespace};
-use lowerdir::store::pipeline::{Parents, Run, Unpacked, unpack_image, unpack_layer};
-use lowerdir::store::verify::Verifier;
-use lowerdir::store::{Store, Sync};
-use lowerdir::{Error, Kind, Limits, Options, Owners, Silent};
+use lowerdir::options::{Dialect, Namespace};
+use lowerdir::store::Verifier;
+use lowerdir::store::{Store, Sync, Unpacked};
+use lowerdir::{Error, Kind, Limits, Options, Owners, Silent, unpack_layer};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -81,27 +79,13 @@ fn layers(form: u8, rest: &[u8]) -> Vec<Vec<u8>> {
 }
 
 pub fn options() -> Options {
-    let dialect = Dialect {
-        namespace: Namespace::User,
-        ..Dialect::default()
-    };
-    Options {
-        dialect,
-        owners: Owners::Caller,
-        ..Options::default()
-    }
+    Options::default()
+        .dialect(Dialect::default().namespace(Namespace::User))
+        .owners(Owners::Caller)
 }
 
-pub fn run(jobs: usize) -> Run<'static> {
-    Run {
-        jobs,
-        sync: Sync::None,
-        limits: Limits {
-            bytes: 64 << 20,
-            ..Limits::default()
-        },
-        ..Run::default()
-    }
+pub fn limits() -> Limits {
+    Limits::default().bytes(64 << 20)
 }
 
 fn try_layers(work: &Path, layers: &[Vec<u8>]) {
@@ -111,8 +95,8 @@ fn try_layers(work: &Path, layers: &[Vec<u8>]) {
         .collect();
     write_layout(&work.join("image"), "it", &blobs);
     let reference = format!("oci:{}:it", work.join("image").display());
-    let reference = Reference::parse(reference.as_ref()).expect("a reference");
-    let image = Image::open(&reference, None).expect("an image of these layers");
+    let reference = Reference::parse(reference).expect("a reference");
+    let image = Image::open(&reference).expect("an image of these layers");
     let one = unpack(work, "one", &image, 1);
     let two = unpack(work, "two", &image, 2);
     match (&one, &two) {
@@ -136,8 +120,9 @@ fn try_layers(work: &Path, layers: &[Vec<u8>]) {
 }
 
 fn unpack(work: &Path, name: &str, image: &Image, jobs: usize) -> lowerdir::Result<Vec<Unpacked>> {
-    let store = Store::open(&work.join(name)).expect("a store");
-    let unpacked = unpack_image(image, &store, &options(), run(jobs));
+    let store = Store::open(work.join(name)).expect("a store");
+    let unpack = store.unpack(image).options(options()).limits(limits());
+    let unpacked = unpack.jobs(jobs).sync(Sync::None).layers();
     for place in ["staging", "locks"] {
         let left = fs::read_dir(work.join(name).join(place)).map_or(0, Iterator::count);
         assert_eq!(left, 0, "something is left in {place}");
@@ -158,12 +143,12 @@ fn unpack(work: &Path, name: &str, image: &Image, jobs: usize) -> lowerdir::Resu
 
 /// One layer of which nobody says what is below it.
 fn alone(work: &Path, number: usize, file: &Path) {
-    let blob = Blob::of_file(fs::File::open(file).expect("just written"));
+    let blob = Blob::from_file(fs::File::open(file).expect("just written"));
     let blob = blob.expect("it is a file");
     let target = work.join(format!("alone{number}"));
     let before = fs::read_dir(work).expect("ours").count();
-    let (expected, parents) = (Expected::default(), Parents::Unknown);
-    let done = unpack_layer(&blob, &expected, &target, &parents, &options(), run(1));
+    let unpack = unpack_layer(&blob, &target).options(options());
+    let done = unpack.limits(limits()).jobs(1).sync(Sync::None).run();
     let after = fs::read_dir(work).expect("ours").count();
     match done {
         Ok(_) => assert_eq!(after, before + 1, "the layer, and nothing else"),

@@ -4,12 +4,12 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use lowerdir::compress::codec::Expected;
-use lowerdir::digest::Digest;
+use lowerdir::Digest;
 use lowerdir::image::Blob;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::image::Expected;
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::store::Sync;
-use lowerdir::{Error, Kind, Options, Owners, Parents, Result, Run, unpack_layer};
+use lowerdir::{Error, Kind, Options, Owners, Result, unpack_layer};
 
 use support::directory::{in_memory, make_removable};
 
@@ -44,21 +44,12 @@ fn promises(blob: &[u8], tar: &[u8]) -> [Expected; 2] {
 fn unpack(site: &Path, blob: &[u8], expected: &Expected) -> Result<()> {
     let (file, target) = (site.join("blob"), site.join("work/layer"));
     fs::write(&file, blob).expect("room for a blob");
-    let blob = Blob::of_file(File::open(&file).expect("just written"))?;
-    let options = Options {
-        dialect: Dialect {
-            namespace: Namespace::User,
-            ..Dialect::default()
-        },
-        owners: Owners::Caller,
-        ..Options::default()
-    };
-    let run = Run {
-        sync: Sync::None,
-        ..Run::default()
-    };
-    let parents = Parents::Known(Vec::new());
-    let done = unpack_layer(&blob, expected, &target, &parents, &options, run);
+    let blob = Blob::from_file(File::open(&file).expect("just written"))?;
+    let options = Options::default()
+        .dialect(Dialect::default().namespace(Namespace::User))
+        .owners(Owners::Caller);
+    let unpack = unpack_layer(&blob, &target).expected(expected.clone());
+    let done = unpack.lowest().options(options).sync(Sync::None).run();
     let left = fs::read_dir(site.join("work")).expect("ours").count();
     assert_eq!(left, usize::from(done.is_ok()), "something is left");
     if done.is_ok() {

@@ -3,6 +3,7 @@
 support::start!();
 
 mod functions;
+mod package;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// Every folder and file at the top of the library, from the ground up: each may import only what
 /// comes before it. Floor 0 is pure; the tour in `src/lib.rs` says what each is for.
 const ORDER: &[(&str, u8)] = &[
+    ("setters", 0),
     ("escape", 0),
     ("error", 0),
     ("path", 0),
@@ -20,6 +22,7 @@ const ORDER: &[(&str, u8)] = &[
     ("dialect", 0),
     ("digest", 0),
     ("content", 0),
+    ("canonical", 0),
     ("limits", 0),
     ("chunk", 0),
     ("threads", 0),

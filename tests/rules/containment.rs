@@ -6,8 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use lowerdir::store::Sync;
-use lowerdir::store::pipeline::unpack_image;
-use lowerdir::{Image, Kind, Parents, Reference, Run, Store};
+use lowerdir::{Image, Kind, Parents, Reference, Store};
 
 use crate::layer::{Entry, Layer, layer};
 use crate::layer_dir::describe;
@@ -202,18 +201,10 @@ fn unpack_into_store(place: &Place, layers: &[Layer]) -> lowerdir::Result<()> {
         .map(|layer| (layer.tar(), Compression::Plain))
         .collect();
     oci::write_layout(&image, "latest", &layers);
-    let image = Image::open(&Reference::parse(image.as_os_str())?, None)?;
-    let store = Store::open(&place.path().join("store"))?;
-    unpack_image(
-        &image,
-        &store,
-        &unprivileged(),
-        Run {
-            jobs: 2,
-            sync: Sync::None,
-            ..Run::default()
-        },
-    )?;
+    let image = Image::open(&Reference::parse(image)?)?;
+    let store = Store::open(place.path().join("store"))?;
+    let unpack = store.unpack(&image).options(unprivileged());
+    unpack.jobs(2).sync(Sync::None).run()?;
     Ok(())
 }
 
@@ -248,7 +239,7 @@ fn the_mode_of_a_link_is_not_that_of_what_it_points_to() {
     std::os::unix::fs::symlink(canary.join("file"), place.path().join("link")).unwrap();
     let mode = || fs::metadata(canary.join("file")).unwrap().mode();
     let before = mode();
-    let directory = lowerdir::fs::root::Dir::open(place.path()).unwrap();
+    let directory = lowerdir::internals::Dir::open(place.path()).unwrap();
     assert!(directory.set_mode(b"link", 0o4777).is_err());
     assert_eq!(mode(), before);
     fs::write(place.path().join("own"), "").unwrap();

@@ -1,6 +1,6 @@
 //! I1 and I2: directories that no entry describes.
 
-use lowerdir::unpack::Warning;
+use lowerdir::report::Warning;
 
 use crate::layer::{Entry, layer};
 use crate::place::Place;

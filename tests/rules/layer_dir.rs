@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use lowerdir::unpack::{Report, Warning};
+use lowerdir::report::{Report, Warning};
 use support::directory;
 
 /// One finished layer.

@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use lowerdir::unpack::Warning;
 use lowerdir::{Kind, Parents};
 
 use crate::layer::{Entry, layer};
-use crate::place::Place;
+use crate::place::{Place, as_nobody};
 
 #[test]
 fn h1_a_link_to_an_earlier_path_is_the_same_inode() {
@@ -255,4 +256,33 @@ fn h3_a_link_with_dot_dot_is_refused() {
         let error = Place::new().refused([layer().file("f", "").hard_link("g", target)]);
         assert_eq!(error.kind(), Kind::Refused, "{target}");
     }
+}
+
+/// Only root may make device nodes.
+#[test]
+fn h3_a_link_to_a_device_that_was_left_out_is_left_out_with_it() {
+    as_nobody(|| {
+        let device = layer()
+            .add(Entry::char_device("d/null", 1, 3))
+            .hard_link("same", "d/null")
+            .hard_link("d/third", "same")
+            .file("f", "");
+        let place = Place::new();
+        let top = place.stack([device]);
+        assert_eq!(
+            (top.names("."), top.names("d")),
+            (vec!["d".into(), "f".into()], vec![])
+        );
+        assert_eq!(top.warnings(Warning::DeviceNotMade), 3);
+    });
+}
+
+#[test]
+fn h3_a_link_to_a_file_in_the_place_of_a_device_that_was_left_out_is_made() {
+    as_nobody(|| {
+        let device = layer().add(Entry::char_device("null", 1, 3));
+        let place = Place::new();
+        let top = place.stack([device.file("null", "").hard_link("same", "null")]);
+        assert_eq!(top.names("."), ["null", "same"]);
+    });
 }

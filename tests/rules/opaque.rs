@@ -1,7 +1,7 @@
 //! O1 to O3: what a `.wh..wh..opq` becomes.
 
 use lowerdir::Parents;
-use lowerdir::overlay::dialect::Whiteout;
+use lowerdir::options::Whiteout;
 
 use crate::layer::{Entry, layer};
 use crate::place::Place;

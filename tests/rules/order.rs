@@ -3,8 +3,7 @@
 use std::fs;
 
 use lowerdir::store::Sync;
-use lowerdir::store::pipeline::unpack_image;
-use lowerdir::{Image, Reference, Run, Store};
+use lowerdir::{Image, Reference, Store};
 use proptest::prelude::*;
 
 use crate::layer::{Entry, Layer, layer};
@@ -102,19 +101,10 @@ fn trees(layers: &[Layer], jobs: usize) -> Vec<(String, Vec<String>)> {
         .collect();
     oci::write_layout(&path, "latest", &layers);
     let reference = Reference::parse(path.as_os_str()).unwrap();
-    let image = Image::open(&reference, None).unwrap();
-    let store = Store::open(&place.path().join("store")).unwrap();
-    let done = unpack_image(
-        &image,
-        &store,
-        &unprivileged(),
-        Run {
-            jobs,
-            sync: Sync::None,
-            ..Run::default()
-        },
-    )
-    .unwrap();
+    let image = Image::open(&reference).unwrap();
+    let store = Store::open(place.path().join("store")).unwrap();
+    let unpack = store.unpack(&image).options(unprivileged());
+    let done = unpack.jobs(jobs).sync(Sync::None).layers().unwrap();
     done.iter()
         .map(|unpacked| {
             let name = unpacked.path.strip_prefix(store.path()).unwrap();

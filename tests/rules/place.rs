@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use lowerdir::compress::codec::Expected;
 use lowerdir::image::Blob;
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::store::Sync;
-use lowerdir::{Error, Options, Owners, Parents, Result, Run, unpack_layer};
+use lowerdir::{Error, Options, Owners, Parents, Result, unpack_layer};
+use rustix::process::{Uid, geteuid};
 use tempfile::TempDir;
 
 use support::directory::{make_removable, names};
@@ -25,21 +26,16 @@ pub struct Place {
 
 /// The options that need no privilege.
 pub fn unprivileged() -> Options {
-    Options {
-        dialect: Dialect {
-            namespace: Namespace::User,
-            ..Dialect::default()
-        },
-        owners: Owners::Caller,
-        ..Options::default()
-    }
+    Options::default()
+        .dialect(Dialect::default().namespace(Namespace::User))
+        .owners(Owners::Caller)
 }
 
 /// An unnamed file with these bytes.
 pub fn blob(bytes: &[u8]) -> Blob {
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(bytes).expect("room for a layer");
-    Blob::of_file(file).expect("it is a file")
+    Blob::from_file(file).expect("it is a file")
 }
 
 impl Place {
@@ -68,18 +64,9 @@ impl Place {
     /// The same, of an archive that is spelled byte by byte.
     pub fn try_unpack_tar(&self, name: &str, tar: &[u8], parents: Parents) -> Result<LayerDir> {
         let target = self.path().join(name);
-        let (blob, expected) = (blob(tar), Expected::default());
-        let (report, _) = unpack_layer(
-            &blob,
-            &expected,
-            &target,
-            &parents,
-            &self.options,
-            Run {
-                sync: Sync::None,
-                ..Run::default()
-            },
-        )?;
+        let blob = blob(tar);
+        let unpack = unpack_layer(&blob, &target).options(self.options.clone());
+        let (report, _) = unpack.parents(parents).sync(Sync::None).run()?;
         Ok(LayerDir::new(target, report))
     }
 
@@ -134,6 +121,19 @@ impl Place {
             .expect("a file beside the layers");
         path
     }
+}
+
+/// Does something without privilege, in a thread of its own.
+pub fn as_nobody(act: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            if geteuid().is_root() {
+                let nobody = Uid::from_raw(65534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("root may");
+            }
+            act();
+        });
+    });
 }
 
 impl Drop for Place {

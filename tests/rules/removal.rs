@@ -3,24 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::thread;
 
-use lowerdir::fs::root::Dir;
-use rustix::process::{Uid, geteuid};
+use lowerdir::internals::Dir;
 use tempfile::TempDir;
 
-/// Does something without privilege, in a thread of its own.
-fn as_nobody(act: impl FnOnce() + Send) {
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            if geteuid().is_root() {
-                let nobody = Uid::from_raw(65534);
-                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("root may");
-            }
-            act();
-        });
-    });
-}
+use crate::place::as_nobody;
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");

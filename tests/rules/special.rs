@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileTypeExt;
 
 use lowerdir::Kind;
-use lowerdir::unpack::Warning;
+use lowerdir::report::Warning;
 
 use crate::layer::{Entry, layer};
 use crate::place::Place;
@@ -20,7 +20,7 @@ fn s1_a_character_device_0_0_in_a_layer_is_refused() {
 #[test]
 fn s1_a_character_device_0_0_can_be_skipped_with_a_warning() {
     let place = Place::with(|options| {
-        options.device_zero = lowerdir::unpack::DeviceZero::Skip;
+        options.device_zero = lowerdir::options::DeviceZero::Skip;
     });
     let entries = layer()
         .dir("d")

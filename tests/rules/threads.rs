@@ -6,9 +6,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use lowerdir::store::Sync;
-use lowerdir::store::pipeline::{chain_ids, unpack_image};
-use lowerdir::store::verify::Verifier;
-use lowerdir::{Image, Kind, Progress, Reference, Result, Run, Silent, Store};
+use lowerdir::store::Verifier;
+use lowerdir::{Image, Kind, Progress, Reference, Result, Silent, Store};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use support::dice::noise;
@@ -77,16 +76,12 @@ type Outcome = std::result::Result<Vec<(String, Vec<String>)>, String>;
 
 fn unpack(image: &Path, store: &Path, jobs: usize) -> Outcome {
     let unpack = || -> Result<_> {
-        let image = Image::open(&Reference::parse(image.as_os_str())?, None)?;
+        let image = Image::open(&Reference::parse(image)?)?;
         let store = Store::open(store)?;
-        let run = Run {
-            jobs,
-            sync: Sync::None,
-            ..Run::default()
-        };
-        let done = unpack_image(&image, &store, &unprivileged(), run)?;
+        let unpack = store.unpack(&image).options(unprivileged());
+        let done = unpack.jobs(jobs).sync(Sync::None).layers()?;
         let verifier = Verifier::new(&store, false, &Silent)?;
-        for (number, chain_id) in chain_ids(&image).iter().enumerate() {
+        for (number, chain_id) in image.chain_ids().iter().enumerate() {
             assert_eq!(verifier.layer(number, "", chain_id)?, []);
         }
         Ok(done
@@ -154,14 +149,10 @@ fn a_thread_that_panics_is_no_fault_of_the_image() {
     let file = || layer().add(Entry::file("f", noise(1, 700_000)));
     write_image(&image, &[file(), file().file("g", "g"), file()]);
     for jobs in [1, 2, 8] {
-        let opened = Image::open(&Reference::parse(image.as_os_str()).unwrap(), None).unwrap();
-        let store = Store::open(&place.path().join(format!("store{jobs}"))).unwrap();
-        let run = Run {
-            jobs,
-            progress: &Panics,
-            ..Run::default()
-        };
-        let error = unpack_image(&opened, &store, &unprivileged(), run).unwrap_err();
+        let opened = Image::open(&Reference::parse(image.as_os_str()).unwrap()).unwrap();
+        let store = Store::open(place.path().join(format!("store{jobs}"))).unwrap();
+        let unpack = store.unpack(&opened).options(unprivileged());
+        let error = unpack.jobs(jobs).progress(&Panics).run().unwrap_err();
         assert_eq!(error.kind(), Kind::Internal, "{error:?}");
         assert!(store.layers().unwrap().is_empty());
     }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use lowerdir::overlay::dialect::Whiteout;
+use lowerdir::options::Whiteout;
 
 use crate::layer::{Entry, Layer, layer};
 use crate::place::Place;

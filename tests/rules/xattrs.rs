@@ -1,8 +1,9 @@
 //! X1 to X3: extended attributes.
 
 use lowerdir::Kind;
-use lowerdir::meta::is_foreign_xattr;
-use lowerdir::unpack::{ForeignXattrs, OverlayXattrs, Warning};
+use lowerdir::internals::is_foreign_xattr;
+use lowerdir::options::{ForeignXattrs, OverlayXattrs};
+use lowerdir::report::Warning;
 
 use crate::layer::{Entry, layer};
 use crate::place::Place;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use lowerdir::options::ForeignXattrs;
 use lowerdir::snapshotter::Snapshotter;
-use lowerdir::unpack::ForeignXattrs;
 use tonic::Code;
 
 use crate::oci::{Compression, chain_ids, diff_ids};
@@ -40,7 +40,7 @@ fn a_blob_becomes_a_layer_with_all_rules() {
 
     let store = place.store();
     assert_eq!(store.layers().unwrap().len(), 2);
-    let top = lowerdir::digest::Digest::parse(&chain[1]).unwrap();
+    let top = lowerdir::Digest::parse(&chain[1]).unwrap();
     let top = store.layer(&top).unwrap().unwrap();
     assert_eq!(
         (top.record.report.deletions, top.record.parent.as_ref()),

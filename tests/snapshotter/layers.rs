@@ -5,8 +5,7 @@ use std::fs;
 
 use lowerdir::snapshotter::{Kind, Snapshotter};
 use lowerdir::store::Sync;
-use lowerdir::store::collect::{Removing, prune, remove_image};
-use lowerdir::{Options, Silent};
+use lowerdir::store::{Removing, prune, remove_image};
 use tonic::Code;
 
 use crate::oci::{chain_ids, diff_ids};
@@ -20,11 +19,9 @@ fn prepare(snapshotter: &Snapshotter, chain_id: &str, parent: Option<&str>) -> O
     asked.err().map(|failure| failure.code)
 }
 
-const NOW: Removing<'static> = Removing {
-    dry_run: false,
-    sync: Sync::None,
-    progress: &Silent,
-};
+fn now() -> Removing<'static> {
+    Removing::default().sync(Sync::None)
+}
 
 #[test]
 fn a_chain_of_the_store_exists_under_its_name() {
@@ -100,10 +97,7 @@ fn what_the_store_lacks_is_left_to_containerd() {
     assert_eq!(place.told.lock().unwrap().len(), 1);
     drop(snapshotter);
     // A layer that was translated otherwise would not mount.
-    place.config.options = Options {
-        drop_estargz: true,
-        ..place.config.options
-    };
+    place.config.options = place.config.options.drop_estargz(true);
     place.config.root = place.path().join("other root");
     assert_eq!(prepare(&place.open(), &chain[0], None), None);
 }
@@ -115,16 +109,16 @@ fn snapshots_keep_layers_from_rm_and_prune() {
     let (snapshotter, store) = (place.open(), place.store());
     prepare(&snapshotter, &chain[0], None);
     prepare(&snapshotter, &chain[1], Some(&chain[0]));
-    let removal = remove_image(&store, &image, NOW).unwrap();
+    let removal = remove_image(&store, &image, now()).unwrap();
     assert!(removal.layers.is_empty());
     let owners: Vec<_> = removal.pinned.values().collect();
     assert_eq!(owners.len(), 2);
     assert!(owners[0].starts_with("snapshot sha256:"), "{owners:?}");
-    assert!(prune(&store, NOW).unwrap().layers.is_empty());
+    assert!(prune(&store, now()).unwrap().layers.is_empty());
     assert_eq!(store.layers().unwrap().len(), 2);
 
     snapshotter.remove(&chain[1]).unwrap();
-    assert_eq!(prune(&store, NOW).unwrap().layers.len(), 1);
+    assert_eq!(prune(&store, now()).unwrap().layers.len(), 1);
     assert!(
         snapshotter
             .view("look", Some(&chain[0]), labels([]))
@@ -132,7 +126,7 @@ fn snapshots_keep_layers_from_rm_and_prune() {
     );
     snapshotter.remove("look").unwrap();
     snapshotter.remove(&chain[0]).unwrap();
-    assert_eq!(prune(&store, NOW).unwrap().layers.len(), 1);
+    assert_eq!(prune(&store, now()).unwrap().layers.len(), 1);
     assert_eq!(place.pins(), 0);
     assert!(store.layers().unwrap().is_empty());
 }
@@ -152,7 +146,7 @@ fn pins_agree_with_the_database_after_a_start() {
     fs::write(pins.join(name.replace("-1.json", "-99.json")), &text).unwrap();
     fs::write(pins.join("snapshotter-0123456789abcdef-1.json"), &text).unwrap();
     fs::write(&pin, "damaged").unwrap();
-    let damaged = prune(&place.store(), NOW).unwrap_err();
+    let damaged = prune(&place.store(), now()).unwrap_err();
     assert!(
         damaged.hint_text().unwrap().contains("started"),
         "{damaged}"

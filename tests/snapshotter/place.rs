@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use lowerdir::overlay::dialect::{Dialect, Namespace};
+use lowerdir::options::{Dialect, Namespace};
 use lowerdir::snapshotter::{Config, Labels, Snapshotter};
 use lowerdir::store::Sync;
-use lowerdir::{Image, Options, Owners, Reference, Run, Store, unpack_image};
+use lowerdir::{Image, Options, Owners, Reference, Store};
 use tempfile::TempDir;
 
 use crate::oci::{Compression, chain_ids, diff_ids, sha256, write_layout};
@@ -37,21 +37,18 @@ impl Place {
     }
 
     fn below(directory: TempDir) -> Place {
-        let config = Config {
-            root: directory.path().join("root"),
-            store: directory.path().join("store"),
-            content_root: Some(directory.path().join("content")),
-            options: Options {
-                dialect: Dialect {
-                    namespace: Namespace::User,
-                    ..Dialect::default()
-                },
-                owners: Owners::Caller,
-                ..Options::default()
-            },
-            sync: Sync::None,
-            jobs: Some(1),
-        };
+        let options = Options::default()
+            .dialect(Dialect::default().namespace(Namespace::User))
+            .owners(Owners::Caller);
+        let (root, store) = (
+            directory.path().join("root"),
+            directory.path().join("store"),
+        );
+        let config = Config::new(root, store)
+            .content_root(Some(directory.path().join("content")))
+            .options(options)
+            .sync(Sync::None)
+            .jobs(Some(1));
         Place {
             directory,
             config,
@@ -82,12 +79,10 @@ impl Place {
             .collect();
         write_layout(&layout, "image", &plain);
         let reference = Reference::parse(layout.as_os_str()).unwrap();
-        let image = Image::open(&reference, None).unwrap();
-        let run = Run {
-            sync: Sync::None,
-            ..Run::default()
-        };
-        unpack_image(&image, &self.store(), &self.config.options, run).unwrap();
+        let image = Image::open(&reference).unwrap();
+        let store = self.store();
+        let unpack = store.unpack(&image).options(self.config.options.clone());
+        unpack.sync(Sync::None).run().unwrap();
         image.digest.to_string()
     }
 

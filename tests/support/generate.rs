@@ -5,6 +5,7 @@
 //! would refuse a layer are left out again, but for a few stacks.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::dice::Dice;
 use crate::model::{Listing, Model, Refused};
@@ -20,7 +21,11 @@ pub struct Stack {
     pub spelling: Spelling,
     /// Whether the archives have their end-of-archive blocks, which may be missing.
     pub has_ends: bool,
+    /// Whether its labels are kept, as `--selinux` asks for.
+    pub keeps_labels: bool,
 }
+
+const LABEL: &[u8] = b"security.selinux";
 
 /// What stacks may hold; a peer that cannot do it all gets a smaller one.
 #[derive(Clone, Copy)]
@@ -37,6 +42,8 @@ pub struct Flavour {
     /// Nanoseconds, and times before 1970.
     pub odd_times: bool,
     pub symlinks: bool,
+    /// In a hundred stacks, how many are read with `--selinux`, and have labels on many entries.
+    pub labels: u64,
 }
 
 impl Flavour {
@@ -48,12 +55,50 @@ impl Flavour {
         odd_markers: true,
         odd_times: true,
         symlinks: true,
+        labels: 0,
     };
+
+    /// For a check that gives [`Stack::options`] to every verb. Where SELinux is loaded, labels are up
+    /// to it.
+    pub fn labelled(self) -> Flavour {
+        let has_selinux = Path::new("/sys/fs/selinux/enforce").exists();
+        Flavour {
+            labels: if has_selinux { 0 } else { 25 },
+            ..self
+        }
+    }
 }
 
 impl Stack {
     pub fn generate(seed: u64, flavour: Flavour) -> Stack {
-        Stack::thrown(&mut Dice::new(seed), flavour)
+        let mut dice = Dice::new(seed);
+        let mut stack = Stack::thrown(&mut dice, flavour);
+        if dice.percent(flavour.labels) {
+            stack.add_labels(&mut dice);
+        }
+        stack
+    }
+
+    /// On every other entry. What an entry implies or links has the label that is below, if any.
+    fn add_labels(&mut self, dice: &mut Dice) {
+        self.keeps_labels = true;
+        for entry in self.layers.iter_mut().flatten() {
+            let xattrs = &mut entry.meta.xattrs;
+            xattrs.retain(|(name, _)| name != LABEL);
+            if dice.percent(50) {
+                let kind = *dice.pick(&["etc", "bin", "lib"]);
+                let value = format!("system_u:object_r:{kind}_t:s0\0");
+                xattrs.push((LABEL.to_vec(), value.into_bytes()));
+            }
+        }
+    }
+
+    /// What every verb that reads the layers has to be given.
+    pub fn options(&self) -> &'static [&'static str] {
+        match self.keeps_labels {
+            true => &["--selinux"],
+            false => &[],
+        }
     }
 
     /// The stack that the dice say.
@@ -98,12 +143,16 @@ impl Stack {
             jobs,
             spelling,
             has_ends,
+            keeps_labels: false,
         }
     }
 
     /// What the model makes of it, or the number of the layer that it refuses, and why.
     pub fn expected(&self) -> Result<Listing, (usize, Refused)> {
-        let mut model = Model::new();
+        let mut model = match self.keeps_labels {
+            true => Model::with_labels(),
+            false => Model::new(),
+        };
         for (number, layer) in self.layers.iter().enumerate() {
             model.apply(layer).map_err(|refused| (number, refused))?;
         }
@@ -176,13 +225,18 @@ impl Stack {
             jobs: 1,
             spelling: Spelling::Pax,
             has_ends: true,
+            keeps_labels: self.keeps_labels,
+        };
+        let without_labels = Stack {
+            keeps_labels: false,
+            ..self.clone()
         };
         let all = layers
             .chain(halves)
             .chain(entries)
             .chain(metas)
             .chain(contents);
-        let all = all.chain(xattrs).chain([plain]);
+        let all = all.chain(xattrs).chain([plain, without_labels]);
         all.filter(move |smaller| smaller != self && !smaller.layers.is_empty())
     }
 
@@ -211,8 +265,9 @@ impl fmt::Display for Stack {
         let (spelling, ends) = (self.spelling, if self.has_ends { "" } else { ", no ends" });
         writeln!(
             f,
-            "unpacked with -j{}, spelled as {spelling:?}{ends}",
-            self.jobs
+            "unpacked with -j{} {:?}, spelled as {spelling:?}{ends}",
+            self.jobs,
+            self.options()
         )?;
         for (number, layer) in self.layers.iter().enumerate() {
             writeln!(f, "layer {number} ({:?}):", self.compression[number])?;

@@ -118,6 +118,8 @@ enum NoWay {
 #[derive(Clone)]
 pub struct Model {
     inodes: Vec<Inode>,
+    /// Whether `security.selinux` is kept (rule X2).
+    keeps_labels: bool,
 }
 
 impl Default for Model {
@@ -127,9 +129,19 @@ impl Default for Model {
 }
 
 impl Model {
+    /// A root, and no labels.
     pub fn new() -> Model {
         Model {
             inodes: vec![Inode::implied_directory()],
+            keeps_labels: false,
+        }
+    }
+
+    /// What `--selinux` asks for.
+    pub fn with_labels() -> Model {
+        Model {
+            keeps_labels: true,
+            ..Model::new()
         }
     }
 
@@ -196,7 +208,7 @@ impl Model {
             if entry.kind != Kind::Dir {
                 return Err("the root is no directory");
             }
-            self.inodes[ROOT].meta = Attributes::of(entry);
+            self.inodes[ROOT].meta = self.attributes(entry);
             return Ok(());
         };
         if let Kind::Hardlink(target) = &entry.kind {
@@ -209,11 +221,36 @@ impl Model {
         let there = self.inodes[parent].children.get(name).copied();
         match there {
             Some(there) if entry.kind == Kind::Dir && self.inodes[there].is_directory() => {
-                self.inodes[there].meta = Attributes::of(entry);
+                self.inodes[there].meta = self.attributes(entry);
             }
-            _ => self.put(parent, name, Inode::of(entry)),
+            _ => {
+                let (kind, meta) = (entry.kind.clone(), self.attributes(entry));
+                self.put(parent, name, Inode::new(kind, meta));
+            }
         }
         Ok(())
+    }
+
+    /// What a file system keeps of an entry. ACLs are taken to agree with the mode (the generator
+    /// sees to it), and none is inherited.
+    fn attributes(&self, entry: &Entry) -> Attributes {
+        let Entry { kind, meta, .. } = entry;
+        let may_have_user_xattrs = matches!(kind, Kind::File(_) | Kind::Dir);
+        let is_kept = |name: &[u8]| match name {
+            b"security.selinux" => self.keeps_labels,
+            _ => may_have_user_xattrs || !name.starts_with(b"user."),
+        };
+        let xattrs = meta.xattrs.iter().filter(|(name, _)| is_kept(name));
+        Attributes {
+            mode: match kind {
+                Kind::Symlink(_) => 0o777,
+                _ => meta.mode & 0o7777,
+            },
+            uid: meta.uid,
+            gid: meta.gid,
+            mtime: nanoseconds(meta),
+            xattrs: xattrs.cloned().collect(),
+        }
     }
 
     fn add_link(
@@ -354,21 +391,17 @@ impl Model {
 
 impl Inode {
     fn implied_directory() -> Inode {
-        let mode = 0o755;
-        Inode {
-            kind: Kind::Dir,
-            meta: Attributes {
-                mode,
-                ..Attributes::default()
-            },
-            children: BTreeMap::new(),
-        }
+        let meta = Attributes {
+            mode: 0o755,
+            ..Attributes::default()
+        };
+        Inode::new(Kind::Dir, meta)
     }
 
-    fn of(entry: &Entry) -> Inode {
+    fn new(kind: Kind, meta: Attributes) -> Inode {
         Inode {
-            kind: entry.kind.clone(),
-            meta: Attributes::of(entry),
+            kind,
+            meta,
             children: BTreeMap::new(),
         }
     }
@@ -387,29 +420,6 @@ impl Inode {
             mtime: self.meta.mtime,
             xattrs: self.meta.xattrs.clone(),
             links,
-        }
-    }
-}
-
-impl Attributes {
-    /// As a file system keeps them. ACLs are taken to agree with the mode (the generator sees to
-    /// it), and none is inherited.
-    fn of(entry: &Entry) -> Attributes {
-        let Entry { kind, meta, .. } = entry;
-        let may_have_user_xattrs = matches!(kind, Kind::File(_) | Kind::Dir);
-        let is_kept = |name: &[u8]| {
-            name != b"security.selinux" && (may_have_user_xattrs || !name.starts_with(b"user."))
-        };
-        let xattrs = meta.xattrs.iter().filter(|(name, _)| is_kept(name));
-        Attributes {
-            mode: match kind {
-                Kind::Symlink(_) => 0o777,
-                _ => meta.mode & 0o7777,
-            },
-            uid: meta.uid,
-            gid: meta.gid,
-            mtime: nanoseconds(meta),
-            xattrs: xattrs.cloned().collect(),
         }
     }
 }
@@ -629,5 +639,26 @@ mod tests {
         assert_eq!(found.mtime, -500_000_000);
         assert!(tree.contains_key(&b"d/f"[..]));
         assert_eq!(tree[&b""[..]].mode, 0o755);
+    }
+
+    #[test]
+    fn model_labels_stay_with_what_they_are_on() {
+        let label = (&b"security.selinux"[..], b"a label".to_vec());
+        let mut labelled = vec![dir("d"), file("d/f")];
+        for entry in &mut labelled {
+            entry.meta.xattrs.push((label.0.to_vec(), label.1.clone()));
+        }
+        // A directory that is implied, and a hard link to what is below.
+        let above = vec![file("d/g"), link("h", "d/f")];
+        let shown = |mut model: Model, path: &[u8]| {
+            model.apply(&labelled).expect("it is accepted");
+            model.apply(&above).expect("it is accepted");
+            model.listing()[path].xattrs.get(label.0).cloned()
+        };
+        for path in [&b"d"[..], b"d/f", b"h"] {
+            assert_eq!(shown(Model::with_labels(), path), Some(label.1.clone()));
+            assert_eq!(shown(Model::new(), path), None);
+        }
+        assert_eq!(shown(Model::with_labels(), b"d/g"), None);
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
 use crate::layer::lower::Lower;
 use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::Meta;
-use crate::overlay::dialect::Dialect;
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::merged_view::{DirectoryId, MergedView, Seen};
 use crate::path::{EntryPath, display};

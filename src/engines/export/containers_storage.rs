@@ -38,6 +38,7 @@ use std::path::Path;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Image;
+use crate::setters::setters;
 use crate::store::StoredLayer;
 use crate::store::pipeline::Run;
 
@@ -66,6 +67,7 @@ pub enum Link {
 
 /// How to add an image.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Adding<'a> {
     /// The additional image store, which is created if it is absent or an empty directory.
     pub directory: &'a Path,
@@ -75,6 +77,24 @@ pub struct Adding<'a> {
     pub names: &'a [ImageName],
     /// Whether to write a tar-split for each layer, so that its archive can be rebuilt: reads the blobs.
     pub tar_split: bool,
+}
+
+impl<'a> Adding<'a> {
+    /// Without a name or a tar-split, and with symbolic links to the layers.
+    pub fn new(directory: &'a Path) -> Adding<'a> {
+        Adding {
+            directory,
+            link: Link::Symlink,
+            names: &[],
+            tar_split: false,
+        }
+    }
+
+    setters! {
+        link: Link,
+        names: &'a [ImageName],
+        tar_split: bool,
+    }
 }
 
 /// The added image.
@@ -102,37 +122,24 @@ pub struct Added {
 ///
 /// ```
 /// use lowerdir::engines::export::containers_storage::{Adding, ImageName, Link, add};
-/// use lowerdir::store::pipeline::stored_layers;
-/// use lowerdir::{Image, Options, Reference, Run, Silent, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// use lowerdir::{Image, Options, Reference, Run, Silent, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
 /// # let target = place.path().join("images");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
-/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let options = Options::rootless(place.path())?;
+/// # let image = Image::open(&Reference::parse(&archive)?)?;
 /// # let store = Store::open(&directory)?;
-/// # unpack_image(&image, &store, &options, Run::default())?;
+/// # store.unpack(&image).options(options).run()?;
 ///
 /// // Keeps its layers in the store until it is added.
 /// let hold = store.share(&Silent)?;
-/// let layers = stored_layers(&image, &store)?;
+/// let layers = store.layers_of(&image)?;
 /// let names = [ImageName::parse("example")?];
-/// let adding = Adding {
-///     directory: &target,
-///     link: Link::Symlink,
-///     names: &names,
-///     tar_split: false,
-/// };
+/// let adding = Adding::new(&target).link(Link::Symlink).names(&names);
 /// let added = add(&image, &layers, &adding, Run::default())?;
 ///
 /// assert_eq!(added.names, ["localhost/example:latest"]);

@@ -8,9 +8,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::dialect::Namespace;
 use crate::error::{Error, Result};
 use crate::fs::root;
-use crate::overlay::dialect::Namespace;
 use crate::store::{Beside, StoredLayer, Sync};
 
 /// Writes a mount stack of an image's layers, lowest first, to an absent or empty directory whose name ends
@@ -21,29 +21,21 @@ use crate::store::{Beside, StoredLayer, Sync};
 ///
 /// ```
 /// use lowerdir::engines::export::write_mstack;
-/// use lowerdir::store::pipeline::stored_layers;
 /// use lowerdir::store::Sync;
-/// use lowerdir::{Image, Options, Owners, Reference, Run, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// use lowerdir::{Image, Options, Reference, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let directory = place.path().join("store");
 /// # let target = place.path().join("image.mstack");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: Owners::Caller,
-/// #     ..Options::default()
-/// # };
-/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// # let options = Options::rootless(place.path())?;
+/// # let image = Image::open(&Reference::parse(&archive)?)?;
 /// # let store = Store::open(&directory)?;
-/// # unpack_image(&image, &store, &options, Run::default())?;
+/// # store.unpack(&image).options(options).run()?;
 ///
-/// let layers = stored_layers(&image, &store)?;
+/// let layers = store.layers_of(&image)?;
 /// write_mstack(&layers, &target, Sync::Fs)?;
 ///
 /// assert_eq!(std::fs::read_link(target.join("layer@1"))?, layers[0].path);

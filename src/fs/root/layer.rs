@@ -46,11 +46,6 @@ impl Root {
         &self.top
     }
 
-    /// The same, for other threads.
-    pub fn shared_top(&self) -> Arc<Dir> {
-        Arc::clone(&self.top)
-    }
-
     /// A directory of the layer, which may be kept open.
     pub fn dir(&mut self, path: &EntryPath) -> io::Result<&Dir> {
         let before = self.trail.depth();
@@ -75,14 +70,6 @@ impl Root {
     pub fn shared_dir(&mut self, path: &EntryPath) -> io::Result<Arc<Dir>> {
         self.dir(path)?;
         Ok(Arc::clone(&self.last))
-    }
-
-    /// Removes a name with all below it.
-    pub fn remove(&mut self, directory: &EntryPath, name: &[u8]) -> io::Result<()> {
-        self.dir(directory)?.remove_tree(name)?;
-        // What was open may have been below it.
-        self.go_back();
-        Ok(())
     }
 
     /// Closes all but the layer's directory itself.
@@ -143,16 +130,5 @@ mod tests {
                 "{one}"
             );
         }
-    }
-
-    #[test]
-    fn a_directory_made_in_the_place_of_a_removed_one_is_found() {
-        let scratch = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(scratch.path().join("a/b/old")).unwrap();
-        let mut root = Root::new(Dir::open(scratch.path()).unwrap());
-        assert_eq!(root.dir(&path("a/b")).unwrap().names().unwrap().len(), 1);
-        root.remove(&path("a"), b"b").unwrap();
-        root.dir(&path("a")).unwrap().make_dir(b"b").unwrap();
-        assert!(root.dir(&path("a/b")).unwrap().names().unwrap().is_empty());
     }
 }

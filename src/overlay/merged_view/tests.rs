@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::{LayerRoot, MergedView};
+use crate::dialect::Namespace;
 use crate::error::{Error, Kind};
 use crate::fs::dir_cache::tests::scratch;
 use crate::fs::root::Dir;
 use crate::layer::lower::{Found, Lower};
-use crate::overlay::dialect::Namespace;
 use crate::path::EntryPath;
 
 /// Layers, the lowest first, each from words: `d/` is a directory, `d/=y` one with that opaque mark, `w!` a

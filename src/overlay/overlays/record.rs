@@ -11,10 +11,10 @@ use std::io;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::{Dialect, Namespace};
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
-use crate::overlay::dialect::{Dialect, Namespace};
 
 /// What an upperdir was mounted with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

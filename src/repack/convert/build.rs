@@ -8,11 +8,11 @@ use std::os::fd::AsFd;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use crate::dialect::{self, Dialect, Marks, Whiteout};
 use crate::error::{Error, Operation, Result};
 use crate::fs::root::{Dir, Root};
 use crate::layer::marker;
 use crate::meta::{Device, Meta, Time, Xattr};
-use crate::overlay::dialect::{self, Dialect, Marks, Whiteout};
 use crate::path::EntryPath;
 use crate::unpack::copier::{Copier, Data, Original};
 use crate::unpack::{Fresh, Inode, Options as UnpackOptions, Owners, Report, apply};

@@ -184,7 +184,7 @@ impl Converter<'_> {
         match self.options.from.dialect() {
             Some(dialect) => {
                 let found = inspect(directory, marks, name, dialect.namespace)?;
-                Ok(matches!(found, Some(Inspected::Whiteout(_))))
+                Ok(matches!(found, Some(Inspected::Whiteout)))
             }
             // fuse-overlayfs reads devices too.
             None => Ok(is_whiteout_device(stat)),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::overlay::dialect::{Dialect, Namespace, Whiteout};
+use crate::dialect::{Dialect, Namespace, Whiteout};
 
 /// The spelling of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The xattrs of an inode in its new form: overlayfs's own go or stay, and data that looks like them
 //! is escaped or unescaped (rule X1).
 
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::meta::Xattr;
-use crate::overlay::dialect::Dialect;
 use crate::overlay::inspect::refers_to_below;
 use crate::path::{self, NAME_MAX};
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::canonical;
 use crate::compress::codec::Measured;
 use crate::compress::encoder::{Compression, LayerWriter};
 use crate::digest::Digest;
@@ -59,7 +60,7 @@ impl Layout {
 
     /// Adds a document as a blob, and returns its digest and size.
     pub(super) fn put_blob(&self, document: &Value) -> Result<(Digest, u64)> {
-        let bytes = serde_json::to_vec(document).expect("it was JSON");
+        let bytes = canonical::compact(document).expect("it was JSON");
         let digest = Digest::of(&bytes);
         self.blobs()?;
         write(&self.blob_path(&digest), &bytes)?;
@@ -68,7 +69,7 @@ impl Layout {
 
     /// Writes a document of the layout itself, over the one that is there; a symbolic link is followed.
     pub(super) fn put(&self, name: &str, document: &Value) -> Result<()> {
-        let bytes = serde_json::to_vec(document).expect("it was JSON");
+        let bytes = canonical::compact(document).expect("it was JSON");
         let path = self.path.join(name);
         match Output::at(&path)? {
             Output::File(real) => write(&real, &bytes),

@@ -180,7 +180,7 @@ pub fn config(path: &Path, digest: &Digest) -> Result<Value> {
 
 fn read(path: &Path, digest: Option<&Digest>, what: &str) -> Result<Vec<u8>> {
     let opening = |error| Error::system(format!("opening {what}"), error);
-    let bytes = Blob::of_file(File::open(path).map_err(opening)?)?.document(what)?;
+    let bytes = Blob::from_file(File::open(path).map_err(opening)?)?.document(what)?;
     if let Some(digest) = digest {
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);

@@ -230,8 +230,8 @@ impl<W: Write> Packer<'_, W> {
             }
             let fail = |error| reading_in(&directory.path, &name, error);
             match inspect(dir, marks, &name, namespace).map_err(fail)? {
-                Some(Inspected::Whiteout(_)) => deleted.push(name),
-                Some(Inspected::Directory(_)) => {
+                Some(Inspected::Whiteout) => deleted.push(name),
+                Some(Inspected::Directory) => {
                     let marks = DirMarks::read(dir, &name, namespace).map_err(fail)?;
                     children.insert(name, Child::Directory(marks));
                 }

@@ -17,7 +17,7 @@ pub struct Ids {
     pub upper: IdMaps,
     /// Of what is in the directories below.
     pub lower: IdMaps,
-    /// Whether the upperdir itself says so, which [`mount`](crate::mount::mount()) wrote into it.
+    /// Whether the upperdir itself says so, which [`MountBuilder`](crate::mount::MountBuilder) wrote into it.
     pub is_recorded: bool,
 }
 

@@ -7,11 +7,11 @@ use std::io::{self, Write};
 
 use rustix::fs::{FileType, Stat};
 
+use crate::dialect::{Dialect, Mark};
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir, Root};
 use crate::layer::marker;
 use crate::meta::{Meta, Time, is_foreign_xattr};
-use crate::overlay::dialect::{Dialect, Mark};
 use crate::overlay::inspect::{DirMarks, Inspected, inspect};
 use crate::path::EntryPath;
 use crate::tar::archive::{Entry, EntryKind, FileShape};
@@ -181,9 +181,7 @@ impl<W: Write> Packer<'_, W> {
             let directory = self.upper.dir(&at)?;
             match inspect(directory, &marks, name, namespace)? {
                 None => return Ok(false),
-                Some(Inspected::Directory(_)) => {
-                    marks = DirMarks::read(directory, name, namespace)?
-                }
+                Some(Inspected::Directory) => marks = DirMarks::read(directory, name, namespace)?,
                 Some(_) => return Ok(true),
             }
             if marks.is_opaque || marks.redirect.is_some() {

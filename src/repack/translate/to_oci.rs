@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
+use crate::dialect;
 use crate::error::{Error, Result};
 use crate::layer::marker;
 use crate::meta::{Device, Meta};
-use crate::overlay::dialect;
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::unpack::{Report, Warning};

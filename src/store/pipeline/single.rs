@@ -21,7 +21,7 @@ use super::watch::LowestFailure;
 use super::work::{Source, again, finish};
 
 /// What lies below a single layer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Parents {
     /// It is not known: the directory gets the form that is right over any layers.
     Unknown,
@@ -29,9 +29,19 @@ pub enum Parents {
     Known(Vec<PathBuf>),
 }
 
-/// Unpacks one layer into a directory that is absent or empty. It is made beside that directory
-/// and renamed when it is complete; on an error nothing is left. What looks like an archive of a
-/// whole image is refused, unless a digest says that it is what was meant.
+impl<P: Into<PathBuf>, const N: usize> From<[P; N]> for Parents {
+    fn from(parents: [P; N]) -> Parents {
+        Parents::Known(parents.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<P: Into<PathBuf>> From<Vec<P>> for Parents {
+    fn from(parents: Vec<P>) -> Parents {
+        Parents::Known(parents.into_iter().map(Into::into).collect())
+    }
+}
+
+/// What [`unpack_layer`](crate::store::unpack::unpack_layer) does for users of the library.
 pub fn unpack_layer(
     blob: &Blob,
     expected: &Expected,

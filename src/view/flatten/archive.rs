@@ -27,15 +27,15 @@ const BUFFER: usize = 256 * 1024;
 /// ```
 /// use lowerdir::view::flatten::write_archive;
 /// use lowerdir::view::View;
-/// use lowerdir::tar::writer::Writer;
+/// use lowerdir::internals::Writer;
 /// use lowerdir::{Image, Options, Reference, Run};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
+/// let image = Image::open(&Reference::parse(&archive)?)?;
 /// let view = View::read(&image, &Options::default(), Run::default())?;
 /// let mut writer = Writer::new(Vec::new());
 /// let report = write_archive(&image, &view.tree, &mut writer, Run::default())?;

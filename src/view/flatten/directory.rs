@@ -32,15 +32,15 @@ const BUFFER: usize = 256 * 1024;
 /// use lowerdir::view::flatten::write_directory;
 /// use lowerdir::view::View;
 /// use lowerdir::{Image, Options, Owners, Reference, Run};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
 /// # let target = place.path().join("tree");
 ///
-/// let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
-/// let options = Options { owners: Owners::Caller, ..Options::default() };
+/// let image = Image::open(&Reference::parse(&archive)?)?;
+/// let options = Options::default().owners(Owners::Caller);
 /// let view = View::read(&image, &options, Run::default())?;
 /// write_directory(&image, &view.tree, &target, &options, Run::default())?;
 ///

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::layer::marker;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
+use crate::setters::setters;
 use crate::tar::archive::FileShape;
 use crate::view::{Body, Inode, Source, Stored, Tree};
 
@@ -17,6 +18,7 @@ const SET_ID: u32 = 0o6000;
 
 /// Changes to a tree, in the order in which they are made.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Edits {
     /// Paths that are left out, with all below them: `*` and `?` match no slash, `**` does.
     pub exclude: Vec<String>,
@@ -48,6 +50,16 @@ pub enum RootMeta {
 }
 
 impl Edits {
+    setters! {
+        exclude: Vec<String>,
+        replace: Vec<(EntryPath, PathBuf)>,
+        symlinks: Vec<(EntryPath, Vec<u8>)>,
+        directories: Vec<EntryPath>,
+        clamp: Option<Time>,
+        root: RootMeta,
+        prefix: EntryPath,
+    }
+
     /// Makes the changes.
     ///
     /// Errors: a pattern that means nothing; a path that leads through something that is no

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use crate::canonical;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::{Image, config_value, manifest_value};
@@ -104,7 +105,7 @@ fn made_up(config: &[u8], digest: &Digest, layers: &[StoredLayer]) -> Vec<u8> {
         "config": { "mediaType": DOCKER_CONFIG, "size": config.len(), "digest": digest },
         "layers": layers.collect::<Vec<_>>(),
     });
-    manifest.to_string().into_bytes()
+    canonical::compact(&manifest).expect("it was JSON")
 }
 
 /// The time of creation, or the epoch if it is invalid: readers would fail on every image in the list.

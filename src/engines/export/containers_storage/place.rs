@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use serde_json::Value;
 
+use crate::canonical;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::root::{self, Dir};
@@ -278,7 +279,7 @@ impl Place<'_> {
         [name, lock]: [&str; 2],
         list: &[Value],
     ) -> Result<()> {
-        let text = serde_json::to_vec(list);
+        let text = canonical::compact(&list);
         let text = text.map_err(|error| Error::system(format!("writing {name}"), error))?;
         placing.stage_file(name, &text)?;
         let mut last_writer = [0; LAST_WRITER];

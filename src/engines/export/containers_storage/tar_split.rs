@@ -20,6 +20,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+use crate::canonical;
 use crate::compress::codec::LayerReader;
 use crate::error::{Error, Result};
 use crate::fs::root::Dir;
@@ -196,7 +197,7 @@ impl Packer {
     fn line(&mut self, mut line: Value) -> io::Result<()> {
         line["position"] = json!(self.position);
         self.position += 1;
-        serde_json::to_writer(&mut self.out, &line)?;
+        self.out.write_all(&canonical::compact(&line)?)?;
         self.out.write_all(b"\n")
     }
 

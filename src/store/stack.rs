@@ -7,11 +7,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::dialect::{Dialect, Namespace};
 use crate::error::Result;
 use crate::ids::IdMaps;
+use crate::image::Image;
 use crate::limits::check_layers;
-use crate::overlay::dialect::{Dialect, Namespace};
-use crate::store::{Store, StoredLayer};
+use crate::unpack::Options;
+
+use super::{Store, StoredLayer};
 
 pub use crate::limits::MAX_LAYERS;
 
@@ -21,31 +24,19 @@ pub const PAGE: usize = 4096;
 /// Layer directories that form one tree.
 ///
 /// ```
-/// use lowerdir::store::pipeline::stored_layers;
-/// use lowerdir::{Image, Options, Reference, Run, Stack, Store, unpack_image};
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/doc_image.in"));
+/// use lowerdir::{Image, Options, Store};
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let place = tempfile::tempdir()?;
 /// # let archive = place.path().join("image.tar");
 /// # doc_image(&archive)?;
-/// # let directory = place.path().join("store");
-/// # let options = Options {
-/// #     dialect: lowerdir::overlay::dialect::Dialect {
-/// #         namespace: lowerdir::overlay::dialect::Namespace::User,
-/// #         ..Default::default()
-/// #     },
-/// #     owners: lowerdir::Owners::Caller,
-/// #     ..Options::default()
-/// # };
-/// # let image = Image::open(&Reference::parse(archive.as_os_str())?, None)?;
-/// # let store = Store::open(&directory)?;
-/// # unpack_image(&image, &store, &options, Run::default())?;
+/// # let image = Image::open(&lowerdir::Reference::parse(&archive)?)?;
+/// # let store = Store::open(place.path().join("store"))?;
+/// # let options = Options::rootless(store.path())?;
+/// # store.unpack(&image).options(options).run()?;
 ///
-/// let layers = stored_layers(&image, &store)?;
-/// let directories = layers.into_iter().rev().map(|layer| layer.path).collect();
-/// let stack = Stack::new(directories, store.empty_directories(), options.dialect)?;
-///
-/// // For `mount -t overlay -o lowerdir=...`; `lowerdir::mount::mount` takes the stack itself.
+/// let stack = store.stack(&image)?;
+/// // For `mount -t overlay -o lowerdir=...`; `Stack::mount` mounts it at once.
 /// let lowerdir = stack.lowerdir().into_string().expect("the store's path is UTF-8");
 /// assert_eq!(lowerdir.split(':').count(), 2);
 /// # Ok(())
@@ -57,6 +48,7 @@ pub struct Stack {
     directories: Vec<PathBuf>,
     dialect: Dialect,
     ids: IdMaps,
+    stores: Vec<PathBuf>,
 }
 
 impl Stack {
@@ -76,32 +68,44 @@ impl Stack {
             directories,
             dialect,
             ids: IdMaps::default(),
+            stores: Vec::new(),
         })
     }
 
-    /// From the layers of an image, lowest first, as
-    /// [`stored_layers`](crate::store::pipeline::stored_layers) returns them. Errors: as for [`Stack::new`].
-    pub fn of_layers(layers: &[StoredLayer], store: &Store) -> Result<Stack> {
-        let options = layers.last().map(|layer| layer.record.options.clone());
-        let options = options.unwrap_or_default();
-        let directories = layers.iter().rev().map(|layer| layer.path.clone());
-        let (directories, empty) = (directories.collect(), store.empty_directories());
-        let mut stack = Stack::new(directories, empty, options.dialect)?;
-        stack.ids = options.ids;
-        Ok(stack)
-    }
-
-    /// The same with one more directory on top. Errors: as for [`Stack::new`].
+    /// The same with one more directory above the others. Errors: as of [`Stack::new`].
     pub fn with_top(&self, directory: PathBuf) -> Result<Stack> {
         let directories = [directory].into_iter().chain(self.directories.clone());
-        let mut stack = Stack::new(directories.collect(), Default::default(), self.dialect)?;
-        stack.ids = self.ids.clone();
-        Ok(stack)
+        let stack = Stack::new(directories.collect(), Default::default(), self.dialect)?;
+        Ok(Stack {
+            ids: self.ids.clone(),
+            stores: self.stores.clone(),
+            ..stack
+        })
+    }
+
+    /// Of these layers of a store, topmost first, which were unpacked with these options.
+    pub(crate) fn in_store(
+        directories: Vec<PathBuf>,
+        options: &Options,
+        store: &Store,
+    ) -> Result<Stack> {
+        let stack = Stack::new(directories, store.empty_directories(), options.dialect)?;
+        Ok(Stack {
+            ids: options.ids.clone(),
+            stores: store.each().map(|store| store.path().into()).collect(),
+            ..stack
+        })
     }
 
     /// The directories, topmost first.
     pub fn directories(&self) -> &[PathBuf] {
         &self.directories
+    }
+
+    /// The stores that the layers are in, as [`Store::each`] lists them; none if the stack was made of
+    /// other directories.
+    pub fn stores(&self) -> &[PathBuf] {
+        &self.stores
     }
 
     /// How the layers were translated.
@@ -127,6 +131,22 @@ impl Stack {
             .map(|directory| escaped(directory.as_os_str()))
             .collect();
         names.join(OsStr::new(":"))
+    }
+}
+
+impl Store {
+    /// The stack of an image whose layers are all in the store. Errors: one is missing
+    /// ([`Kind::NotFound`](crate::Kind::NotFound)), or is no tar archive, by its media type
+    /// ([`Kind::Refused`](crate::Kind::Refused)).
+    pub fn stack(&self, image: &Image) -> Result<Stack> {
+        self.stack_of(&self.layers_of(image)?)
+    }
+
+    /// The stack of these layers, the lowest first.
+    pub(crate) fn stack_of(&self, layers: &[StoredLayer]) -> Result<Stack> {
+        let options = layers.last().map(|layer| layer.record.options.clone());
+        let directories = layers.iter().rev().map(|layer| layer.path.clone());
+        Stack::in_store(directories.collect(), &options.unwrap_or_default(), self)
     }
 }
 
