@@ -179,7 +179,7 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "Lines on standard error",
-                "With --progress=json, or with --json if standard error is not a terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (for another process; layer, absent for the whole store), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, not-found, system or cancelled.",
+                "With --progress=json, or with --json if standard error is not a terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (for another process; layer, absent for the whole store), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, usage, not-found, conflict, unsupported, network, system, cancelled or internal.",
             ),
             (
                 "Paths",

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use lowerdir::unpack::Warning;
+use lowerdir::report::Warning;
 use lowerdir::{Kind, Parents};
 
 use crate::layer::{Entry, layer};
