@@ -30,7 +30,7 @@ snapshotter:
 # make demo [IMAGE=oci:DIR:TAG | docker-archive:FILE | FILE]
 demo:
 	$(CARGO) build --release --locked --bin lowerdir --example demo --quiet
-	IMAGE="$(IMAGE)" examples/demo/demo.sh
+	IMAGE="$(IMAGE)" tests/demo/demo.sh
 
 share: build
 	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \

@@ -106,7 +106,7 @@ fn a_change_is_a_json_object() {
     let change: Value = serde_json::from_str(lines[0]).expect("an object");
     let row = |mode: &str| {
         json!({ "path": "f", "type": "file", "mode": mode, "uid": 0, "gid": 0, "size": 3,
-                "mtime": "0.000000000" })
+                "mtime": "1613088000.000000000" })
     };
     let expected = json!({
         "path": "f", "change": "changed", "parts": ["mode", "content"],

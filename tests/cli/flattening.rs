@@ -333,14 +333,14 @@ fn a_composefs_dump_is_sorted_and_escaped() {
     let expected = format!(
         "\
 / 0 40755 3 0 0 0 0.0 - - -
-/a\\x20b 1 100644 1 0 0 0 0.0 - \\x2d -
-/d 0 41755 2 1 2 0 0.0 - - -
-/d/64 64 100644 1 0 0 0 0.0 - {small} -
+/a\\x20b 1 100644 1 0 0 0 1613088000.0 - \\x2d -
+/d 0 41755 2 1 2 0 1613088000.0 - - -
+/d/64 64 100644 1 0 0 0 1613088000.0 - {small} -
 /d/65 65 100644 2 0 0 0 3.40 {two}/{rest} - {digest}
-/d- 1 120777 1 0 0 0 0.0 \\x2d - -
+/d- 1 120777 1 0 0 0 1613088000.0 \\x2d - -
 /e 65 @100644 2 0 0 0 3.40 /d/65 - -
-/f 0 100600 1 0 0 0 0.0 - - - user.a=b\\x3d- user.b=c\\x20d
-/g 0 20666 1 0 0 1049900 0.0 - - -
+/f 0 100600 1 0 0 0 1613088000.0 - - - user.a=b\\x3d- user.b=c\\x20d
+/g 0 20666 1 0 0 1049900 1613088000.0 - - -
 /h 0 10600 1 0 0 0 0.0 - - -
 "
     );
@@ -363,8 +363,8 @@ fn an_mtree_has_every_path_on_a_line() {
 . type=dir mode=0755 uid=0 gid=0 time=0.000000000
 ./a\\040b\\043 type=file mode=0644 uid=0 gid=0 time=3.000000040 size=1 nlink=1 \
 sha256digest=ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb
-./l type=link mode=0777 uid=0 gid=0 time=0.000000000 link=a\\075b
-./s type=block mode=0660 uid=0 gid=0 time=0.000000000 device=native,8,1
+./l type=link mode=0777 uid=0 gid=0 time=1613088000.000000000 link=a\\075b
+./s type=block mode=0660 uid=0 gid=0 time=1613088000.000000000 device=native,8,1
 ";
     assert_eq!((run.status, run.stdout.as_str()), (0, expected));
 }

@@ -98,12 +98,12 @@ drwxr-xr-x 0:0               - 1970-01-01 00:00:00.000000000 - .
 drwxrwxrwt 0:0               - 2020-01-01 00:00:00.000000000 1 dev
 crw-rw-rw- 0:0             1,3 2020-01-01 00:00:00.000000000 1 dev/null
 prw------- 0:0               - -2.500000000        1 dev/pipe
-brw-rw---- 0:6             8,0 1970-01-01 00:00:00.000000000 1 dev/sda
+brw-rw---- 0:6             8,0 2021-02-12 00:00:00.000000000 1 dev/sda
 -rwsr-xr-x 0:0               0 2020-01-01 00:00:00.000000000 1 su
     security.capability=\\x01\\x0a
 -rwsr-xr-x 0:0               0 2020-01-01 00:00:00.000000000 1 sudo link to su
     security.capability=\\x01\\x0a
-lrwxrwxrwx 0:0               - 1970-01-01 00:00:00.000000000 1 to\\x0anowhere -> /a/\\x1b[31m
+lrwxrwxrwx 0:0               - 2021-02-12 00:00:00.000000000 1 to\\x0anowhere -> /a/\\x1b[31m
 "
     );
 }

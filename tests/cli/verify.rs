@@ -343,7 +343,7 @@ fn a_change_of_time_is_told_to_the_nanosecond() {
         0,
         &[
             ".: time is 0.000000005, was 0.000000000",
-            "d/f: time is 1.000000001, was 0.000000000",
+            "d/f: time is 1.000000001, was 1613088000.000000000",
         ],
     );
 }

@@ -8,10 +8,10 @@ use std::path::Path;
 use lowerdir::store::Sync;
 use lowerdir::{Image, Kind, Parents, Reference, Store};
 
-use crate::layer::{Entry, Layer, layer};
 use crate::layer_dir::describe;
 use crate::oci::{self, Compression};
 use crate::place::{Place, unprivileged};
+use crate::tarball::{Entry, LayerBuilder, layer};
 
 /// Something around the layers that no layer may touch.
 fn canary(place: &Place) -> std::path::PathBuf {
@@ -25,38 +25,44 @@ fn canary(place: &Place) -> std::path::PathBuf {
 }
 
 /// Every way that a name might lead out by: `target` is a path to the canary.
-fn attacks(target: &str) -> Vec<Layer> {
+fn attacks(target: &str) -> Vec<LayerBuilder> {
     let to = |name: &str| format!("{target}/{name}");
     let through = || layer().symlink("out", target);
     vec![
-        layer().file(&to("file"), "overwritten"),
+        layer().file(to("file"), 0o644, "overwritten"),
         layer().add(Entry::dir(to("dir")).mode(0o777)),
-        layer().whiteout(&to("file")),
+        layer().whiteout(to("file")),
         layer().opaque(target),
-        layer().file("f", "").hard_link(&to("new"), "f"),
-        layer().hard_link("f", &to("file")).file("f", "overwritten"),
-        layer().symlink("out", &to("file")).file("out", "replaced"),
-        through().file("out/file", "overwritten"),
-        through().file("out/new", "created"),
+        layer().file("f", 0o644, "").hardlink(to("new"), "f"),
+        layer()
+            .hardlink("f", to("file"))
+            .file("f", 0o644, "overwritten"),
+        layer()
+            .symlink("out", to("file"))
+            .file("out", 0o644, "replaced"),
+        through().file("out/file", 0o644, "overwritten"),
+        through().file("out/new", 0o644, "created"),
         through().add(Entry::dir("out").mode(0o700)),
         through().add(Entry::dir("out/dir").mode(0o700).xattr("user.a", "b")),
-        through().hard_link("f", "out/file"),
-        through().file("f", "").hard_link("out/file", "f"),
+        through().hardlink("f", "out/file"),
+        through().file("f", 0o644, "").hardlink("out/file", "f"),
         through().whiteout("out/file"),
         through().opaque("out"),
         through().opaque("out").whiteout("out"),
-        through().symlink("out/dir", "/").file("out/dir/x", ""),
+        through()
+            .symlink("out/dir", "/")
+            .file("out/dir/x", 0o644, ""),
         layer()
-            .dir("out")
-            .file("out/f", "")
+            .dir("out", 0o755)
+            .file("out/f", 0o644, "")
             .symlink("out", target)
-            .file("out/file", "overwritten"),
+            .file("out/file", 0o644, "overwritten"),
         // The parent becomes a symbolic link after it was used as a directory.
         layer()
-            .file("d/f", "")
+            .file("d/f", 0o644, "")
             .symlink("d", target)
-            .file("d/file", "overwritten")
-            .dir("d"),
+            .file("d/file", 0o644, "overwritten")
+            .dir("d", 0o755),
     ]
 }
 
@@ -77,14 +83,11 @@ fn no_name_leads_out_of_the_layer() {
         .flat_map(|target| attacks(target))
         .enumerate()
     {
-        let (first, rest) = attack.entries.split_first().unwrap();
+        let (first, rest) = attack.clone().split_first();
         let (lower, upper) = (format!("lower{number}"), format!("upper{number}"));
         let _ = place.try_unpack(&format!("whole{number}"), &attack, Parents::Unknown);
-        let below = place.try_unpack(&lower, &layer().add(first.clone()), Parents::Known(vec![]));
+        let below = place.try_unpack(&lower, &first, Parents::Known(vec![]));
         let parents = below.iter().map(|dir| dir.path().into()).collect();
-        let rest = Layer {
-            entries: rest.to_vec(),
-        };
         let _ = place.try_unpack(&upper, &rest, Parents::Known(parents));
         assert_eq!(describe(&canary), before, "{attack:?}");
     }
@@ -97,7 +100,7 @@ fn a_target_that_is_a_symlink_is_not_written_through() {
     let canary = canary(&place);
     std::os::unix::fs::symlink(&canary, place.path().join("target")).unwrap();
     let before = describe(&canary);
-    let result = place.try_unpack("target", &layer().file("f", ""), Parents::Unknown);
+    let result = place.try_unpack("target", &layer().file("f", 0o644, ""), Parents::Unknown);
     assert!(result.is_err());
     assert_eq!(describe(&canary), before);
     assert_eq!(place.names(), ["canary", "target"]);
@@ -108,7 +111,7 @@ fn a_target_that_is_not_empty_is_left_as_it_is() {
     let place = Place::new();
     let canary = canary(&place);
     let before = describe(&canary);
-    let result = place.try_unpack("canary", &layer().file("f", ""), Parents::Unknown);
+    let result = place.try_unpack("canary", &layer().file("f", 0o644, ""), Parents::Unknown);
     assert!(result.err().unwrap().hint_text().is_some());
     assert_eq!(describe(&canary), before);
     assert_eq!(place.names(), ["canary"]);
@@ -119,8 +122,8 @@ fn the_layers_below_are_never_changed() {
     let place = Place::new();
     let below = layer()
         .add(Entry::dir("d").mode(0o750))
-        .file("d/f", "x")
-        .hard_link("g", "d/f")
+        .file("d/f", 0o644, "x")
+        .hardlink("g", "d/f")
         .symlink("s", "d");
     let below = place
         .try_unpack("below", &below, Parents::Known(vec![]))
@@ -128,8 +131,8 @@ fn the_layers_below_are_never_changed() {
     let before = describe(below.path());
     for (number, upper) in [
         layer().opaque(""),
-        layer().file("s/f", "new").whiteout("g"),
-        layer().hard_link("h", "g").file("h", "overwritten"),
+        layer().file("s/f", 0o644, "new").whiteout("g"),
+        layer().hardlink("h", "g").file("h", 0o644, "overwritten"),
         layer().add(Entry::dir("d").mode(0o777)).opaque("d"),
     ]
     .iter()
@@ -143,17 +146,17 @@ fn the_layers_below_are_never_changed() {
     }
 }
 
-fn bad_layers() -> [Layer; 4] {
+fn bad_layers() -> [LayerBuilder; 4] {
     let much = layer()
         .add(Entry::dir("ro").mode(0o500))
-        .file("ro/f", "x")
+        .file("ro/f", 0o644, "x")
         .add(Entry::dir("none/deep").mode(0o000))
         .symlink("out", "/etc")
         .add(Entry::fifo("p"));
     [
-        much.clone().file("../x", ""),
-        much.clone().hard_link("g", "nothing"),
-        much.clone().add(Entry::char_device("z", 0, 0)),
+        much.clone().file("../x", 0o644, ""),
+        much.clone().hardlink("g", "nothing"),
+        much.clone().add(Entry::chardev("z", 0, 0)),
         // Found out only when the layer is settled, or at the second pass.
         much.opaque(""),
     ]
@@ -185,7 +188,10 @@ fn a_target_that_was_empty_is_empty_after_a_failure() {
 
 #[test]
 fn of_a_truncated_layer_nothing_is_left() {
-    let tar = layer().dir("d").file("d/f", &"x".repeat(2000)).tar();
+    let tar = layer()
+        .dir("d", 0o755)
+        .file("d/f", 0o644, "x".repeat(2000))
+        .finish();
     for length in [512 + 100, 1024 + 700, 1024 + 512 + 1500] {
         let place = Place::new();
         let error = place.try_unpack_tar("target", &tar[..length], Parents::Unknown);
@@ -194,11 +200,11 @@ fn of_a_truncated_layer_nothing_is_left() {
     }
 }
 
-fn unpack_into_store(place: &Place, layers: &[Layer]) -> lowerdir::Result<()> {
+fn unpack_into_store(place: &Place, layers: &[LayerBuilder]) -> lowerdir::Result<()> {
     let image = place.path().join("image");
     let layers: Vec<_> = layers
         .iter()
-        .map(|layer| (layer.tar(), Compression::Plain))
+        .map(|layer| (layer.clone().finish(), Compression::Plain))
         .collect();
     oci::write_layout(&image, "latest", &layers);
     let image = Image::open(&Reference::parse(image)?)?;
@@ -218,8 +224,8 @@ fn of_a_refused_image_the_staging_directory_is_empty() {
     let good = layer()
         .add(Entry::dir("./").mode(0o555))
         .add(Entry::dir("ro").mode(0o555))
-        .file("ro/f", "x")
-        .dir("ro/sub");
+        .file("ro/f", 0o644, "x")
+        .dir("ro/sub", 0o755);
     for bad in bad_layers().into_iter().take(3) {
         let place = Place::new();
         let error = unpack_into_store(&place, &[good.clone(), good.clone(), bad]);

@@ -5,16 +5,16 @@ use std::os::unix::fs::MetadataExt;
 use lowerdir::report::Warning;
 use lowerdir::{Kind, Parents};
 
-use crate::layer::{Entry, layer};
 use crate::place::{Place, as_nobody};
+use crate::tarball::{Entry, layer};
 
 #[test]
 fn h1_a_link_to_an_earlier_path_is_the_same_inode() {
     let place = Place::new();
     let top = place.stack([layer()
-        .file("a/f", "x")
-        .hard_link("b/g", "a/f")
-        .hard_link("h", "/b//g")]);
+        .file("a/f", 0o644, "x")
+        .hardlink("b/g", "a/f")
+        .hardlink("h", "/b//g")]);
     assert!(top.same_inode("a/f", "b/g") && top.same_inode("a/f", "h"));
     assert_eq!(top.get("h").nlink(), 3);
     assert_eq!(top.report.bytes, 1);
@@ -23,7 +23,7 @@ fn h1_a_link_to_an_earlier_path_is_the_same_inode() {
 #[test]
 fn h1_the_attributes_of_the_link_entry_are_not_applied() {
     let place = Place::new();
-    let link = Entry::hard_link("g", "f").mode(0o600).mtime(1, 0);
+    let link = Entry::hardlink("g", "f").mode(0o600).mtime(1, 0);
     let top = place.stack([layer()
         .add(Entry::file("f", "x").mode(0o4755).mtime(77, 5))
         .add(link.xattr("user.a", "b"))]);
@@ -34,7 +34,10 @@ fn h1_the_attributes_of_the_link_entry_are_not_applied() {
 #[test]
 fn h1_a_link_to_a_symlink_links_the_symlink() {
     let place = Place::new();
-    let top = place.stack([layer().file("f", "x").symlink("s", "f").hard_link("t", "s")]);
+    let top = place.stack([layer()
+        .file("f", 0o644, "x")
+        .symlink("s", "f")
+        .hardlink("t", "s")]);
     assert!(top.same_inode("s", "t") && !top.same_inode("s", "f"));
     assert_eq!(top.link("t"), b"f");
 }
@@ -42,7 +45,7 @@ fn h1_a_link_to_a_symlink_links_the_symlink() {
 #[test]
 fn h1_a_link_to_a_fifo_links_the_fifo() {
     let place = Place::new();
-    let top = place.stack([layer().add(Entry::fifo("p")).hard_link("q", "p")]);
+    let top = place.stack([layer().add(Entry::fifo("p")).hardlink("q", "p")]);
     assert!(top.same_inode("p", "q"));
 }
 
@@ -50,23 +53,26 @@ fn h1_a_link_to_a_fifo_links_the_fifo() {
 fn h1_both_names_of_a_link_may_lead_through_symlinks() {
     let place = Place::new();
     let top = place.stack([layer()
-        .file("usr/f", "x")
+        .file("usr/f", 0o644, "x")
         .symlink("u", "/usr")
-        .hard_link("u/g", "u/f")]);
+        .hardlink("u/g", "u/f")]);
     assert!(top.same_inode("usr/f", "usr/g"));
 }
 
 #[test]
 fn h1_a_link_replaces_what_had_its_name() {
     let place = Place::new();
-    let top = place.stack([layer().file("f", "x").file("d/e/g", "").hard_link("d", "f")]);
+    let top = place.stack([layer()
+        .file("f", 0o644, "x")
+        .file("d/e/g", 0o644, "")
+        .hardlink("d", "f")]);
     assert!(top.same_inode("d", "f"));
 }
 
 #[test]
 fn h1_a_link_to_itself_changes_nothing() {
     let place = Place::new();
-    let top = place.stack([layer().file("f", "x").hard_link("./f", "f")]);
+    let top = place.stack([layer().file("f", 0o644, "x").hardlink("./f", "f")]);
     assert_eq!(top.read("f"), b"x");
     assert_eq!(top.get("f").nlink(), 1);
 }
@@ -75,9 +81,9 @@ fn h1_a_link_to_itself_changes_nothing() {
 fn h1_a_replaced_name_leaves_the_other_names_of_its_inode() {
     let place = Place::new();
     let top = place.stack([layer()
-        .file("f", "old")
-        .hard_link("g", "f")
-        .file("f", "new")]);
+        .file("f", 0o644, "old")
+        .hardlink("g", "f")
+        .file("f", 0o644, "new")]);
     assert_eq!(
         (top.read("f"), top.read("g")),
         (b"new".into(), b"old".into())
@@ -92,7 +98,7 @@ fn h2_a_link_to_a_lower_file_copies_it_up_with_its_attributes() {
         layer()
             .add(Entry::dir("d").mode(0o711))
             .add(below.xattr("user.a", "b")),
-        layer().add(Entry::hard_link("g", "d/f").mode(0o600).mtime(1, 1)),
+        layer().add(Entry::hardlink("g", "d/f").mode(0o600).mtime(1, 1)),
     ]);
     assert_eq!(top.read("g"), b"content");
     assert!(top.same_inode("g", "d/f"));
@@ -105,10 +111,10 @@ fn h2_a_link_to_a_lower_file_copies_it_up_with_its_attributes() {
 fn h2_all_lower_names_of_the_inode_come_along() {
     let place = Place::new();
     let below = layer()
-        .file("a", "x")
-        .hard_link("d/b", "a")
-        .hard_link("c", "a");
-    let top = place.stack([below, layer().hard_link("new", "d/b")]);
+        .file("a", 0o644, "x")
+        .hardlink("d/b", "a")
+        .hardlink("c", "a");
+    let top = place.stack([below, layer().hardlink("new", "d/b")]);
     for name in ["a", "d/b", "c"] {
         assert!(top.same_inode("new", name), "{name}");
     }
@@ -119,12 +125,12 @@ fn h2_all_lower_names_of_the_inode_come_along() {
 fn h2_lower_names_that_this_layer_replaces_or_deletes_do_not_come_along() {
     let place = Place::new();
     let below = layer()
-        .file("a", "x")
-        .hard_link("replaced", "a")
-        .hard_link("deleted", "a");
+        .file("a", 0o644, "x")
+        .hardlink("replaced", "a")
+        .hardlink("deleted", "a");
     let upper = layer()
-        .file("replaced", "own")
-        .hard_link("new", "a")
+        .file("replaced", 0o644, "own")
+        .hardlink("new", "a")
         .whiteout("deleted");
     let top = place.stack([below, upper]);
     assert!(top.same_inode("new", "a"));
@@ -137,7 +143,7 @@ fn h2_lower_names_that_this_layer_replaces_or_deletes_do_not_come_along() {
 fn h2_a_lower_symlink_and_a_lower_fifo_are_copied_as_they_are() {
     let place = Place::new();
     let below = layer().symlink("s", "to/nothing").add(Entry::fifo("p"));
-    let top = place.stack([below, layer().hard_link("t", "s").hard_link("q", "p")]);
+    let top = place.stack([below, layer().hardlink("t", "s").hardlink("q", "p")]);
     assert_eq!(top.link("t"), b"to/nothing");
     assert!(top.same_inode("s", "t") && top.same_inode("p", "q"));
 }
@@ -145,8 +151,8 @@ fn h2_a_lower_symlink_and_a_lower_fifo_are_copied_as_they_are() {
 #[test]
 fn h2_the_target_may_lead_through_a_lower_symlink() {
     let place = Place::new();
-    let below = layer().file("usr/f", "x").symlink("u", "usr");
-    let top = place.stack([below, layer().hard_link("g", "u/f")]);
+    let below = layer().file("usr/f", 0o644, "x").symlink("u", "usr");
+    let top = place.stack([below, layer().hardlink("g", "u/f")]);
     assert!(top.same_inode("g", "usr/f"));
     assert_eq!(top.names("."), ["g", "usr"]);
 }
@@ -155,9 +161,9 @@ fn h2_the_target_may_lead_through_a_lower_symlink() {
 fn h2_the_topmost_of_several_lower_files_is_meant() {
     let place = Place::new();
     let top = place.stack([
-        layer().file("f", "bottom"),
-        layer().file("f", "middle"),
-        layer().hard_link("g", "f"),
+        layer().file("f", 0o644, "bottom"),
+        layer().file("f", 0o644, "middle"),
+        layer().hardlink("g", "f"),
     ]);
     assert_eq!(top.read("g"), b"middle");
 }
@@ -165,9 +171,9 @@ fn h2_the_topmost_of_several_lower_files_is_meant() {
 #[test]
 fn h2_the_files_of_the_layer_below_stay_as_they_were() {
     let place = Place::new();
-    let below = layer().file("f", "x").hard_link("e", "f");
+    let below = layer().file("f", 0o644, "x").hardlink("e", "f");
     let done = place
-        .try_stack(&[below, layer().hard_link("g", "f").file("f", "new")])
+        .try_stack(&[below, layer().hardlink("g", "f").file("f", 0o644, "new")])
         .unwrap();
     assert_eq!(done[0].read("f"), b"x");
     assert_eq!(done[0].get("f").nlink(), 2);
@@ -179,8 +185,8 @@ fn h2_the_files_of_the_layer_below_stay_as_they_were() {
 #[test]
 fn h3_a_link_to_a_path_that_comes_later_means_the_lower_file() {
     let place = Place::new();
-    let upper = layer().hard_link("g", "f").file("f", "later");
-    let top = place.stack([layer().file("f", "below"), upper]);
+    let upper = layer().hardlink("g", "f").file("f", 0o644, "later");
+    let top = place.stack([layer().file("f", 0o644, "below"), upper]);
     assert_eq!(top.read("g"), b"below");
     assert_eq!(top.read("f"), b"later");
 }
@@ -188,10 +194,10 @@ fn h3_a_link_to_a_path_that_comes_later_means_the_lower_file() {
 #[test]
 fn h3_a_link_to_a_later_path_or_to_nothing_is_refused_naming_both() {
     for upper in [
-        layer().hard_link("d/g", "e/f").file("e/f", ""),
-        layer().hard_link("d/g", "e/f"),
+        layer().hardlink("d/g", "e/f").file("e/f", 0o644, ""),
+        layer().hardlink("d/g", "e/f"),
     ] {
-        let error = Place::new().refused([layer().file("x", ""), upper]);
+        let error = Place::new().refused([layer().file("x", 0o644, ""), upper]);
         assert_eq!(error.kind(), Kind::Refused);
         assert_eq!(error.entry(), Some("d/g"));
         assert!(error.to_string().contains("e/f"), "{error}");
@@ -201,10 +207,10 @@ fn h3_a_link_to_a_later_path_or_to_nothing_is_refused_naming_both() {
 #[test]
 fn h3_a_link_to_what_this_layer_deletes_is_refused() {
     for upper in [
-        layer().hard_link("g", "f").whiteout("f"),
-        layer().opaque("").hard_link("g", "f"),
+        layer().hardlink("g", "f").whiteout("f"),
+        layer().opaque("").hardlink("g", "f"),
     ] {
-        let error = Place::new().refused([layer().file("f", ""), upper]);
+        let error = Place::new().refused([layer().file("f", 0o644, ""), upper]);
         assert_eq!(error.kind(), Kind::Refused);
     }
 }
@@ -212,39 +218,39 @@ fn h3_a_link_to_what_this_layer_deletes_is_refused() {
 #[test]
 fn h3_a_link_to_what_a_layer_between_deleted_is_refused() {
     let layers = [
-        layer().file("f", ""),
+        layer().file("f", 0o644, ""),
         layer().whiteout("f"),
-        layer().hard_link("g", "f"),
+        layer().hardlink("g", "f"),
     ];
     assert_eq!(Place::new().refused(layers).kind(), Kind::Refused);
 }
 
 #[test]
 fn h3_a_link_to_a_directory_is_refused() {
-    let own = layer().dir("d").hard_link("g", "d");
+    let own = layer().dir("d", 0o755).hardlink("g", "d");
     assert_eq!(Place::new().refused([own]).kind(), Kind::Refused);
-    let error = Place::new().refused([layer().dir("d"), layer().hard_link("g", "d")]);
+    let error = Place::new().refused([layer().dir("d", 0o755), layer().hardlink("g", "d")]);
     assert_eq!(error.kind(), Kind::Refused);
 }
 
 #[test]
 fn h3_a_link_to_the_root_is_refused() {
     for target in ["", "/", "./"] {
-        let error = Place::new().refused([layer().hard_link("g", target)]);
+        let error = Place::new().refused([layer().hardlink("g", target)]);
         assert_eq!(error.kind(), Kind::Refused);
     }
 }
 
 #[test]
 fn h3_a_link_whose_target_is_inside_what_it_replaces_is_refused() {
-    let error = Place::new().refused([layer().file("d/f", "").hard_link("d", "d/f")]);
+    let error = Place::new().refused([layer().file("d/f", 0o644, "").hardlink("d", "d/f")]);
     assert_eq!(error.kind(), Kind::Refused);
 }
 
 #[test]
 fn h3_a_link_over_unknown_layers_is_refused() {
     let place = Place::new();
-    let upper = layer().hard_link("g", "f");
+    let upper = layer().hardlink("g", "f");
     let error = place.try_unpack("alone", &upper, Parents::Unknown);
     assert_eq!(error.err().unwrap().kind(), Kind::Refused);
     assert!(place.names().is_empty());
@@ -253,7 +259,7 @@ fn h3_a_link_over_unknown_layers_is_refused() {
 #[test]
 fn h3_a_link_with_dot_dot_is_refused() {
     for target in ["../f", "d/../f", ".."] {
-        let error = Place::new().refused([layer().file("f", "").hard_link("g", target)]);
+        let error = Place::new().refused([layer().file("f", 0o644, "").hardlink("g", target)]);
         assert_eq!(error.kind(), Kind::Refused, "{target}");
     }
 }
@@ -263,10 +269,10 @@ fn h3_a_link_with_dot_dot_is_refused() {
 fn h3_a_link_to_a_device_that_was_left_out_is_left_out_with_it() {
     as_nobody(|| {
         let device = layer()
-            .add(Entry::char_device("d/null", 1, 3))
-            .hard_link("same", "d/null")
-            .hard_link("d/third", "same")
-            .file("f", "");
+            .add(Entry::chardev("d/null", 1, 3))
+            .hardlink("same", "d/null")
+            .hardlink("d/third", "same")
+            .file("f", 0o644, "");
         let place = Place::new();
         let top = place.stack([device]);
         assert_eq!(
@@ -280,9 +286,9 @@ fn h3_a_link_to_a_device_that_was_left_out_is_left_out_with_it() {
 #[test]
 fn h3_a_link_to_a_file_in_the_place_of_a_device_that_was_left_out_is_made() {
     as_nobody(|| {
-        let device = layer().add(Entry::char_device("null", 1, 3));
+        let device = layer().add(Entry::chardev("null", 1, 3));
         let place = Place::new();
-        let top = place.stack([device.file("null", "").hard_link("same", "null")]);
+        let top = place.stack([device.file("null", 0o644, "").hardlink("same", "null")]);
         assert_eq!(top.names("."), ["null", "same"]);
     });
 }

@@ -6,7 +6,7 @@
 
 support::start!();
 
-use support::{layer, oci, tarball};
+use support::{oci, tarball};
 
 mod layer_dir;
 mod place;

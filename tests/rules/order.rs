@@ -6,10 +6,10 @@ use lowerdir::store::Sync;
 use lowerdir::{Image, Reference, Store};
 use proptest::prelude::*;
 
-use crate::layer::{Entry, Layer, layer};
 use crate::layer_dir::describe;
 use crate::oci::{self, Compression};
 use crate::place::{Place, unprivileged};
+use crate::tarball::{Entry, LayerBuilder, layer};
 
 /// Few names, so that they meet.
 fn path() -> impl Strategy<Value = String> {
@@ -23,7 +23,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         3 => (path(), modes).prop_map(|(path, mode)| Entry::dir(path).mode(mode)),
         3 => path().prop_map(|path| Entry::file(&path, &path)),
         1 => (path(), path()).prop_map(|(path, target)| Entry::symlink(path, format!("/{target}"))),
-        1 => (path(), path()).prop_map(|(path, target)| Entry::hard_link(path, target)),
+        1 => (path(), path()).prop_map(|(path, target)| Entry::hardlink(path, target)),
     ]
 }
 
@@ -36,21 +36,21 @@ fn marker() -> impl Strategy<Value = Entry> {
 }
 
 /// One layer twice: its markers first, and its markers anywhere.
-fn layer_in_two_orders() -> impl Strategy<Value = (Layer, Layer)> {
+fn layer_in_two_orders() -> impl Strategy<Value = (LayerBuilder, LayerBuilder)> {
     let entries = prop::collection::vec(entry(), 0..6);
     let markers = prop::collection::vec((marker(), any::<prop::sample::Index>()), 0..4);
     (entries, markers).prop_map(|(entries, markers)| {
         let first = markers.iter().map(|(marker, _)| marker.clone());
-        let first = first.chain(entries.clone()).collect();
+        let first: LayerBuilder = first.chain(entries.clone()).collect();
         let mut anywhere = entries;
         for (marker, index) in markers {
             anywhere.insert(index.index(anywhere.len() + 1), marker);
         }
-        (Layer { entries: first }, Layer { entries: anywhere })
+        (first, anywhere.into_iter().collect())
     })
 }
 
-fn unpack(layers: &[Layer]) -> Vec<Vec<String>> {
+fn unpack(layers: &[LayerBuilder]) -> Vec<Vec<String>> {
     let place = Place::new();
     match place.try_stack(layers) {
         Ok(done) => done.iter().map(|dir| describe(dir.path())).collect(),
@@ -66,38 +66,46 @@ proptest! {
     fn markers_may_stand_anywhere_in_their_layer(
         layers in prop::collection::vec(layer_in_two_orders(), 1..4)
     ) {
-        let (first, anywhere): (Vec<Layer>, Vec<Layer>) = layers.into_iter().unzip();
+        let (first, anywhere): (Vec<LayerBuilder>, Vec<LayerBuilder>) = layers.into_iter().unzip();
         prop_assert_eq!(unpack(&first), unpack(&anywhere));
     }
 }
 
 /// Layers that need each other in every way: second passes, implied directories, deletions.
-fn entangled() -> Vec<Layer> {
+fn entangled() -> Vec<LayerBuilder> {
     let bottom = layer()
         .add(Entry::dir("./").mode(0o711))
         .add(Entry::dir("usr/lib").mode(0o750).xattr("user.a", "b"))
         .symlink("lib", "usr/lib")
-        .file("usr/lib/f", "bottom")
-        .hard_link("usr/g", "usr/lib/f")
-        .file("etc/x", &"x".repeat(300_000));
+        .file("usr/lib/f", 0o644, "bottom")
+        .hardlink("usr/g", "usr/lib/f")
+        .file("etc/x", 0o644, "x".repeat(300_000));
     vec![
         bottom,
-        layer().file("lib/new", "1").whiteout("lib/f"),
-        layer().hard_link("h", "usr/g").dir("etc").opaque("etc"),
-        layer().whiteout("usr").file("usr/lib/again", "2"),
-        layer().file("lib/more", "3").file("etc/y", "4"),
-        layer().opaque("").file("last", "5").file("usr/lib/z", ""),
+        layer().file("lib/new", 0o644, "1").whiteout("lib/f"),
+        layer()
+            .hardlink("h", "usr/g")
+            .dir("etc", 0o755)
+            .opaque("etc"),
+        layer().whiteout("usr").file("usr/lib/again", 0o644, "2"),
+        layer()
+            .file("lib/more", 0o644, "3")
+            .file("etc/y", 0o644, "4"),
+        layer()
+            .opaque("")
+            .file("last", 0o644, "5")
+            .file("usr/lib/z", 0o644, ""),
     ]
 }
 
-fn trees(layers: &[Layer], jobs: usize) -> Vec<(String, Vec<String>)> {
+fn trees(layers: &[LayerBuilder], jobs: usize) -> Vec<(String, Vec<String>)> {
     let place = Place::new();
     let path = place.path().join("image");
     let kinds = [Compression::Gzip, Compression::Zstd, Compression::Plain];
     let layers: Vec<_> = layers
         .iter()
         .zip(kinds.into_iter().cycle())
-        .map(|(layer, compression)| (layer.tar(), compression))
+        .map(|(layer, compression)| (layer.clone().finish(), compression))
         .collect();
     oci::write_layout(&path, "latest", &layers);
     let reference = Reference::parse(path.as_os_str()).unwrap();

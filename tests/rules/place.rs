@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use support::directory::{make_removable, names};
 
-use crate::layer::Layer;
 use crate::layer_dir::LayerDir;
+use crate::tarball::LayerBuilder;
 
 /// A temporary directory, and how layers are translated in it.
 pub struct Place {
@@ -57,8 +57,13 @@ impl Place {
     }
 
     /// Unpacks one layer into the directory `name`, which nothing has to hold before.
-    pub fn try_unpack(&self, name: &str, layer: &Layer, parents: Parents) -> Result<LayerDir> {
-        self.try_unpack_tar(name, &layer.tar(), parents)
+    pub fn try_unpack(
+        &self,
+        name: &str,
+        layer: &LayerBuilder,
+        parents: Parents,
+    ) -> Result<LayerDir> {
+        self.try_unpack_tar(name, &layer.clone().finish(), parents)
     }
 
     /// The same, of an archive that is spelled byte by byte.
@@ -71,7 +76,7 @@ impl Place {
     }
 
     /// Unpacks layers over each other, the lowest first.
-    pub fn try_stack(&self, layers: &[Layer]) -> Result<Vec<LayerDir>> {
+    pub fn try_stack(&self, layers: &[LayerBuilder]) -> Result<Vec<LayerDir>> {
         let mut done: Vec<LayerDir> = Vec::new();
         for (index, layer) in layers.iter().enumerate() {
             let below: Vec<PathBuf> = done.iter().rev().map(|dir| dir.path().into()).collect();
@@ -81,7 +86,7 @@ impl Place {
     }
 
     /// The topmost of layers that are unpacked over each other, the lowest first.
-    pub fn stack<const N: usize>(&self, layers: [Layer; N]) -> LayerDir {
+    pub fn stack<const N: usize>(&self, layers: [LayerBuilder; N]) -> LayerDir {
         let mut done = self.try_stack(&layers).expect("the layers are good");
         done.pop().expect("at least one layer")
     }
@@ -93,13 +98,13 @@ impl Place {
     }
 
     /// A layer of which nobody said what is below it.
-    pub fn alone(&self, layer: Layer) -> LayerDir {
+    pub fn alone(&self, layer: LayerBuilder) -> LayerDir {
         self.try_unpack("alone", &layer, Parents::Unknown)
             .expect("the layer is good")
     }
 
     /// The error of the topmost of some layers, of which nothing is left.
-    pub fn refused<const N: usize>(&self, layers: [Layer; N]) -> Error {
+    pub fn refused<const N: usize>(&self, layers: [LayerBuilder; N]) -> Error {
         let Err(error) = self.try_stack(&layers) else {
             panic!("the layer was taken");
         };

@@ -5,13 +5,13 @@ use std::os::unix::fs::FileTypeExt;
 use lowerdir::Kind;
 use lowerdir::report::Warning;
 
-use crate::layer::{Entry, layer};
 use crate::place::Place;
 use crate::tarball;
+use crate::tarball::{Entry, layer};
 
 #[test]
 fn s1_a_character_device_0_0_in_a_layer_is_refused() {
-    let error = Place::new().refused([layer().add(Entry::char_device("d/zero", 0, 0))]);
+    let error = Place::new().refused([layer().add(Entry::chardev("d/zero", 0, 0))]);
     assert_eq!(error.kind(), Kind::Refused);
     assert_eq!(error.entry(), Some("d/zero"));
     assert!(error.hint_text().unwrap().contains("--device-zero=skip"));
@@ -23,10 +23,10 @@ fn s1_a_character_device_0_0_can_be_skipped_with_a_warning() {
         options.device_zero = lowerdir::options::DeviceZero::Skip;
     });
     let entries = layer()
-        .dir("d")
-        .add(Entry::char_device("d/zero", 0, 0))
-        .file("d/f", "");
-    let top = place.stack([layer().file("d/zero", "below"), entries]);
+        .dir("d", 0o755)
+        .add(Entry::chardev("d/zero", 0, 0))
+        .file("d/f", 0o644, "");
+    let top = place.stack([layer().file("d/zero", 0o644, "below"), entries]);
     assert_eq!(top.names("d"), ["f"]);
     assert_eq!(top.warnings(Warning::DeviceZeroSkipped), 1);
 }
@@ -36,9 +36,9 @@ fn s1_a_character_device_0_0_can_be_skipped_with_a_warning() {
 fn s1_other_devices_are_made_or_left_out_with_a_warning() {
     let place = Place::new();
     let top = place.stack([layer()
-        .add(Entry::char_device("null", 1, 3).mode(0o666))
+        .add(Entry::chardev("null", 1, 3).mode(0o666))
         .add(Entry::new(tarball::Kind::Block(7, 0), "loop", 0o660))
-        .file("f", "")]);
+        .file("f", 0o644, "")]);
     let left_out = top.warnings(Warning::DeviceNotMade);
     match left_out {
         0 => assert_eq!(top.names("."), ["f", "loop", "null"]),
@@ -105,16 +105,18 @@ const ESTARGZ: [&str; 3] = [
 fn s3_bookkeeping_of_estargz_stays() {
     let place = Place::new();
     let entries = ESTARGZ.iter();
-    let top = place.stack([entries.fold(layer(), |layer, name| layer.file(name, "{}"))]);
+    let top = place.stack([entries.fold(layer(), |layer, name| layer.file(name, 0o644, "{}"))]);
     assert!(ESTARGZ.iter().all(|name| top.has(name)));
 }
 
 #[test]
 fn s3_bookkeeping_of_estargz_can_be_left_out_of_the_root_only() {
     let place = Place::with(|options| options.drop_estargz = true);
-    let own = layer().file("d/stargz.index.json", "mine").file("f", "");
+    let own = layer()
+        .file("d/stargz.index.json", 0o644, "mine")
+        .file("f", 0o644, "");
     let entries = ESTARGZ.iter();
-    let top = place.stack([entries.fold(own, |layer, name| layer.file(name, "{}"))]);
+    let top = place.stack([entries.fold(own, |layer, name| layer.file(name, 0o644, "{}"))]);
     assert_eq!(top.names("."), ["d", "f"]);
     assert!(top.has("d/stargz.index.json"));
 }

@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use support::dice::noise;
 
-use crate::layer::{Entry, Layer, layer};
 use crate::layer_dir::describe;
 use crate::oci::{self, Compression};
 use crate::place::{Place, unprivileged};
+use crate::tarball::{Entry, LayerBuilder, layer};
 
 /// From nothing to several chunks: one ends with a chunk, its neighbours just before and behind.
 const SIZES: [usize; 8] = [0, 1, 700, 9_000, 100_000, 262_144, 300_000, 700_000];
@@ -48,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn layer_of(steps: Vec<Step>) -> Layer {
+fn layer_of(steps: Vec<Step>) -> LayerBuilder {
     let mut layer = layer().add(Entry::file("first", noise(1, FIRST)));
     let mut files = vec!["first".to_string()];
     for (number, step) in steps.into_iter().enumerate() {
@@ -65,7 +65,7 @@ fn layer_of(steps: Vec<Step>) -> Layer {
             }
             Step::Directory(path, xattr) => with(Entry::dir(path).mode(0o2750), xattr),
             Step::Symlink(path, target) => Entry::symlink(path, format!("/{target}")),
-            Step::HardLink(path, target) => Entry::hard_link(path, target.get(&files).clone()),
+            Step::HardLink(path, target) => Entry::hardlink(path, target.get(&files).clone()),
         });
     }
     layer
@@ -92,12 +92,12 @@ fn unpack(image: &Path, store: &Path, jobs: usize) -> Outcome {
     unpack().map_err(|error| format!("{:?}: {error}", error.kind()))
 }
 
-fn write_image(path: &Path, layers: &[Layer]) {
+fn write_image(path: &Path, layers: &[LayerBuilder]) {
     let kinds = [Compression::Plain, Compression::Gzip, Compression::Zstd];
     let layers: Vec<_> = layers
         .iter()
         .zip(kinds)
-        .map(|(layer, kind)| (layer.tar(), kind))
+        .map(|(layer, kind)| (layer.clone().finish(), kind))
         .collect();
     oci::write_layout(path, "latest", &layers);
 }
@@ -111,7 +111,7 @@ proptest! {
     ) {
         let place = Place::new();
         let image = place.path().join("image");
-        let layers: Vec<Layer> = layers.into_iter().map(layer_of).collect();
+        let layers: Vec<LayerBuilder> = layers.into_iter().map(layer_of).collect();
         write_image(&image, &layers);
         let one = unpack(&image, &place.path().join("one"), 1);
         let four = unpack(&image, &place.path().join("four"), 4);
@@ -124,7 +124,7 @@ proptest! {
 fn a_store_that_gives_its_group_away_is_listed_as_it_is() {
     let place = Place::new();
     let image = place.path().join("image");
-    write_image(&image, &[layer().file("f", "content")]);
+    write_image(&image, &[layer().file("f", 0o644, "content")]);
     let store = place.path().join("store");
     fs::create_dir(&store).unwrap();
     if chown(&store, None, Some(12_345)).is_ok() {
@@ -147,7 +147,7 @@ fn a_thread_that_panics_is_no_fault_of_the_image() {
     let place = Place::new();
     let image = place.path().join("image");
     let file = || layer().add(Entry::file("f", noise(1, 700_000)));
-    write_image(&image, &[file(), file().file("g", "g"), file()]);
+    write_image(&image, &[file(), file().file("g", 0o644, "g"), file()]);
     for jobs in [1, 2, 8] {
         let opened = Image::open(&Reference::parse(image.as_os_str()).unwrap()).unwrap();
         let store = Store::open(place.path().join(format!("store{jobs}"))).unwrap();

@@ -4,9 +4,8 @@ use std::os::unix::fs::MetadataExt;
 
 use lowerdir::Kind;
 
-use crate::layer::{Entry, layer};
 use crate::place::Place;
-use crate::tarball::{LayerBuilder, Meta, header, pax_header, pax_record, seal};
+use crate::tarball::{Entry, LayerBuilder, Meta, header, layer, pax_header, pax_record, seal};
 
 #[test]
 fn m1_all_twelve_mode_bits_are_kept() {
@@ -39,9 +38,9 @@ fn m1_what_comes_into_a_directory_does_not_change_its_time() {
         .add(Entry::dir("./").mtime(10, 1))
         .add(Entry::dir("d").mtime(20, 2))
         .add(Entry::dir("d/e").mtime(30, 3))
-        .file("d/e/f", "x")
+        .file("d/e/f", 0o644, "x")
         .symlink("d/s", "e")
-        .hard_link("d/g", "d/e/f")]);
+        .hardlink("d/g", "d/e/f")]);
     assert_eq!(top.mtime("."), (10, 1));
     assert_eq!(top.mtime("d"), (20, 2));
     assert_eq!(top.mtime("d/e"), (30, 3));
@@ -51,7 +50,7 @@ fn m1_what_comes_into_a_directory_does_not_change_its_time() {
 fn m1_a_whiteout_does_not_change_the_time_of_its_directory() {
     let place = Place::new();
     let top = place.stack([
-        layer().file("d/f", "").file("g", ""),
+        layer().file("d/f", 0o644, "").file("g", 0o644, ""),
         layer()
             .add(Entry::dir("d").mtime(20, 2))
             .add(Entry::dir("./").mtime(10, 1))
@@ -65,10 +64,10 @@ fn m1_a_whiteout_does_not_change_the_time_of_its_directory() {
 fn m1_a_second_pass_does_not_change_times_or_modes() {
     let place = Place::new();
     let top = place.stack([
-        layer().file("f", ""),
+        layer().file("f", 0o644, ""),
         layer()
             .add(Entry::dir("d").mode(0o500).mtime(20, 2))
-            .hard_link("d/g", "f")
+            .hardlink("d/g", "f")
             .add(Entry::dir("./").mtime(10, 1)),
     ]);
     assert_eq!((top.mtime("."), top.mtime("d")), ((10, 1), (20, 2)));
@@ -81,7 +80,7 @@ fn m1_files_come_into_directories_that_nobody_may_write() {
     let top = place.stack([layer()
         .add(Entry::dir("d").mode(0o555))
         .add(Entry::dir("d/e").mode(0o111))
-        .file("d/e/f", "x")]);
+        .file("d/e/f", 0o644, "x")]);
     assert_eq!((top.mode("d"), top.mode("d/e")), (0o555, 0o111));
     assert_eq!(top.read("d/e/f"), b"x");
 }
@@ -99,7 +98,7 @@ fn m1_a_default_acl_does_not_get_onto_the_children() {
         .add(Entry::dir("d").xattr(name, acl))
         .add(Entry::file("d/f", "").mode(0o666))
         .add(Entry::dir("d/e").mode(0o777))
-        .file("d/e/g", "")]);
+        .file("d/e/g", 0o644, "")]);
     assert_eq!(top.xattr("d", name).unwrap(), acl);
     for child in ["d/f", "d/e", "d/e/g"] {
         assert!(top.xattrs(child).is_empty(), "{child}");

@@ -6,14 +6,13 @@ use std::os::unix::fs::MetadataExt;
 
 use lowerdir::options::Whiteout;
 
-use crate::layer::{Entry, Layer, layer};
 use crate::place::Place;
-use crate::tarball::Kind;
+use crate::tarball::{Entry, Kind, LayerBuilder, layer};
 
 #[test]
 fn w1_a_whiteout_hides_the_name_below() {
     let place = Place::new();
-    let top = place.stack([layer().file("d/f", ""), layer().whiteout("d/f")]);
+    let top = place.stack([layer().file("d/f", 0o644, ""), layer().whiteout("d/f")]);
     assert!(top.is_whiteout("d/f"));
     assert_eq!(top.report.deletions, 1);
 }
@@ -21,7 +20,7 @@ fn w1_a_whiteout_hides_the_name_below() {
 #[test]
 fn w1_a_whiteout_of_a_directory_hides_all_of_it_by_one_device() {
     let place = Place::new();
-    let top = place.stack([layer().file("d/e/f", ""), layer().whiteout("d")]);
+    let top = place.stack([layer().file("d/e/f", 0o644, ""), layer().whiteout("d")]);
     assert!(top.is_whiteout("d"));
     assert_eq!(top.report.deletions, 1);
 }
@@ -29,11 +28,11 @@ fn w1_a_whiteout_of_a_directory_hides_all_of_it_by_one_device() {
 #[test]
 fn w1_a_whiteout_never_hides_its_own_layer_whichever_is_first() {
     for upper in [
-        layer().file("f", "new").whiteout("f"),
-        layer().whiteout("f").file("f", "new"),
+        layer().file("f", 0o644, "new").whiteout("f"),
+        layer().whiteout("f").file("f", 0o644, "new"),
     ] {
         let place = Place::new();
-        let top = place.stack([layer().file("f", "old"), upper]);
+        let top = place.stack([layer().file("f", 0o644, "old"), upper]);
         assert_eq!(top.read("f"), b"new");
         assert_eq!(top.report.deletions, 0);
     }
@@ -42,7 +41,7 @@ fn w1_a_whiteout_never_hides_its_own_layer_whichever_is_first() {
 #[test]
 fn w1_a_whiteout_removes_a_symlink_not_its_target() {
     let place = Place::new();
-    let below = layer().file("target/f", "").symlink("s", "target");
+    let below = layer().file("target/f", 0o644, "").symlink("s", "target");
     let top = place.stack([below, layer().whiteout("s")]);
     assert!(top.is_whiteout("s"));
     assert_eq!(top.names("."), ["s"]);
@@ -51,7 +50,9 @@ fn w1_a_whiteout_removes_a_symlink_not_its_target() {
 #[test]
 fn w1_a_whiteout_below_a_symlinked_directory_removes_in_the_real_one() {
     let place = Place::new();
-    let below = layer().file("usr/lib/f", "").symlink("lib", "usr/lib");
+    let below = layer()
+        .file("usr/lib/f", 0o644, "")
+        .symlink("lib", "usr/lib");
     let top = place.stack([below, layer().whiteout("lib/f")]);
     assert!(top.is_whiteout("usr/lib/f"));
     assert_eq!(top.names("."), ["usr"]);
@@ -61,17 +62,16 @@ fn w1_a_whiteout_below_a_symlinked_directory_removes_in_the_real_one() {
 #[test]
 fn w1_a_whiteout_is_resolved_before_anything_of_its_layer_is_added() {
     let place = Place::new();
-    let below = layer().file("real/f", "").symlink("s", "real");
-    let upper = layer().symlink("s", "other").file("other/f", "");
+    let below = layer().file("real/f", 0o644, "").symlink("s", "real");
+    let upper = layer().symlink("s", "other").file("other/f", 0o644, "");
     let top = place.stack([below, upper.whiteout("s/f")]);
     assert_eq!(top.link("s"), b"other");
     assert!(top.is_whiteout("real/f") && top.has("other/f"));
 }
 
 /// The upper layer is to delete nothing in `usr/lib`, in whichever order its entries come.
-fn w1_leaves_usr_lib_alone(below: &Layer, upper: Layer) {
-    let mut reversed = upper.clone();
-    reversed.entries.reverse();
+fn w1_leaves_usr_lib_alone(below: &LayerBuilder, upper: LayerBuilder) {
+    let reversed = upper.clone().reversed();
     for upper in [upper, reversed] {
         let place = Place::new();
         let top = place.stack([below.clone(), upper]);
@@ -80,13 +80,15 @@ fn w1_leaves_usr_lib_alone(below: &Layer, upper: Layer) {
     }
 }
 
-fn w1_usr_lib() -> Layer {
-    layer().file("usr/lib/f", "").symlink("lib", "usr/lib")
+fn w1_usr_lib() -> LayerBuilder {
+    layer()
+        .file("usr/lib/f", 0o644, "")
+        .symlink("lib", "usr/lib")
 }
 
 #[test]
 fn w1_no_marker_reaches_through_a_symlink_that_its_layer_replaces_by_a_directory() {
-    let upper = || layer().dir("lib");
+    let upper = || layer().dir("lib", 0o755);
     w1_leaves_usr_lib_alone(&w1_usr_lib(), upper().whiteout("lib/f"));
     w1_leaves_usr_lib_alone(&w1_usr_lib(), upper().opaque("lib"));
     w1_leaves_usr_lib_alone(&w1_usr_lib(), upper().whiteout("lib/g/h"));
@@ -96,7 +98,7 @@ fn w1_no_marker_reaches_through_a_symlink_that_its_layer_replaces_by_a_directory
 #[test]
 fn w1_no_marker_reaches_through_a_replaced_symlink_by_way_of_another() {
     let below = w1_usr_lib().symlink("lib64", "lib").symlink("root", "/");
-    let upper = || layer().dir("lib");
+    let upper = || layer().dir("lib", 0o755);
     w1_leaves_usr_lib_alone(&below, upper().whiteout("lib64/f"));
     w1_leaves_usr_lib_alone(&below, upper().opaque("root/lib"));
 }
@@ -104,12 +106,14 @@ fn w1_no_marker_reaches_through_a_replaced_symlink_by_way_of_another() {
 /// `a` is followed, for it is only implied; what it leads to, is not.
 #[test]
 fn w1_a_replaced_symlink_counts_by_the_path_in_the_archive_too() {
-    let below = layer().file("real/f", "").symlink("usr/lib", "../real");
+    let below = layer()
+        .file("real/f", 0o644, "")
+        .symlink("usr/lib", "../real");
     let below = below.symlink("a", "usr");
     for upper in [
-        layer().dir("a/lib").whiteout("a/lib/f"),
-        layer().opaque("a/lib").dir("a/lib"),
-        layer().whiteout("a/lib/f").dir("usr/lib"),
+        layer().dir("a/lib", 0o755).whiteout("a/lib/f"),
+        layer().opaque("a/lib").dir("a/lib", 0o755),
+        layer().whiteout("a/lib/f").dir("usr/lib", 0o755),
     ] {
         let place = Place::new();
         let top = place.stack([below.clone(), upper]);
@@ -121,7 +125,10 @@ fn w1_a_replaced_symlink_counts_by_the_path_in_the_archive_too() {
 #[test]
 fn w1_an_implied_directory_replaces_no_symlink() {
     let place = Place::new();
-    let upper = layer().dir("lib/g").whiteout("lib/f").file("lib/h", "");
+    let upper = layer()
+        .dir("lib/g", 0o755)
+        .whiteout("lib/f")
+        .file("lib/h", 0o644, "");
     let top = place.stack([w1_usr_lib(), upper]);
     assert!(top.is_whiteout("usr/lib/f"));
     assert_eq!(top.names("usr/lib"), ["f", "g", "h"]);
@@ -131,9 +138,12 @@ fn w1_an_implied_directory_replaces_no_symlink() {
 #[test]
 fn w1_a_directory_that_its_own_layer_replaces_is_none() {
     for replaced in [
-        layer().dir("lib").symlink("lib", "x"),
-        layer().dir("lib").file("lib", ""),
-        layer().dir("lib").file("f", "").hard_link("lib", "f"),
+        layer().dir("lib", 0o755).symlink("lib", "x"),
+        layer().dir("lib", 0o755).file("lib", 0o644, ""),
+        layer()
+            .dir("lib", 0o755)
+            .file("f", 0o644, "")
+            .hardlink("lib", "f"),
     ] {
         let place = Place::new();
         let top = place.stack([w1_usr_lib(), replaced.whiteout("lib/f")]);
@@ -141,16 +151,22 @@ fn w1_a_directory_that_its_own_layer_replaces_is_none() {
         assert!(!top.is_dir("lib"));
     }
     let place = Place::new();
-    let back = layer().dir("lib").file("lib", "").dir("lib");
+    let back = layer()
+        .dir("lib", 0o755)
+        .file("lib", 0o644, "")
+        .dir("lib", 0o755);
     let top = place.stack([w1_usr_lib(), back.whiteout("lib/f")]);
     assert_eq!(top.report.deletions, 0);
 }
 
 #[test]
 fn w1_a_replaced_directory_takes_those_below_it_along() {
-    let below = layer().file("real/f", "").symlink("d/lib", "/real");
+    let below = layer().file("real/f", 0o644, "").symlink("d/lib", "/real");
     let place = Place::new();
-    let upper = layer().dir("d").dir("d/lib").file("d", "");
+    let upper = layer()
+        .dir("d", 0o755)
+        .dir("d/lib", 0o755)
+        .file("d", 0o644, "");
     let top = place.stack([below, upper.whiteout("d/lib/f")]);
     assert!(top.is_whiteout("real/f"));
 }
@@ -159,8 +175,11 @@ fn w1_a_replaced_directory_takes_those_below_it_along() {
 #[test]
 fn w1_a_replaced_symlink_is_none_in_the_second_pass_either() {
     let place = Place::new();
-    let upper = layer().whiteout("lib/f").hard_link("lib/g", "usr/lib/f");
-    let top = place.stack([w1_usr_lib(), upper.dir("lib").file("lib/new", "")]);
+    let upper = layer().whiteout("lib/f").hardlink("lib/g", "usr/lib/f");
+    let top = place.stack([
+        w1_usr_lib(),
+        upper.dir("lib", 0o755).file("lib/new", 0o644, ""),
+    ]);
     assert_eq!(top.report.deletions, 0);
     assert_eq!(top.names("lib"), ["new"]);
     assert_eq!(top.names("usr/lib"), ["f", "g"]);
@@ -169,14 +188,18 @@ fn w1_a_replaced_symlink_is_none_in_the_second_pass_either() {
 #[test]
 fn w1_with_keep_dirlinks_no_a_whiteout_through_a_symlink_has_no_effect() {
     let place = Place::with(|options| options.keep_dirlinks = false);
-    let below = layer().file("usr/lib/f", "").symlink("lib", "usr/lib");
+    let below = layer()
+        .file("usr/lib/f", 0o644, "")
+        .symlink("lib", "usr/lib");
     let top = place.stack([below, layer().whiteout("lib/f")]);
     assert_eq!(top.report.deletions, 0);
     assert!(!top.has("usr"));
 }
 
-fn w2_recreated(place: &Place, upper: Layer) {
-    let below = layer().file("d/old", "").file("d/both", "old");
+fn w2_recreated(place: &Place, upper: LayerBuilder) {
+    let below = layer()
+        .file("d/old", 0o644, "")
+        .file("d/both", 0o644, "old");
     let top = place.stack([below, upper]);
     assert!(top.is_opaque("d"));
     assert!(!top.has("d/old"));
@@ -187,24 +210,39 @@ fn w2_recreated(place: &Place, upper: Layer) {
 fn w2_a_new_directory_in_place_of_a_deleted_one_is_opaque_in_either_order() {
     w2_recreated(
         &Place::new(),
-        layer().whiteout("d").dir("d").file("d/both", ""),
+        layer()
+            .whiteout("d")
+            .dir("d", 0o755)
+            .file("d/both", 0o644, ""),
     );
     w2_recreated(
         &Place::new(),
-        layer().dir("d").file("d/both", "").whiteout("d"),
+        layer()
+            .dir("d", 0o755)
+            .file("d/both", 0o644, "")
+            .whiteout("d"),
     );
 }
 
 #[test]
 fn w2_an_implied_directory_in_place_of_a_deleted_one_is_opaque() {
-    w2_recreated(&Place::new(), layer().whiteout("d").file("d/new", ""));
-    w2_recreated(&Place::new(), layer().file("d/e/new", "").whiteout("d"));
+    w2_recreated(
+        &Place::new(),
+        layer().whiteout("d").file("d/new", 0o644, ""),
+    );
+    w2_recreated(
+        &Place::new(),
+        layer().file("d/e/new", 0o644, "").whiteout("d"),
+    );
 }
 
 #[test]
 fn w2_a_new_directory_is_not_opaque_where_nothing_was_below() {
     let place = Place::new();
-    let top = place.stack([layer().dir("x"), layer().whiteout("d").dir("d")]);
+    let top = place.stack([
+        layer().dir("x", 0o755),
+        layer().whiteout("d").dir("d", 0o755),
+    ]);
     assert!(top.is_dir("d") && !top.is_opaque("d"));
     assert_eq!((top.report.deletions, top.report.opaque), (0, 0));
 }
@@ -212,7 +250,10 @@ fn w2_a_new_directory_is_not_opaque_where_nothing_was_below() {
 #[test]
 fn w2_a_new_directory_in_place_of_a_deleted_file_hides_it_by_itself() {
     let place = Place::new();
-    let top = place.stack([layer().file("d", ""), layer().whiteout("d").dir("d")]);
+    let top = place.stack([
+        layer().file("d", 0o644, ""),
+        layer().whiteout("d").dir("d", 0o755),
+    ]);
     assert!(top.is_dir("d") && !top.is_opaque("d"));
 }
 
@@ -222,9 +263,9 @@ fn w2_over_unknown_layers_a_new_directory_in_place_of_a_deleted_name_is_opaque()
     let alone = place.alone(
         layer()
             .whiteout("d")
-            .dir("d")
+            .dir("d", 0o755)
             .whiteout("f")
-            .file("f", "new"),
+            .file("f", 0o644, "new"),
     );
     assert!(alone.is_opaque("d"));
     assert_eq!(alone.read("f"), b"new");
@@ -235,7 +276,7 @@ fn w2_over_unknown_layers_a_new_directory_in_place_of_a_deleted_name_is_opaque()
 fn w3_a_deletion_is_written_only_if_the_name_is_visible_below() {
     let place = Place::new();
     let upper = layer().whiteout("d/f").whiteout("d/none").whiteout("none");
-    let top = place.stack([layer().file("d/f", ""), upper]);
+    let top = place.stack([layer().file("d/f", 0o644, ""), upper]);
     assert_eq!(top.names("d"), ["f"]);
     assert_eq!(top.names("."), ["d"]);
     assert_eq!(top.report.deletions, 1);
@@ -245,9 +286,9 @@ fn w3_a_deletion_is_written_only_if_the_name_is_visible_below() {
 fn w3_a_name_that_a_layer_between_deleted_needs_no_deletion() {
     let place = Place::new();
     let top = place.stack([
-        layer().file("d/f", ""),
+        layer().file("d/f", 0o644, ""),
         layer().whiteout("d/f"),
-        layer().dir("d").whiteout("d/f"),
+        layer().dir("d", 0o755).whiteout("d/f"),
     ]);
     assert!(top.names("d").is_empty());
 }
@@ -256,9 +297,9 @@ fn w3_a_name_that_a_layer_between_deleted_needs_no_deletion() {
 fn w3_a_name_that_an_opaque_directory_between_hides_needs_no_deletion() {
     let place = Place::new();
     let top = place.stack([
-        layer().file("d/f", ""),
-        layer().dir("d").opaque("d"),
-        layer().dir("d").whiteout("d/f"),
+        layer().file("d/f", 0o644, ""),
+        layer().dir("d", 0o755).opaque("d"),
+        layer().dir("d", 0o755).whiteout("d/f"),
     ]);
     assert!(top.names("d").is_empty());
 }
@@ -267,9 +308,9 @@ fn w3_a_name_that_an_opaque_directory_between_hides_needs_no_deletion() {
 fn w3_a_name_that_came_back_is_deleted_again() {
     let place = Place::new();
     let top = place.stack([
-        layer().file("d/f", ""),
+        layer().file("d/f", 0o644, ""),
         layer().whiteout("d/f"),
-        layer().file("d/f", "back"),
+        layer().file("d/f", 0o644, "back"),
         layer().whiteout("d/f"),
     ]);
     assert!(top.is_whiteout("d/f"));
@@ -279,8 +320,8 @@ fn w3_a_name_that_came_back_is_deleted_again() {
 fn w3_a_name_below_a_file_is_not_visible() {
     let place = Place::new();
     let top = place.stack([
-        layer().file("d/f", ""),
-        layer().file("d", "file"),
+        layer().file("d/f", 0o644, ""),
+        layer().file("d", 0o644, "file"),
         layer().whiteout("d/f"),
     ]);
     assert!(top.names(".").is_empty());
@@ -289,14 +330,20 @@ fn w3_a_name_below_a_file_is_not_visible() {
 #[test]
 fn w3_over_known_layers_no_origin_mark_is_written() {
     let place = Place::new();
-    let top = place.stack([layer().file("d/f", ""), layer().whiteout("d/f")]);
+    let top = place.stack([layer().file("d/f", 0o644, ""), layer().whiteout("d/f")]);
     assert!(top.xattrs("d").is_empty() && top.xattrs(".").is_empty());
 }
 
 #[test]
 fn w3_over_unknown_layers_the_directory_of_a_whiteout_has_an_empty_origin() {
     let place = Place::new();
-    let alone = place.alone(layer().dir("d").whiteout("d/f").whiteout("g").dir("e"));
+    let alone = place.alone(
+        layer()
+            .dir("d", 0o755)
+            .whiteout("d/f")
+            .whiteout("g")
+            .dir("e", 0o755),
+    );
     assert!(alone.is_whiteout("d/f") && alone.is_whiteout("g"));
     assert!(alone.has_origin("d") && alone.has_origin("."));
     assert!(!alone.has_origin("e"));
@@ -305,16 +352,16 @@ fn w3_over_unknown_layers_the_directory_of_a_whiteout_has_an_empty_origin() {
 #[test]
 fn w3_at_the_bottom_no_deletion_is_written() {
     let place = Place::new();
-    let bottom = place.stack([layer().dir("d").whiteout("d/f").whiteout("g")]);
+    let bottom = place.stack([layer().dir("d", 0o755).whiteout("d/f").whiteout("g")]);
     assert_eq!(bottom.names("."), ["d"]);
     assert!(bottom.names("d").is_empty());
 }
 
 #[test]
 fn w4_no_deletion_is_written_in_or_below_an_opaque_directory() {
-    let below = layer().file("d/f", "").file("d/e/g", "");
+    let below = layer().file("d/f", 0o644, "").file("d/e/g", 0o644, "");
     let upper = layer()
-        .dir("d/e")
+        .dir("d/e", 0o755)
         .opaque("d")
         .whiteout("d/f")
         .whiteout("d/e/g");
@@ -331,7 +378,7 @@ fn w4_no_deletion_is_written_in_or_below_an_opaque_directory() {
 
 #[test]
 fn w5_a_whiteout_beside_one_below_it_leaves_nothing_in_either_order() {
-    let below = || layer().file("a/b", "").file("a/c", "");
+    let below = || layer().file("a/b", 0o644, "").file("a/c", 0o644, "");
     for upper in [
         layer().whiteout("a").whiteout("a/b"),
         layer().whiteout("a/b").whiteout("a"),
@@ -349,7 +396,7 @@ fn w5_a_whiteout_beside_one_below_it_leaves_nothing_in_either_order() {
 #[test]
 fn w5_a_whiteout_makes_the_directories_above_it_and_nothing_else() {
     let place = Place::new();
-    let top = place.stack([layer().dir("x"), layer().whiteout("a/b/c")]);
+    let top = place.stack([layer().dir("x", 0o755), layer().whiteout("a/b/c")]);
     assert_eq!(top.names("."), ["a"]);
     assert_eq!(top.names("a"), ["b"]);
     assert!(top.names("a/b").is_empty());
@@ -359,7 +406,9 @@ fn w5_a_whiteout_makes_the_directories_above_it_and_nothing_else() {
 /// Nothing is made on a way that ends at a file.
 #[test]
 fn w5_a_whiteout_that_a_symlink_leads_to_a_file_makes_nothing() {
-    let below = layer().file("file", "").symlink("link", "new/../file");
+    let below = layer()
+        .file("file", 0o644, "")
+        .symlink("link", "new/../file");
     for upper in [layer().whiteout("link/f"), layer().opaque("link")] {
         let place = Place::new();
         let top = place.stack([below.clone(), upper]);
@@ -370,14 +419,14 @@ fn w5_a_whiteout_that_a_symlink_leads_to_a_file_makes_nothing() {
 #[test]
 fn w5_a_whiteout_below_a_file_of_a_lower_layer_has_no_effect() {
     let place = Place::new();
-    let top = place.stack([layer().file("a", ""), layer().whiteout("a/b")]);
+    let top = place.stack([layer().file("a", 0o644, ""), layer().whiteout("a/b")]);
     assert!(top.names(".").is_empty());
 }
 
 #[test]
 fn w6_whiteouts_of_no_name_are_refused() {
     for name in [".wh.", "d/.wh.", ".wh..", "d/.wh..", ".wh...", "d/.wh..."] {
-        let error = Place::new().refused([layer().file(name, "")]);
+        let error = Place::new().refused([layer().file(name, 0o644, "")]);
         assert_eq!(error.kind(), lowerdir::Kind::Refused, "{name}");
         assert_eq!(error.entry(), Some(name));
     }
@@ -385,7 +434,7 @@ fn w6_whiteouts_of_no_name_are_refused() {
 
 #[test]
 fn w6_an_entry_inside_a_whiteout_is_refused() {
-    let entries = layer().dir(".wh.d").file(".wh.d/f", "");
+    let entries = layer().dir(".wh.d", 0o755).file(".wh.d/f", 0o644, "");
     let error = Place::new().refused([entries]);
     assert_eq!(error.kind(), lowerdir::Kind::Refused);
 }
@@ -394,11 +443,11 @@ fn w6_an_entry_inside_a_whiteout_is_refused() {
 fn w6_aufs_bookkeeping_is_skipped_with_all_below_it() {
     let place = Place::new();
     let top = place.stack([layer()
-        .file(".wh..wh.aufs", "")
-        .dir(".wh..wh.plnk")
-        .file(".wh..wh.plnk/1.2", "x")
-        .dir("d/.wh..wh.orph")
-        .file("f", "")]);
+        .file(".wh..wh.aufs", 0o644, "")
+        .dir(".wh..wh.plnk", 0o755)
+        .file(".wh..wh.plnk/1.2", 0o644, "x")
+        .dir("d/.wh..wh.orph", 0o755)
+        .file("f", 0o644, "")]);
     assert_eq!(top.names("."), ["f"]);
 }
 
@@ -406,10 +455,10 @@ fn w6_aufs_bookkeeping_is_skipped_with_all_below_it() {
 fn w6_a_name_of_255_bytes_can_be_deleted() {
     let name = "n".repeat(255);
     let place = Place::new();
-    let top = place.stack([layer().file(&name, ""), layer().whiteout(&name)]);
+    let top = place.stack([layer().file(&name, 0o644, ""), layer().whiteout(&name)]);
     assert!(top.is_whiteout(&name));
 
-    let too_long = layer().whiteout(&"n".repeat(256));
+    let too_long = layer().whiteout("n".repeat(256));
     assert_eq!(
         Place::new().refused([too_long]).kind(),
         lowerdir::Kind::Refused
@@ -428,8 +477,14 @@ fn w6_a_name_that_is_no_utf8_can_be_deleted() {
 #[test]
 fn w6_no_marker_is_written_under_its_own_name() {
     let place = Place::new();
-    let layers = || layer().whiteout("d/f").opaque("e").dir("e").dir("d");
-    let below = layer().file("d/f", "").file("e/f", "");
+    let layers = || {
+        layer()
+            .whiteout("d/f")
+            .opaque("e")
+            .dir("e", 0o755)
+            .dir("d", 0o755)
+    };
+    let below = layer().file("d/f", 0o644, "").file("e/f", 0o644, "");
     for dir in [place.stack([below, layers()]), place.alone(layers())] {
         assert_eq!(dir.names("d"), ["f"]);
         assert!(dir.names("e").is_empty());
@@ -441,7 +496,7 @@ fn w7_a_whiteout_is_0_0_of_mode_0_with_the_time_of_its_entry() {
     let place = Place::new();
     let entry = Entry::whiteout("f").mode(0o777).mtime(12, 500_000_000);
     let upper = layer().add(entry.owner(7, 8).xattr("user.a", "b"));
-    let top = place.stack([layer().file("f", ""), upper]);
+    let top = place.stack([layer().file("f", 0o644, ""), upper]);
     assert_eq!(top.get("f").rdev(), 0);
     assert_eq!(top.mode("f"), 0);
     assert_eq!(top.mtime("f"), (12, 500_000_000));
@@ -463,7 +518,7 @@ fn w7_a_whiteout_of_any_type_counts() {
     for kind in kinds {
         let place = Place::new();
         let entry = Entry::whiteout("f").kind(kind.clone());
-        let top = place.stack([layer().file("f", ""), layer().add(entry)]);
+        let top = place.stack([layer().file("f", 0o644, ""), layer().add(entry)]);
         assert!(top.is_whiteout("f"), "{kind:?}");
         assert_eq!(top.names("."), ["f"]);
     }
@@ -473,8 +528,13 @@ fn w7_a_whiteout_of_any_type_counts() {
 fn w7_the_xattr_spelling_is_an_empty_file_in_a_marked_directory() {
     let place = Place::with(|options| options.dialect.whiteout = Whiteout::Xattr);
     let top = place.stack([
-        layer().file("d/f", "below").file("d/stays", "").dir("e"),
-        layer().add(Entry::whiteout("d/f").mtime(5, 0)).dir("e"),
+        layer()
+            .file("d/f", 0o644, "below")
+            .file("d/stays", 0o644, "")
+            .dir("e", 0o755),
+        layer()
+            .add(Entry::whiteout("d/f").mtime(5, 0))
+            .dir("e", 0o755),
     ]);
     assert!(top.get("d/f").is_file() && top.get("d/f").len() == 0);
     assert_eq!(top.xattr("d/f", "user.overlay.whiteout").unwrap(), b"");
@@ -488,9 +548,9 @@ fn w7_the_xattr_spelling_is_an_empty_file_in_a_marked_directory() {
 fn w7_the_xattr_spelling_is_read_back_as_a_deletion() {
     let place = Place::with(|options| options.dialect.whiteout = Whiteout::Xattr);
     let top = place.stack([
-        layer().file("d/f", "").file("d/stays", ""),
+        layer().file("d/f", 0o644, "").file("d/stays", 0o644, ""),
         layer().whiteout("d/f"),
-        layer().dir("d").whiteout("d/f"),
+        layer().dir("d", 0o755).whiteout("d/f"),
     ]);
     assert!(top.names("d").is_empty());
     assert!(top.xattrs("d").is_empty());
@@ -502,23 +562,26 @@ fn with_xattr_whiteouts() -> Place {
 
 #[test]
 fn w8_with_xattrs_a_directory_of_which_nothing_remains_is_opaque() {
-    let below = || layer().file("d/f", "").file("d/g", "");
-    let upper = layer().whiteout("d/f").whiteout("d/g").file("d/new", "");
+    let below = || layer().file("d/f", 0o644, "").file("d/g", 0o644, "");
+    let upper = layer()
+        .whiteout("d/f")
+        .whiteout("d/g")
+        .file("d/new", 0o644, "");
     let place = with_xattr_whiteouts();
     let top = place.stack([below(), upper]);
     assert_eq!(top.names("d"), ["new"]);
     assert_eq!(top.xattr("d", "user.overlay.opaque").unwrap(), b"y");
     // What the layer has in its place does not remain either.
     let place = with_xattr_whiteouts();
-    let top = place.stack([below(), layer().whiteout("d/f").file("d/g", "new")]);
+    let top = place.stack([below(), layer().whiteout("d/f").file("d/g", 0o644, "new")]);
     assert_eq!(top.names("d"), ["g"]);
     assert_eq!(top.xattr("d", "user.overlay.opaque").unwrap(), b"y");
 }
 
 #[test]
 fn w8_a_directory_of_which_something_remains_keeps_its_deletions() {
-    let below = || layer().file("d/f", "").file("d/e/g", "");
-    for upper in [layer(), layer().dir("d/e")] {
+    let below = || layer().file("d/f", 0o644, "").file("d/e/g", 0o644, "");
+    for upper in [layer(), layer().dir("d/e", 0o755)] {
         let place = with_xattr_whiteouts();
         let top = place.stack([below(), upper.whiteout("d/f")]);
         assert!(top.names("d").contains(&"f".to_owned()));
@@ -528,8 +591,14 @@ fn w8_a_directory_of_which_something_remains_keeps_its_deletions() {
 
 #[test]
 fn w8_what_is_deeper_counts_first() {
-    let below = layer().file("d/f", "").file("d/e/g", "").dir("d/empty");
-    let upper = layer().whiteout("d/f").whiteout("d/e/g").dir("d/empty");
+    let below = layer()
+        .file("d/f", 0o644, "")
+        .file("d/e/g", 0o644, "")
+        .dir("d/empty", 0o755);
+    let upper = layer()
+        .whiteout("d/f")
+        .whiteout("d/e/g")
+        .dir("d/empty", 0o755);
     let place = with_xattr_whiteouts();
     let top = place.stack([below, upper]);
     assert_eq!(top.names("d"), ["e", "empty"]);
@@ -542,7 +611,7 @@ fn w8_what_is_deeper_counts_first() {
 #[test]
 fn w8_is_for_xattrs_alone() {
     let place = Place::new();
-    let top = place.stack([layer().file("d/f", ""), layer().whiteout("d/f")]);
+    let top = place.stack([layer().file("d/f", 0o644, ""), layer().whiteout("d/f")]);
     assert!(top.is_whiteout("d/f"));
     assert_eq!(top.xattr("d", "user.overlay.opaque"), None);
 }

@@ -5,8 +5,8 @@ use lowerdir::internals::is_foreign_xattr;
 use lowerdir::options::{ForeignXattrs, OverlayXattrs};
 use lowerdir::report::Warning;
 
-use crate::layer::{Entry, layer};
 use crate::place::Place;
+use crate::tarball::{Entry, layer};
 
 #[test]
 fn x1_overlay_xattrs_of_a_layer_are_written_escaped() {
@@ -48,7 +48,9 @@ fn x1_names_that_only_begin_alike_are_left_alone() {
 fn x1_an_escaped_mark_is_no_order_for_the_layers_above() {
     let place = Place::new();
     let top = place.stack([
-        layer().add(Entry::dir("d").mode(0o700)).file("d/f", ""),
+        layer()
+            .add(Entry::dir("d").mode(0o700))
+            .file("d/f", 0o644, ""),
         layer().add(Entry::dir("d").xattr("user.overlay.opaque", "y")),
         layer().whiteout("d/f"),
     ]);
@@ -233,7 +235,10 @@ fn x3_the_entrys_own_xattrs_never_stand_for_our_mark() {
     for value in ["n", "x", "y", ""] {
         let place = Place::new();
         let entry = Entry::dir("d").xattr("user.overlay.opaque", value);
-        let top = place.stack([layer().file("d/f", ""), layer().add(entry).opaque("d")]);
+        let top = place.stack([
+            layer().file("d/f", 0o644, ""),
+            layer().add(entry).opaque("d"),
+        ]);
         assert!(top.is_opaque("d"));
         let own = top.xattr("d", "user.overlay.overlay.opaque").unwrap();
         assert_eq!(own, value.as_bytes());

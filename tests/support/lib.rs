@@ -8,7 +8,6 @@ pub mod dice;
 pub mod directory;
 pub mod generate;
 pub mod granted;
-pub mod layer;
 pub mod layout;
 pub mod model;
 pub mod oci;

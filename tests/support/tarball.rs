@@ -8,12 +8,23 @@
 //!     .finish();
 //! ```
 //!
-//! A mode stands for a whole [`Meta`]: owner 0:0, time 0, no xattrs. What ustar cannot hold goes
+//! A mode stands for a whole [`Meta`]: owner 0:0, time [`TIME`], no xattrs. What ustar cannot hold goes
 //! into a PAX header of its own. For what no honest writer emits there are [`header`], [`seal`],
 //! [`pax_header`], [`padded`] and [`LayerBuilder::raw`].
 
+mod spelling;
+
+use std::fmt;
+
+use spelling::Archive;
+pub use spelling::Spelling;
+
 /// A tar block.
 pub const BLOCK: usize = 512;
+
+/// When everything was made that says nothing else: 12 February 2021. It is not 0, which is the time of
+/// a directory without an entry.
+pub const TIME: i64 = 1_613_088_000;
 
 /// The attributes of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +41,7 @@ impl Meta {
     pub fn new(mode: u32) -> Meta {
         Meta {
             mode,
+            mtime: (TIME, 0),
             ..Meta::default()
         }
     }
@@ -98,35 +110,96 @@ pub struct Entry {
     pub meta: Meta,
 }
 
-/// How an archive spells its entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spelling {
-    /// ustar, and PAX for the rest.
-    Pax,
-    /// As GNU tar does by default.
-    Gnu,
-    /// Files and directories of type NUL.
-    Old,
-    /// Files with holes, in three of GNU's forms.
-    Sparse10,
-    Sparse01,
-    SparseGnu,
+/// Entries with the attributes that most have.
+impl Entry {
+    pub fn new(kind: Kind, name: impl AsRef<[u8]>, mode: u32) -> Entry {
+        Entry {
+            name: name.as_ref().into(),
+            kind,
+            meta: Meta::new(mode),
+        }
+    }
+
+    pub fn dir(name: impl AsRef<[u8]>) -> Entry {
+        Entry::new(Kind::Dir, name, 0o755)
+    }
+
+    pub fn file(name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Entry {
+        Entry::new(Kind::File(content.as_ref().into()), name, 0o644)
+    }
+
+    pub fn symlink(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Entry {
+        Entry::new(Kind::Symlink(target.as_ref().into()), name, 0o777)
+    }
+
+    pub fn hardlink(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Entry {
+        Entry::new(Kind::Hardlink(target.as_ref().into()), name, 0o644)
+    }
+
+    pub fn fifo(name: impl AsRef<[u8]>) -> Entry {
+        Entry::new(Kind::Fifo, name, 0o644)
+    }
+
+    pub fn chardev(name: impl AsRef<[u8]>, major: u32, minor: u32) -> Entry {
+        Entry::new(Kind::Char(major, minor), name, 0o644)
+    }
+
+    /// Deletes `path`: an empty file `.wh.NAME` beside it.
+    pub fn whiteout(path: impl AsRef<[u8]>) -> Entry {
+        let path = path.as_ref();
+        let name = path.iter().rposition(|&byte| byte == b'/');
+        let (parent, name) = path.split_at(name.map_or(0, |slash| slash + 1));
+        Entry::file([parent, b".wh.", name].concat(), "")
+    }
+
+    /// Empties a directory of what is below: an empty file `.wh..wh..opq` in it; `""` is the root.
+    pub fn opaque(directory: impl AsRef<[u8]>) -> Entry {
+        match directory.as_ref() {
+            b"" => Entry::file(".wh..wh..opq", ""),
+            directory => Entry::file([directory, b"/.wh..wh..opq"].concat(), ""),
+        }
+    }
+
+    pub fn kind(self, kind: Kind) -> Entry {
+        Entry { kind, ..self }
+    }
+
+    pub fn mode(mut self, mode: u32) -> Entry {
+        self.meta.mode = mode;
+        self
+    }
+
+    pub fn owner(mut self, uid: u64, gid: u64) -> Entry {
+        self.meta = self.meta.owner(uid, gid);
+        self
+    }
+
+    pub fn mtime(mut self, seconds: i64, nanoseconds: u32) -> Entry {
+        self.meta = self.meta.time(seconds, nanoseconds);
+        self
+    }
+
+    pub fn xattr(mut self, name: &str, value: impl AsRef<[u8]>) -> Entry {
+        self.meta = self.meta.xattr(name, value);
+        self
+    }
 }
 
-impl Spelling {
-    pub const ALL: [Spelling; 6] = [
-        Spelling::Pax,
-        Spelling::Gnu,
-        Spelling::Old,
-        Spelling::Sparse10,
-        Spelling::Sparse01,
-        Spelling::SparseGnu,
-    ];
-}
-
-/// A layer that grows by one entry a call.
+/// A layer that grows by one entry a call. The entries are kept as a list until they are written, so that
+/// a test can change their order.
 #[derive(Clone, Default)]
-pub struct LayerBuilder(Vec<u8>);
+pub struct LayerBuilder(Vec<Part>);
+
+#[derive(Clone)]
+enum Part {
+    Entry(Entry),
+    Bytes(Vec<u8>),
+}
+
+/// An empty layer.
+pub fn layer() -> LayerBuilder {
+    LayerBuilder::new()
+}
 
 impl LayerBuilder {
     pub fn new() -> LayerBuilder {
@@ -176,186 +249,89 @@ impl LayerBuilder {
         self.made(name, Kind::Block(major, minor), meta)
     }
 
-    /// Deletes `path`: an empty file `.wh.NAME` beside it.
+    /// See [`Entry::whiteout`].
     pub fn whiteout(self, path: impl AsRef<[u8]>) -> Self {
-        let path = path.as_ref();
-        let name = path.iter().rposition(|&byte| byte == b'/');
-        let (parent, name) = path.split_at(name.map_or(0, |slash| slash + 1));
-        self.file([parent, b".wh.", name].concat(), 0, "")
+        self.add(Entry::whiteout(path))
     }
 
-    /// Empties the directory `path` of what is below: an empty file `.wh..wh..opq` in it; `""` is
-    /// the root.
-    pub fn opaque(self, path: impl AsRef<[u8]>) -> Self {
-        match path.as_ref() {
-            b"" => self.file(".wh..wh..opq", 0, ""),
-            path => self.file([path, b"/.wh..wh..opq"].concat(), 0, ""),
-        }
+    /// See [`Entry::opaque`].
+    pub fn opaque(self, directory: impl AsRef<[u8]>) -> Self {
+        self.add(Entry::opaque(directory))
     }
 
     /// Any entry, with a PAX header before it where ustar is too small.
-    pub fn entry(mut self, entry: &Entry) -> Self {
-        let Entry { name, kind, meta } = entry;
-        let (link, content): (&[u8], &[u8]) = match kind {
-            Kind::File(content) => (b"", content),
-            Kind::Symlink(target) | Kind::Hardlink(target) => (target, b""),
-            _ => (b"", b""),
-        };
-        let records = records(name, link, meta, content.len());
-        if !records.is_empty() {
-            self.0.extend(pax_header(&records));
-        }
-        let mut block = header(kind.typeflag(), name, link, meta, content.len() as u64);
-        let (major, minor) = kind.device();
-        octal(&mut block[329..337], major.into());
-        octal(&mut block[337..345], minor.into());
-        seal(&mut block);
-        self.raw(block).raw(padded(content))
+    pub fn add(mut self, entry: Entry) -> Self {
+        self.0.push(Part::Entry(entry));
+        self
+    }
+
+    /// The same of an entry that a test has to keep.
+    pub fn entry(self, entry: &Entry) -> Self {
+        self.add(entry.clone())
     }
 
     /// Any entry, as a program of another school writes it.
     pub fn spelled(self, entry: &Entry, spelling: Spelling) -> Self {
-        match (spelling, &entry.kind) {
-            (Spelling::Pax, _) => self.entry(entry),
-            (Spelling::Gnu, _) => self.gnu(entry),
-            (Spelling::Old, Kind::Dir | Kind::File(_)) => self.old(entry),
-            (
-                Spelling::Sparse10 | Spelling::Sparse01 | Spelling::SparseGnu,
-                Kind::File(content),
-            ) => self.sparse(entry, content, spelling),
-            _ => self.entry(entry),
-        }
-    }
-
-    /// Long names in members of their own, numbers in base 256; PAX for what GNU tar has no place for.
-    fn gnu(mut self, entry: &Entry) -> Self {
-        let Entry { name, kind, meta } = entry;
-        let (link, content): (&[u8], &[u8]) = match kind {
-            Kind::File(content) => (b"", content),
-            Kind::Symlink(target) | Kind::Hardlink(target) => (target, b""),
-            _ => (b"", b""),
-        };
-        // A fraction of a second, and xattrs.
-        let mut rest = meta.clone();
-        (rest.uid, rest.gid) = (0, 0);
-        if rest.mtime.1 == 0 {
-            rest.mtime = (0, 0);
-        }
-        let records = records(b"", b"", &rest, 0);
-        if !records.is_empty() {
-            self.0.extend(pax_header(&records));
-        }
-        for (typeflag, text) in [(b'K', link), (b'L', name)] {
-            if text.len() > 100 {
-                let text = [text, b"\0"].concat();
-                let size = text.len() as u64;
-                let mut block = header(typeflag, b"././@LongLink", b"", &Meta::new(0), size);
-                make_gnu(&mut block);
-                self = self.raw(block).raw(padded(&text));
-            }
-        }
-        let mut block = header(kind.typeflag(), name, link, meta, content.len() as u64);
-        base_256(&mut block[108..116], i128::from(meta.uid));
-        base_256(&mut block[116..124], i128::from(meta.gid));
-        base_256(&mut block[136..148], i128::from(meta.mtime.0));
-        let (major, minor) = kind.device();
-        octal(&mut block[329..337], major.into());
-        octal(&mut block[337..345], minor.into());
-        make_gnu(&mut block);
-        self.raw(block).raw(padded(content))
-    }
-
-    /// A file is of type NUL, and so is a directory, whose name ends with a slash.
-    fn old(mut self, entry: &Entry) -> Self {
-        let mut entry = entry.clone();
-        let (kind, name) = (&entry.kind, &mut entry.name);
-        match (kind, name.ends_with(b"/")) {
-            // A slash would make a directory of it.
-            (Kind::File(_), true) => return self.entry(&entry),
-            (Kind::Dir, false) => name.push(b'/'),
-            _ => {}
-        }
-        // Go makes a directory of what PAX names too, but not of what is cut in the header.
-        if name.len() > 100 {
-            return self.entry(&entry);
-        }
-        let start = self.0.len();
-        let size = match &entry.kind {
-            Kind::File(content) => padded(content).len(),
-            _ => 0,
-        };
-        self = self.entry(&entry);
-        let at = self.0.len() - size - BLOCK;
-        debug_assert!(at >= start);
-        let block: &mut [u8; BLOCK] = (&mut self.0[at..at + BLOCK]).try_into().expect("a block");
-        block[156] = 0;
-        seal(block);
-        self
-    }
-
-    /// A file whose runs of zeros are holes.
-    fn sparse(mut self, entry: &Entry, content: &[u8], spelling: Spelling) -> Self {
-        let Entry { name, meta, .. } = entry;
-        let (map, mut stored) = holes(content);
-        let mut records = records(b"", b"", meta, 0);
-        let mut add = |key: &str, value: &[u8]| records.extend(pax_record(key, value));
-        let size = content.len().to_string();
-        if spelling == Spelling::SparseGnu {
-            if map.len() > 4 || name.len() > 100 {
-                return self.entry(entry);
-            }
-            if !records.is_empty() {
-                self.0.extend(pax_header(&records));
-            }
-            let mut block = header(b'S', name, b"", meta, stored.len() as u64);
-            for (slot, (offset, length)) in block[386..482].chunks_exact_mut(24).zip(&map) {
-                slot.copy_from_slice(format!("{offset:011o}\0{length:011o}\0").as_bytes());
-            }
-            block[345..386].fill(0);
-            block[483..495].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
-            make_gnu(&mut block);
-            return self.raw(block).raw(padded(&stored));
-        }
-        let pairs = map.iter().flat_map(|(offset, length)| [offset, length]);
-        let numbers: Vec<String> = pairs.map(usize::to_string).collect();
-        if spelling == Spelling::Sparse01 {
-            add("GNU.sparse.size", size.as_bytes());
-            add("GNU.sparse.numblocks", map.len().to_string().as_bytes());
-            add("GNU.sparse.map", numbers.join(",").as_bytes());
-        } else {
-            add("GNU.sparse.major", b"1");
-            add("GNU.sparse.minor", b"0");
-            add("GNU.sparse.realsize", size.as_bytes());
-            let lines = [&[map.len().to_string()][..], &numbers].concat().join("\n") + "\n";
-            stored = [padded(lines.as_bytes()), stored].concat();
-        }
-        add("GNU.sparse.name", name);
-        let mut block = header(b'0', b"GNUSparseFile.0/f", b"", meta, stored.len() as u64);
-        seal(&mut block);
-        self.raw(pax_header(&records))
-            .raw(block)
-            .raw(padded(&stored))
+        self.raw(Archive::default().spelled(entry, spelling).0)
     }
 
     /// These bytes as they are.
     pub fn raw(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        self.0.extend_from_slice(bytes.as_ref());
+        self.0.push(Part::Bytes(bytes.as_ref().to_vec()));
         self
+    }
+
+    /// The same entries, the last one first.
+    pub fn reversed(mut self) -> Self {
+        self.0.reverse();
+        self
+    }
+
+    /// The first entry as a layer of its own, and the others.
+    pub fn split_first(mut self) -> (Self, Self) {
+        let rest = self.0.split_off(1);
+        (self, LayerBuilder(rest))
     }
 
     /// The tar with its end-of-archive blocks.
     pub fn finish(self) -> Vec<u8> {
-        self.raw([0; 2 * BLOCK]).0
+        self.raw([0; 2 * BLOCK]).finish_without_end()
     }
 
     /// The tar without them.
     pub fn finish_without_end(self) -> Vec<u8> {
-        self.0
+        let parts = self.0.iter();
+        let archive = parts.fold(Archive::default(), |archive, part| match part {
+            Part::Entry(entry) => archive.entry(entry),
+            Part::Bytes(bytes) => archive.raw(bytes),
+        });
+        archive.0
     }
 
     fn made(self, name: impl AsRef<[u8]>, kind: Kind, meta: impl Into<Meta>) -> Self {
         let (name, meta) = (name.as_ref().to_vec(), meta.into());
-        self.entry(&Entry { name, kind, meta })
+        self.add(Entry { name, kind, meta })
+    }
+}
+
+impl fmt::Debug for LayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut list = f.debug_list();
+        for part in &self.0 {
+            match part {
+                Part::Entry(entry) => list.entry(entry),
+                Part::Bytes(bytes) => list.entry(&format_args!("{} bytes", bytes.len())),
+            };
+        }
+        list.finish()
+    }
+}
+
+impl FromIterator<Entry> for LayerBuilder {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> LayerBuilder {
+        entries
+            .into_iter()
+            .fold(LayerBuilder::new(), LayerBuilder::add)
     }
 }
 
@@ -377,53 +353,6 @@ pub fn header(typeflag: u8, name: &[u8], link: &[u8], meta: &Meta, size: u64) ->
     octal(&mut block[337..345], 0);
     seal(&mut block);
     block
-}
-
-fn make_gnu(block: &mut [u8; BLOCK]) {
-    block[257..265].copy_from_slice(b"ustar  \0");
-    seal(block);
-}
-
-/// The parts that are not zeros alone, from 64 zeros on, with one of no length where the file ends
-/// in a hole; and what they hold.
-fn holes(content: &[u8]) -> (Vec<(usize, usize)>, Vec<u8>) {
-    const SHORTEST: usize = 64;
-    let (mut map, mut stored, mut at) = (Vec::new(), Vec::new(), 0);
-    while at < content.len() {
-        let zeros = content[at..].iter().take_while(|&&byte| byte == 0).count();
-        if zeros >= SHORTEST {
-            at += zeros;
-            continue;
-        }
-        let rest = &content[at..];
-        let hole = rest
-            .windows(SHORTEST)
-            .position(|run| run.iter().all(|&byte| byte == 0));
-        let length = hole.unwrap_or(rest.len());
-        map.push((at, length));
-        stored.extend_from_slice(&rest[..length]);
-        at += length;
-    }
-    if map
-        .last()
-        .is_none_or(|(offset, length)| offset + length < content.len())
-    {
-        map.push((content.len(), 0));
-    }
-    (map, stored)
-}
-
-/// A number in base 256 where octal digits do not hold it.
-fn base_256(field: &mut [u8], number: i128) {
-    let digits = field.len() as u32 - 1;
-    match u64::try_from(number) {
-        Ok(number) if fits(number, digits) => octal(field, number),
-        _ => {
-            let bytes = number.to_be_bytes();
-            field.copy_from_slice(&bytes[bytes.len() - field.len()..]);
-            field[0] |= 0x80;
-        }
-    }
 }
 
 /// Writes the checksum again, after a test has changed a header.
@@ -455,45 +384,6 @@ pub fn padded(content: &[u8]) -> Vec<u8> {
     let mut bytes = content.to_vec();
     bytes.resize(content.len().next_multiple_of(BLOCK), 0);
     bytes
-}
-
-/// The PAX records for what ustar cannot hold.
-fn records(name: &[u8], link: &[u8], meta: &Meta, size: usize) -> Vec<u8> {
-    let mut records = Vec::new();
-    let mut add = |key: &[u8], value: &[u8]| records.extend(pax_record(key, value));
-    for (key, value, room) in [("path", name, 100), ("linkpath", link, 100)] {
-        if value.len() > room {
-            add(key.as_bytes(), value);
-        }
-    }
-    for (key, number, digits) in [
-        ("uid", meta.uid, 7),
-        ("gid", meta.gid, 7),
-        ("size", size as u64, 11),
-    ] {
-        if !fits(number, digits) {
-            add(key.as_bytes(), number.to_string().as_bytes());
-        }
-    }
-    let (seconds, nanoseconds) = meta.mtime;
-    if nanoseconds != 0 || u64::try_from(seconds).map_or(true, |seconds| !fits(seconds, 11)) {
-        add(b"mtime", decimal(seconds, nanoseconds).as_bytes());
-    }
-    for (xattr, value) in &meta.xattrs {
-        add(&[b"SCHILY.xattr.", xattr.as_slice()].concat(), value);
-    }
-    records
-}
-
-/// A time as PAX writes it: -0.5 s is `-0.500000000`, not `-1.5`.
-fn decimal(seconds: i64, nanoseconds: u32) -> String {
-    let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-    let sign = if total < 0 { "-" } else { "" };
-    let (whole, part) = (total.abs() / 1_000_000_000, total.abs() % 1_000_000_000);
-    match part {
-        0 => format!("{sign}{whole}"),
-        _ => format!("{sign}{whole}.{part:09}"),
-    }
 }
 
 fn fits(number: u64, digits: u32) -> bool {
