@@ -7,11 +7,11 @@ use rustix::process::{Resource, getrlimit};
 
 /// Files that are open whatever is done: standard streams, the store and its locks, an archive.
 const ALWAYS: usize = 32;
-/// Files that unpacking one layer takes: its blob, its directories, and a file and a directory for each of
-/// its writers.
-const LAYER: usize = 16;
+/// Files that unpacking one layer takes: its blob, the directories on the way to the last one, and a file
+/// and a directory for each of its writers.
+const LAYER: usize = 24;
 /// Of all that may be open, a cache takes one part in so many.
-const PART: usize = 16;
+const PART: usize = 8;
 
 fn limit() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
