@@ -92,7 +92,7 @@ impl Namespace {
     }
 
     /// The name of a mark.
-    pub fn xattr(self, mark: Mark) -> &'static str {
+    pub(crate) fn xattr(self, mark: Mark) -> &'static str {
         match (self, mark) {
             (Namespace::Trusted, Mark::Opaque) => "trusted.overlay.opaque",
             (Namespace::Trusted, Mark::Whiteout) => "trusted.overlay.whiteout",
@@ -110,7 +110,7 @@ impl Namespace {
     }
 
     /// The mark of that name, if it is one.
-    pub fn mark(self, xattr: &[u8]) -> Option<Mark> {
+    pub(crate) fn mark(self, xattr: &[u8]) -> Option<Mark> {
         if !xattr.starts_with(self.prefix().as_bytes()) {
             return None;
         }
@@ -162,7 +162,7 @@ impl Dialect {
     }
 
     /// The xattrs of a directory that overlayfs is to obey.
-    pub fn marks(self, marks: Marks) -> Vec<Xattr> {
+    pub(crate) fn marks(self, marks: Marks) -> Vec<Xattr> {
         let mark = |name: &str, value: &[u8]| Xattr {
             name: name.as_bytes().into(),
             value: value.into(),

@@ -209,7 +209,7 @@ impl Error {
 
     /// What was being done, unless an inner call already said it: with the errno, it decides the hint.
     #[must_use]
-    pub fn during(mut self, operation: Operation) -> Error {
+    pub(crate) fn during(mut self, operation: Operation) -> Error {
         if self.0.operation == Operation::Other {
             self.0.operation = operation;
         }
@@ -218,13 +218,13 @@ impl Error {
 
     /// Who called, and what file system the call went to, as far as no inner call already said it.
     #[must_use]
-    pub fn on(mut self, at: Surroundings) -> Error {
+    pub(crate) fn on(mut self, at: Surroundings) -> Error {
         self.note(at);
         self
     }
 
     /// The same, for an error that is somewhere else.
-    pub fn note(&mut self, at: Surroundings) {
+    pub(crate) fn note(&mut self, at: Surroundings) {
         if self.0.at.privilege == Privilege::Unknown {
             self.0.at.privilege = at.privilege;
         }

@@ -29,6 +29,7 @@ use crate::digest::{Digest, chain_id};
 use crate::error::{Error, Operation, Result};
 
 pub use crate::compress::codec::{Expected, Measured};
+pub use crate::digest::Algorithm;
 pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
@@ -103,7 +104,7 @@ impl Layer {
 }
 
 impl Image {
-    /// The chain IDs of its layers, the lowest first: what each is called in a store.
+    /// The chain IDs of its layers, lowest first: the names of its layers in a store.
     pub fn chain_ids(&self) -> Vec<Digest> {
         let mut chain: Vec<Digest> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {

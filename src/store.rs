@@ -61,7 +61,7 @@ pub use hold::Hold;
 pub(crate) use hold::{ALONE, lock};
 pub(crate) use links::NAME_ELSEWHERE;
 pub(crate) use outside::check_outside;
-pub(crate) use pins::Pin;
+pub use pins::Pin;
 pub use pipeline::Unpacked;
 pub use record::{ImageRecord, Record};
 pub(crate) use staging::{StagedLayer, Staging};

@@ -41,7 +41,7 @@ use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::threads::ThreadShare;
 
-pub use crate::layer::options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
+pub use crate::layer::options::{ForeignXattrs, Options, Owners};
 pub use crate::layer::report::{Report, Warning};
 pub use crate::layer::tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
 pub use crate::layer::xattrs::leave_out_foreign;

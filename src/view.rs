@@ -33,9 +33,10 @@ use crate::image::{Image, Layer};
 use crate::store::pipeline::Run;
 use crate::unpack::Options;
 
+pub use crate::tar::archive::{Extent, FileShape};
 pub use apply::Applied;
 pub use changes::{Change, Part, Side, What, compare};
-pub use contents::{contents, file_ids, parts, read_parts};
+pub(crate) use contents::{contents, file_ids, parts, read_parts};
 pub use tree::{Body, Id, Inode, Name, Source, Stored, Tree};
 pub use walk::{Item, Walk};
 

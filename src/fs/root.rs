@@ -11,7 +11,7 @@ mod details;
 mod layer;
 mod real;
 pub mod removal;
-mod surroundings;
+pub mod surroundings;
 mod umask;
 mod xattrs;
 
@@ -32,7 +32,7 @@ use crate::path::{EntryPath, PATH_MAX};
 pub use data::{Take, clone_or_copy, data_length, read_all, read_data};
 pub use layer::Root;
 pub use real::real_path;
-pub use surroundings::{privilege, sees_trusted_xattrs, told};
+pub use surroundings::{sees_trusted_xattrs, told};
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY

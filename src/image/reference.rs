@@ -51,8 +51,8 @@ pub enum Transport {
 }
 
 impl Reference {
-    /// Parses a reference. Paths may contain colons: the longest prefix that exists is the path.
-    /// The same as [`str::parse`] for text that need not be UTF-8.
+    /// Parses a reference, which need not be UTF-8. Paths may contain colons: the longest prefix that
+    /// exists is the path.
     pub fn parse(text: impl AsRef<OsStr>) -> Result<Reference> {
         let bytes = text.as_ref().as_bytes();
         let transports = [

@@ -10,6 +10,7 @@
 //! notes that it met one, and has to be applied once more ([`Unsettled::needs_second_pass`]).
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -199,7 +200,7 @@ impl<'a, L: Lower> Layer<'a, L> {
                     walk.enter(name, next)?;
                     continue;
                 }
-                Some((inode, Kind::Symlink)) => Some(self.tree.target(inode).into()),
+                Some((inode, Kind::Symlink)) => Some(Rc::from(self.tree.target(inode))),
                 Some(_) => None,
                 None => self.link_below(at, &name)?,
             };
@@ -249,7 +250,7 @@ impl<'a, L: Lower> Layer<'a, L> {
     }
 
     /// The target of the symbolic link that is left below by a name, if it is followed (rule N4).
-    fn link_below(&self, at: At, name: &[u8]) -> Result<Option<Box<[u8]>>> {
+    fn link_below(&self, at: At, name: &[u8]) -> Result<Option<Rc<[u8]>>> {
         let (Some(below), Some(place)) = (self.below, at.below) else {
             return Ok(None);
         };

@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::error::Result;
 use crate::meta::{Meta, Time};
@@ -47,6 +48,8 @@ struct Place<Directory> {
     /// What the layers below show here, markers not applied.
     shown: Found<Directory>,
     children: BTreeMap<Box<[u8]>, PlaceId>,
+    /// The symbolic links in it that were read, and where they lead.
+    links: BTreeMap<Box<[u8]>, Rc<[u8]>>,
     /// The names in it that the layer deletes, and the times of their whiteouts.
     deleted: BTreeMap<Box<[u8]>, Time>,
     /// When the layer emptied it.
@@ -188,9 +191,11 @@ impl<L: Lower> Below<L> {
     ///
     /// Errors: the system's.
     pub fn found(&self, directory: PlaceId, name: &[u8]) -> Result<Found<L::Directory>> {
-        let known = self.child(directory, name);
-        if let Some(known) = known {
+        if let Some(known) = self.child(directory, name) {
             return Ok(self.shown(known));
+        }
+        if self.read(directory, |place| place.links.contains_key(name)) {
+            return Ok(Found::Symlink);
         }
         match self.shown(directory) {
             Found::Directory(shown) => self.lower.lookup(shown, name),
@@ -291,8 +296,15 @@ impl<L: Lower> Below<L> {
     /// The target of the symbolic link that was found by a name.
     ///
     /// Errors: the system's.
-    pub fn read_link(&self, directory: PlaceId, name: &[u8]) -> Result<Box<[u8]>> {
-        self.lower.read_link(self.directory(directory), name)
+    pub fn read_link(&self, directory: PlaceId, name: &[u8]) -> Result<Rc<[u8]>> {
+        if let Some(target) = self.read(directory, |place| place.links.get(name).cloned()) {
+            return Ok(target);
+        }
+        let target = self.lower.read_link(self.directory(directory), name)?;
+        let target: Rc<[u8]> = target.into();
+        let known = Rc::clone(&target);
+        self.change(directory, |place| place.links.insert(name.into(), known));
+        Ok(target)
     }
 
     /// Every path by which what is left shows the inode of the leaf that was found by a name.
@@ -370,6 +382,7 @@ fn new_place<Directory>(parent: PlaceId, name: &[u8], shown: Found<Directory>) -
         name: name.into(),
         shown,
         children: BTreeMap::new(),
+        links: BTreeMap::new(),
         deleted: BTreeMap::new(),
         emptied: None,
         is_made: false,

@@ -111,7 +111,8 @@ impl<L: Lower> Layer<'_, L> {
         let parent = self.imply_parents(source, actions)?;
         let inode = self.tree.add(parent, name, Inode::new(leaf.kind));
         if matches!(leaf.kind, Kind::Symlink) {
-            self.tree.set_target(inode, below.read_link(from, name)?);
+            let target = below.read_link(from, name)?;
+            self.tree.set_target(inode, target.as_ref().into());
         }
         actions.push(Action::CopyUp {
             parent,

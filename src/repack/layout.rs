@@ -9,17 +9,16 @@
 //! ```
 //! use lowerdir::repack::Compression;
 //! use lowerdir::repack::layout::{History, Layout};
-//! use lowerdir::internals::Writer;
 //! use lowerdir::Image;
 //!
 //! let place = tempfile::tempdir()?;
 //! let path = place.path().join("layout");
 //! let layout = Layout::open_or_create(&path)?;
-//! let mut archive = Writer::new(layout.layer(Compression::Zstd)?);
+//! let mut archive = tar::Builder::new(layout.layer(Compression::Zstd)?);
 //! // Entries go here.
-//! let layer = archive.finish()?.finish()?;
+//! let layer = archive.into_inner()?.finish()?;
 //! let history = History { created: 0, created_by: "an example".into(), comment: String::new() };
-//! let config = serde_json::json!({ "os": "linux", "architecture": "amd64" });
+//! let config = br#"{ "os": "linux", "architecture": "amd64" }"#;
 //! let digest = layout.publish("empty", config, &[(layer, history)])?;
 //!
 //! let reference = format!("oci:{}:empty", path.display());
@@ -172,9 +171,11 @@ impl Layout {
     pub fn publish(
         &self,
         tag: &str,
-        mut config: Value,
+        config: &[u8],
         layers: &[(NewLayer, History)],
     ) -> Result<Digest> {
+        let mut config: Value = serde_json::from_slice(config)
+            .map_err(|error| Error::reading("reading the config", error.into()))?;
         if !config.is_object() {
             return Err(Error::refused("the config is no JSON object"));
         }

@@ -75,9 +75,7 @@ impl Options {
         foreign_xattrs: ForeignXattrs,
         limits: Limits,
     }
-}
 
-impl Options {
     /// The rules for a layer that is translated.
     fn rules(&self) -> Rules {
         Rules {

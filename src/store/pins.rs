@@ -27,7 +27,7 @@ pub struct Pin {
 impl Store {
     /// Keeps layers until [`unpin`](Self::unpin). The caller has looked whether they are there under
     /// the same hold. A name is of letters, digits and `-`; a pin of the same name is replaced.
-    pub(crate) fn pin(&self, name: &str, pin: &Pin, sync: Sync, _hold: &Hold) -> Result<()> {
+    pub fn pin(&self, name: &str, pin: &Pin, sync: Sync, _hold: &Hold) -> Result<()> {
         self.make_dir(PINS)?;
         let staging = self.stage()?;
         let file = file_name(name)?;
@@ -44,7 +44,7 @@ impl Store {
     }
 
     /// Lets layers go. That there is no such pin is fine.
-    pub(crate) fn unpin(&self, name: &str) -> Result<()> {
+    pub fn unpin(&self, name: &str) -> Result<()> {
         let file = file_name(name)?;
         let Some(pins) = self.find_pins()? else {
             return Ok(());
@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// The names of all pins.
-    pub(crate) fn pin_names(&self) -> Result<BTreeSet<String>> {
+    pub fn pin_names(&self) -> Result<BTreeSet<String>> {
         let Some(pins) = self.find_pins()? else {
             return Ok(BTreeSet::new());
         };
@@ -72,7 +72,7 @@ impl Store {
     }
 
     /// A pin. Errors: it is damaged, or not there.
-    pub(crate) fn pinned(&self, name: &str) -> Result<Pin> {
+    pub fn pinned(&self, name: &str) -> Result<Pin> {
         let missing = || Error::not_found(format!("there is no pin {name}"));
         let pins = self.find_pins()?.ok_or_else(missing)?;
         let hint =

@@ -6,6 +6,7 @@
 //! them. The result is the same for every number of threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
 //! neither knows tar or overlayfs.
 
+#[cfg(feature = "containerd")]
 mod chained;
 mod single;
 mod stages;
@@ -29,6 +30,7 @@ use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
+#[cfg(feature = "containerd")]
 pub use chained::{Chained, stored_chain, unpack_chained};
 pub use single::{Parents, unpack_layer};
 pub(crate) use stages::{is_worth_stages, staged};

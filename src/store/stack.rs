@@ -16,8 +16,6 @@ use crate::unpack::Options;
 
 use super::{Store, StoredLayer};
 
-pub use crate::limits::MAX_LAYERS;
-
 /// How much of an option string `mount(2)` copies, in bytes, including its NUL.
 pub const PAGE: usize = 4096;
 
@@ -72,7 +70,7 @@ impl Stack {
         })
     }
 
-    /// The same with one more directory above the others. Errors: as of [`Stack::new`].
+    /// The same with one more directory on top. Errors: as for [`Stack::new`].
     pub fn with_top(&self, directory: PathBuf) -> Result<Stack> {
         let directories = [directory].into_iter().chain(self.directories.clone());
         let stack = Stack::new(directories.collect(), Default::default(), self.dialect)?;

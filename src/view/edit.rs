@@ -9,7 +9,7 @@ use super::tree::{Body, Id, Inode, Name, Tree, loop_of_links};
 
 impl Tree {
     /// Takes away every path that `is_meant` says yes to, with all below it; not the root.
-    pub fn remove(&mut self, is_meant: impl Fn(&EntryPath) -> bool) {
+    pub(crate) fn remove(&mut self, is_meant: impl Fn(&EntryPath) -> bool) {
         let mut todo = vec![(EntryPath::root(), self.root.inode)];
         while let Some((path, directory)) = todo.pop() {
             let mut below = Vec::new();
@@ -31,7 +31,7 @@ impl Tree {
 
     /// The directory at a path, symbolic links followed inside the root, made where it is missing
     /// (rule I2). Errors: something that is no directory is in the way.
-    pub fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
+    pub(crate) fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
         let mut walk = PathWalk::new(self.root.inode, path);
         let mut steps = Steps::default();
         while let Some(name) = walk.next_name() {
@@ -60,7 +60,7 @@ impl Tree {
 
     /// Puts something at a path, in the place of whatever is there. Errors: the path is the root's,
     /// or something above it is no directory.
-    pub fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
+    pub(crate) fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
         let Some((parent, name)) = path.split() else {
             return Err(Error::usage("the root cannot be replaced"));
         };
@@ -71,20 +71,20 @@ impl Tree {
     }
 
     /// Changes the attributes of everything.
-    pub fn for_each_meta(&mut self, change: impl FnMut(&mut Meta)) {
+    pub(crate) fn for_each_meta(&mut self, change: impl FnMut(&mut Meta)) {
         self.inodes_mut()
             .map(|inode| &mut inode.meta)
             .for_each(change);
     }
 
     /// Gives the root other attributes.
-    pub fn set_root_meta(&mut self, meta: Meta) {
+    pub(crate) fn set_root_meta(&mut self, meta: Meta) {
         let root = self.root.inode;
         self.inode_mut(root).meta = meta;
     }
 
     /// Moves the whole tree below a path of a new root.
-    pub fn move_below(&mut self, path: &EntryPath) -> Result<()> {
+    pub(crate) fn move_below(&mut self, path: &EntryPath) -> Result<()> {
         let Some((parent, name)) = path.split() else {
             return Ok(());
         };

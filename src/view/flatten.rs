@@ -19,4 +19,3 @@ pub use archive::write_archive;
 pub use directory::write_directory;
 pub use edits::{Edits, RootMeta};
 pub use ids::map_ids;
-pub use spool::Spool;

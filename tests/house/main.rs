@@ -73,7 +73,7 @@ fn modules() -> Vec<(String, PathBuf, String)> {
         .into_iter()
         .map(|path| (name(&path), fs::read_to_string(&path).unwrap(), path))
         .map(|(name, text, path)| (name, path, text))
-        .filter(|(name, ..)| !["lib", "main", "bin"].contains(&name.as_str()))
+        .filter(|(name, ..)| !["lib", "main", "bin", "internals"].contains(&name.as_str()))
         .collect()
 }
 
