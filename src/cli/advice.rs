@@ -48,9 +48,7 @@ fn words(advice: Advice) -> &'static str {
         Advice::UnmountFirst => "unmount it first: see `lowerdir umount`",
         Advice::EmptyLayer => "with --digest or --diff-id, an empty layer is accepted",
         Advice::Unpack => "`lowerdir unpack` puts it there",
-        Advice::RemoveFromStore => {
-            "use --store with that directory alone, if you may write to it"
-        }
+        Advice::RemoveFromStore => "use --store with that directory alone, if you may write to it",
         Advice::ListImages => "`lowerdir images` lists them",
         Advice::Flatten => "`lowerdir flatten IMAGE oci:DIR:TAG` makes an image of one layer of it",
         Advice::UnpackArchive => "use `lowerdir unpack`, which unpacks each of its layers",

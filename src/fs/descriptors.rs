@@ -7,10 +7,10 @@ use rustix::process::{Resource, getrlimit};
 
 /// Files that are always open: standard streams, the store and its locks, an archive.
 const ALWAYS: usize = 32;
-/// Files that unpacking one layer needs: its blob, its directories, and a file and a directory for each
-/// writer.
-const LAYER: usize = 12;
-/// A cache takes one part in this many of the limit.
+/// Files that unpacking one layer takes: its blob, the directories on the way to the last one, and a file
+/// and a directory for each of its writers.
+const LAYER: usize = 24;
+/// Of all that may be open, a cache takes one part in so many.
 const PART: usize = 8;
 
 fn limit() -> usize {

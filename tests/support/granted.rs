@@ -18,7 +18,7 @@ pub struct Granted {
 impl Granted {
     /// Copies a program into a directory of the test's, and gives that away. `None`, with the reason,
     /// where its processes cannot be counted.
-    pub fn new(program: &Path, directory: &Path) -> Option<Granted> {
+    pub fn new(program: impl AsRef<Path>, directory: &Path) -> Option<Granted> {
         let copy = directory.join("program");
         fs::copy(program, &copy).expect("the program is there");
         let is_root = fs::metadata(&copy).expect("it is there").uid() == 0;
