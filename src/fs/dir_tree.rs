@@ -10,7 +10,6 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::fs::descriptors;
 use crate::fs::dir_cache::{DirCache, DirPath};
 use crate::fs::root::Dir;
 use crate::path::EntryPath;
@@ -48,12 +47,12 @@ impl DirTree {
 
     /// A walk that starts at a directory.
     pub fn new(top: Arc<Dir>) -> DirTree {
-        DirTree::with_cache(top, DirCache::new(descriptors::cached(OPEN_MAX)))
+        DirTree::with_cache(top, DirCache::new(OPEN_MAX))
     }
 
     /// The same, but a mount below it is not entered: opening one is an error (`EXDEV`).
     pub fn on_one_mount(top: Arc<Dir>) -> DirTree {
-        DirTree::with_cache(top, DirCache::on_one_mount(descriptors::cached(OPEN_MAX)))
+        DirTree::with_cache(top, DirCache::on_one_mount(OPEN_MAX))
     }
 
     fn with_cache(top: Arc<Dir>, cache: DirCache<DirId>) -> DirTree {

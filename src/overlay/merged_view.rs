@@ -26,7 +26,6 @@ use rustix::fs::Stat;
 
 use crate::dialect::{Dialect, Mark, Namespace, Whiteout};
 use crate::error::{Error, Result};
-use crate::fs::descriptors;
 use crate::fs::dir_cache::DirCache;
 use crate::fs::root::{self, Dir};
 use crate::layer::below::Below;
@@ -94,7 +93,7 @@ impl MergedView {
             namespace,
             keeps_labels: false,
             directories: RefCell::default(),
-            open: RefCell::new(DirCache::new(descriptors::cached(OPEN_MAX))),
+            open: RefCell::new(DirCache::new(OPEN_MAX)),
             links: RefCell::default(),
             last_path: RefCell::default(),
         }

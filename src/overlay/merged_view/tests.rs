@@ -5,14 +5,13 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::{LayerRoot, MergedView};
 use crate::dialect::Namespace;
 use crate::error::{Error, Kind};
-use crate::fs::dir_cache::tests::{processor_time, scratch};
+use crate::fs::dir_cache::tests::scratch;
 use crate::fs::root::Dir;
 use crate::layer::lower::{Found, Lower};
 use crate::path::EntryPath;
@@ -271,31 +270,6 @@ fn a_leaf_says_what_a_copy_of_it_costs() {
     assert_eq!(view.leaf(root, b"sparse").unwrap().bytes, 0);
     assert_eq!(view.leaf(root, b"l").unwrap().bytes, 0);
     assert_eq!(&*view.read_link(root, b"l").unwrap(), b"nowhere");
-}
-
-/// Looks the same directories up in each view while it grows.
-fn time_to_grow(layers: usize, directories: usize) -> Duration {
-    let words: String = (0..directories)
-        .map(|number| format!("d/{number}/ "))
-        .collect();
-    let stack = Stack::new(&vec![&*words; layers]);
-    let start = processor_time();
-    let mut view = MergedView::new(Namespace::User);
-    for layer in &stack.layers {
-        view.push(open(layer));
-        for number in 0..directories {
-            let found = view.directory(&path(&format!("d/{number}"))).unwrap();
-            assert!(found.is_some());
-        }
-    }
-    processor_time() - start
-}
-
-#[test]
-fn directories_that_every_layer_lists_cost_one_lookup_a_layer() {
-    let few = (0..3).map(|_| time_to_grow(10, 100)).min().unwrap();
-    let many = time_to_grow(100, 100);
-    assert!(many < 40 * few, "{few:?}, {many:?}");
 }
 
 /// A process may have 1,024 files open; other tests have some, too.
