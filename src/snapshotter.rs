@@ -28,7 +28,6 @@ mod filter;
 mod layers;
 mod making;
 mod mounts;
-mod removal;
 mod snapshot;
 mod usage;
 

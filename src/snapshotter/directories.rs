@@ -26,7 +26,7 @@ use crate::store::{FormatFile, Sync, check_outside, sync_directory};
 
 use super::layers::check_spelling;
 use super::snapshot::Usage;
-use super::{removal, usage};
+use super::usage;
 
 /// Of the root: of the tables in the database, and of what is in directories.
 const FORMAT: u32 = 1;
@@ -160,8 +160,8 @@ impl Directories {
         let names = names.map_err(|error| Error::system("listing the snapshots", error))?;
         // Other names do not belong to snapshots.
         let ours = |name: &[u8]| {
-            let id = removal::id_of(name)?;
-            Some((String::from_utf8_lossy(name).into_owned(), id))
+            let name = std::str::from_utf8(name).ok()?;
+            Some((name.to_string(), name.parse().ok()?))
         };
         Ok(names.iter().filter_map(|name| ours(name)).collect())
     }
@@ -205,7 +205,8 @@ impl Directories {
 
     /// Removes a directory by its name.
     pub fn remove_name(&self, name: &str) -> Result<()> {
-        removal::remove(&self.directory, name)
+        self.directory
+            .remove_tree(name.as_bytes())
             .map_err(|error| Error::system(format!("removing directory {name}"), error))
     }
 

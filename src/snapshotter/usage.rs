@@ -3,9 +3,11 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 
+use crate::fs::dir_tree::DirTree;
 use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
 
@@ -18,10 +20,16 @@ const BLOCK: u64 = 512;
 pub fn of(top: &Dir) -> io::Result<Usage> {
     let mut counted = Counted::default();
     counted.add(&top.stat_self()?);
-    let mut todo = vec![EntryPath::root()];
-    while let Some(path) = todo.pop() {
-        match top.open_beneath(&path) {
-            Ok(directory) => counted.add_children(&directory, &path, &mut todo)?,
+    let again = top.open_beneath(&EntryPath::root())?;
+    let mut tree = DirTree::new(Arc::new(again));
+    let mut todo = vec![DirTree::TOP];
+    while let Some(id) = todo.pop() {
+        match tree.open(id) {
+            Ok(directory) => {
+                for name in counted.add_children(&directory)? {
+                    todo.push(tree.add(id, name));
+                }
+            }
             Err(error) if root::is_absent(&error) => {}
             Err(error) => return Err(error),
         }
@@ -37,23 +45,19 @@ struct Counted {
 }
 
 impl Counted {
-    fn add_children(
-        &mut self,
-        directory: &Dir,
-        path: &EntryPath,
-        todo: &mut Vec<EntryPath>,
-    ) -> io::Result<()> {
+    /// Returns the directories among them.
+    fn add_children(&mut self, directory: &Dir) -> io::Result<Vec<Box<[u8]>>> {
+        let mut directories = Vec::new();
         for name in directory.names()? {
             let Some(stat) = directory.stat(&name)? else {
                 continue;
             };
             self.add(&stat);
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                // Directories too deep for any path are not counted.
-                todo.extend(path.join(&name).ok());
+                directories.push(name);
             }
         }
-        Ok(())
+        Ok(directories)
     }
 
     fn add(&mut self, stat: &Stat) {

@@ -12,7 +12,8 @@ use super::{Dir, Mounts};
 const OPEN_MAX: usize = 32;
 
 /// A layer's directory. The directory below it that was used last is held open, and some of those above
-/// that: neighbours in an archive are neighbours on disk.
+/// that: neighbours in an archive are neighbours on disk. So nothing but [`Root::remove`] may put another
+/// directory in the place of one.
 #[derive(Debug)]
 pub struct Root {
     top: Arc<Dir>,

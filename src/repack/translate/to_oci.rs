@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use crate::dialect;
+use crate::dialect::{self, Mark};
 use crate::error::{Advice, Error, Result};
 use crate::layer::marker;
 use crate::meta::{Device, Meta};
@@ -102,11 +102,11 @@ impl<'a, W: Write> ToOci<'a, W> {
 
     fn refuse_what_needs_the_layers_below(&self, meta: &Meta) -> Result<()> {
         for (mark, what) in [
-            ("redirect", "it was renamed by the mount (redirect)"),
-            ("metacopy", "only its attributes are there (metacopy)"),
-            ("nlink", "it may have other names below (index=on)"),
+            (Mark::Redirect, "it was renamed by the mount (redirect)"),
+            (Mark::Metacopy, "only its attributes are there (metacopy)"),
+            (Mark::Nlink, "it may have other names below (index=on)"),
         ] {
-            let name = [self.options.dialect.prefix(), mark].concat();
+            let name = self.options.dialect.namespace.xattr(mark);
             if meta
                 .xattrs
                 .iter()
