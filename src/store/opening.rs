@@ -199,16 +199,16 @@ impl Store {
     }
 
     /// Whether nothing is in it, and a store may be made of it. Errors: there is something else in it, or
-    /// a store of another format.
+    /// a store of another format. Another process may be making one: what is there is looked up after
+    /// the names were listed, in the order in which it is not made.
     fn is_new(&self, names: &[Box<[u8]>]) -> Result<bool> {
-        if self.has_format()? {
-            return Ok(false);
-        }
-        if names.iter().all(|name| counts_for_nothing(name)) {
-            return Ok(true);
-        }
-        if names.iter().any(|name| &**name == LAYERS.as_bytes()) {
-            return Err(self.format().missing());
+        let has_layers = self.find_dir(LAYERS)?.is_some();
+        let is_bare = names.iter().all(|name| counts_for_nothing(name));
+        match (self.has_format()?, has_layers) {
+            (true, true) => return Ok(false),
+            (false, true) => return Err(self.format().missing()),
+            (_, false) if is_bare => return Ok(true),
+            (_, false) => {}
         }
         let text = format!(
             "{} has other files in it, and is no store",
@@ -272,14 +272,13 @@ impl Store {
             let hint = "its directory must have the mode 700, or its mount the option nosuid";
             return Err(Error::conflict(text).hint(hint));
         }
-        if !self.has_format()? {
-            return Err(match self.find_dir(LAYERS)? {
-                Some(_) => self.format().missing(),
-                None => {
-                    let text = format!("{path} is no store, and none can be made of it");
-                    Error::not_found(text).hint(Advice::AnotherStore)
-                }
-            });
+        match (self.has_format()?, self.find_dir(LAYERS)?) {
+            (true, Some(_)) => {}
+            (false, Some(_)) => return Err(self.format().missing()),
+            (_, None) => {
+                let text = format!("{path} is no store, and none can be made of it");
+                return Err(Error::not_found(text).hint(Advice::AnotherStore));
+            }
         }
         for name in EMPTY {
             if let Some(directory) = self.find_dir(name)? {
@@ -309,9 +308,10 @@ impl Store {
     }
 }
 
-/// On a file system of its own, a store has this beside it; the other is what a killed process left.
+/// On a file system of its own, a store has `lost+found` beside it; the others are what a process leaves
+/// that was killed when it made a store.
 fn counts_for_nothing(name: &[u8]) -> bool {
-    name == b"lost+found" || is_unfinished(name)
+    name == b"lost+found" || name == FormatFile::NAME.as_bytes() || is_unfinished(name)
 }
 
 fn fail(doing: &str, path: &Path, error: io::Error) -> Error {
