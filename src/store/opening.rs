@@ -198,16 +198,16 @@ impl Store {
     }
 
     /// Whether it is empty, so that it can become a store. Errors: it has other files, or is a store of
-    /// another format.
+    /// another format. Another process may be making one: what is there is looked up after
+    /// the names were listed, in the order in which it is not made.
     fn is_new(&self, names: &[Box<[u8]>]) -> Result<bool> {
-        if self.has_format()? {
-            return Ok(false);
-        }
-        if names.iter().all(|name| counts_for_nothing(name)) {
-            return Ok(true);
-        }
-        if names.iter().any(|name| &**name == LAYERS.as_bytes()) {
-            return Err(self.format().missing());
+        let has_layers = self.find_dir(LAYERS)?.is_some();
+        let is_bare = names.iter().all(|name| counts_for_nothing(name));
+        match (self.has_format()?, has_layers) {
+            (true, true) => return Ok(false),
+            (false, true) => return Err(self.format().missing()),
+            (_, false) if is_bare => return Ok(true),
+            (_, false) => {}
         }
         let text = format!(
             "{} has other files in it, and is not a store",
@@ -271,14 +271,13 @@ impl Store {
             let hint = "its directory must have the mode 700, or its mount the option nosuid";
             return Err(Error::conflict(text).hint(hint));
         }
-        if !self.has_format()? {
-            return Err(match self.find_dir(LAYERS)? {
-                Some(_) => self.format().missing(),
-                None => {
-                    let text = format!("{path} is not a store, and none can be created there");
-                    Error::not_found(text).hint(Advice::AnotherStore)
-                }
-            });
+        match (self.has_format()?, self.find_dir(LAYERS)?) {
+            (true, Some(_)) => {}
+            (false, Some(_)) => return Err(self.format().missing()),
+            (_, None) => {
+                let text = format!("{path} is not a store, and none can be created there");
+                return Err(Error::not_found(text).hint(Advice::AnotherStore));
+            }
         }
         for name in EMPTY {
             if let Some(directory) = self.find_dir(name)? {
@@ -310,7 +309,7 @@ impl Store {
 
 /// Whether a name is ignored: `lost+found`, or an unfinished file of a killed process.
 fn counts_for_nothing(name: &[u8]) -> bool {
-    name == b"lost+found" || is_unfinished(name)
+    name == b"lost+found" || name == FormatFile::NAME.as_bytes() || is_unfinished(name)
 }
 
 fn fail(doing: &str, path: &Path, error: io::Error) -> Error {

@@ -155,3 +155,15 @@ fn processes_that_make_a_store_at_once_make_one() {
         assert_eq!(fs::read(bench.path("store/format")).unwrap(), b"1\n");
     }
 }
+
+/// What is left would show as images whose layers are missing.
+#[test]
+fn a_store_that_has_lost_its_layers_is_none() {
+    let bench = bench();
+    bench.unpack("oci:image").lines();
+    fs::rename(bench.path("store/layers"), bench.path("elsewhere")).unwrap();
+    let run = bench.on_store(&["prune"]);
+    run.fails(1, &["has other files in it, and is no store"]);
+    let both = ["--store", "other", "--store", "store", "images"];
+    bench.run(&both).fails(1, &["store is no store"]);
+}
