@@ -2,7 +2,7 @@
 //!
 //! A layer is unpacked and settled in a staging directory, which its owner locks; it is made
 //! durable, and then renamed to the name of its chain ID. That name is the only proof that a
-//! layer is complete. [`crate::store::pipeline`] fills the store, the command line looks layers up in it.
+//! layer is complete. `pipeline` fills the store, the command line looks layers up in it.
 //!
 //! Several stores may stand behind one [`Store`]: a layer is looked for in each of them, in order,
 //! and one of them is written to, at most. The others are only read (see `opening`).
@@ -76,6 +76,7 @@ const TREE_ZST: &str = "tree.zst";
 
 /// When a layer counts as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sync {
     /// Once the file system has it on disk: it survives a power cut.
     #[default]
@@ -99,6 +100,7 @@ pub struct Store {
 
 /// A complete layer of the store.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StoredLayer {
     /// The lowerdir.
     pub path: PathBuf,

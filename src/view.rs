@@ -16,7 +16,7 @@
 //! What a layer's own directory would hold is known on the way: each name keeps the number of the
 //! last layer that needed it, and a layer its deletions and opaque directories.
 //!
-//! The tree holds an inode for each path and no content: for that, [`contents`] reads the blobs once
+//! The tree holds an inode for each path and no content: for that, `contents` reads the blobs once
 //! more.
 
 mod apply;
@@ -42,6 +42,7 @@ pub use walk::{Item, Walk};
 
 /// An image, looked at as one tree.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct View {
     /// What the layers that were read add up to.
     pub tree: Tree,

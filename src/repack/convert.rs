@@ -6,7 +6,7 @@
 //! name). Once it is on disk, the two are exchanged by one rename, and the old one goes. So the
 //! directory is always whole, in one form or in the other, whenever the work is stopped; nothing is
 //! kept in the tree itself that a layer could forge (rule X1). What a dead run left is removed by
-//! the next one beside the same directory ([`crate::store::Staging`]).
+//! the next one beside the same directory (`Staging`).
 //!
 //! First all of the tree is looked at, and refused where something has no counterpart. Everything
 //! is reached by descriptor, beneath the directory, and no link is followed: the tree may be
@@ -94,6 +94,7 @@ impl Options {
 
 /// One change to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// A deletion gets its new form.
     Deletion,
@@ -107,6 +108,7 @@ pub enum Change {
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Deletions in their new form.
     pub deletions: u64,

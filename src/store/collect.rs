@@ -18,6 +18,7 @@ pub use in_use::InUse;
 
 /// What was removed, or would be.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Removal {
     /// The image that was forgotten.
     pub image: Option<Digest>,

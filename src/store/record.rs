@@ -10,6 +10,7 @@ use crate::unpack::{Options, Report};
 
 /// `layer.json`: what a layer directory was made from, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Record {
     /// Of the stack that this layer is the top of.
     pub chain_id: String,
@@ -25,7 +26,7 @@ pub struct Record {
     pub options: Options,
     /// Whether it was on disk before it got its name: not so with [`Sync::None`](super::Sync).
     pub synced: bool,
-    /// The tree digest: of the lines of `tree.zst` (see [`crate::store::listing`]).
+    /// The tree digest: of the lines of `tree.zst`.
     pub tree: String,
     /// What was done.
     pub report: Report,
@@ -33,6 +34,7 @@ pub struct Record {
 
 /// An image that was unpacked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ImageRecord {
     /// Of its manifest, or of its config where there was none.
     pub digest: Digest,

@@ -24,6 +24,7 @@ use super::tree::{Body, Id, Inode, Name, Source, Stored, Tree};
 
 /// What a layer did, beyond what its names say.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Applied {
     /// Entries in its archive, markers among them.
     pub entries: u64,

@@ -53,6 +53,7 @@ pub struct Stored {
 
 /// Where the content of a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// In the blob of a layer.
     Layer {

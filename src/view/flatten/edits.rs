@@ -39,6 +39,7 @@ pub struct Edits {
 /// Whose attributes the root of a flattened tree has. Layers often have no entry for it, or one
 /// that tells more of the machine that made the image than of the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RootMeta {
     /// The image's own.
     #[default]
