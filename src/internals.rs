@@ -1,4 +1,5 @@
-//! What the tests, the benchmarks and the fuzz targets of this project use of the inside.
+//! What the tests, the benchmarks, the fuzz targets and the second program of this project use of the
+//! inside.
 //!
 //! Nothing here is part of the public API: it may change or go in any version.
 
@@ -23,9 +24,10 @@ pub fn is_foreign_xattr(name: &[u8]) -> bool {
     crate::meta::is_foreign_xattr(name)
 }
 
-/// What only the tests of the snapshotter use.
+/// What only `lowerdir-snapshotter` and its tests use.
 #[cfg(feature = "containerd")]
 pub mod snapshotter {
+    pub use crate::snapshotter::failure::hint;
     pub use crate::snapshotter::service::Service;
 
     /// The part of containerd's interface that it serves.

@@ -23,7 +23,7 @@
 mod agreement;
 mod database;
 mod directories;
-mod failure;
+pub(crate) mod failure;
 mod filter;
 mod layers;
 mod making;

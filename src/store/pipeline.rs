@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::descriptors;
 use crate::image::{Image, Layer};
 use crate::limits::{Limits, check_layers};
@@ -64,7 +64,7 @@ impl Store {
             found.ok_or_else(|| {
                 Error::not_found("not in the store")
                     .in_layer(layer.label())
-                    .hint("`lowerdir unpack` puts it there")
+                    .hint(Advice::Unpack)
             })
         };
         image
@@ -76,18 +76,18 @@ impl Store {
     }
 }
 
-/// How work is done; the result does not depend on it.
+/// How the work is done; the result does not depend on it.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Run<'a> {
     /// Cores to use, at least 1: so many layers are unpacked at once. It bounds the threads of the
     /// run (see [`ThreadBudget`]).
     pub jobs: usize,
-    /// When a layer counts as written.
+    /// Whether to wait until a layer is on disk.
     pub sync: Sync,
-    /// Who is told of it.
+    /// Shows the progress, and may cancel.
     pub progress: &'a dyn Progress,
-    /// What a layer may cost.
+    /// The limits of a layer.
     pub limits: Limits,
 }
 
@@ -111,7 +111,7 @@ impl fmt::Debug for Run<'_> {
 }
 
 impl Default for Run<'_> {
-    /// All cores, durable, in silence.
+    /// All cores; waits for the disk; shows nothing.
     fn default() -> Self {
         Run {
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
@@ -144,7 +144,7 @@ pub(crate) fn unpack_missing(
     damaged: &BTreeSet<usize>,
     _hold: &Hold,
 ) -> Result<Vec<Unpacked>> {
-    // What is accepted here can be mounted.
+    // Refuses an image that could not be mounted.
     check_layers(image.layers.len())?;
     image.check_media_types()?;
     let chain = image.chain_ids();
@@ -233,8 +233,8 @@ pub(crate) fn unpack_missing(
     if !store.is_writable() && is_recorded(&record, store) {
         return Ok(unpacked.into_values().collect());
     }
-    // Status 0 promises durability, also of what others wrote. For an image with no layers that is
-    // the store itself.
+    // Status 0 promises durability, also of layers that others wrote. For an image without layers that
+    // is the store itself.
     let synced = !unpacked.is_empty() && unpacked.values().all(|layer| layer.record.synced);
     if missing.is_empty() || unpacked.values().any(|layer| layer.was_there) {
         store.sync(run.sync, synced)?;
@@ -243,7 +243,7 @@ pub(crate) fn unpack_missing(
     Ok(unpacked.into_values().collect())
 }
 
-/// Whether an image is known, by the names that it has.
+/// Whether an image is recorded with all its names.
 fn is_recorded(image: &ImageRecord, store: &Store) -> bool {
     let mut known = store
         .each()
@@ -259,7 +259,7 @@ fn was_there(stored: StoredLayer) -> Unpacked {
     }
 }
 
-/// One directory cannot be spelled in two ways.
+/// Errors: the layer was unpacked with other options.
 fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
     let known = &stored.record.options;
     if known == options {
@@ -270,5 +270,5 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
         false => "id maps",
     };
     let text = format!("it is in the store already, unpacked with other {what}");
-    Err(Error::conflict(text).hint(format!("use another --store, or the same {what}")))
+    Err(Error::conflict(text).hint(Advice::SameOptions.with(what)))
 }

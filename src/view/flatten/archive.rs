@@ -95,8 +95,7 @@ fn entry(item: &Item<'_>, first: Option<EntryPath>) -> Entry {
     Entry {
         path: item.path.clone(),
         kind,
-        // Also of a further name: who unpacks it may set the owner again, which takes capabilities
-        // away.
+        // For further names too: a tool may set the owner again, which clears capabilities.
         meta: item.inode.meta.clone(),
     }
 }
