@@ -146,6 +146,8 @@ check:
 			$(CARGO) doc --locked --no-deps --quiet --no-default-features --features "$$features" --lib \
 			|| exit 1; \
 	done
+	$(CARGO) rustc --locked --quiet --lib --features containerd --profile check -- \
+		--cfg lowerdir_surface -A dead_code -A unused_imports -D unnameable_types
 	$(CARGO) package --locked --allow-dirty --no-verify --quiet -p lowerdir
 
 # Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
-use lowerdir::internals::from_display;
+use lowerdir::path::from_display;
 use serde_json::Value;
 
 use crate::generate::Flavour;

@@ -239,7 +239,7 @@ impl Dialect {
 
     /// The xattrs that the mount shows for those on disk: without orders, unescaped; without the
     /// label, which belongs to the system that the directory lies on, unless asked for (rule X2).
-    pub fn shown(self, xattrs: Vec<Xattr>, selinux: bool) -> Vec<Xattr> {
+    pub(crate) fn shown(self, xattrs: Vec<Xattr>, selinux: bool) -> Vec<Xattr> {
         let is_shown = |xattr: &Xattr| {
             !self.is_order(&xattr.name) && (selinux || &*xattr.name != b"security.selinux")
         };

@@ -2,7 +2,7 @@
 //! and Docker archives; unpacks nothing, and writes nothing but an unnamed temporary file when an
 //! archive comes through a pipe.
 //!
-//! The command line opens images; [`crate::store::pipeline`] unpacks their layers.
+//! The command line opens images; `store::pipeline` unpacks their layers.
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`; Docker's
 //! image specification v1.2 for the archives of `docker save`.
 
@@ -43,6 +43,7 @@ use blob::Source;
 
 /// An image, ready to be unpacked.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Image {
     /// The digest of its manifest, or of its config if the archive has no manifest.
     pub digest: Digest,
@@ -58,6 +59,7 @@ pub struct Image {
 
 /// The documents of an image.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Documents {
     /// The manifest; a Docker archive has none.
     pub manifest: Option<Vec<u8>>,
@@ -82,6 +84,7 @@ impl Documents {
 
 /// One layer of an image.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Layer {
     /// Its number in the image, from 1 at the bottom, as in error messages.
     pub number: usize,

@@ -51,17 +51,17 @@ const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default
 /// The namespaces of Linux that hold what an image brings.
 const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 /// How xfs shows its ACLs a second time.
-pub const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
+pub(crate) const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
 
 /// Whether an xattr of this name is a POSIX ACL.
-pub fn is_acl_xattr(name: &[u8]) -> bool {
+pub(crate) fn is_acl_xattr(name: &[u8]) -> bool {
     ACLS.contains(&name)
 }
 
 /// Whether an xattr of this name belongs to another system (`com.apple.*`) or to one file system
 /// (`btrfs.*`, `system.nfs4_acl`, `trusted.SGI_ACL_*`), and so is no part of a tree (rule X2). The name
 /// alone decides, so that a layer is the same on every file system.
-pub fn is_foreign_xattr(name: &[u8]) -> bool {
+pub(crate) fn is_foreign_xattr(name: &[u8]) -> bool {
     let is_kept = NAMESPACES.iter().any(|prefix| name.starts_with(prefix)) || is_acl_xattr(name);
     !is_kept || name.starts_with(XFS_ACLS)
 }

@@ -34,7 +34,7 @@ pub use builder::MountBuilder;
 pub use idmap::{UserNamespace, hold_user_namespace};
 pub use options::{MountOption, MountOptions};
 pub(crate) use upper::Made;
-pub use words::Words;
+pub(crate) use words::Words;
 pub(crate) use words::quoted;
 
 #[cfg(feature = "containerd")]
@@ -47,6 +47,7 @@ const TMPFS_SOURCE: &str = "lowerdir-tmpfs";
 
 /// Where changes go.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Upper {
     /// Nowhere: the mount is read-only.
     None,
@@ -68,6 +69,7 @@ pub enum Upper {
 
 /// The system calls that made a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Method {
     /// `fsopen(2)` and `lowerdir+`.
     Configured,
@@ -115,7 +117,7 @@ fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error 
 
 /// Errors: the target or a directory for changes lies in a store, where the mount would hide or change
 /// shared layers.
-pub fn check_places(target: &Path, upper: &Upper) -> Result<()> {
+pub(crate) fn check_places(target: &Path, upper: &Upper) -> Result<()> {
     check_outside(target, "the mount")?;
     let Upper::Directories { upperdir, workdir } = upper else {
         return Ok(());

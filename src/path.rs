@@ -16,9 +16,9 @@ pub use crate::escape::{display, from_display};
 pub(crate) use trail::Trail;
 
 /// The longest component that Linux file systems take, in bytes (`NAME_MAX`).
-pub const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 /// The longest path that one system call takes, in bytes, without its NUL (`PATH_MAX` - 1).
-pub const PATH_MAX: usize = 4095;
+pub(crate) const PATH_MAX: usize = 4095;
 
 /// A path inside a layer: relative, without `.`, `..`, empty components or NUL; the root is empty.
 ///

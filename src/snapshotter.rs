@@ -23,7 +23,7 @@
 mod agreement;
 mod database;
 mod directories;
-mod failure;
+pub(crate) mod failure;
 mod filter;
 mod layers;
 mod making;
@@ -31,9 +31,10 @@ mod mounts;
 mod snapshot;
 mod usage;
 
-pub mod api;
+#[allow(unnameable_types)] // Our `Kind` becomes that of the interface.
+pub(crate) mod api;
 pub mod server;
-pub mod service;
+pub(crate) mod service;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -43,7 +44,7 @@ use crate::setters::setters;
 use crate::store::Sync;
 use crate::unpack::Options;
 
-pub use failure::{Failure, hint};
+pub use failure::{Code, Failure};
 pub use mounts::Mount;
 pub use snapshot::{Kind, Labels, Snapshot, Usage};
 
@@ -100,7 +101,7 @@ impl Config {
 /// The snapshots. All calls block.
 ///
 /// ```
-/// use lowerdir::snapshotter::{Config, Kind, Labels, Snapshotter};
+/// use lowerdir::snapshotter::{Code, Config, Kind, Labels, Snapshotter};
 /// # use lowerdir::{Image, Options, Reference, Store};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -121,7 +122,7 @@ impl Config {
 /// let name = chain[0].to_string();
 /// let label = ("containerd.io/snapshot.ref".to_string(), name.clone());
 /// let there = snapshotter.prepare("extract", None, Labels::from([label])).unwrap_err();
-/// assert_eq!(there.code, tonic::Code::AlreadyExists);
+/// assert_eq!(there.code, Code::AlreadyExists);
 /// assert_eq!(snapshotter.stat(&name)?.kind, Kind::Committed);
 ///
 /// let mounts = snapshotter.prepare("container", Some(&name), Labels::new())?;

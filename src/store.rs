@@ -2,7 +2,7 @@
 //!
 //! A layer is unpacked and settled in a staging directory, which its owner locks; it is written to disk,
 //! and then renamed to its chain ID. That name is the only proof that a layer is complete.
-//! [`crate::store::pipeline`] fills the store, and the command line looks up layers in it.
+//! `pipeline` fills the store, and the command line looks up layers in it.
 //!
 //! A [`Store`] may consist of several stores: a layer is looked up in each of them, in order, and at most
 //! one of them is written to. The others are only read (see `opening`).
@@ -76,6 +76,7 @@ const TREE_ZST: &str = "tree.zst";
 
 /// Whether to wait until a layer is on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sync {
     /// Wait for the file system: the layer survives a power cut.
     #[default]
@@ -99,6 +100,7 @@ pub struct Store {
 
 /// A complete layer of the store.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StoredLayer {
     /// The lowerdir.
     pub path: PathBuf,

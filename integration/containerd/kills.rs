@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
-use lowerdir::snapshotter::api::services::snapshots::v1::PrepareSnapshotRequest;
+use lowerdir::internals::snapshotter::api::services::snapshots::v1::PrepareSnapshotRequest;
 use prost::Message;
 
 use crate::image::{LISTING, archive, changes};

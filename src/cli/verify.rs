@@ -9,8 +9,7 @@ use serde_json::json;
 
 use crate::digest::Digest;
 use crate::image::{Image, Platform, Reference};
-use crate::store::Store;
-use crate::store::{self, Verifier};
+use crate::store::{self, Store, Verifier};
 use crate::{Error, Kind};
 
 use super::limits::LimitsArgs;
@@ -130,6 +129,14 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
 }
 
 impl Verify {
+    fn verifier<'a>(&self, store: &'a Store, shown: &'a Shown) -> crate::Result<Verifier<'a>> {
+        if self.quick {
+            Verifier::quick(store, shown)
+        } else {
+            Verifier::new(store, shown)
+        }
+    }
+
     /// The image, if its blobs are available; `None` if only the store has it.
     fn open_image(&self, store: &Store) -> anyhow::Result<Option<Image>> {
         let Some(reference) = self.image.clone() else {
@@ -226,7 +233,7 @@ fn verify(
 ) -> anyhow::Result<Outcome> {
     let expected = verb.layers(image, store)?.len();
     let shown = Shown::start(&global.console, expected)?;
-    let verifier = Verifier::new(store, verb.quick, &shown)?;
+    let verifier = verb.verifier(store, &shown)?;
     // Another process may have removed an image before the verifier locked the store.
     let layers = verb.layers(image, store)?;
     let mut outcome = Outcome {

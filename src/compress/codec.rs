@@ -147,6 +147,7 @@ pub struct Expected {
 
 /// The actual digests and sizes of a blob.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Measured {
     /// The digest of the blob as it is stored.
     pub blob: Digest,

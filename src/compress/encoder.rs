@@ -26,7 +26,7 @@ pub enum Compression {
 
 impl Compression {
     /// The media type of such a layer, in an OCI or a Docker image.
-    pub fn media_type(self, of_docker: bool) -> &'static str {
+    pub(crate) fn media_type(self, of_docker: bool) -> &'static str {
         match (self, of_docker) {
             (Compression::None, false) => "application/vnd.oci.image.layer.v1.tar",
             (Compression::Gzip, false) => "application/vnd.oci.image.layer.v1.tar+gzip",

@@ -12,7 +12,7 @@ mod dump;
 mod duplicate;
 mod mstack;
 mod mtree;
-mod verity;
+pub(crate) mod verity;
 
 use std::io::Write;
 
@@ -22,10 +22,10 @@ use crate::store::pipeline::Run;
 use crate::view::Tree;
 
 pub use mstack::write_mstack;
-pub use verity::Verity;
 
 /// The formats of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Format {
     /// composefs-dump(5), with the content of small files and the fs-verity digests of larger ones.
     ComposefsDump,

@@ -224,6 +224,7 @@ impl Read for BlobReader {
 /// The blob of a layer. An image may lack it: a foreign layer, or one that a content store dropped. A
 /// layer that is already unpacked does not need it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum LayerBlob {
     /// It is there.
     There(Blob),

@@ -35,6 +35,7 @@ pub enum Choice {
 
 /// The formats that images are read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Transport {
     /// `oci:DIR[:TAG]`
     Oci,

@@ -82,6 +82,7 @@ impl Options {
 /// What becomes of `trusted.overlay.*` (or `user.overlay.*`) xattrs that a layer brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OverlayXattrs {
     /// Written so that the mount shows them as they were and obeys none (kernel 6.7).
     Escape,
@@ -91,10 +92,10 @@ pub enum OverlayXattrs {
     Refuse,
 }
 
-/// What becomes of xattrs that belong to another system or to one file system, see
-/// [`is_foreign_xattr`](crate::meta::is_foreign_xattr).
+/// What becomes of xattrs that belong to another system or to one file system (rule X2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ForeignXattrs {
     /// Left out, with a warning.
     #[default]
@@ -112,6 +113,7 @@ impl ForeignXattrs {
 /// What becomes of a character device 0:0 in a layer, which overlayfs would read as a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum DeviceZero {
     /// The layer is refused.
     Refuse,
@@ -122,6 +124,7 @@ pub enum DeviceZero {
 /// The owner of the files of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Owners {
     /// As in the image: needs root, or a user namespace that maps the ids.
     Image,

@@ -9,6 +9,7 @@ use crate::path::EntryPath;
 
 /// Counts of one layer, as it became a directory or an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Entries in the archive, markers among them.
     pub entries: u64,
@@ -24,6 +25,7 @@ pub struct Report {
 
 /// How often a warning came up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Occurrences {
     /// Times.
     pub count: u64,
@@ -34,6 +36,7 @@ pub struct Occurrences {
 /// A difference between the layer and its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Warning {
     /// An xattr that this kind of file, or this caller, may not have.
     XattrNotKept,

@@ -6,7 +6,7 @@
 //! rename exchanges the two, and the old tree is removed. So the directory is complete in one form or the
 //! other, whenever the work is stopped; and nothing is kept in the tree itself that a layer could forge
 //! (rule X1). The next run beside the same directory removes what a dead one left
-//! ([`crate::store::Staging`]).
+//! (`Staging`).
 //!
 //! First the whole tree is read, and refused if something has no counterpart. Everything is reached by
 //! descriptor, beneath the directory, and no link is followed, because the tree may be hostile. Rules W1
@@ -94,6 +94,7 @@ impl Options {
 
 /// One change to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// A deletion gets its new form.
     Deletion,
@@ -107,6 +108,7 @@ pub enum Change {
 
 /// The report on a conversion.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Deletions in their new form.
     pub deletions: u64,

@@ -17,12 +17,11 @@ use redb::{
     MultimapTable, MultimapTableDefinition, ReadableDatabase, ReadableMultimapTable, ReadableTable,
     Table, TableDefinition, WriteTransaction,
 };
-use tonic::Code;
 
 use crate::error::Error;
 use crate::store::Sync;
 
-use super::failure::Failure;
+use super::failure::{Code, Failure};
 use super::snapshot::{Kind, Labels, Snapshot, Usage};
 use rows::{all, existing, find, line};
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::error::{Advice, Error, Kind};
 
@@ -14,8 +14,46 @@ use crate::error::{Advice, Error, Kind};
 /// in which every byte that is not printable ASCII takes three.
 const TEXT_MAX: usize = 2048;
 
+/// The gRPC status code of a [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Code {
+    /// The snapshot does not exist.
+    NotFound,
+    /// The snapshot exists.
+    AlreadyExists,
+    /// The request is invalid, whatever the state.
+    InvalidArgument,
+    /// The request cannot be done in the present state.
+    FailedPrecondition,
+    /// A limit was reached, or a disk is full.
+    ResourceExhausted,
+    /// Data is missing or damaged.
+    DataLoss,
+    /// The same request may succeed later.
+    Unavailable,
+    /// Anything else.
+    Internal,
+}
+
+impl From<Code> for tonic::Code {
+    fn from(code: Code) -> tonic::Code {
+        match code {
+            Code::NotFound => tonic::Code::NotFound,
+            Code::AlreadyExists => tonic::Code::AlreadyExists,
+            Code::InvalidArgument => tonic::Code::InvalidArgument,
+            Code::FailedPrecondition => tonic::Code::FailedPrecondition,
+            Code::ResourceExhausted => tonic::Code::ResourceExhausted,
+            Code::DataLoss => tonic::Code::DataLoss,
+            Code::Unavailable => tonic::Code::Unavailable,
+            Code::Internal => tonic::Code::Internal,
+        }
+    }
+}
+
 /// An error of a request.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Failure {
     /// The status code, on which containerd acts.
     pub code: Code,
@@ -33,7 +71,7 @@ impl Failure {
     }
 
     /// Adds a hint.
-    pub fn hint(self, hint: impl Into<String>) -> Failure {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Failure {
         let hint = Some(hint.into());
         Failure { hint, ..self }
     }
@@ -47,37 +85,37 @@ impl Failure {
     }
 
     /// The snapshot does not exist.
-    pub fn not_found(text: impl Into<String>) -> Failure {
+    pub(crate) fn not_found(text: impl Into<String>) -> Failure {
         Failure::new(Code::NotFound, text)
     }
 
     /// The snapshot exists. For the Prepare of a layer, this is success.
-    pub fn exists(text: impl Into<String>) -> Failure {
+    pub(crate) fn exists(text: impl Into<String>) -> Failure {
         Failure::new(Code::AlreadyExists, text)
     }
 
     /// The request is invalid, whatever the state.
-    pub fn invalid(text: impl Into<String>) -> Failure {
+    pub(crate) fn invalid(text: impl Into<String>) -> Failure {
         Failure::new(Code::InvalidArgument, text)
     }
 
     /// The request cannot be done in the present state.
-    pub fn precondition(text: impl Into<String>) -> Failure {
+    pub(crate) fn precondition(text: impl Into<String>) -> Failure {
         Failure::new(Code::FailedPrecondition, text)
     }
 
     /// Data is missing or damaged.
-    pub fn lost(text: impl Into<String>) -> Failure {
+    pub(crate) fn lost(text: impl Into<String>) -> Failure {
         Failure::new(Code::DataLoss, text)
     }
 
     /// The database has failed and could not be reopened.
-    pub fn closed() -> Failure {
+    pub(crate) fn closed() -> Failure {
         Failure::new(Code::Unavailable, "the database failed a moment ago")
     }
 
     /// The database cannot be used; [`Code::Unavailable`] if reopening it may help.
-    pub fn database(error: impl Into<redb::Error>) -> Failure {
+    pub(crate) fn database(error: impl Into<redb::Error>) -> Failure {
         match error.into() {
             redb::Error::DatabaseAlreadyOpen => {
                 let text = "the database is in use: another lowerdir-snapshotter has this --root";
@@ -150,7 +188,7 @@ fn of_system(number: i32) -> Code {
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Status {
-        Status::new(failure.code, cut(&failure.line()))
+        Status::new(failure.code.into(), cut(&failure.line()))
     }
 }
 

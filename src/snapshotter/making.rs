@@ -58,7 +58,7 @@ impl Snapshotter {
             };
             // A snapshot of a chain includes everything below it.
             let layers = self.layers.directories(chain_id).map_err(|error| Failure {
-                code: tonic::Code::FailedPrecondition,
+                code: super::Code::FailedPrecondition,
                 ..Failure::from(error)
             })?;
             lower.extend(layers);

@@ -12,6 +12,7 @@ use super::snapshot::Kind;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Mount {
     /// The file system, or `bind`.
     pub kind: String,

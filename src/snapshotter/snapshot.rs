@@ -43,6 +43,7 @@ impl Kind {
 
 /// The disk usage of a snapshot, without its parents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Usage {
     /// Allocated blocks, in bytes.
     pub bytes: u64,
@@ -52,6 +53,7 @@ pub struct Usage {
 
 /// One snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The number in the names of its directory and its pin; never reused.
     pub id: u64,

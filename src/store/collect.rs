@@ -19,6 +19,7 @@ pub use in_use::InUse;
 
 /// What was removed, or would be removed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Removal {
     /// The removed image.
     pub image: Option<Digest>,

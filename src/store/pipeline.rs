@@ -41,6 +41,7 @@ use work::Work;
 
 /// A layer of an unpacked image.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Unpacked {
     /// The lowerdir.
     pub path: PathBuf,

@@ -10,6 +10,7 @@ use crate::unpack::{Options, Report};
 
 /// `layer.json`: what a layer directory was unpacked from, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Record {
     /// The chain ID of the stack with this layer on top.
     pub chain_id: String,
@@ -25,7 +26,7 @@ pub struct Record {
     pub options: Options,
     /// Whether it was on disk before it got its name; false with [`Sync::None`](super::Sync).
     pub synced: bool,
-    /// The digest of the lines of `tree.zst` (see [`crate::store::listing`]).
+    /// The digest of the lines of `tree.zst`.
     pub tree: String,
     /// The report.
     pub report: Report,
@@ -33,6 +34,7 @@ pub struct Record {
 
 /// The record of an unpacked image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ImageRecord {
     /// The digest of its manifest, or of its config if there was none.
     pub digest: Digest,

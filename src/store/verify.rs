@@ -25,6 +25,7 @@ use compare::{Comparing, Stop, compare};
 
 /// What is wrong with a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The store that has it, of several.
     pub store: PathBuf,
@@ -94,7 +95,7 @@ fn found<T>(error: Error, say: impl FnOnce(&Error) -> T) -> Result<T> {
 /// # let layers = store.unpack(&image).options(options).layers()?;
 ///
 /// let lowest = &image.chain_ids()[0];
-/// let verifier = Verifier::new(&store, false, &Silent)?;
+/// let verifier = Verifier::new(&store, &Silent)?;
 /// assert!(verifier.layer(0, "1", lowest)?.is_empty());
 ///
 /// std::fs::remove_file(layers[0].path.join("etc/motd"))?;
@@ -112,9 +113,17 @@ pub struct Verifier<'a> {
 }
 
 impl<'a> Verifier<'a> {
-    /// Starts looking; `quick` leaves out what files hold. Errors: cancelled, while somebody else
-    /// removes something.
-    pub fn new(store: &'a Store, quick: bool, progress: &'a dyn Progress) -> Result<Verifier<'a>> {
+    /// Compares everything. Waits for a removal in progress. Errors: cancelled.
+    pub fn new(store: &'a Store, progress: &'a dyn Progress) -> Result<Verifier<'a>> {
+        Verifier::start(store, false, progress)
+    }
+
+    /// Compares everything but the content of files. Errors: as of [`Verifier::new`].
+    pub fn quick(store: &'a Store, progress: &'a dyn Progress) -> Result<Verifier<'a>> {
+        Verifier::start(store, true, progress)
+    }
+
+    fn start(store: &'a Store, quick: bool, progress: &'a dyn Progress) -> Result<Verifier<'a>> {
         // Who is not root may have to change modes to look, which others should not see.
         let hold = match rustix::process::geteuid().is_root() {
             true => store.share(progress)?,

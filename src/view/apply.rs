@@ -24,6 +24,7 @@ use super::tree::{Body, Id, Inode, Name, Source, Stored, Tree};
 
 /// The effect of a layer.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Applied {
     /// Entries in its archive, markers among them.
     pub entries: u64,

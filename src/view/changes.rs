@@ -17,6 +17,7 @@ const BUFFER: usize = 128 * 1024;
 
 /// A path that differs between two trees.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Change<'a> {
     /// The path.
     pub path: EntryPath,
@@ -30,6 +31,7 @@ pub struct Change<'a> {
 
 /// How a path differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum What {
     /// Only the second tree has it.
     Created,
@@ -41,6 +43,7 @@ pub enum What {
 
 /// A part that may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Part {
     /// File, directory, symbolic link and so on. What only one of the types has is not compared.
     Type,

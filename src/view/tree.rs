@@ -53,6 +53,7 @@ pub struct Stored {
 
 /// The source of a file's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// In the blob of a layer.
     Layer {

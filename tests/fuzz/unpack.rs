@@ -129,7 +129,7 @@ fn unpack(work: &Path, name: &str, image: &Image, jobs: usize) -> lowerdir::Resu
     }
     match &unpacked {
         Ok(layers) => {
-            let verifier = Verifier::new(&store, false, &Silent).expect("nobody else has it");
+            let verifier = Verifier::new(&store, &Silent).expect("nobody else has it");
             for layer in layers {
                 let chain_id = Digest::parse(&layer.record.chain_id).expect("a digest");
                 let changes = verifier.layer(0, "", &chain_id).expect("it is readable");

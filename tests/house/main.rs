@@ -5,6 +5,7 @@ support::start!();
 mod functions;
 mod package;
 mod rules;
+mod surface;
 
 use std::collections::BTreeSet;
 use std::fs;

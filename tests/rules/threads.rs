@@ -80,7 +80,7 @@ fn unpack(image: &Path, store: &Path, jobs: usize) -> Outcome {
         let store = Store::open(store)?;
         let unpack = store.unpack(&image).options(unprivileged());
         let done = unpack.jobs(jobs).sync(Sync::None).layers()?;
-        let verifier = Verifier::new(&store, false, &Silent)?;
+        let verifier = Verifier::new(&store, &Silent)?;
         for (number, chain_id) in image.chain_ids().iter().enumerate() {
             assert_eq!(verifier.layer(number, "", chain_id)?, []);
         }

@@ -3,8 +3,8 @@
 use std::fs;
 
 use lowerdir::options::ForeignXattrs;
+use lowerdir::snapshotter::Code;
 use lowerdir::snapshotter::Snapshotter;
-use tonic::Code;
 
 use crate::oci::{Compression, chain_ids, diff_ids};
 use crate::place::{BLOB, Place, TARGET, labels, two_layers};

@@ -1,8 +1,8 @@
 //! The filter language of List: what containerd documents, and what it says of the rest.
 
+use lowerdir::snapshotter::Code;
 use lowerdir::snapshotter::{Failure, Snapshotter};
 use proptest::prelude::*;
-use tonic::Code;
 
 use crate::place::{Place, labels};
 

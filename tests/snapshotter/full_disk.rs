@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
+use lowerdir::snapshotter::Code;
 use lowerdir::snapshotter::Failure;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tonic::Code;
 
 use crate::place::{Place, labels};
 

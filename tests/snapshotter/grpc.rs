@@ -4,11 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use lowerdir::Error;
+use lowerdir::internals::snapshotter::Service;
+use lowerdir::internals::snapshotter::api::services::snapshots::v1::snapshots_client::SnapshotsClient;
+use lowerdir::internals::snapshotter::api::services::snapshots::v1::snapshots_server::SnapshotsServer;
+use lowerdir::internals::snapshotter::api::services::snapshots::v1::*;
 use lowerdir::snapshotter::Failure;
-use lowerdir::snapshotter::api::services::snapshots::v1::snapshots_client::SnapshotsClient;
-use lowerdir::snapshotter::api::services::snapshots::v1::snapshots_server::SnapshotsServer;
-use lowerdir::snapshotter::api::services::snapshots::v1::*;
-use lowerdir::snapshotter::service::Service;
 use rustix::io::Errno;
 use tonic::{Code, Status};
 
@@ -254,6 +254,6 @@ fn a_code_follows_from_the_kind_of_an_error() {
     }
     for (error, code) in table {
         let shown = format!("{error:?}");
-        assert_eq!(Failure::from(error).code, code, "{shown}");
+        assert_eq!(Code::from(Failure::from(error).code), code, "{shown}");
     }
 }

@@ -3,10 +3,10 @@
 
 use std::fs;
 
+use lowerdir::snapshotter::Code;
 use lowerdir::snapshotter::{Kind, Snapshotter};
 use lowerdir::store::Sync;
 use lowerdir::store::{Removing, prune, remove_image};
-use tonic::Code;
 
 use crate::oci::{chain_ids, diff_ids};
 use crate::place::{Place, TARGET, labels, two_layers};

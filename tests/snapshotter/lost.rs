@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lowerdir::snapshotter::Code;
 use lowerdir::snapshotter::{Failure, Snapshotter};
-use tonic::Code;
 
 use crate::place::{Place, labels};
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use lowerdir::snapshotter::Code;
 use lowerdir::snapshotter::{Failure, Kind, Labels, Snapshotter};
-use tonic::Code;
 
 use crate::dice::Dice;
 use crate::place::{Place, labels};

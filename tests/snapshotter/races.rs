@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use tonic::Code;
+use lowerdir::snapshotter::Code;
 
 use crate::place::{Place, labels};
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use lowerdir::snapshotter::Code;
 use lowerdir::snapshotter::{Failure, Snapshotter};
-use tonic::Code;
 
 use crate::place::{Place, labels};
 

@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use lowerdir::snapshotter::Code;
 use lowerdir::snapshotter::{Kind, Mount};
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
-use tonic::Code;
 
 use crate::place::{Place, labels};
 

@@ -9,6 +9,7 @@ use super::{SCRIPT, write};
 
 /// What mounts the layers on `rootfs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Overlay {
     /// [`write()`], at once. Works with every runtime. The mount lasts until `umount` or a reboot.
     Mounted,

@@ -48,6 +48,7 @@ use place::Place;
 
 /// How a layer directory gets into the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Link {
     /// [`Hard`](Link::Hard) if possible, otherwise [`Symlink`](Link::Symlink).
     #[default]
@@ -99,6 +100,7 @@ impl<'a> Adding<'a> {
 
 /// The added image.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Added {
     /// The image's ID: the digits of its config's digest.
     pub id: String,

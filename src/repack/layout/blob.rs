@@ -18,6 +18,7 @@ const BUFFER: usize = 1 << 20;
 
 /// A layer that is in the layout.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewLayer {
     /// Its digests and sizes.
     pub measured: Measured,

@@ -39,6 +39,7 @@ pub struct Edits {
 /// The attributes of the root of a flattened tree. Layers often have no entry for it, or one from the
 /// machine that built the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RootMeta {
     /// The image's own.
     #[default]
