@@ -10,7 +10,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowerdir::internals::Writer;
 use lowerdir::view::View;
 use lowerdir::view::flatten::write_archive;
 use lowerdir::{Image as Opened, Options, Reference};

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""The reference model: applies an image's layers to a tree in memory and lists the result.
+"""A second model, independent of the first: applies an image's layers to a tree in memory and lists it.
+
+The reference model of the properties is tests/support/model.rs, which is given entries. This one reads
+real images from their bytes, in another language, so that a mistake in the first, or in how our tests
+spell archives, is not made twice; integration/images.rs compares it with what is mounted.
 
     apply.py IMAGE [REF]     an archive of `docker save`, an OCI archive or layout directory (each
                              archive also inside gzip or xz), or a bare layer
