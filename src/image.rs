@@ -2,7 +2,7 @@
 //! and Docker archives; unpacks nothing, and writes nothing but an unnamed temporary file when an
 //! archive comes through a pipe.
 //!
-//! The command line opens images; [`crate::store::pipeline`] unpacks their layers.
+//! The command line opens images; `store::pipeline` unpacks their layers.
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`; Docker's
 //! image specification v1.2 for the archives of `docker save`.
 

@@ -1,7 +1,7 @@
 //! `EntryPath`: a name from an archive as clean relative bytes, or refused (rule N1).
 //!
 //! Every name that reaches a system call goes through this. Pure: it does no IO, and knows nothing of the
-//! disk; [`crate::layer`] resolves symbolic links.
+//! disk; `layer` resolves symbolic links.
 
 mod trail;
 

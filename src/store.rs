@@ -2,7 +2,7 @@
 //!
 //! A layer is unpacked and settled in a staging directory, which its owner locks; it is written to disk,
 //! and then renamed to its chain ID. That name is the only proof that a layer is complete.
-//! [`crate::store::pipeline`] fills the store, and the command line looks up layers in it.
+//! `store::pipeline` fills the store, and the command line looks up layers in it.
 //!
 //! A [`Store`] may consist of several stores: a layer is looked up in each of them, in order, and at most
 //! one of them is written to. The others are only read (see `opening`).

@@ -15,7 +15,7 @@
 //! The content of a layer's own directory is recorded on the way: each name has the number of the last
 //! layer that needed it, and each layer its deletions and opaque directories.
 //!
-//! The tree has an inode for each path, but no content: [`contents`] reads the blobs again for that.
+//! The tree has an inode for each path, but no content: `contents` reads the blobs again for that.
 
 mod apply;
 mod changes;

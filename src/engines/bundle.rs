@@ -11,7 +11,7 @@
 //!   with-rootfs       for Overlay::Script: see `script`
 //! ```
 //!
-//! Called by the command line. It unpacks nothing: [`crate::store::pipeline`] does. The bundle is built
+//! Called by the command line. It unpacks nothing: `store::pipeline` does. The bundle is built
 //! under a temporary name and renamed; on an error nothing is left. Names in the image (users, volumes)
 //! are looked up in the layers, inside the image's root (`inside`), never by the kernel.
 //! Source: image-spec `conversion.md`; runtime-spec `bundle.md` and `config.md`.

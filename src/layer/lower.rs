@@ -17,7 +17,7 @@ pub trait Lower {
     /// A directory that they show.
     type Directory: Copy + Eq + std::fmt::Debug;
 
-    /// Their root: [`Found::Directory`], or [`Found::Unknown`].
+    /// Their root: `Found::Directory`, or `Found::Unknown`.
     fn root(&self) -> Found<Self::Directory>;
 
     /// What a directory shows by a name, with deletions and opaque directories among the layers below

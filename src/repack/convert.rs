@@ -6,7 +6,7 @@
 //! rename exchanges the two, and the old tree is removed. So the directory is complete in one form or the
 //! other, whenever the work is stopped; and nothing is kept in the tree itself that a layer could forge
 //! (rule X1). The next run beside the same directory removes what a dead one left
-//! ([`crate::store::Staging`]).
+//! (`store::Staging`).
 //!
 //! First the whole tree is read, and refused if something has no counterpart. Everything is reached by
 //! descriptor, beneath the directory, and no link is followed, because the tree may be hostile. Rules W1

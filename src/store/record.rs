@@ -25,7 +25,7 @@ pub struct Record {
     pub options: Options,
     /// Whether it was on disk before it got its name; false with [`Sync::None`](super::Sync).
     pub synced: bool,
-    /// The digest of the lines of `tree.zst` (see [`crate::store::listing`]).
+    /// The digest of the lines of `tree.zst` (see `store::listing`).
     pub tree: String,
     /// The report.
     pub report: Report,
