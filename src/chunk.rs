@@ -1,20 +1,20 @@
-//! `Chunks`: the bytes of a layer in shared pieces, so that one thread can hash what another
-//! writes, and nobody copies it.
+//! `Chunks`: the bytes of a layer in shared pieces, so that one thread can hash what another writes,
+//! without a copy.
 //!
-//! [`crate::store::pipeline`] fills them, [`crate::tar::archive`] reads them, [`crate::unpack`] writes them to
-//! files. What comes through them is trusted by none of them.
+//! [`crate::store::pipeline`] fills them, [`crate::tar::archive`] reads them, and [`crate::unpack`] writes
+//! them to files. None of them trusts the content.
 
 use std::io::{self, Read};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many bytes a chunk has, but for the last one: little enough to stay in a core's cache.
+/// The size of every chunk but the last, in bytes: small enough for a core's cache.
 pub const CHUNK: usize = 256 * 1024;
 
-/// Some bytes that are shared, and no longer written to.
+/// Shared, immutable bytes.
 pub type Chunk = Arc<Buffer>;
 
-/// The bytes of a [`Chunk`]. Whoever needs them last gives their room back.
+/// The bytes of a [`Chunk`]. The last user returns the memory to the pool.
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
@@ -35,7 +35,7 @@ impl Drop for Buffer {
     }
 }
 
-/// Room for chunks, used again and again: fresh memory costs more than what is read into it.
+/// Reused memory for chunks: fresh memory costs more than reading into it.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -84,7 +84,7 @@ impl Piece {
         Piece { chunk, start, end }
     }
 
-    /// Takes at most so many bytes off its front.
+    /// Takes up to this many bytes from its front.
     pub fn take(&mut self, most: usize) -> Piece {
         let end = self.start + most.min(self.len());
         let taken = Piece {
@@ -97,7 +97,7 @@ impl Piece {
     }
 }
 
-/// Gives the next chunk, which is not empty, or `None` at the end.
+/// Returns the next chunk, which is not empty, or `None` at the end.
 pub type NextChunk<'a> = Box<dyn FnMut() -> io::Result<Option<Chunk>> + 'a>;
 
 /// Reads bytes that come in chunks.
@@ -107,13 +107,13 @@ pub struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    /// Reads what `next` gives.
+    /// Reads the chunks from `next`.
     pub fn new(next: NextChunk<'a>) -> Chunks<'a> {
         let left = Piece::default();
         Chunks { next, left }
     }
 
-    /// Reads what a reader gives, on the thread that wants it.
+    /// Reads from a reader, on the calling thread.
     pub fn of_reader(reader: impl Read + 'a) -> Chunks<'a> {
         let (pool, mut reader) = (Pool::default(), Filling::new(reader));
         Chunks::new(Box::new(move || pool.next(&mut reader)))
@@ -128,7 +128,7 @@ impl<'a> Chunks<'a> {
     /// The bytes that come next, at least one but at the end.
     fn look(&mut self) -> io::Result<&[u8]> {
         if self.left.is_empty() {
-            // Its room may serve for what comes next.
+            // Its memory may be reused for the next chunk.
             self.left = Piece::default();
             if let Some(chunk) = (self.next)()? {
                 self.left = Piece::of_all(chunk);
@@ -151,28 +151,28 @@ impl Read for Chunks<'_> {
 /// Reads until the buffer is full or the input ends: a pipe may give less, down to one byte.
 pub struct Filling<R> {
     reader: R,
-    /// What the reader said after it had given something: it may not say it twice.
+    /// An error of the reader after some bytes, because it may not return it again.
     failed: Option<io::Error>,
 }
 
 impl<R> Filling<R> {
-    /// Takes a reader.
+    /// Wraps a reader.
     pub fn new(reader: R) -> Filling<R> {
         let failed = None;
         Filling { reader, failed }
     }
 
-    /// The reader, to ask it something.
+    /// The reader.
     pub fn get_ref(&self) -> &R {
         &self.reader
     }
 
-    /// The same, to change it.
+    /// The reader, mutable.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.reader
     }
 
-    /// The reader itself, wherever it stands.
+    /// Returns the reader, wherever it is.
     pub fn into_inner(self) -> R {
         self.reader
     }

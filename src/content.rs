@@ -1,17 +1,17 @@
-//! `Content`: a digest of what a file holds, which tells whether it was changed.
+//! `Content`: a digest of the content of a file, to detect changes.
 //!
-//! [`crate::unpack`] makes it of the bytes that it writes, [`crate::store::verify`] of those that it
-//! reads back; `tree.zst` of the store has it for every file. Pure.
+//! [`crate::unpack`] computes it from the bytes that it writes, and [`crate::store::verify`] from those
+//! that it reads back; `tree.zst` in the store has it for every file. Pure.
 //!
-//! It is BLAKE3, which costs a fraction of SHA-256; the layer as a whole is known by its SHA-256
-//! diff ID. A sparse file may be of any size, so of that only the blocks that hold anything count.
+//! It is BLAKE3, which costs a fraction of SHA-256; the layer as a whole has its SHA-256 diff ID. A sparse
+//! file may have any size, so only its blocks with data count.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 
-/// What counts in a sparse file: a block with a byte that is not zero.
+/// The block size of sparse files; a block counts if it has a byte that is not zero.
 const BLOCK: usize = 4096;
 const WHOLE: &str = "blake3:";
 const BLOCKS: &str = "blake3-blocks:";
@@ -19,10 +19,10 @@ const BLOCKS: &str = "blake3-blocks:";
 /// A digest of a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Of its bytes, as `b3sum` prints it.
+    /// The digest of its bytes, as from `b3sum`.
     Whole([u8; 32]),
-    /// Of the blocks of 4096 bytes that are not all zero, each after its offset (64 bits, little
-    /// endian); the last one is filled up with zeros.
+    /// The digest of the blocks of 4096 bytes that are not all zero, each preceded by its offset (64 bits,
+    /// little endian); the last one is padded with zeros.
     Blocks([u8; 32]),
 }
 
@@ -54,29 +54,29 @@ impl<'de> Deserialize<'de> for Content {
     }
 }
 
-/// A [`Content`] in the making.
+/// Computes a [`Content`].
 pub enum ContentHasher {
-    /// Of a file that is written from its first byte to its last.
+    /// For a file that is written from its first byte to its last.
     Whole(Box<blake3::Hasher>),
-    /// Of a file with holes.
+    /// For a file with holes.
     Blocks(Blocks),
 }
 
 /// The state of [`ContentHasher::Blocks`].
 pub struct Blocks {
     hasher: Box<blake3::Hasher>,
-    /// The block that data went to last, and its number.
+    /// The current block, and its number.
     block: Box<[u8]>,
     number: u64,
 }
 
 impl ContentHasher {
-    /// For a file whose every byte will come.
+    /// For a file whose every byte will be added.
     pub fn whole() -> ContentHasher {
         ContentHasher::Whole(Box::default())
     }
 
-    /// For a file of which only the data will come, and not the holes.
+    /// For a file of which only the data will be added, not the holes.
     pub fn blocks() -> ContentHasher {
         ContentHasher::Blocks(Blocks {
             hasher: Box::default(),
@@ -85,7 +85,7 @@ impl ContentHasher {
         })
     }
 
-    /// Takes data at an offset, which never goes back.
+    /// Adds data at an offset, which never decreases.
     pub fn update(&mut self, offset: u64, data: &[u8]) {
         match self {
             ContentHasher::Whole(hasher) => {
@@ -95,7 +95,7 @@ impl ContentHasher {
         }
     }
 
-    /// The digest of all that came. What comes then is another file's.
+    /// The digest of all data. Starts the next file.
     pub fn finish(&mut self) -> Content {
         match self {
             ContentHasher::Whole(hasher) => Content::Whole(finish(hasher)),

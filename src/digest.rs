@@ -12,17 +12,17 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::error::{Error, Result};
 
-/// A digest algorithm that image-spec registers.
+/// A digest algorithm of image-spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
-    /// The one that everyone uses.
+    /// SHA-256, the usual one.
     Sha256,
-    /// The one that may be used.
+    /// SHA-512, which is allowed.
     Sha512,
 }
 
 impl Algorithm {
-    /// As it stands before the colon.
+    /// Its name before the colon.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
@@ -85,7 +85,7 @@ impl Digest {
         &self.hex
     }
 
-    /// The start of it, for people: `sha256:ab12cd34ef56…`.
+    /// Its beginning, for display: `sha256:ab12cd34ef56…`.
     pub fn short(&self) -> String {
         format!("{}:{}…", self.algorithm.name(), &self.hex[..12])
     }
@@ -125,7 +125,7 @@ pub fn chain_id(below: Option<&Digest>, diff_id: &Digest) -> Digest {
     }
 }
 
-/// A digest in the making.
+/// Computes a digest.
 #[derive(Clone)]
 pub struct Hasher(Running);
 
@@ -152,7 +152,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all that was fed.
+    /// The digest of all bytes.
     pub fn finish(self) -> Digest {
         let (algorithm, bytes) = match self.0 {
             Running::Sha256(hasher) => (Algorithm::Sha256, hasher.finalize().to_vec()),

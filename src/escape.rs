@@ -1,15 +1,14 @@
-//! What a name may do to a terminal: nothing. Bytes and texts that may come from an image, as a
-//! person reads them.
+//! Escapes bytes and texts from an image, so that they cannot control a terminal.
 //!
-//! [`display`] is for names, and can be read back. [`controls`] is for sentences that may have such
-//! names in them: every [`Error`](crate::Error) goes through it when it is made, and whatever the
+//! [`display`] is for names, and reversible. [`controls`] is for sentences that may contain such names:
+//! every [`Error`](crate::Error) goes through it when it is created, and so does everything that the
 //! command line prints on a terminal. Pure.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-/// Bytes as a person reads them: printable UTF-8 as it is, all else as `\xff`, so that a name
-/// cannot send control sequences to a terminal. A backslash is shown as two.
+/// Bytes for display: printable UTF-8 as it is, everything else as `\xff`, so that a name cannot send
+/// control sequences to a terminal. A backslash is shown as two.
 pub fn display(bytes: &[u8]) -> impl fmt::Display + '_ {
     Escaped(bytes)
 }
@@ -30,8 +29,8 @@ pub fn controls(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// Whether a terminal takes a character for an order: control characters, and those that turn the direction
-/// of the text around them (Unicode Standard Annex 9), by which a name can look like another one.
+/// Whether a terminal acts on a character: control characters, and those that change the direction of text
+/// (Unicode Standard Annex 9), which can make a name look like another.
 fn is_order(character: char) -> bool {
     let turns = matches!(
         character,
@@ -49,7 +48,7 @@ fn hex(character: char, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// The bytes that [`display`] showed; `None` if it never shows such a text.
+/// The bytes that [`display`] shows as this text; `None` if there are none.
 pub fn from_display(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,8 +1,8 @@
-//! `IdMaps`: which ids of the host stand for those of a container, and what an inode carries mapped
-//! with them: its owner, the ids in its ACLs, the root that its capabilities are for.
+//! `IdMaps`: maps the ids of a container to the host's, for everything in an inode: its owner, the ids in
+//! its ACLs, and the root user of its capabilities.
 //!
-//! `unpack` maps each entry of a layer once; what is taken from the layers below is mapped
-//! already. [`crate::mount`] gives the same maps to the kernel. Pure.
+//! `unpack` maps each entry of a layer once; attributes from the layers below are mapped already.
+//! [`crate::mount`] passes the same maps to the kernel. Pure.
 //! Source: `user_namespaces(7)`, "uid_map".
 
 mod acl;
@@ -16,19 +16,19 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Advice, Error, Result};
 use crate::meta::Meta;
 
-/// Ids of a container, one after another, and as many of the host.
+/// A range of ids in the container, and an equal range on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Range {
     /// The first id in the container.
     pub container: u32,
-    /// The id of the host that stands for it.
+    /// Its id on the host.
     pub host: u32,
     /// How many there are, at least 1.
     pub size: u32,
 }
 
-/// Which ids of the host stand for which of the container. An empty one leaves all as they are.
+/// A map from the container's ids to the host's. An empty map changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Range>", into = "Vec<Range>")]
 pub struct IdMap(Vec<Range>);
@@ -64,7 +64,7 @@ impl FromStr for Range {
         let refuse = |why: &str| Err(Error::usage(format!("{text}: {why}")));
         let numbers: Vec<u32> = text.split(':').map_while(number).collect();
         let &[container, host, size] = &numbers[..] else {
-            return refuse("it is no CONTAINER:HOST:SIZE, three numbers");
+            return refuse("it is not CONTAINER:HOST:SIZE, three numbers");
         };
         let ends = |first: u32| first.checked_add(size).is_some();
         match (size, ends(container) && ends(host)) {
@@ -123,7 +123,7 @@ impl From<IdMap> for Vec<Range> {
 }
 
 impl IdMap {
-    /// Takes ranges in any order. Errors: two of them have an id in common.
+    /// From ranges in any order. Errors: two of them overlap.
     pub fn new(mut ranges: Vec<Range>) -> Result<IdMap> {
         for side in [|range: &Range| range.host, |range: &Range| range.container] {
             ranges.sort_unstable_by_key(side);
@@ -137,7 +137,7 @@ impl IdMap {
         Ok(IdMap(ranges))
     }
 
-    /// Whether ids stay as they are.
+    /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -178,19 +178,19 @@ impl IdMap {
             match to {
                 Side::Host if what.contains("user") => error.hint(Advice::MoreUidMaps),
                 Side::Host => error.hint(Advice::MoreGidMaps),
-                // The maps may be those of a mount, which nobody chooses any more.
+                // The maps may be those of a mount, which can no longer be changed.
                 Side::Container => error,
             }
         })
     }
 }
 
-/// Whose ids are wanted.
+/// The direction of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
-    /// Of those of the container, the host's.
+    /// From the container's ids to the host's.
     Host,
-    /// Of those of the host, the container's.
+    /// From the host's ids to the container's.
     Container,
 }
 
@@ -208,19 +208,19 @@ impl fmt::Display for IdMaps {
 }
 
 impl IdMaps {
-    /// Whether all stays as it is.
+    /// Whether they change nothing.
     pub fn is_empty(&self) -> bool {
         self.uids.is_empty() && self.gids.is_empty()
     }
 
-    /// Maps what an inode carries, once. Errors: an id that no range has
+    /// Maps the ids of an inode, once. Errors: an id that is in no range
     /// ([`Kind::Refused`](crate::Kind::Refused)).
     pub fn map(&self, meta: &mut Meta) -> Result<()> {
         self.map_to(Side::Host, meta)
     }
 
-    /// The way back: what an inode of the host carries becomes what the container has. Errors: an id of
-    /// the host that no range has ([`Kind::Refused`](crate::Kind::Refused)).
+    /// Maps the ids of an inode back, from the host's to the container's. Errors: an id of the host that is
+    /// in no range ([`Kind::Refused`](crate::Kind::Refused)).
     ///
     /// ```
     /// use lowerdir::ids::{IdMap, IdMaps};

@@ -1,12 +1,12 @@
-//! `Limits`: how much of one layer is taken before it is refused, so that a small blob cannot fill
-//! the disk or the memory. Whoever raises one knows the image.
+//! `Limits`: how large a layer may be before it is refused, so that a small blob cannot fill the disk or
+//! the memory. Raise one only for an image that you trust.
 //!
-//! [`crate::compress::codec`], [`crate::tar::archive`] and [`crate::unpack`] keep to them. Pure.
+//! Enforced by [`crate::compress::codec`], [`crate::tar::archive`] and [`crate::unpack`]. Pure.
 
 use crate::error::{Advice, Error, Result};
 use crate::setters::setters;
 
-/// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
+/// The kernel's limit on lower directories (`OVL_MAX_STACK`).
 pub const MAX_LAYERS: usize = 500;
 
 /// Refuses more layers than one mount can have.
@@ -21,10 +21,10 @@ pub fn check_layers(count: usize) -> Result<()> {
 
 /// Directories that any layer may imply.
 const IMPLIED: u64 = 1 << 16;
-/// Directories more that it may imply for each of its entries.
+/// Additional directories that it may imply for each of its entries.
 const IMPLIED_BY_ENTRY: u64 = 8;
 
-/// What a layer may cost. [`Default`] is far above what images hold.
+/// The limits of a layer. The defaults are far above those of real images.
 ///
 /// ```
 /// let limits = lowerdir::Limits::default().bytes(10 << 30).entries(100_000);
@@ -33,8 +33,8 @@ const IMPLIED_BY_ENTRY: u64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Uncompressed bytes of the archive; bytes of all its sparse files, holes included: who writes
-    /// or hashes them in full does so for each.
+    /// Uncompressed bytes of the archive, and bytes of all its sparse files, holes included, because some
+    /// outputs write or hash the holes.
     pub bytes: u64,
     /// Uncompressed bytes for each byte of the blob; the first MiB of a blob counts as whole.
     pub ratio: u64,
@@ -54,13 +54,13 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             bytes: 1 << 40,
-            // gzip reaches 1032; zstd reaches more, but not with files that anyone ships.
+            // gzip reaches 1032; zstd reaches more, but not with real files.
             ratio: 2000,
             entries: 10_000_000,
             depth: 1000,
             header: 1 << 20,
             extents: 1 << 20,
-            // As the zstd command has it; `xz -9` needs 64 MiB.
+            // The default of the zstd command; `xz -9` needs 64 MiB.
             window: 128 << 20,
         }
     }
@@ -108,8 +108,8 @@ impl Limits {
         }
     }
 
-    /// Refuses more directories than a layer may imply: with its entries they count against the limit of
-    /// entries, and a layer of few entries may not stand for very many.
+    /// Refuses more directories than a layer may imply: with its entries they count against the limit on
+    /// entries, and a layer with few entries may not imply very many.
     pub fn check_implied(&self, implied: u64, entries: u64) -> Result<()> {
         if entries.saturating_add(implied) > self.entries {
             let what = "entries and directories without an entry";
@@ -163,7 +163,7 @@ impl Limits {
         }
     }
 
-    /// The error of a decoder that was denied its memory.
+    /// The error of a decoder that exceeds the memory limit.
     pub fn window_reached(&self) -> Error {
         let what = format!("compression with a window of over {} bytes", self.window);
         error(what, "window")

@@ -1,14 +1,14 @@
-//! Names what is not a tar archive by its first bytes, so that an error can say what it is instead.
+//! Identifies files that are not tar archives by their first bytes, so that an error can name their type.
 //!
-//! [`crate::tar::archive`] asks it about what it cannot read, and [`crate::compress::codec`] about compressions that
-//! no decoder here undoes. Nothing is ever accepted because of it. Pure.
+//! Used by [`crate::tar::archive`] for input that it cannot read, and by [`crate::compress::codec`] for
+//! compressions without a decoder here. Nothing is ever accepted because of it. Pure.
 
-/// Something that is no tar archive.
+/// A type of file that is not a tar archive.
 #[derive(Clone, Copy, Debug)]
 pub struct Magic {
     /// With its article: `a zip archive`.
     pub name: &'static str,
-    /// The command that undoes it and writes to standard output, if it is a compression.
+    /// The command that decompresses it to standard output, if it is a compression.
     pub undo: Option<&'static str>,
     offset: u64,
     bytes: &'static [u8],
@@ -33,7 +33,7 @@ const fn compressed(name: &'static str, undo: &'static str, bytes: &'static [u8]
     }
 }
 
-/// Where two fit, the first one counts.
+/// If two match, the first one counts.
 const KNOWN: &[Magic] = &[
     compressed("bzip2-compressed", "bzip2 -dc", b"BZh"),
     compressed("lz4-compressed", "lz4 -dc", b"\x04\x22\x4d\x18"),
@@ -42,7 +42,7 @@ const KNOWN: &[Magic] = &[
     compressed("lzop-compressed", "lzop -dc", b"\x89LZO\0"),
     compressed("lzma-compressed", "xz -dc", b"\x5d\0\0"),
     compressed("compressed by compress(1)", "zcat", b"\x1f\x9d"),
-    // Below another compression: these are undone once.
+    // Inside another compression: only one is decoded.
     compressed("gzip-compressed twice", "gzip -dc", b"\x1f\x8b"),
     compressed("zstd-compressed twice", "zstd -dc", b"\x28\xb5\x2f\xfd"),
     compressed("xz-compressed twice", "xz -dc", b"\xfd7zXZ\0"),
@@ -80,7 +80,7 @@ const XML: Magic = file("an XML document", 0, b"");
 const JSON: Magic = file("a JSON document", 0, b"");
 
 impl Magic {
-    /// Whether a server may have sent it in the place of a blob, to explain an error.
+    /// Whether a server may have sent it instead of a blob, to explain an error.
     pub fn is_text(&self) -> bool {
         self.bytes.is_empty()
     }

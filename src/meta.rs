@@ -1,14 +1,14 @@
-//! What an inode carries besides its content: owner, mode, time, xattrs, device number.
+//! The attributes of an inode: owner, mode, time, xattrs, device number.
 //!
-//! The archive reader makes a [`Meta`] from an entry, the lower view makes one from a directory on
-//! disk, and the engine applies both the same way. Pure.
+//! The archive reader makes a [`Meta`] from an entry, the merged view makes one from a directory on disk,
+//! and the engine applies both the same way. Pure.
 
 /// Owner, permissions, time and xattrs of one inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// The twelve permission bits.
     pub mode: u32,
-    /// Never `u32::MAX`, which the kernel reads as "leave it" (rule M3).
+    /// Never `u32::MAX`, which means "no change" to the kernel (rule M3).
     pub uid: u32,
     /// Never `u32::MAX`.
     pub gid: u32,
@@ -19,7 +19,7 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// A directory that no layer describes: 0755 0:0, the epoch, no xattrs (rule I2).
+    /// A directory without an entry in any layer: 0755 0:0, the epoch, no xattrs (rule I2).
     pub fn of_implied_directory() -> Meta {
         Meta {
             mode: 0o755,
@@ -42,15 +42,15 @@ pub struct Time {
 pub struct Xattr {
     /// With its namespace: `user.x`.
     pub name: Box<[u8]>,
-    /// Any bytes, also none.
+    /// Any bytes; may be empty.
     pub value: Box<[u8]>,
 }
 
-/// What Linux keeps as POSIX ACLs.
+/// The xattrs of POSIX ACLs.
 const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
-/// The namespaces of Linux that hold what an image brings.
+/// The xattr namespaces of Linux that an image may use.
 const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
-/// How xfs shows its ACLs a second time.
+/// The prefix under which xfs shows its ACLs a second time.
 pub(crate) const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
 
 /// Whether an xattr of this name is a POSIX ACL.

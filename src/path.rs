@@ -1,7 +1,7 @@
-//! `EntryPath`: a name from an archive, made into clean relative bytes, or refused (rule N1).
+//! `EntryPath`: a name from an archive as clean relative bytes, or refused (rule N1).
 //!
-//! Every name that reaches a system call went through here. Pure: no IO, and no opinion about
-//! what is on a disk; resolving symbolic links is `unpack`'s work.
+//! Every name that reaches a system call goes through this. Pure: it does no IO, and knows nothing of the
+//! disk; `layer` resolves symbolic links.
 
 mod trail;
 
@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 pub use crate::escape::{display, from_display};
 pub(crate) use trail::Trail;
 
-/// The longest component that Linux file systems take, in bytes (`NAME_MAX`).
+/// The longest component in Linux, in bytes (`NAME_MAX`).
 pub(crate) const NAME_MAX: usize = 255;
-/// The longest path that one system call takes, in bytes, without its NUL (`PATH_MAX` - 1).
+/// The longest path of one system call, in bytes, without its NUL (`PATH_MAX` - 1).
 pub(crate) const PATH_MAX: usize = 4095;
 
 /// A path inside a layer: relative, without `.`, `..`, empty components or NUL; the root is empty.
@@ -61,7 +61,7 @@ impl EntryPath {
         Ok(self)
     }
 
-    /// Refuses a path of so many bytes if no system call takes it.
+    /// Refuses a path that is too long for a system call.
     pub(crate) fn check_length(bytes: usize, path: impl FnOnce() -> EntryPath) -> Result<()> {
         if bytes <= PATH_MAX {
             return Ok(());
@@ -69,7 +69,7 @@ impl EntryPath {
         let start = display(&path().0[..60]).to_string();
         Err(Error::limit("the path is longer than 4095 bytes")
             .at_entry(start + "…")
-            .hint("Linux takes no longer one: the layer cannot be unpacked"))
+            .hint("Linux supports no longer paths, so the layer cannot be unpacked"))
     }
 
     /// A path of clean components, whose length the caller has checked.
@@ -162,7 +162,7 @@ impl EntryPath {
         }
     }
 
-    /// As the system takes it, relative to the layer's directory: the root is `.`.
+    /// For system calls, relative to the layer's directory: the root is `.`.
     pub fn as_os_str(&self) -> &OsStr {
         match self.is_root() {
             true => OsStr::new("."),

@@ -221,10 +221,10 @@ fn things_can_be_put_into_the_tree() {
     );
     for (option, status, words) in [
         ("--replace=x=nowhere", 1, "looking at nowhere"),
-        ("--replace=x=busy", 1, "busy is no regular file"),
+        ("--replace=x=busy", 1, "busy is not a regular file"),
         ("--replace=x", 2, "should look like --replace PATH=FILE"),
         ("--symlink=/=/tmp", 2, "the root cannot be replaced"),
-        ("--ensure-dir=etc/hosts", 1, "etc/hosts is no directory"),
+        ("--ensure-dir=etc/hosts", 1, "etc/hosts is not a directory"),
         ("--ensure-dir=../x", 2, "a component `..`"),
     ] {
         let run = bench.run(&["flatten", "oci:busy", "other", option]);
@@ -273,7 +273,7 @@ fn a_directory_appears_whole_or_not_at_all() {
         bench.run(&[&["flatten", "oci:busy", target], &fixed[..]].concat())
     };
     run("full").fails(1, &["full is not empty"]);
-    run("file").fails(1, &["file is no directory"]);
+    run("file").fails(1, &["file is not a directory"]);
     run("no/where").fails(1, &["making a directory in no"]);
     assert_eq!(run("empty").status, 0);
     assert!(bench.path("empty/etc/hosts").exists());

@@ -250,9 +250,7 @@ fn directories_that_few_entries_imply() {
     let layer = (0..300).fold(LayerBuilder::new(), deep).finish();
     let bench = with_image(&layer);
     for verb in [&["translate", "blob", "out"][..], &["ls", "oci:image:1"]] {
-        bench
-            .run(verb)
-            .fails(4, &["directories without an entry"]);
+        bench.run(verb).fails(4, &["directories without an entry"]);
     }
     assert_eq!(bench.names("".as_ref()), ["blob", "image"]);
 }
