@@ -11,7 +11,7 @@ use crate::{rust_files, source};
 
 /// Each public module, with its names. Whoever adds one promises to keep it.
 const SURFACE: &str = "
-lowerdir: Blob Digest Error Image Kind Limits Options Owners Parents Platform Progress Reference Result Run \
+lowerdir: Advice Blob Digest Error Hint Image Kind Limits Options Owners Parents Platform Progress Reference Result Run \
 Silent Stack Store Sync Unpack UnpackLayer unpack_layer
 engines:
 engines::bundle: Bundle Overlay ROOTFS SCRIPT Wanted write
