@@ -56,7 +56,7 @@ fn ranges_are_three_numbers_that_end_at_ids() {
         "0::1",
     ] {
         let error = text.parse::<Range>().expect_err(text);
-        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(error.kind(), Kind::Usage);
     }
 }
 
