@@ -16,7 +16,7 @@ use lowerdir::view::flatten::write_archive;
 use lowerdir::{Image as Opened, Options, Reference};
 
 use crate::generate::{Flavour, Stack};
-use crate::looking::{ls, same, told};
+use crate::listing::{ls, same, told};
 use crate::model::Listing;
 use crate::property::{Image, Verdict, for_each_stack, stacks};
 use crate::scratch::{self, Mounted, Run};

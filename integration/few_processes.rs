@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
+
+use support::program;
 
 use crate::dice::noise;
 use crate::oci::{self, Compression};
@@ -36,10 +38,10 @@ impl Group {
     /// Runs a program in it: a shell joins, and becomes the program.
     fn run(&self, arguments: &[&str]) -> Output {
         let script = r#"echo $$ > "$0" && exec "$@""#;
-        Command::new("sh")
+        program::other("sh")
             .args(["-c", script])
             .arg(self.0.join("cgroup.procs"))
-            .arg(env!("CARGO_BIN_EXE_lowerdir"))
+            .arg(program::path())
             .args(arguments)
             .output()
             .expect("a shell")

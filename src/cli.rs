@@ -3,6 +3,7 @@
 //! It turns arguments into calls of the library, and results into text or JSON. No rule of
 //! translation lives here.
 
+mod advice;
 mod bundle;
 mod completions;
 mod console;

@@ -26,7 +26,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::digest::{Digest, chain_id};
-use crate::error::{Error, Operation, Result};
+use crate::error::{Advice, Error, Operation, Result};
 
 pub use crate::compress::codec::{Expected, Measured};
 pub use crate::digest::Algorithm;
@@ -203,10 +203,8 @@ impl Wanted<'_> {
     fn no_such_platform(&self, known: impl Iterator<Item = String>) -> Error {
         let known: Vec<String> = known.collect();
         let platform = self.platform();
-        Error::not_found(format!("there is no image for {platform}")).hint(format!(
-            "--platform chooses one; there is: {}",
-            names::listed(&known)
-        ))
+        Error::not_found(format!("there is no image for {platform}"))
+            .hint(Advice::ChoosePlatform.with(names::listed(&known)))
     }
 
     /// An archive may have both documents: Docker's has the short names, the OCI index has manifests

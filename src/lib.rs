@@ -152,7 +152,7 @@ pub mod report {
 }
 
 pub use digest::Digest;
-pub use error::{Error, Kind, Result};
+pub use error::{Advice, Error, Hint, Kind, Result};
 pub use image::{Blob, Image, Platform, Reference};
 pub use limits::Limits;
 pub use options::{Options, Owners};

@@ -50,7 +50,7 @@ use serde::de::DeserializeOwned;
 
 use crate::canonical;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
 
@@ -149,7 +149,7 @@ impl Store {
             true => Ok(()),
             false => {
                 let text = format!("the store {} can only be read", self.path.display());
-                let hint = "add a store that can be written to, with another --store DIR";
+                let hint = Advice::WritableStore;
                 Err(Error::conflict(text).hint(hint))
             }
         }
@@ -179,7 +179,7 @@ impl Store {
 
     /// The layer with a chain ID, if it is in this store itself. Errors: it is damaged.
     pub(crate) fn own_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
-        let repair = "`lowerdir verify --repair IMAGE` unpacks it again";
+        let repair = Advice::Repair;
         self.open_layer(chain_id)
             .map_err(|error| match error.is_system_fault() {
                 true => error,

@@ -26,7 +26,7 @@ mod read;
 mod tree;
 mod walk;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Hint, Result};
 use crate::image::{Image, Layer};
 use crate::store::pipeline::Run;
 use crate::unpack::Options;
@@ -128,8 +128,8 @@ fn check_number(image: &Image, number: usize) -> Result<()> {
     }
     let error = Error::not_found(format!("there is no layer {number}"));
     Err(error.hint(match count {
-        0 => "the image has no layers".into(),
-        1 => "the image has one layer: --layer 1".into(),
-        _ => format!("the image has layers 1 to {count}, counted from the bottom"),
+        0 => Hint::from("the image has no layers"),
+        1 => Advice::OnlyLayer.into(),
+        _ => format!("the image has layers 1 to {count}, counted from the bottom").into(),
     }))
 }

@@ -295,7 +295,7 @@ impl LayerBlob {
                 let error = media_type::refusal(media_type);
                 Err(error.expect("only a refused type gets here"))
             }
-            LayerBlob::Missing { what, hint } => Err(Error::not_found(what).hint(hint)),
+            LayerBlob::Missing { what, hint } => Err(Error::not_found(what).hint(hint.as_str())),
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! It handles one entry at a time and knows no tree, so layers can be processed in parallel. Pure.
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::limits::Limits;
 use crate::meta::Device;
 use crate::tar::archive::{Entry, EntryKind};
@@ -95,7 +95,7 @@ impl<'a> Intake<'a> {
             DeviceZero::Refuse => Err(Error::refused(
                 "a character device 0:0, which overlayfs would read as a deletion",
             )
-            .hint("--device-zero=skip leaves it out")),
+            .hint(Advice::SkipDeviceZero)),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::dialect::Whiteout;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 
@@ -375,9 +375,7 @@ impl<L: Lower> Planner<'_, L> {
     fn deletions_of_root(&self, time: Time) -> Result<Vec<Deletion>> {
         let Found::Directory(root) = self.below.shown(Below::<L>::ROOT) else {
             let why = "the root is opaque, which overlayfs ignores on the root of a layer";
-            return Err(Error::refused(why).hint(
-                "give each layer below with --parent, or say with --base that there is none",
-            ));
+            return Err(Error::refused(why).hint(Advice::GiveParentsOrBase));
         };
         let names = self.below.lower().names(root)?.into_iter();
         let names = names.filter(|name| self.tree.child(Tree::ROOT, name).is_none());

@@ -2,7 +2,7 @@
 //! Pure.
 
 use crate::dialect::Dialect;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::meta::{Meta, Xattr, is_foreign_xattr};
 use crate::path::{self, EntryPath};
 
@@ -41,7 +41,7 @@ pub fn keep(
                 let name = path::display(&xattr.name);
                 return Err(Error::refused(format!("the layer brings xattr {name}"))
                     .at_entry(path)
-                    .hint("--overlay-xattrs=escape keeps it as data"));
+                    .hint(Advice::EscapeXattrs));
             }
         }
     }
@@ -81,7 +81,7 @@ pub fn leave_out_foreign(
         let what = format!("xattr {name} belongs to another system or file system");
         return Err(Error::refused(what)
             .at_entry(path)
-            .hint("without --xattrs=strict it is left out"));
+            .hint(Advice::LenientXattrs));
     }
     meta.xattrs.retain(|xattr| {
         let drops = is_foreign(xattr);

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::ids::IdMaps;
 use crate::progress::Silent;
 use crate::store::Hold;
@@ -116,7 +116,7 @@ impl<'a> MountBuilder<'a> {
         let target = target.as_ref();
         if self.namespace.is_some() && !self.stack.ids().is_empty() {
             let text = "the layers were unpacked with id maps: --idmap would map them twice";
-            return Err(Error::conflict(text).hint("use a --store without id maps"));
+            return Err(Error::conflict(text).hint(Advice::UnmappedStore));
         }
         check_places(target, &self.upper)?;
         let target = place(target)?;

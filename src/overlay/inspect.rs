@@ -10,7 +10,7 @@ use std::io;
 use rustix::fs::{FileType, Stat};
 
 use crate::dialect::{HOLDS_XATTR_WHITEOUTS, Mark, Namespace, OPAQUE};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::meta::Device;
 
@@ -46,8 +46,7 @@ pub fn check_marks_show(namespace: Namespace) -> Result<()> {
     }
     let text =
         "its marks are trusted.overlay.* xattrs, which the kernel shows only to CAP_SYS_ADMIN";
-    Err(Error::unsupported(text)
-        .hint("run it as root; without, --userxattr (`convert`: --from user) reads a directory that has user.overlay.* xattrs, or no marks"))
+    Err(Error::unsupported(text).hint(Advice::ReadMarks))
 }
 
 /// What a name in a directory with these marks means; `None` if it is absent.
@@ -148,5 +147,5 @@ pub fn check_has_content(directory: &Dir, name: &[u8], namespace: Namespace) -> 
 /// complete.
 pub fn refers_to_below(xattr: &str) -> Error {
     let text = format!("xattr {xattr}: it refers to what is in the layers below");
-    Error::refused(text).hint("`lowerdir pack` with --lower makes a layer of such a directory")
+    Error::refused(text).hint(Advice::PackUpper)
 }

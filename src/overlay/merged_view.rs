@@ -11,25 +11,24 @@
 mod directories;
 mod layer_root;
 mod links;
+mod lower;
 mod paths;
 #[cfg(test)]
 mod tests;
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::Stat;
 
 use crate::dialect::{Dialect, Mark, Namespace, Whiteout};
 use crate::error::{Error, Result};
 use crate::fs::dir_cache::DirCache;
 use crate::fs::root::{self, Dir};
 use crate::layer::below::Below;
-use crate::layer::lower::{Found, Leaf, Lower};
-use crate::layer::tree::Kind;
 use crate::meta::Meta;
 use crate::overlay::inspect::{DirMarks, Inspected, check_has_content, inspect, refers_to_below};
 use crate::path::EntryPath;
@@ -277,7 +276,7 @@ impl MergedView {
         Ok(Some((dir, stat)))
     }
 
-    /// Opens the regular file that [`lookup`](Lower::lookup) found, for reading.
+    /// Opens the regular file that [`lookup`](crate::layer::lower::Lower::lookup) found, for reading.
     ///
     /// Errors: the system's; its content is elsewhere (`metacopy`).
     pub fn open_leaf(&self, directory: DirectoryId, name: &[u8]) -> Result<File> {
@@ -344,88 +343,6 @@ impl MergedView {
             Some(layer) => self.layers[layer as usize].named(error),
             None => error,
         }
-    }
-}
-
-impl Lower for MergedView {
-    type Directory = DirectoryId;
-
-    fn root(&self) -> Found<DirectoryId> {
-        Found::Directory(DirectoryId::ROOT)
-    }
-
-    fn lookup(&self, directory: DirectoryId, name: &[u8]) -> Result<Found<DirectoryId>> {
-        Ok(match self.see(directory, name)? {
-            Seen::Absent => Found::Absent,
-            Seen::Directory(id) => Found::Directory(id),
-            Seen::Leaf(_, stat) => match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Symlink => Found::Symlink,
-                _ => Found::Other,
-            },
-        })
-    }
-
-    fn names(&self, directory: DirectoryId) -> Result<Vec<Box<[u8]>>> {
-        // The topmost layer that has a name decides over it.
-        let mut names = BTreeMap::new();
-        let merged = self.directories.borrow().layers(directory);
-        for holder in Merged::each(merged.as_ref()) {
-            let failed = |error| self.failed(error, Some(holder.layer), directory, b"");
-            let dir = self.open(holder.layer, directory).map_err(failed)?;
-            let marks = self.marks(holder, directory).map_err(failed)?;
-            for name in dir.names().map_err(failed)? {
-                if names.contains_key(&name) {
-                    continue;
-                }
-                let found = inspect(&dir, &marks, &name, self.namespace)
-                    .map_err(|error| self.failed(error, Some(holder.layer), directory, &name))?;
-                if let Some(found) = found {
-                    names.insert(name, !matches!(found, Inspected::Whiteout));
-                }
-            }
-        }
-        let shown = names.into_iter().filter(|(_, is_shown)| *is_shown);
-        Ok(shown.map(|(name, _)| name).collect())
-    }
-
-    fn directory_meta(&self, directory: DirectoryId) -> Result<Option<Meta>> {
-        let meta = self.directory_meta_on_disk(directory)?;
-        Ok(meta.map(|meta| self.shown(meta)))
-    }
-
-    fn read_link(&self, directory: DirectoryId, name: &[u8]) -> Result<Box<[u8]>> {
-        self.with_holder(directory, name, |dir, _| Ok(dir.read_link(name)?.into()))
-    }
-
-    fn leaf(&self, directory: DirectoryId, name: &[u8]) -> Result<Leaf> {
-        self.with_holder(directory, name, |dir, stat| {
-            let mut bytes = 0;
-            let kind = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => {
-                    check_has_content(dir, name, self.namespace)?;
-                    let size = stat.st_size as u64;
-                    if size > 0 {
-                        bytes = root::data_length(&dir.open_file(&EntryPath::parse(name)?)?)?;
-                    }
-                    let content = None;
-                    Kind::File { size, content }
-                }
-                FileType::Symlink => Kind::Symlink,
-                FileType::CharacterDevice => Kind::CharDevice(root::device(stat)),
-                FileType::BlockDevice => Kind::BlockDevice(root::device(stat)),
-                FileType::Fifo => Kind::Fifo,
-                _ => {
-                    let text = "a hard link to a socket of a lower layer";
-                    return Err(Error::refused(text).into());
-                }
-            };
-            let meta = self.shown(meta_on_disk(dir, name, stat)?);
-            Ok(Leaf { kind, meta, bytes })
-        })
-    }
-
-    fn names_of_inode(&self, directory: DirectoryId, name: &[u8]) -> Result<Vec<EntryPath>> {
-        self.names_shown_of(directory, name)
     }
 }
 

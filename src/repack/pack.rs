@@ -44,7 +44,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{Dir, Root};
 use crate::ids::IdMaps;
 use crate::layer::report::Report;
@@ -116,9 +116,7 @@ pub fn pack<W: Write>(
     };
     let directory = open(upper)?;
     if !options.live {
-        refuse_used(upper, "it", may_change).map_err(|error| {
-            error.hint("unmount it, or remount it read-only; with --live it is packed as it is")
-        })?;
+        refuse_used(upper, "it", may_change).map_err(|error| error.hint(Advice::PackLive))?;
     }
     let details = directory.details(b".");
     let details = details.map_err(|error| Error::system("looking at the upperdir", error))?;

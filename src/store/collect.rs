@@ -10,7 +10,7 @@ mod in_use;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::progress::{Progress, Silent};
 use crate::setters::setters;
 use crate::store::{Hold, Store, Sync};
@@ -117,7 +117,7 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     };
     if let Some((layer, mount)) = removal.mounted.pop_first() {
         let text = format!("layer {} is in use by {mount}", layer.short());
-        return Err(Error::conflict(text).hint("unmount it first: see `lowerdir umount`"));
+        return Err(Error::conflict(text).hint(Advice::UnmountFirst));
     }
     if !how.dry_run {
         // The image goes first: `prune` finds layers without an image, but an image without layers is broken.
@@ -135,10 +135,10 @@ fn no_such_image(store: &Store, wanted: &str) -> Error {
             Error::conflict(format!(
                 "{wanted} is in the store {path}, which is only read"
             ))
-            .hint("use --store with that directory alone, if you may write to it")
+            .hint(Advice::RemoveFromStore)
         }
         None => Error::not_found(format!("no image in the store is named {wanted}"))
-            .hint("`lowerdir images` lists them"),
+            .hint(Advice::ListImages),
     }
 }
 

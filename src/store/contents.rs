@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::io::retry_on_intr;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::Dir;
 use crate::path::EntryPath;
 
@@ -63,7 +63,7 @@ impl Store {
 
     fn read_image(&self, images: &Dir, digest: &Digest) -> Result<ImageRecord> {
         let name = file_name(digest);
-        let hint = "`lowerdir unpack IMAGE` rewrites it, `lowerdir rm` removes it";
+        let hint = Advice::RewriteRecord;
         let record = read_json::<ImageRecord>(images, &name);
         let record = record.map_err(|error| match error.is_system_fault() {
             true => error,

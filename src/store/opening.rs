@@ -17,7 +17,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Advice, Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::meta::Time;
 use crate::path::EntryPath;
@@ -28,7 +28,6 @@ const LAYERS: &str = "layers";
 /// The format of a store. Raise it with every change to the content of stores, or to a rule by which layers
 /// are translated.
 const FORMAT: u32 = 1;
-const ELSEWHERE: &str = "--store DIR or LOWERDIR_STORE names another directory";
 
 impl Store {
     /// Opens a store, and creates it if needed. Removes the staging directories and lock files of dead
@@ -214,7 +213,7 @@ impl Store {
             "{} has other files in it, and is not a store",
             self.path.display()
         );
-        Err(Error::conflict(text).hint("use --store DIR with a directory that is absent or empty"))
+        Err(Error::conflict(text).hint(Advice::EmptyStore))
     }
 
     fn format(&self) -> FormatFile<'_> {
@@ -253,7 +252,7 @@ impl Store {
 
     fn of_another_user(&self) -> Error {
         let text = format!("the store {} belongs to another user", self.path.display());
-        Error::conflict(text).hint(ELSEWHERE)
+        Error::conflict(text).hint(Advice::AnotherStore)
     }
 
     fn check_for_reading(&self) -> Result<()> {
@@ -277,7 +276,7 @@ impl Store {
                 Some(_) => self.format().missing(),
                 None => {
                     let text = format!("{path} is not a store, and none can be created there");
-                    Error::not_found(text).hint(ELSEWHERE)
+                    Error::not_found(text).hint(Advice::AnotherStore)
                 }
             });
         }

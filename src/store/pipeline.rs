@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::descriptors;
 use crate::image::{Image, Layer};
 use crate::limits::{Limits, check_layers};
@@ -63,7 +63,7 @@ impl Store {
             found.ok_or_else(|| {
                 Error::not_found("not in the store")
                     .in_layer(layer.label())
-                    .hint("`lowerdir unpack` puts it there")
+                    .hint(Advice::Unpack)
             })
         };
         image
@@ -269,5 +269,5 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
         false => "id maps",
     };
     let text = format!("it is in the store already, unpacked with other {what}");
-    Err(Error::conflict(text).hint(format!("use another --store, or the same {what}")))
+    Err(Error::conflict(text).hint(Advice::SameOptions.with(what)))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, Run};
 use crate::layout::Layout;
 use crate::oci;
-use crate::tarball::LayerBuilder;
+use crate::tarball::{LayerBuilder, Meta};
 
 const PASSWD: &str = "# users\nroot:x:0:0:root:/root:/bin/sh\nbroken:x:many:1::/:\n\
                       web:x:33:34:web:/srv/web:/bin/false\n1000:x:7:7::/seven:\n";
@@ -471,6 +471,20 @@ fn mount_points_that_the_image_lacks_are_in_a_directory_of_their_own() {
     let bench = image(vec![whole], json!({ "Cmd": ["/x"] }), json!({}));
     bundle(&bench, &[]).lines();
     assert_eq!(bench.names(&bench.path("box")), ["config.json", "rootfs"]);
+}
+
+/// Rule X1: else the directory of mount points would hide what the image has there.
+#[test]
+fn what_leads_to_a_mount_point_keeps_xattrs_that_look_like_marks_escaped() {
+    let meta = Meta::new(0o755).xattr("user.overlay.opaque", "y");
+    let layer = base().dir("data", meta).file("data/f", 0o644, "");
+    let volumes = json!({ "Cmd": ["/x"], "Volumes": { "/data/volume": {} } });
+    let bench = image(vec![layer], volumes, json!({}));
+    bundle(&bench, &[]).lines();
+    let data = bench.path("box/mountpoints/data");
+    let xattr = |name: &str| xattr::get(&data, name).unwrap();
+    assert_eq!(xattr("user.overlay.opaque"), None);
+    assert_eq!(xattr("user.overlay.overlay.opaque").unwrap(), b"y");
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::bench::{Bench, Run};
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
 use support::dice::noise;
 use support::granted::Granted;
+use support::program;
 
 /// More than any run of this image starts at a time.
 const ENOUGH: usize = 12;
@@ -23,7 +24,7 @@ struct Few {
 impl Few {
     fn new() -> Option<Few> {
         let bench = Bench::new();
-        let program = Path::new(env!("CARGO_BIN_EXE_lowerdir"));
+        let program = Path::new(program::path());
         let granted = Granted::new(program, &bench.path("."))?;
         Some(Few { bench, granted })
     }
@@ -156,7 +157,7 @@ fn jobs_bound_the_threads_of_a_run() {
     let bench = Bench::new();
     write_image(&bench, "image", 20);
     for (jobs, most) in [(1, 2), (2, 7), (16, 21)] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
+        let mut child = program::lowerdir()
             .args([
                 &format!("-j{jobs}"),
                 "--store",

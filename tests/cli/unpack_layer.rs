@@ -231,3 +231,42 @@ fn what_dead_runs_left_beside_the_target_is_removed_and_nothing_else() {
         ]
     );
 }
+
+/// What is below would be somewhere else: a deletion in it would be lost.
+#[test]
+fn a_parent_that_is_not_complete_is_refused_by_name() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("upper/moved")).unwrap();
+    fs::create_dir_all(bench.path("base/moved")).unwrap();
+    bench.write("base/moved/gone", "");
+    bench.write("upper/changed", "x");
+    let mark = |path: &str, name: &str| {
+        xattr::set(bench.path(path), format!("user.overlay.{name}"), b"x").unwrap();
+    };
+    mark("upper/moved", "redirect");
+    mark("upper/changed", "metacopy");
+    for (layer, words) in [
+        (
+            LayerBuilder::new().whiteout("moved/gone"),
+            ["layer upper: moved: ", "user.overlay.redirect"],
+        ),
+        (
+            LayerBuilder::new().file("moved/new", 0o644, "x"),
+            ["layer upper: moved: ", "user.overlay.redirect"],
+        ),
+        (
+            LayerBuilder::new().hardlink("l", "changed"),
+            ["layer upper: changed: ", "user.overlay.metacopy"],
+        ),
+    ] {
+        bench.write("blob", layer.finish());
+        let parents = ["--parent", "upper", "--parent", "base"];
+        let run = unpack(&bench, &[&["blob", "out"], &parents[..]].concat());
+        run.fails(3, &words);
+        assert!(run.hint().contains("lowerdir pack"), "{run:?}");
+        assert!(!bench.path("out").exists());
+    }
+    // What the layer does not touch may be elsewhere.
+    bench.write("blob", LayerBuilder::new().file("f", 0o644, "").finish());
+    unpack(&bench, &["blob", "out", "--parent", "upper"]).lines();
+}

@@ -241,7 +241,7 @@ fn the_socket_may_be_named_as_authority() {
 #[test]
 fn requests_are_answered_with_the_threads_that_there_are() {
     let place = Place::new();
-    let program = Path::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"));
+    let program = Path::new(program::snapshotter_path());
     let Some(granted) = Granted::new(program, place.path()) else {
         return;
     };

@@ -34,6 +34,7 @@ pub enum Place {
 
 pub struct Inside {
     view: MergedView,
+    dialect: Dialect,
 }
 
 impl Inside {
@@ -46,6 +47,7 @@ impl Inside {
         let directories = directories.map(|layer| Arc::clone(&layer.directory));
         Ok(Inside {
             view: MergedView::of_layers(directories, dialect.namespace),
+            dialect,
         })
     }
 
@@ -127,12 +129,20 @@ impl Inside {
         }
     }
 
-    /// The attributes of a directory that [`find`](Inside::find) found.
+    /// The attributes of a directory that [`find`](Inside::find) found, as a layer above it must have them
+    /// on disk: what looks like a mark of overlayfs's stays escaped (rule X1).
     pub fn attributes(&self, place: &EntryPath) -> Result<Option<Meta>> {
-        match self.view.directory(place)? {
-            Some(directory) => self.view.directory_meta(directory),
-            None => Ok(None),
+        let Some(directory) = self.view.directory(place)? else {
+            return Ok(None);
+        };
+        let mut meta = self.view.directory_meta_on_disk(directory)?;
+        if let Some(meta) = &mut meta {
+            // A label belongs to the system that the layer lies on, not to the layer (rule X2).
+            meta.xattrs.retain(|xattr| {
+                !self.dialect.is_order(&xattr.name) && &*xattr.name != b"security.selinux"
+            });
         }
+        Ok(meta)
     }
 
     /// Gives a directory the attributes that the image has at a path (rule I2 if it has none), with owners

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{DirCache, DirPath};
 use crate::fs::root::{Dir, Mounts, is_absent};
@@ -47,6 +48,13 @@ impl DirPath for Chain {
 pub fn scratch() -> tempfile::TempDir {
     let in_memory = tempfile::tempdir_in("/dev/shm");
     in_memory.or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// The processor time of this thread, which other processes do not change much.
+pub fn processor_time() -> Duration {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds = times.split(' ').next().unwrap();
+    Duration::from_nanos(nanoseconds.parse().unwrap())
 }
 
 fn inode(dir: &Dir) -> u64 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::Mode;
 
 use super::{DirId, DirTree};
-use crate::fs::dir_cache::tests::scratch;
+use crate::fs::dir_cache::tests::{processor_time, scratch};
 use crate::fs::root::{Dir, Mounts};
 
 fn top(path: &Path) -> Arc<Dir> {

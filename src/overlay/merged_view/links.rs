@@ -60,7 +60,7 @@ impl Links {
 }
 
 impl MergedView {
-    /// All paths that show the inode of a leaf, its own among them, sorted. The first call for a layer
+    /// All paths that show the inode of a leaf, its own among them, sorted; none if it has only one. The first call for a layer
     /// walks through the whole of it, so it is for the rare leaf that has several names.
     pub(super) fn names_shown_of(
         &self,
@@ -69,7 +69,7 @@ impl MergedView {
     ) -> Result<Vec<EntryPath>> {
         let (layer, _, stat) = self.holder(directory, name)?;
         if stat.st_nlink < 2 {
-            return Ok(vec![self.path(directory, name)?]);
+            return Ok(Vec::new());
         }
         if !self.links.borrow().contains_key(&layer) {
             let named = |error| self.layers[layer as usize].named(error);

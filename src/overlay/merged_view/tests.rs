@@ -5,14 +5,14 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::{LayerRoot, MergedView};
 use crate::dialect::Namespace;
 use crate::error::{Error, Kind};
-use crate::fs::dir_cache::tests::scratch;
+use crate::fs::dir_cache::tests::{processor_time, scratch};
 use crate::fs::root::Dir;
 use crate::layer::lower::{Found, Lower};
 use crate::path::EntryPath;
@@ -255,7 +255,7 @@ fn all_names_of_an_inode_that_show_are_found() {
     };
     let names = view.names_of_inode(root, b"f").unwrap();
     assert_eq!(names, ["a/b/f", "a/f", "f", "h"].map(path));
-    assert_eq!(view.names_of_inode(root, b"g").unwrap(), [path("g")]);
+    assert!(view.names_of_inode(root, b"g").unwrap().is_empty());
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn time_to_grow(layers: usize, directories: usize) -> Duration {
         .map(|number| format!("d/{number}/ "))
         .collect();
     let stack = Stack::new(&vec![&*words; layers]);
-    let start = Instant::now();
+    let start = processor_time();
     let mut view = MergedView::new(Namespace::User);
     for layer in &stack.layers {
         view.push(open(layer));
@@ -288,7 +288,7 @@ fn time_to_grow(layers: usize, directories: usize) -> Duration {
             assert!(found.is_some());
         }
     }
-    start.elapsed()
+    processor_time() - start
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::layer::marker::{self, Marker};
 use crate::meta::Time;
@@ -92,7 +92,7 @@ impl Converter<'_> {
             return Err(Error::refused(
                 "a deletion of a name so long that no file can be called .wh. and that name",
             )
-            .hint("`lowerdir pack` writes it into an archive"));
+            .hint(Advice::PackInstead));
         }
         let is_marker = false;
         let found = Deletion { is_marker, time };
@@ -127,7 +127,7 @@ impl Converter<'_> {
             Marker::Opaque(of) => {
                 if of.is_root() && !self.options.to.has_marker_files() && self.parents.is_none() {
                     let what = "the root is opaque, which overlayfs ignores on the root of a layer";
-                    return Err(Error::refused(what).hint("give each layer below with --parent"));
+                    return Err(Error::refused(what).hint(Advice::GiveParents));
                 }
                 contents.opaque = Some(time);
             }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::descriptors;
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
 use crate::overlay::inspect::check_marks_show;
-use crate::overlay::merged_view::MergedView;
+use crate::overlay::merged_view::{LayerRoot, MergedView};
 use crate::store::Beside;
 use crate::threads::ThreadBudget;
 use crate::unpack::{Options, Pending, Report};
@@ -78,10 +78,10 @@ fn open_parents(parents: &Parents, options: &Options) -> Result<Option<MergedVie
         check_marks_show(options.dialect.namespace)?;
     }
     let open = |path: &PathBuf| {
-        let opened = Dir::open(path);
-        opened
-            .map(Arc::new)
-            .map_err(|error| Error::system(format!("opening the parent {}", path.display()), error))
+        let opened = Dir::open(path).map_err(|error| {
+            Error::system(format!("opening the parent {}", path.display()), error)
+        });
+        Ok(LayerRoot::from(Arc::new(opened?)).called(path.display().to_string()))
     };
     let layers = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
     Ok(Some(
@@ -111,8 +111,7 @@ fn fill(
 fn check_is_layer(pending: &Pending, measured: &Measured) -> Result<()> {
     pending.signs.check()?;
     match measured.uncompressed {
-        0 => Err(Error::refused("this is not a tar archive: it is empty")
-            .hint("with --digest or --diff-id, an empty layer is accepted")),
+        0 => Err(Error::refused("this is not a tar archive: it is empty").hint(Advice::EmptyLayer)),
         _ => Ok(()),
     }
 }

@@ -286,7 +286,7 @@ fn a_store_that_is_read_is_not_that_of_everybody() {
 #[test]
 fn a_store_that_its_owner_cannot_write_to_is_read() {
     if rustix::process::geteuid().is_root() {
-        // Root may write wherever the file system lets anybody: see integration/media.rs.
+        // Root may write wherever the file system lets anybody: see integration/read_only_media.rs.
         return;
     }
     let bench = bench();
