@@ -107,7 +107,7 @@ integration: peers
 # a way back, and changed through a mount; as root. A failing one is printed and made smaller.
 property:
 	LOWERDIR_STACKS=$$((4 * $(STACKS))) STRICT=1 $(CARGO) test --release --locked --test integration -- \
-		--nocapture agreement:: converting:: flattening:: looking:: packing:: property:: scenarios:: \
+		--nocapture agreement:: converting:: flattening:: listing:: packing:: property:: scenarios:: \
 		translating::
 
 peers:

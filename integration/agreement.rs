@@ -16,7 +16,7 @@ use lowerdir::view::flatten::write_archive;
 use lowerdir::{Image as Opened, Options, Reference};
 
 use crate::generate::{Flavour, Stack};
-use crate::looking::{ls, same, told};
+use crate::listing::{ls, same, told};
 use crate::model::Listing;
 use crate::property::{Image, Verdict, for_each_stack, stacks};
 use crate::scratch::{self, Mounted, Run};
@@ -91,15 +91,13 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
 
 /// The library's way, without a process.
 fn archive(reference: &str, read_as: &Image) -> Result<Vec<u8>, String> {
-    let mut options = Options::default();
-    options.selinux = read_as.options().contains(&"--selinux");
+    let options = Options::default().selinux(read_as.options().contains(&"--selinux"));
     let write = || -> lowerdir::Result<Vec<u8>> {
         let image = Opened::open(&Reference::parse(reference)?)?;
         let run = lowerdir::Run::default();
         let view = View::read(&image, &options, run)?;
-        let mut writer = Writer::new(Vec::new());
-        write_archive(&image, &view.tree, &mut writer, run)?;
-        writer.finish()
+        let (archive, _) = write_archive(&image, &view.tree, Vec::new(), run)?;
+        Ok(archive)
     };
     write().map_err(|error| format!("{reference} as an archive: {error}"))
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use crate::dice::noise;
 use crate::oci::{self, Compression};
 use crate::scratch::{Mounted, Scratch};
 use crate::tarball::LayerBuilder;
+use support::program::{self, Run};
 
 /// A control group of its own, of cgroup v1 or v2.
 struct Group(PathBuf);
@@ -34,15 +34,11 @@ impl Group {
     }
 
     /// Runs a program in it: a shell joins, and becomes the program.
-    fn run(&self, arguments: &[&str]) -> Output {
-        let script = r#"echo $$ > "$0" && exec "$@""#;
-        Command::new("sh")
-            .args(["-c", script])
-            .arg(self.0.join("cgroup.procs"))
-            .arg(env!("CARGO_BIN_EXE_lowerdir"))
-            .args(arguments)
-            .output()
-            .expect("a shell")
+    fn run(&self, arguments: &[&str]) -> Run {
+        let script = r#"echo $$ > "$1" && shift && exec "$0" "$@""#;
+        let mut command = program::shell(script);
+        command.arg(self.0.join("cgroup.procs")).args(arguments);
+        Run::of(&mut command)
     }
 }
 
@@ -88,10 +84,7 @@ fn a_container_of_few_processes_unpacks_and_mounts() {
         group.limit(most).expect("it was set before");
         let store = site.path().join(format!("store{most}"));
         let store = store.to_str().expect("text");
-        let ended = |output: Output| {
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "pids.max {most}: {text}");
-        };
+        let ended = |run: Run| assert_eq!(run.status, 0, "pids.max {most}: {run:?}");
         ended(group.run(&[
             "-j16",
             "--store",

@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::generate::{Flavour, Stack};
-use crate::looking::path_of;
+use crate::listing::path_of;
 use crate::model::{Item, Listing};
 use crate::oci::write_layout;
 use crate::property::{Image, Verdict, for_each_stack, stacks};

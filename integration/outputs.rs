@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::oci::{self, Compression};
 use crate::scratch::{Mounted, Scratch};
 use crate::tarball::LayerBuilder;
+use support::dice::noise;
 use support::{directory, program};
 
 const NOBODY: u32 = 65534;
@@ -19,14 +20,7 @@ const NOBODY: u32 = 65534;
 /// An image, a layer and an upperdir with a megabyte that does not compress.
 fn site(scratch: &Scratch) -> TempDir {
     let site = scratch.site();
-    let noise: Vec<u8> = (0..1u64 << 20)
-        .scan(1u64, |state, _| {
-            *state ^= *state << 13;
-            *state ^= *state >> 7;
-            *state ^= *state << 17;
-            Some(*state as u8)
-        })
-        .collect();
+    let noise = noise(1, 1 << 20);
     let layer = LayerBuilder::new().file("f", 0o644, noise.clone()).finish();
     fs::write(site.path().join("layer.tar"), &layer).expect("a layer");
     oci::write_layout(

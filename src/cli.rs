@@ -3,6 +3,7 @@
 //! It turns arguments into calls of the library, and results into text or JSON. No rule of
 //! translation lives here.
 
+mod advice;
 mod bundle;
 mod completions;
 mod console;
@@ -206,7 +207,7 @@ fn of_the_system(error: anyhow::Error) -> anyhow::Error {
 /// Adds the caller's privilege, on which a hint may depend.
 fn note_privilege(error: &mut anyhow::Error) {
     let at = Surroundings {
-        privilege: crate::fs::root::privilege(),
+        privilege: crate::fs::root::surroundings::privilege(),
         ..Surroundings::default()
     };
     if let Some(known) = error.downcast_mut::<crate::Error>() {

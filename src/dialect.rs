@@ -1,5 +1,5 @@
-//! How a mount wants a deletion and an opaque directory spelled, and how an xattr of the image
-//! that looks like one of overlayfs's own is kept from being obeyed (rules X1 and X3).
+//! How deletions and opaque directories are spelled for a mount, and how xattrs of the image that look
+//! like overlayfs's own are escaped (rules X1 and X3).
 //!
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`, "whiteouts and opaque directories",
 //! "User xattr", "Nesting overlayfs mounts". Pure: spelling only, no IO.
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::meta::{Meta, Time, Xattr};
 use crate::setters::setters;
 
-/// How a deleted name is written into a layer directory.
+/// How a deletion is written into a layer directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Whiteout {
@@ -21,7 +21,7 @@ pub enum Whiteout {
     Xattr,
 }
 
-/// Which xattrs overlayfs takes its orders from.
+/// The xattr namespace that overlayfs reads its marks from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Namespace {
@@ -92,7 +92,7 @@ impl Namespace {
     }
 
     /// The name of a mark.
-    pub fn xattr(self, mark: Mark) -> &'static str {
+    pub(crate) fn xattr(self, mark: Mark) -> &'static str {
         match (self, mark) {
             (Namespace::Trusted, Mark::Opaque) => "trusted.overlay.opaque",
             (Namespace::Trusted, Mark::Whiteout) => "trusted.overlay.whiteout",
@@ -110,7 +110,7 @@ impl Namespace {
     }
 
     /// The mark of that name, if it is one.
-    pub fn mark(self, xattr: &[u8]) -> Option<Mark> {
+    pub(crate) fn mark(self, xattr: &[u8]) -> Option<Mark> {
         if !xattr.starts_with(self.prefix().as_bytes()) {
             return None;
         }
@@ -162,7 +162,7 @@ impl Dialect {
     }
 
     /// The xattrs of a directory that overlayfs is to obey.
-    pub fn marks(self, marks: Marks) -> Vec<Xattr> {
+    pub(crate) fn marks(self, marks: Marks) -> Vec<Xattr> {
         let mark = |name: &str, value: &[u8]| Xattr {
             name: name.as_bytes().into(),
             value: value.into(),
@@ -173,7 +173,7 @@ impl Dialect {
         } else if marks.holds_whiteouts && self.whiteout == Whiteout::Xattr {
             xattrs.push(mark(self.opaque_xattr(), HOLDS_XATTR_WHITEOUTS));
         }
-        // Rule W3: nobody knows whether the names are visible below.
+        // Rule W3: it is not known whether the names are visible below.
         if marks.holds_whiteouts && marks.is_over_unknown {
             xattrs.push(mark(self.origin_xattr(), b""));
         }

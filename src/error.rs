@@ -4,6 +4,7 @@
 //! Every module makes these; only the command line prints them (as `layer: entry: doing: cause`,
 //! then a `hint:` line). An error never carries raw bytes: names are escaped when they get here.
 
+mod advice;
 mod circumstances;
 mod hint;
 mod kind;
@@ -14,6 +15,9 @@ use std::{fmt, io};
 
 use crate::escape;
 
+use advice::Told;
+
+pub use advice::{Advice, Hint};
 pub use circumstances::{FileSystem, Operation, Privilege, Surroundings};
 pub use kind::Kind;
 
@@ -31,7 +35,7 @@ struct Inner {
     doing: String,
     layer: Option<String>,
     entry: Option<String>,
-    hint: Option<String>,
+    hint: Option<Hint>,
     cause: Option<Cause>,
     operation: Operation,
     at: Surroundings,
@@ -176,8 +180,8 @@ impl Error {
 
     /// Says what the user can do, unless an inner call already did.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Error {
-        self.0.hint.get_or_insert_with(|| shown(hint));
+    pub fn hint(mut self, hint: impl Into<Hint>) -> Error {
+        self.0.hint.get_or_insert_with(|| hint.into());
         self
     }
 
@@ -209,7 +213,7 @@ impl Error {
 
     /// What was being done, unless an inner call already said it: with the errno, it decides the hint.
     #[must_use]
-    pub fn during(mut self, operation: Operation) -> Error {
+    pub(crate) fn during(mut self, operation: Operation) -> Error {
         if self.0.operation == Operation::Other {
             self.0.operation = operation;
         }
@@ -218,13 +222,13 @@ impl Error {
 
     /// Who called, and what file system the call went to, as far as no inner call already said it.
     #[must_use]
-    pub fn on(mut self, at: Surroundings) -> Error {
+    pub(crate) fn on(mut self, at: Surroundings) -> Error {
         self.note(at);
         self
     }
 
     /// The same, for an error that is somewhere else.
-    pub fn note(&mut self, at: Surroundings) {
+    pub(crate) fn note(&mut self, at: Surroundings) {
         if self.0.at.privilege == Privilege::Unknown {
             self.0.at.privilege = at.privilege;
         }
@@ -233,10 +237,29 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where that is known. Of an error of the system's, the table of
-    /// hints comes before what an inner call said.
+    /// What the user can do about it, where that is known and is the same for every program.
     pub fn hint_text(&self) -> Option<&str> {
-        let own = self.0.hint.as_deref();
+        match self.told()? {
+            Told::Text(text) => Some(text),
+            Told::Advice(..) => None,
+        }
+    }
+
+    /// What the user can do about it, where that is an option or a verb of a program; with what the
+    /// advice depends on, which may be empty.
+    pub fn advice(&self) -> Option<(Advice, &str)> {
+        match self.told()? {
+            Told::Text(_) => None,
+            Told::Advice(advice, detail) => Some((advice, detail)),
+        }
+    }
+
+    /// Of an error of the system's, the table of hints comes before what an inner call said.
+    fn told(&self) -> Option<Told<&str>> {
+        let own = self.0.hint.as_ref().map(|hint| match &hint.0 {
+            Told::Text(text) => Told::Text(&**text),
+            Told::Advice(advice, detail) => Told::Advice(*advice, &**detail),
+        });
         let Some(errno) = self.raw_os_error() else {
             return own;
         };

@@ -1,5 +1,5 @@
-//! Files by way of the kernel: directories by descriptor ([`root`], [`dir_tree`], [`dir_cache`]), files that
-//! appear complete ([`newfile`]), the mount at a place (`table`), how many files may be open
+//! The kernel's calls for files: directories by descriptor ([`root`], [`dir_tree`], [`dir_cache`]), files
+//! that appear complete ([`newfile`]), the mount on a directory (`table`), and the limit on open files
 //! ([`descriptors`]).
 //!
 //! Nothing here knows of images or of overlayfs.

@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::meta::Meta;
 
 /// Ids of a container, one after another, and as many of the host.
@@ -174,14 +174,10 @@ impl IdMap {
             Side::Container => (self.container(id), " of the host"),
         };
         found.ok_or_else(|| {
-            let option = if what.contains("user") {
-                "--uid-map"
-            } else {
-                "--gid-map"
-            };
             let error = Error::refused(format!("no id map has the {what} {id}{of}"));
             match to {
-                Side::Host => error.hint(format!("{option} may be given several times")),
+                Side::Host if what.contains("user") => error.hint(Advice::MoreUidMaps),
+                Side::Host => error.hint(Advice::MoreGidMaps),
                 // The maps may be those of a mount, which nobody chooses any more.
                 Side::Container => error,
             }

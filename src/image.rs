@@ -26,9 +26,10 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::digest::{Digest, chain_id};
-use crate::error::{Error, Operation, Result};
+use crate::error::{Advice, Error, Operation, Result};
 
 pub use crate::compress::codec::{Expected, Measured};
+pub use crate::digest::Algorithm;
 pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
@@ -103,7 +104,7 @@ impl Layer {
 }
 
 impl Image {
-    /// The chain IDs of its layers, the lowest first: what each is called in a store.
+    /// The chain IDs of its layers, lowest first: the names of its layers in a store.
     pub fn chain_ids(&self) -> Vec<Digest> {
         let mut chain: Vec<Digest> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
@@ -202,10 +203,8 @@ impl Wanted<'_> {
     fn no_such_platform(&self, known: impl Iterator<Item = String>) -> Error {
         let known: Vec<String> = known.collect();
         let platform = self.platform();
-        Error::not_found(format!("there is no image for {platform}")).hint(format!(
-            "--platform chooses one; there is: {}",
-            names::listed(&known)
-        ))
+        Error::not_found(format!("there is no image for {platform}"))
+            .hint(Advice::ChoosePlatform.with(names::listed(&known)))
     }
 
     /// An archive may have both documents: Docker's has the short names, the OCI index has manifests

@@ -4,7 +4,7 @@
 
 pub use crate::chunk::Chunks;
 pub use crate::compress::codec::{Decoder, LayerReader};
-pub use crate::digest::{Algorithm, Hasher, HashingReader, chain_id};
+pub use crate::digest::{Hasher, HashingReader, chain_id};
 pub use crate::engines::export::Verity;
 pub use crate::escape::{controls, from_display};
 pub use crate::fs::root::Dir;
@@ -13,7 +13,7 @@ pub use crate::layer::lower::Lower;
 pub use crate::layer::marker::Marker;
 pub use crate::meta::is_foreign_xattr;
 pub use crate::overlay::merged_view::{DirectoryId, MergedView, Seen};
-pub use crate::tar::archive::{Archive, Entry, EntryKind, Extent, FileShape};
+pub use crate::tar::archive::{Archive, Entry, EntryKind};
 pub use crate::tar::writer::{Writer, stored};
 pub use crate::threads::ThreadBudget;
 pub use crate::unpack::settle::settle;

@@ -1,9 +1,9 @@
 //! The translation rules: what the entries of a layer mean, decided once for all sinks.
 //!
-//! Every entry goes through [`intake`], then through [`apply`], which gives it a place and says what to do
-//! ([`action::Action`]); when all are in, [`plan`] says what the layer needs besides. [`crate::unpack`],
-//! [`crate::repack::translate`] and [`crate::view`] are sinks: they carry that out and decide nothing.
-//! What the layers below show is asked through [`lower::Lower`].
+//! Every entry goes through [`intake`], then through [`apply`], which resolves its path and returns the
+//! actions for it ([`action::Action`]). After the last entry, [`plan`] adds what the markers require.
+//! [`crate::unpack`], [`crate::repack::translate`] and [`crate::view`] are sinks: they carry out actions
+//! and decide nothing. [`lower::Lower`] answers what the layers below show.
 //!
 //! Pure: no descriptor and no system call. `docs/rules.md` defines the rules by number.
 

@@ -32,7 +32,7 @@
 //!
 //! | folder | holds |
 //! |---|---|
-//! | `escape`, `error`, `path`, `meta`, `ids`, `dialect`, `digest`, `content`, `canonical`, `limits`, `chunk`, `threads`, `magic`, `copy`, `setters` | small types that every folder needs |
+//! | `setters`, `escape`, `error`, `path`, `meta`, `ids`, `dialect`, `digest`, `content`, `canonical`, `limits`, `chunk`, `threads`, `magic`, `copy` | small types that every folder needs |
 //! | `tar` | archive bytes to entries, and back; no semantics |
 //! | `compress` | gzip, zstd, xz, and digests on the way |
 //! | `layer` | the translation rules that are pure: markers, paths through links, the tree of a layer |
@@ -100,7 +100,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, unnameable_types)]
 
 mod canonical;
 mod chunk;
@@ -111,7 +111,7 @@ mod compress;
 mod content;
 mod copy;
 mod dialect;
-pub mod digest;
+mod digest;
 pub mod engines;
 mod error;
 mod escape;
@@ -143,7 +143,7 @@ pub mod view;
 /// The choices in how a layer is translated.
 pub mod options {
     pub use crate::dialect::{Dialect, Namespace, Whiteout};
-    pub use crate::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
+    pub use crate::layer::options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 }
 
 /// What was done with a layer, and what could not be.
@@ -152,7 +152,7 @@ pub mod report {
 }
 
 pub use digest::Digest;
-pub use error::{Error, Kind, Result};
+pub use error::{Advice, Error, Hint, Kind, Result};
 pub use image::{Blob, Image, Platform, Reference};
 pub use limits::Limits;
 pub use options::{Options, Owners};

@@ -3,7 +3,7 @@
 //!
 //! [`crate::compress::codec`], [`crate::tar::archive`] and [`crate::unpack`] keep to them. Pure.
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::setters::setters;
 
 /// The kernel stacks no more lower directories (`OVL_MAX_STACK`).
@@ -15,7 +15,7 @@ pub fn check_layers(count: usize) -> Result<()> {
         return Ok(());
     }
     let text = format!("{count} layers; the kernel stacks at most {MAX_LAYERS}");
-    let hint = "`lowerdir flatten IMAGE oci:DIR:TAG` makes an image of one layer of it";
+    let hint = Advice::Flatten;
     Err(Error::limit(text).hint(hint))
 }
 
@@ -111,13 +111,16 @@ impl Limits {
     /// Refuses more directories than a layer may imply: with its entries they count against the limit of
     /// entries, and a layer of few entries may not stand for very many.
     pub fn check_implied(&self, implied: u64, entries: u64) -> Result<()> {
-        self.check_entries(entries.saturating_add(implied))?;
+        if entries.saturating_add(implied) > self.entries {
+            let what = "entries and directories without an entry";
+            return reached(format!("over {} {what}", self.entries), "entries");
+        }
         let most = IMPLIED.saturating_add(entries.saturating_mul(IMPLIED_BY_ENTRY));
         match implied > most {
             true => Err(Error::limit(format!(
-                "over {most} directories that have no entry of their own, in a layer of {entries} entries"
+                "over {most} directories without an entry, in a layer of {entries} entries"
             ))
-            .hint("the tool that made the layer should give each directory an entry")),
+            .hint("a layer that has an entry for each directory is not limited like this")),
             false => Ok(()),
         }
     }
@@ -172,7 +175,5 @@ fn reached(what: String, option: &str) -> Result<()> {
 }
 
 fn error(what: String, option: &str) -> Error {
-    Error::limit(what).hint(format!(
-        "--max-{option} raises the limit, if you trust the image"
-    ))
+    Error::limit(what).hint(Advice::RaiseLimit.with(option))
 }

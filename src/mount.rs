@@ -75,7 +75,7 @@ pub enum Method {
     Classic,
 }
 
-/// Puts a mount on its target. The overlay keeps what it needs of a tmpfs, which is on the target itself.
+/// Attaches a mount to its target. A tmpfs on the target is first unmounted: the overlay keeps it alive.
 fn attach(mounted: OwnedFd, mut prepared: Prepared, target: &Path) -> Result<()> {
     prepared.unmount_tmpfs();
     configured::attach(mounted, target)?;
@@ -113,8 +113,8 @@ fn blamed(error: Error, stack: &Stack, upper: Option<Directories<'_>>) -> Error 
     }
 }
 
-/// Errors: what a mount would write to, or the mount itself, lies in a store: it would change or hide
-/// layers that others share.
+/// Errors: the target or a directory for changes lies in a store, where the mount would hide or change
+/// shared layers.
 pub fn check_places(target: &Path, upper: &Upper) -> Result<()> {
     check_outside(target, "the mount")?;
     let Upper::Directories { upperdir, workdir } = upper else {
@@ -130,7 +130,8 @@ fn place(target: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Makes the directories for changes, as [`MountBuilder`] does. Dropped before [`Made::keep`], it removes them.
+/// Makes the directories for changes, as [`MountBuilder`] does. Dropped before [`Made::keep`], it removes
+/// them.
 pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<Made> {
     let mut made = Made::default();
     if let Upper::Directories { upperdir, workdir } = upper {
@@ -148,8 +149,8 @@ pub(crate) fn make_upper(upper: &Upper, stack: &Stack, ids: &IdMaps) -> Result<M
     Ok(made)
 }
 
-/// Unmounts what [`MountBuilder`] mounted, or any overlay whose source is [`SOURCE`]. Errors: the target is not
-/// such a mount, or is in use.
+/// Unmounts what [`MountBuilder`] mounted, or any overlay whose source is [`SOURCE`]. Errors: the target
+/// is not such a mount, or is in use.
 pub fn umount(target: impl AsRef<Path>) -> Result<()> {
     let target = target.as_ref();
     let shown = target.display();

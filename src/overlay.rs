@@ -1,5 +1,5 @@
-//! How overlayfs spells a layer ([`crate::dialect`]), what a name on disk is to it ([`inspect`]), what a
-//! stack of layer directories shows ([`merged_view`]), and which mounts a directory is part of (`overlays`).
+//! What a name on disk means to overlayfs ([`inspect`], by [`crate::dialect`]), what a stack of layer
+//! directories shows ([`merged_view`]), and which mounts use a directory (`overlays`).
 //!
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`.
 

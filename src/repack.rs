@@ -1,6 +1,6 @@
-//! The way back and across: an upperdir into a layer ([`pack`](mod@pack)), a layer from one form into the
-//! other, as an archive ([`translate`]) or as a directory ([`convert`](mod@convert)); and OCI layouts that are
-//! written to ([`layout`]).
+//! The way back: turns an upperdir into a layer ([`pack`](mod@pack)), converts a layer between forms, as an
+//! archive ([`translate`]) or as a directory ([`convert`](mod@convert)), and writes OCI layouts
+//! ([`layout`]).
 
 pub mod convert;
 pub mod layout;

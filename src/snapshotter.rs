@@ -43,7 +43,7 @@ use crate::setters::setters;
 use crate::store::Sync;
 use crate::unpack::Options;
 
-pub use failure::Failure;
+pub use failure::{Failure, hint};
 pub use mounts::Mount;
 pub use snapshot::{Kind, Labels, Snapshot, Usage};
 

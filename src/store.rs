@@ -1,25 +1,25 @@
-//! `Store`: where layer directories live, and how they get there whole or not at all.
+//! `Store`: the home of layer directories, each complete or absent.
 //!
-//! A layer is unpacked and settled in a staging directory, which its owner locks; it is made
-//! durable, and then renamed to the name of its chain ID. That name is the only proof that a
-//! layer is complete. [`crate::store::pipeline`] fills the store, the command line looks layers up in it.
+//! A layer is unpacked and settled in a staging directory, which its owner locks; it is written to disk,
+//! and then renamed to its chain ID. That name is the only proof that a layer is complete.
+//! [`crate::store::pipeline`] fills the store, and the command line looks up layers in it.
 //!
-//! Several stores may stand behind one [`Store`]: a layer is looked for in each of them, in order,
-//! and one of them is written to, at most. The others are only read (see `opening`).
+//! A [`Store`] may consist of several stores: a layer is looked up in each of them, in order, and at most
+//! one of them is written to. The others are only read (see `opening`).
 //!
 //! ```text
 //! STORE/                                 0700
 //!   format                               the number of its format, see FormatFile
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
 //!   layers/sha256/<chain ID>/layer.json  see Record
-//!   layers/sha256/<chain ID>/tree.zst    what the lowerdir holds, see the module `listing`
+//!   layers/sha256/<chain ID>/tree.zst    the listing of the lowerdir, see the module `listing`
 //!   images/sha256-<digest>.json          see ImageRecord
 //!   pins/<name>.json                     see Pin
-//!   locks/                               shared by who relies on what is there, see Hold
+//!   locks/                               locked by users of the store, see Hold
 //!   locks/<chain ID>                     held while a layer is being unpacked
 //!   l/<short>                            a symlink to a layer's fs, see ShortNames
-//!   empty/1, empty/2                     the bottom of a stack of fewer than two layers
-//!   staging/<random>/<number>/           the same as a layer's directory, in the making
+//!   empty/1, empty/2                     the bottom of a stack with fewer than two layers
+//!   staging/<random>/<number>/           an unfinished layer
 //! ```
 
 mod beside;
@@ -50,7 +50,7 @@ use serde::de::DeserializeOwned;
 
 use crate::canonical;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
 
@@ -61,7 +61,7 @@ pub use hold::Hold;
 pub(crate) use hold::{ALONE, lock};
 pub(crate) use links::NAME_ELSEWHERE;
 pub(crate) use outside::check_outside;
-pub(crate) use pins::Pin;
+pub use pins::Pin;
 pub use pipeline::Unpacked;
 pub use record::{ImageRecord, Record};
 pub(crate) use staging::{StagedLayer, Staging};
@@ -74,26 +74,26 @@ const EMPTY: [&str; 2] = ["empty/1", "empty/2"];
 const LAYER_JSON: &str = "layer.json";
 const TREE_ZST: &str = "tree.zst";
 
-/// When a layer counts as written.
+/// Whether to wait until a layer is on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sync {
-    /// Once the file system has it on disk: it survives a power cut.
+    /// Wait for the file system: the layer survives a power cut.
     #[default]
     Fs,
-    /// At once: for stores that need not survive one.
+    /// Do not wait: for stores that need not survive a power cut.
     None,
 }
 
-/// A directory that holds unpacked layers, with others that are read beside it. What a call does, it
-/// does to this directory alone, unless it says otherwise.
+/// A directory of unpacked layers, perhaps with other stores to read. Calls change this directory alone,
+/// unless they say otherwise.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     directory: Dir,
     is_writable: bool,
-    /// Those that are looked into first.
+    /// The stores that come first in lookups.
     before: Vec<Store>,
-    /// Those that are looked into last.
+    /// The stores that come last in lookups.
     after: Vec<Store>,
 }
 
@@ -102,9 +102,9 @@ pub struct Store {
 pub struct StoredLayer {
     /// The lowerdir.
     pub path: PathBuf,
-    /// The same, open.
+    /// The lowerdir, open.
     pub(crate) directory: Arc<Dir>,
-    /// What it is.
+    /// Its record.
     pub record: Record,
 }
 
@@ -115,31 +115,30 @@ impl Store {
             .map_err(|error| Error::system(format!("opening {name} in the store"), error))
     }
 
-    /// A medium may lack directories that were empty.
+    /// Opens a directory, if it exists: a copied medium may lack empty directories.
     fn find_dir(&self, name: &str) -> Result<Option<Dir>> {
         self.directory
             .find_beneath(&EntryPath::parse(name.as_bytes())?)
             .map_err(|error| Error::system(format!("opening {name} in the store"), error))
     }
 
-    /// Where the store is: an absolute path.
+    /// The absolute path of the store.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it can be written to: it is on no read-only medium, and the caller may.
+    /// Whether the caller may write to it, and it is not on a read-only medium.
     pub fn is_writable(&self) -> bool {
         self.is_writable
     }
 
-    /// All stores that stand behind this one, in the order in which they are looked into; it is one
-    /// of them.
+    /// All stores that this one consists of, in the order of lookups; it is one of them.
     pub fn each(&self) -> impl Iterator<Item = &Store> {
         let this = std::iter::once(self);
         self.before.iter().chain(this).chain(&self.after)
     }
 
-    /// Says of an error that it was about this store's file system.
+    /// Adds to an error that it is about this store's file system.
     pub(crate) fn told(&self, error: Error) -> Error {
         root::told(error, &self.directory)
     }
@@ -150,22 +149,22 @@ impl Store {
             true => Ok(()),
             false => {
                 let text = format!("the store {} can only be read", self.path.display());
-                let hint = "--store DIR before or after it names one that can be written to";
+                let hint = Advice::WritableStore;
                 Err(Error::conflict(text).hint(hint))
             }
         }
     }
 
-    /// Two directories that are always empty, for stacks of too few layers.
+    /// Two directories that are always empty, for stacks with too few layers.
     pub(crate) fn empty_directories(&self) -> [PathBuf; 2] {
-        // A medium may have come without them.
+        // A copied medium may lack them.
         let has_them = |store: &&Store| EMPTY.iter().all(|name| store.path.join(name).is_dir());
         let store = self.each().find(has_them).unwrap_or(self);
         EMPTY.map(|name| store.path.join(name))
     }
 
-    /// The layer of a chain ID, from the first store that has it, if one has. Errors: it is damaged,
-    /// wherever it is.
+    /// The layer with a chain ID, from the first store that has it. Errors: it is damaged in every store
+    /// that has it.
     pub fn layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
         let mut damaged = None;
         for store in self.each() {
@@ -178,9 +177,9 @@ impl Store {
         damaged.map_or(Ok(None), Err)
     }
 
-    /// The layer of a chain ID, if it is in this store itself. Errors: it is damaged.
+    /// The layer with a chain ID, if it is in this store itself. Errors: it is damaged.
     pub(crate) fn own_layer(&self, chain_id: &Digest) -> Result<Option<StoredLayer>> {
-        let repair = "`lowerdir verify --repair IMAGE` unpacks it again";
+        let repair = Advice::Repair;
         self.open_layer(chain_id)
             .map_err(|error| match error.is_system_fault() {
                 true => error,
@@ -209,22 +208,21 @@ impl Store {
         }))
     }
 
-    /// The file in which a layer that is there is listed: see [`crate::store::listing`].
+    /// The file with the listing of an existing layer: see [`crate::store::listing`].
     pub(crate) fn listing(&self, chain_id: &Digest) -> io::Result<File> {
         let path = format!("{}/{TREE_ZST}", layer_name(chain_id));
         self.directory
             .open_file(&EntryPath::parse(path.as_bytes())?)
     }
 
-    /// Starts unpacking: a place that nobody else looks at. Errors: the store can only be read.
+    /// Makes a staging directory, which belongs to this process. Errors: the store can only be read.
     pub(crate) fn stage(&self) -> Result<Staging> {
         self.check_writable()?;
         staging::stage(self)
     }
 
-    /// Makes layers durable that this process did not write: their names, which another process may
-    /// have given them a moment ago, and unless they are `synced` their content. Errors: the store can
-    /// only be read.
+    /// Writes layers of other processes to disk: their names, and unless they are `synced` their content.
+    /// Errors: the store can only be read.
     pub(crate) fn sync(&self, sync: Sync, synced: bool) -> Result<()> {
         self.check_writable()?;
         if sync == Sync::None {
@@ -245,11 +243,11 @@ impl Store {
 }
 
 fn layer_name(chain_id: &Digest) -> String {
-    // A chain ID over a sha512 diff ID is that diff ID: it has a directory of its own kind.
+    // The chain ID of a lowest layer is its diff ID, which may be sha512: these have their own directory.
     format!("layers/{}/{}", chain_id.algorithm().name(), chain_id.hex())
 }
 
-/// Reads a record. Errors: it is not as it was written.
+/// Reads a record. Errors: it was changed since it was written.
 fn read_json<T: DeserializeOwned>(directory: &Dir, name: &str) -> Result<T> {
     let read = || -> io::Result<T> {
         let mut file = directory.open_file(&EntryPath::parse(name.as_bytes())?)?;
@@ -280,7 +278,7 @@ fn write_json(
     }
 }
 
-/// Makes the names in a directory durable.
+/// Writes the names in a directory to disk.
 pub(crate) fn sync_directory(directory: impl AsFd, sync: Sync) -> io::Result<()> {
     match sync {
         Sync::Fs => Ok(rustix::fs::fsync(directory)?),

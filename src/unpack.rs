@@ -1,12 +1,12 @@
-//! `Unpacker`: the sink that carries out the actions of a layer in a directory of its own.
+//! `Unpacker`: the sink that carries out the actions of a layer in its own directory.
 //!
-//! A layer is unpacked without looking at the layers below, so that all layers can be unpacked at
-//! once; what needs them is kept in a [`Pending`] for [`settle`](mod@settle). A layer whose entries go
-//! elsewhere because of what is below (rules N4, H2) is unpacked a second time, and then the unpacker is
-//! given the layers below. What each entry means is decided in [`crate::layer`].
+//! A layer is unpacked without the layers below, so that all layers can be unpacked in parallel. What
+//! depends on them is kept in a [`Pending`] for [`settle`](mod@settle). A layer whose entries go elsewhere
+//! because of what is below (rules N4, H2) is unpacked a second time, with the layers below.
+//! [`crate::layer`] decides what each entry means.
 //!
-//! [`crate::store::pipeline`] calls it. It never touches anything outside the layer's directory, and it
-//! sets no attribute of a directory: those come last, when nothing is added to it any more.
+//! Called by [`crate::store::pipeline`]. It never touches anything outside the layer's directory, and sets
+//! no attributes of directories: these come last, when nothing more is added to them.
 
 mod attributes;
 pub(crate) mod copier;
@@ -41,7 +41,7 @@ use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::threads::ThreadShare;
 
-pub use crate::layer::options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
+pub use crate::layer::options::{ForeignXattrs, Options, Owners};
 pub use crate::layer::report::{Report, Warning};
 pub use crate::layer::tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
 pub use crate::layer::xattrs::leave_out_foreign;
@@ -52,11 +52,11 @@ pub use pending::Pending;
 use layer_dir::LayerDir;
 use writer_pool::{Made, WriterPool};
 
-/// Unpacks the uncompressed bytes of a layer into an empty directory, and reads them to their end.
-/// Its share of threads goes to writers of files.
+/// Unpacks the uncompressed bytes of a layer into an empty directory, and reads them to the end.
+/// Its share of threads is used to write files.
 ///
-/// With `below`, this is the second pass. Errors: everything that [`Archive`] refuses, what the rules
-/// refuse, limits, and the system's.
+/// With `below`, this is the second pass. Errors: everything that [`Archive`] and the rules refuse,
+/// limits, and the system's.
 pub fn unpack(
     layer: Chunks<'_>,
     directory: Dir,
@@ -107,7 +107,7 @@ impl Unpacker<'_> {
     fn run(&mut self, layer: Chunks<'_>) -> Result<()> {
         let mut archive = Archive::with_limits(layer, *self.limits);
         let read = self.read(&mut archive);
-        // What failed in a file comes before what stopped the reading.
+        // An error of a file comes before the one that stopped the reading.
         self.wait()?;
         read?;
         // The archive may end before the blob does.
@@ -148,7 +148,7 @@ impl Unpacker<'_> {
         match action {
             Action::Remove { parent, place, .. } => self.remove(parent, &place),
             Action::MakeDirectory(directory) => self.make_directory(directory),
-            // Directories get their attributes when nothing is added to them any more.
+            // Directories get their attributes when nothing more is added to them.
             Action::Describe(_) => Ok(()),
             Action::Make {
                 parent,
@@ -261,7 +261,7 @@ impl Unpacker<'_> {
         is_device && is_unprivileged && error.raw_os_error() == Some(Errno::PERM.raw_os_error())
     }
 
-    /// Gives what has a name already another one.
+    /// Gives an existing inode another name.
     fn link(&mut self, source: (DirId, &EntryPath), new: (DirId, &EntryPath)) -> Result<()> {
         let (directory, place) = new;
         let from = self
@@ -273,7 +273,7 @@ impl Unpacker<'_> {
             .map_err(|error| system("creating it", error).at_entry(place))
     }
 
-    /// Sets the attributes of something that was just created.
+    /// Sets the attributes of a new inode.
     fn finish(
         &mut self,
         directory: &Dir,
@@ -297,7 +297,7 @@ impl Unpacker<'_> {
             .map_err(|error| system("opening its directory", error).at_entry(place))
     }
 
-    /// Notes what the disk says of an inode with these attributes.
+    /// Records what is on disk for an inode with these attributes.
     fn describe(&mut self, inode: InodeId, meta: &Meta) {
         let inode = self.layer.tree.inode_mut(inode);
         self.created.complete(inode, meta, self.options);
@@ -317,7 +317,7 @@ impl Unpacker<'_> {
     }
 }
 
-/// What the writers complete.
+/// The data that the writers complete.
 fn made<'a>(layer: &'a mut Layer<'_, Option<MergedView>>, intake: &'a mut Intake<'_>) -> Made<'a> {
     Made {
         tree: &mut layer.tree,

@@ -1,23 +1,21 @@
-//! `View`: the tree that an image is, computed from its blobs alone. Nothing is unpacked or
-//! mounted, and no privilege is needed.
+//! `View`: the tree of an image, computed from its blobs alone. Nothing is unpacked or mounted, and no
+//! privilege is needed.
 //!
-//! `lowerdir ls`, `diff` and `inspect` look at it, and whatever writes an image out as one tree starts
-//! from it. It follows the same translation rules as unpacking, but as the
-//! image specification tells them: one tree, to which the layers are applied one after another. It
-//! reads blobs and never writes.
+//! `lowerdir ls`, `diff` and `inspect` show it, and everything that writes an image as one tree starts from
+//! it. It follows the same translation rules as unpacking, but applies the layers one after another to one
+//! tree, as the image specification describes. It reads blobs and never writes.
 //!
 //! A layer is applied in three steps:
 //!
-//! 1. every marker finds its directory in the tree as the layers below left it, but not through a
-//!    symbolic link in whose place the layer has a directory entry;
-//! 2. what the markers delete goes, all at once (rules W1, O1);
-//! 3. the other entries are added, in the order of the archive.
+//! 1. the directory of every marker is looked up in the tree of the layers below, but not through a
+//!    symbolic link that the layer replaces with a directory entry;
+//! 2. everything that the markers delete is removed at once (rules W1, O1);
+//! 3. the other entries are added, in archive order.
 //!
-//! What a layer's own directory would hold is known on the way: each name keeps the number of the
-//! last layer that needed it, and a layer its deletions and opaque directories.
+//! The content of a layer's own directory is recorded on the way: each name has the number of the last
+//! layer that needed it, and each layer its deletions and opaque directories.
 //!
-//! The tree holds an inode for each path and no content: for that, [`contents`] reads the blobs once
-//! more.
+//! The tree has an inode for each path, but no content: [`contents`] reads the blobs again for that.
 
 mod apply;
 mod changes;
@@ -28,23 +26,24 @@ mod read;
 mod tree;
 mod walk;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Hint, Result};
 use crate::image::{Image, Layer};
 use crate::store::pipeline::Run;
 use crate::unpack::Options;
 
+pub use crate::tar::archive::{Extent, FileShape};
 pub use apply::Applied;
 pub use changes::{Change, Part, Side, What, compare};
-pub use contents::{contents, file_ids, parts, read_parts};
+pub(crate) use contents::{contents, file_ids, parts, read_parts};
 pub use tree::{Body, Id, Inode, Name, Source, Stored, Tree};
 pub use walk::{Item, Walk};
 
-/// An image, looked at as one tree.
+/// An image as one tree.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// What the layers that were read add up to.
+    /// The merged tree of the layers.
     pub tree: Tree,
-    /// What each of them did, the lowest first.
+    /// The effect of each layer, lowest first.
     pub layers: Vec<Applied>,
 }
 
@@ -90,7 +89,7 @@ impl View {
         Ok(view)
     }
 
-    /// The same twice: without the layer, and with it.
+    /// Two views: without the layer, and with it.
     pub fn before_and_after(
         image: &Image,
         number: usize,
@@ -105,7 +104,7 @@ impl View {
         Ok((before, after))
     }
 
-    /// Applies more layers to what is there.
+    /// Applies more layers.
     fn add(&mut self, layers: &[Layer], options: &Options, run: Run<'_>) -> Result<()> {
         read::each_layer(layers, options, run, |layer, said| {
             let applied = apply::apply(
@@ -129,8 +128,8 @@ fn check_number(image: &Image, number: usize) -> Result<()> {
     }
     let error = Error::not_found(format!("there is no layer {number}"));
     Err(error.hint(match count {
-        0 => "the image has no layers".into(),
-        1 => "the image has one layer: --layer 1".into(),
-        _ => format!("the image has layers 1 to {count}, counted from the bottom"),
+        0 => Hint::from("the image has no layers"),
+        1 => Advice::OnlyLayer.into(),
+        _ => format!("the image has layers 1 to {count}, counted from the bottom").into(),
     }))
 }

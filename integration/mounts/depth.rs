@@ -59,7 +59,7 @@ fn five_hundred_and_one_directories_are_told_to_be_too_many() {
     let error = stack(501).expect_err("the kernel takes 500");
     assert_eq!(error.kind(), Kind::Limit);
     assert!(error.to_string().contains("501 layers"), "{error}");
-    assert!(error.hint_text().is_some());
+    assert!(error.advice().is_some());
 }
 
 #[test]

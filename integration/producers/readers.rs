@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::workshop::Workshop;
 use crate::generate::Flavour;
-use crate::looking::ls;
+use crate::listing::ls;
 use crate::model::Listing;
 use crate::oci::{Compression, write_layout};
 use crate::property::{Image, for_each_stack, stacks};

@@ -112,7 +112,7 @@ fn finish(done: anyhow::Result<()>) -> ExitCode {
     log(&format!("{error:#}"));
     let known = error.downcast_ref::<lowerdir::Error>();
     let failure = error.downcast_ref::<Failure>();
-    let hint = known.and_then(lowerdir::Error::hint_text);
+    let hint = known.and_then(lowerdir::snapshotter::hint);
     if let Some(hint) = hint.or(failure.and_then(|failure| failure.hint.as_deref())) {
         anstream::eprintln!("hint: {hint}");
     }

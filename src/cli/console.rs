@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::advice;
 use super::output::printable_json;
 
 #[derive(Debug, Args)]
@@ -109,7 +110,7 @@ impl ConsoleArgs {
     /// Prints why the command failed, and the hint.
     pub fn error(&self, error: &anyhow::Error, status: u8) {
         let known = error.downcast_ref::<Error>();
-        let hint = known.and_then(Error::hint_text);
+        let hint = known.and_then(advice::hint);
         if self.speaks_json() {
             event(&json!({
                 "event": "error",

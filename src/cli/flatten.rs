@@ -15,7 +15,6 @@ use crate::image::Image;
 use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::repack::layout::{History, Layout};
-use crate::tar::writer::Writer;
 use crate::unpack::{Options, Report};
 use crate::view::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};
 use crate::view::{Tree, View};
@@ -195,24 +194,24 @@ impl Flatten {
             Target::Stdout => {
                 let out = OutFile::open(Path::new("-"), &Inputs::default(), INSTEAD)?;
                 let compression = self.compression(Compression::None);
-                let mut archive = Writer::new(LayerWriter::new(Stoppable(out), compression)?);
-                let report = write_archive(image, tree, &mut archive, how)?;
-                let (out, _) = archive.finish()?.finish()?;
+                let out = LayerWriter::new(Stoppable(out), compression)?;
+                let (out, report) = write_archive(image, tree, out, how)?;
+                let (out, _) = out.finish()?;
                 out.0.keep()?;
                 report
             }
             Target::Layout(path, tag) => {
                 let layout = Layout::open_or_create(path)?;
                 let layer = layout.layer(self.compression(Compression::Gzip))?;
-                let mut archive = Writer::new(layer);
-                let report = write_archive(image, tree, &mut archive, how)?;
-                let layer = archive.finish()?.finish()?;
+                let (layer, report) = write_archive(image, tree, layer, how)?;
+                let layer = layer.finish()?;
                 told.diff_id = Some(layer.measured.diff_id.to_string());
                 let config = image.documents.config_by_specification()?;
                 let config: Value = serde_json::from_slice(&config)?;
                 let history = history(image, &config)?;
                 let config = with_platform(config, image);
-                let digest = layout.publish(tag, config, &[(layer, history)])?;
+                let digest =
+                    layout.publish(tag, config.to_string().as_bytes(), &[(layer, history)])?;
                 told.digest = Some(digest.to_string());
                 report
             }

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::escape::{controls, display};
 use crate::store::Store;
 
+use super::advice;
 use super::progress::Shown;
 use super::{Global, output};
 
@@ -54,7 +55,7 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
     }
     for (digest, error) in &damaged {
         let (short, reason) = (digest.short(), error.reason());
-        let hint = error.hint_text().unwrap_or_default();
+        let hint = advice::hint(error).unwrap_or_default();
         let text = format!("image {short} is not listed: {reason}: {hint}");
         global.console.warning(&text);
     }

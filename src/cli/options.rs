@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::ids::{IdMap, IdMaps, Range};
+use crate::layer::options::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 use crate::store::{Staging, Sync};
-use crate::unpack::{DeviceZero, ForeignXattrs, Options, OverlayXattrs, Owners};
 use crate::{Error, Result};
 
 #[derive(Debug, Args)]
@@ -160,7 +160,7 @@ enum OverlayXattrsArg {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ForeignXattrsArg {
+pub(super) enum ForeignXattrsArg {
     /// Leave them out, with a warning
     Lenient,
     /// Refuse the layer

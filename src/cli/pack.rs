@@ -116,7 +116,7 @@ pub struct Pack {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum CompressionArg {
+pub(super) enum CompressionArg {
     Gzip,
     Zstd,
     None,

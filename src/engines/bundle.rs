@@ -54,7 +54,7 @@ pub use script::NAME as SCRIPT;
 pub use wanted::{Overlay, Wanted};
 const MOUNTPOINTS: &str = "mountpoints";
 
-/// A bundle that was written.
+/// A finished bundle.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Bundle {

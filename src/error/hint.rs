@@ -3,6 +3,7 @@
 
 use nix::errno::Errno::{self, *};
 
+use super::advice::{Advice, Told};
 use super::circumstances::{FileSystem, Operation, Privilege, Surroundings};
 
 /// A row: what is empty or `None` stands for anything. The first row that fits counts.
@@ -11,7 +12,7 @@ struct Row {
     errnos: &'static [Errno],
     privilege: Option<Privilege>,
     file_system: Option<FileSystem>,
-    hint: &'static str,
+    hint: Told<&'static str>,
 }
 
 const DENIED: &[Errno] = &[EPERM, EACCES];
@@ -27,15 +28,25 @@ const MAKING: &[Operation] = &[
 const fn row(
     operations: &'static [Operation],
     errnos: &'static [Errno],
-    hint: &'static str,
+    text: &'static str,
 ) -> Row {
     let (privilege, file_system) = (None, None);
+    let hint = Told::Text(text);
     Row {
         operations,
         errnos,
         privilege,
         file_system,
         hint,
+    }
+}
+
+/// A row for which a program has its own words.
+const fn advise(operations: &'static [Operation], errnos: &'static [Errno], advice: Advice) -> Row {
+    let hint = Told::Advice(advice, "");
+    Row {
+        hint,
+        ..row(operations, errnos, "")
     }
 }
 
@@ -70,7 +81,7 @@ const ALWAYS: &[Row] = &[
         &[EMFILE, ENFILE],
         "allow more open files: `ulimit -n`, or fs.file-max",
     ),
-    row(&[], &[ENOMEM], "free some memory, or use fewer jobs: -j 1"),
+    advise(&[], &[ENOMEM], Advice::FewerJobs),
     row(
         &[],
         &[EIO, EUCLEAN, EBADMSG],
@@ -95,10 +106,10 @@ const ROWS: &[Row] = &[
         &[ENOSPC, EDQUOT, EROFS, ENOENT, ENOTDIR, EPERM, EACCES, EOPNOTSUPP],
         "TMPDIR names another directory for it",
     ),
-    row(
+    advise(
         &[Operation::OpenStore],
         &[],
-        "--store DIR or LOWERDIR_STORE names another directory",
+        Advice::AnotherStore,
     ),
     row(
         &[Operation::SetLargeXattr],
@@ -108,16 +119,16 @@ const ROWS: &[Row] = &[
     row(&[], FULL, "free some space or inodes (`df` and `df -i` count them), or use another file system"),
     row(&[], &[EROFS], "use another file system, or mount this one writable"),
     // ovl_mknod() in the kernel denies it to everybody.
-    row(
+    advise(
         &[Operation::Whiteout],
         &[EPERM, EOPNOTSUPP],
-        "no whiteout can be made on an overlay mount: use --whiteout=xattr, which takes Linux 6.7 to mount, or a directory on a volume",
+        Advice::WhiteoutsOnOverlay,
     )
     .on(FileSystem::Overlay),
-    row(
+    advise(
         &[Operation::SetXattr],
         &[EPERM, EOPNOTSUPP],
-        "an overlay mount holds xattrs of overlayfs only since Linux 6.7, and in a container root may lack CAP_SYS_ADMIN for them: use a directory on a volume, or --rootless",
+        Advice::XattrsOnOverlay,
     )
     .on(FileSystem::Overlay),
     row(
@@ -127,16 +138,16 @@ const ROWS: &[Row] = &[
     )
     .for_caller(Privilege::Root)
     .on(FileSystem::Nfs),
-    row(
+    advise(
         &[Operation::Whiteout],
         &[EPERM, EOPNOTSUPP],
-        "this file system or sandbox takes no device nodes: use --whiteout=xattr, which takes Linux 6.7 to mount",
+        Advice::NoDeviceNodes,
     )
     .for_caller(Privilege::Root),
-    row(
+    advise(
         &[Operation::SetXattr],
         DENIED,
-        "a container or a security module takes rights from root: it needs CAP_SYS_ADMIN here, or --rootless",
+        Advice::XattrsDenied,
     )
     .for_caller(Privilege::Root),
     row(
@@ -145,10 +156,10 @@ const ROWS: &[Row] = &[
         "root is denied it, by a container, a security module or `chattr +i`: the kernel's log may say more",
     )
     .for_caller(Privilege::Root),
-    row(
+    advise(
         MAKING,
         DENIED,
-        "run it as root; with --rootless, unpack and unpack-layer need no root",
+        Advice::BeRoot,
     ),
     row(
         &[Operation::SetXattr],
@@ -164,10 +175,10 @@ const ROWS: &[Row] = &[
         &[EOPNOTSUPP],
         "this file system cannot hold it: use a directory on ext4, xfs or btrfs",
     ),
-    row(
+    advise(
         &[Operation::SetOwner],
         &[EINVAL],
-        "this user namespace does not map the id: try --owners=caller",
+        Advice::OwnerNotMapped,
     ),
     row(
         &[Operation::Publish],
@@ -205,10 +216,10 @@ const ROWS: &[Row] = &[
         DENIED,
         "run it as root, or as the user whose files these are",
     ),
-    row(
+    advise(
         &[Operation::Convert],
         &[EPERM],
-        "no whiteout can be made on an overlay mount: --to trusted-xattr or user-xattr makes none",
+        Advice::ConvertOnOverlay,
     )
     .on(FileSystem::Overlay),
     row(
@@ -217,7 +228,7 @@ const ROWS: &[Row] = &[
         "root is denied it, by a container, a security module or `chattr +i`: the kernel's log may say more",
     )
     .for_caller(Privilege::Root),
-    row(&[Operation::Convert], DENIED, "run it as root; without, --to user may do"),
+    advise(&[Operation::Convert], DENIED, Advice::ConvertAsRoot),
     row(&[Operation::OpenTarget], &[ENOENT], "make the directory first"),
     row(
         &[Operation::Mount],
@@ -241,35 +252,35 @@ const ROWS: &[Row] = &[
         DENIED,
         "unmount as root, or in its user namespace",
     ),
-    row(
+    advise(
         &[Operation::HardLink],
         &[EXDEV, EPERM, EMLINK, EOPNOTSUPP],
-        "hard links need the file system of --store: try --link=copy",
+        Advice::NoHardLink,
     ),
-    row(
+    advise(
         &[Operation::Reflink],
         &[EXDEV, EINVAL, EOPNOTSUPP, ENOTTY, ENOSYS],
-        "this takes one xfs or btrfs for both: try --link=copy",
+        Advice::NoReflink,
     ),
     row(
         &[Operation::MapIds],
         &[EPERM, EINVAL],
         "only root of the whole system may map any ids",
     ),
-    row(
+    advise(
         &[Operation::IdmapMount],
         &[EPERM],
-        "only root of the whole system may do this: with --uid-map, unpack gives a copy other ids",
+        Advice::IdmapAsRoot,
     ),
     row(
         &[Operation::IdmapMount],
         &[EINVAL, ENOSYS],
         "it takes Linux 5.19, and a store on ext4, xfs, btrfs, or since 6.3 a tmpfs, which is itself not mounted with other ids",
     ),
-    row(
+    advise(
         &[Operation::IdmapMount],
         &[],
-        "with --uid-map, unpack gives a copy other ids",
+        Advice::MapWhileUnpacking,
     ),
     row(
         &[Operation::StartThread],
@@ -281,11 +292,16 @@ const ROWS: &[Row] = &[
 const FOREIGN: &str = "this xattr belongs to another file system or system, or a mount option of this one leaves such out";
 
 /// What helps here.
-pub fn hint(operation: Operation, errno: i32, at: Surroundings) -> Option<&'static str> {
+pub fn hint(operation: Operation, errno: i32, at: Surroundings) -> Option<Told<&'static str>> {
     first(ALWAYS, operation, errno, at).or_else(|| first(ROWS, operation, errno, at))
 }
 
-fn first(rows: &[Row], operation: Operation, errno: i32, at: Surroundings) -> Option<&'static str> {
+fn first(
+    rows: &[Row],
+    operation: Operation,
+    errno: i32,
+    at: Surroundings,
+) -> Option<Told<&'static str>> {
     let errno = Errno::from_raw(errno);
     let row = rows.iter().find(|row| row.fits(operation, errno, at));
     row.map(|row| row.hint)

@@ -22,9 +22,10 @@ pub enum Kind {
     /// layer.
     NotFound,
     /// Something on this machine is in the way: in use, changed meanwhile, not empty, unpacked with
-    /// other options.
+    /// other options, a damaged record in a store.
     Conflict,
-    /// This kernel, this file system or this form cannot do it.
+    /// This kernel, this file system or this version cannot do it; `ENOSYS` and `EOPNOTSUPP` of a system
+    /// call are this, too.
     Unsupported,
     /// A registry, or the way to it.
     Network,

@@ -1,15 +1,15 @@
-//! How many files this process may have open (`ulimit -n`), and what that means for work that opens many.
+//! The limit on open files (`ulimit -n`), and how work that opens many adapts to it.
 //!
-//! Work of any size must fit: it takes more time where it may open fewer files. [`crate::store::pipeline`]
-//! and caches of open directories ask.
+//! Work of any size must fit: with fewer open files it takes longer. Called by [`crate::store::pipeline`]
+//! and the caches of open directories.
 
 use rustix::process::{Resource, getrlimit};
 
-/// Files that are open whatever is done: standard streams, the store and its locks, an archive.
+/// Files that are always open: standard streams, the store and its locks, an archive.
 const ALWAYS: usize = 32;
-/// Files that unpacking one layer takes: its blob, its directories, and a file and a directory for each of
-/// its writers.
-const LAYER: usize = 12;
+/// Files that unpacking one layer takes: its blob, the directories on the way to the last one, and a file
+/// and a directory for each of its writers.
+const LAYER: usize = 24;
 /// Of all that may be open, a cache takes one part in so many.
 const PART: usize = 8;
 
@@ -20,13 +20,13 @@ fn limit() -> usize {
     })
 }
 
-/// As many of these jobs as may be done at once, at least one. Each unpacks a layer.
+/// How many of these jobs, each unpacking a layer, may run at once; at least one.
 pub fn jobs(wanted: usize) -> usize {
     let most = limit().saturating_sub(ALWAYS) / LAYER;
     wanted.min(most).max(1)
 }
 
-/// The directories that a cache may keep open, at most `wanted`.
+/// How many directories a cache may keep open, at most `wanted`.
 pub fn cached(wanted: usize) -> usize {
     wanted.min(limit() / PART)
 }

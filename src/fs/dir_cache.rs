@@ -1,11 +1,11 @@
 //! `DirCache`: open directories of a tree, by the id that the tree's owner gives each of them.
 //!
-//! Called with the directories of the layers below (`overlay`) and of the layer that is being
-//! unpacked (`unpack`). It opens and closes directories; it never reads, creates or removes one.
+//! Used for the directories of the layers below (`overlay`) and of the layer being unpacked (`unpack`). It
+//! opens and closes directories; it never reads, creates or removes one.
 //!
-//! A directory is opened from its nearest ancestor that is open, so a walk through a tree of any depth
-//! costs a constant number of steps for each directory, also on the way back up: on the way down to a
-//! distant directory the cache keeps those at half of the distance, at three quarters, and so on.
+//! A directory is opened from its nearest open ancestor, so a walk through a tree of any depth costs a
+//! constant number of steps per directory, even on the way back up: on the way down to a distant directory
+//! the cache keeps those at half of the distance, at three quarters, and so on.
 
 #[cfg(test)]
 pub mod tests;
@@ -21,12 +21,12 @@ use crate::fs::descriptors;
 use crate::fs::root::{Dir, Mounts};
 use crate::path::PATH_MAX;
 
-/// Where the directories of a tree, or of several trees, are.
+/// The directories of a tree, or of several trees.
 pub trait DirPath {
-    /// Names a directory. It must not be used again for another one while the cache may hold the first.
+    /// Identifies a directory. It must not be reused while the cache may hold that directory.
     type Id: Copy + Eq + Hash;
 
-    /// The directory that holds this one, and the name there: a single component. `None` for a root.
+    /// The parent of a directory, and its name there: a single component. `None` for a root.
     fn parent(&self, id: Self::Id) -> Option<(Self::Id, &[u8])>;
 
     /// A root, open.
@@ -52,7 +52,7 @@ struct Slot {
 }
 
 impl<Id: Copy + Eq + Hash> DirCache<Id> {
-    /// An empty cache that keeps at most `capacity` descriptors open, fewer where the process may have few.
+    /// An empty cache that keeps at most `capacity` descriptors open, fewer if the process may open few.
     /// With 0 it keeps none.
     pub fn new(capacity: usize) -> DirCache<Id> {
         DirCache {
@@ -71,12 +71,12 @@ impl<Id: Copy + Eq + Hash> DirCache<Id> {
         }
     }
 
-    /// A directory, opened unless it is open. Nothing on the way to it is followed: a symbolic link there
-    /// is an error, and nothing leaves the root.
+    /// A directory, opened if needed. No symbolic link on the way is followed: it is an error, and nothing
+    /// leaves the root.
     ///
     /// Errors: the system's. When the process has no descriptor left, the cache first closes all of its own.
     pub fn get(&mut self, id: Id, paths: &impl DirPath<Id = Id>) -> io::Result<Arc<Dir>> {
-        // The directories to be opened and their names, the topmost last.
+        // The directories to open and their names, topmost last.
         let mut missing = Vec::new();
         let mut at = id;
         let mut dir = loop {
@@ -100,8 +100,8 @@ impl<Id: Copy + Eq + Hash> DirCache<Id> {
         Ok(dir)
     }
 
-    /// Closes a directory, for one that was removed. Those below it stay open until they are the least
-    /// recently used ones.
+    /// Closes a directory that was removed. Those below it stay open until they are the least recently
+    /// used ones.
     pub fn forget(&mut self, id: Id) {
         self.open.remove(&id);
     }
@@ -118,7 +118,7 @@ impl<Id: Copy + Eq + Hash> DirCache<Id> {
         Some(Arc::clone(&slot.dir))
     }
 
-    /// Takes a directory that its owner has opened.
+    /// Adds a directory that the caller has opened.
     pub fn keep(&mut self, id: Id, dir: &Arc<Dir>) {
         if self.open.len() >= self.capacity {
             let oldest = self.open.iter().min_by_key(|(_, slot)| slot.used);
@@ -132,7 +132,7 @@ impl<Id: Copy + Eq + Hash> DirCache<Id> {
         self.open.insert(id, Slot { dir, used });
     }
 
-    /// Opens a directory; where there is no descriptor for it, keeps fewer from then on.
+    /// Opens a directory; if there is no descriptor left, keeps fewer from then on.
     fn open_with(&mut self, open: impl Fn() -> io::Result<Arc<Dir>>) -> io::Result<Arc<Dir>> {
         match open() {
             Err(error) if is_out_of_descriptors(&error) && !self.open.is_empty() => {

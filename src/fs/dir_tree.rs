@@ -1,4 +1,4 @@
-//! `DirTree`: the directories of one tree on disk, opened when they are needed, each by a number.
+//! `DirTree`: the directories of one tree on disk, identified by numbers and opened when needed.
 //!
 //! Called by walks through a whole tree: removal, listings, `pack`, `convert`. A walk keeps numbers instead
 //! of paths or descriptors, and costs O(1) for each directory.
@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::fs::descriptors;
 use crate::fs::dir_cache::{DirCache, DirPath};
 use crate::fs::root::Dir;
 use crate::path::EntryPath;
@@ -21,7 +22,7 @@ const OPEN_MAX: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DirId(u32);
 
-/// Directories that a walk has come to.
+/// The directories that a walk has reached.
 #[derive(Debug)]
 pub struct DirTree {
     nodes: Nodes,
@@ -47,12 +48,12 @@ impl DirTree {
 
     /// A walk that starts at a directory.
     pub fn new(top: Arc<Dir>) -> DirTree {
-        DirTree::with_cache(top, DirCache::new(OPEN_MAX))
+        DirTree::with_cache(top, DirCache::new(descriptors::cached(OPEN_MAX)))
     }
 
-    /// The same, but nothing that is mounted below it is entered: to open that is an error (`EXDEV`).
+    /// The same, but a mount below it is not entered: opening one is an error (`EXDEV`).
     pub fn on_one_mount(top: Arc<Dir>) -> DirTree {
-        DirTree::with_cache(top, DirCache::on_one_mount(OPEN_MAX))
+        DirTree::with_cache(top, DirCache::on_one_mount(descriptors::cached(OPEN_MAX)))
     }
 
     fn with_cache(top: Arc<Dir>, cache: DirCache<DirId>) -> DirTree {
@@ -63,29 +64,29 @@ impl DirTree {
         DirTree { nodes, cache }
     }
 
-    /// A number for the directory of that name in another one.
+    /// Adds the directory with a name in another one.
     pub fn add(&mut self, parent: DirId, name: Box<[u8]>) -> DirId {
         self.nodes.below.push(Node { parent, name });
         let count = u32::try_from(self.nodes.below.len());
         DirId(count.expect("no file system has so many directories"))
     }
 
-    /// The same for a directory that is open.
+    /// The same for an open directory.
     pub fn add_open(&mut self, parent: DirId, name: Box<[u8]>, dir: Arc<Dir>) -> DirId {
         let id = self.add(parent, name);
         self.cache.keep(id, &dir);
         id
     }
 
-    /// Opens a directory, unless it is open.
+    /// A directory, opened if needed.
     ///
     /// Errors: the system's.
     pub fn open(&mut self, id: DirId) -> io::Result<Arc<Dir>> {
         self.cache.get(id, &self.nodes)
     }
 
-    /// Forgets a directory. If it is the one that was added last, its number is used again, so that a walk
-    /// which leaves each directory before it enters the next one keeps only those above where it stands.
+    /// Removes a directory. If it was added last, its number is reused, so that a walk which leaves each
+    /// directory before it enters the next one keeps only the ancestors of the current one.
     pub fn leave(&mut self, id: DirId) {
         self.cache.forget(id);
         if id.0 as usize == self.nodes.below.len() {
@@ -93,17 +94,17 @@ impl DirTree {
         }
     }
 
-    /// Closes all directories; they are opened again when they are needed.
+    /// Closes all directories; they are reopened when needed.
     pub fn close(&mut self) {
         self.cache.clear();
     }
 
-    /// The directory that holds this one; the top one is in itself.
+    /// The parent of a directory; that of the top one is itself.
     pub fn parent(&self, id: DirId) -> DirId {
         self.nodes.node(id).map_or(DirTree::TOP, |node| node.parent)
     }
 
-    /// The name of a directory in the one that holds it; empty for the top one.
+    /// The name of a directory in its parent; empty for the top one.
     pub fn name(&self, id: DirId) -> &[u8] {
         self.nodes.node(id).map_or(b"", |node| &node.name)
     }

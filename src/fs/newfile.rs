@@ -1,9 +1,9 @@
-//! `NewFile`: a file that appears complete and durable under its name, or not at all; and `Output`:
-//! what a path that the user named for output leads to.
+//! `NewFile`: a file that appears complete and on disk under its name, or not at all; and `Output`: what an
+//! output path from the user leads to.
 //!
-//! [`crate::repack::layout`] writes blobs and documents through it, the command line whatever `-o` names.
-//! The file has no name while it is being written, where the file system can do that (`O_TMPFILE`),
-//! so a killed process leaves nothing; elsewhere it is called `.lowerdir-` and something.
+//! [`crate::repack::layout`] writes blobs and documents with it, and the command line the files of `-o`.
+//! While it is written, the file has no name if the file system supports that (`O_TMPFILE`), so a killed
+//! process leaves nothing; otherwise its name begins with `.lowerdir-`.
 
 mod output;
 
@@ -22,21 +22,21 @@ use crate::error::{Error, Operation, Result};
 pub use output::{Output, check_not_within};
 
 const PREFIX: &str = ".lowerdir-";
-/// As other programs make theirs: the umask takes away from it.
+/// The usual mode of new files, before the umask.
 const MODE: u32 = 0o666;
-/// What an output keeps of the mode of the file that it replaces: all but set-ID bits.
+/// The bits of the replaced file's mode that an output keeps: all but the set-ID bits.
 const KEPT_MODE: u32 = 0o777;
 
-/// A file in the making; dropped, it is gone.
+/// An unfinished file, removed on drop.
 pub struct NewFile {
     file: File,
     directory: PathBuf,
-    /// Where it could not be made without one.
+    /// Its temporary name, if it needs one.
     name: Option<TempPath>,
 }
 
 impl NewFile {
-    /// Starts one in a directory.
+    /// Starts a file in a directory.
     pub fn in_directory(directory: &Path) -> Result<NewFile> {
         let make = || match unnamed(directory)? {
             Some(file) => Ok((file, None)),
@@ -53,14 +53,14 @@ impl NewFile {
         })
     }
 
-    /// Starts one in the directory of the path that it is to have.
+    /// Starts a file in the directory of its final path.
     pub fn beside(path: &Path) -> Result<NewFile> {
         NewFile::in_directory(directory_of(path))
     }
 
-    /// Gives it its name, which is in its directory. A regular file of that name is replaced, and the
-    /// new one has its mode, and its owner where the caller may give files away; a symbolic link is
-    /// replaced too (see [`Output`]). Errors: something else has that name.
+    /// Gives it its name, in its directory. A regular file with that name is replaced; the new one gets its
+    /// mode, and its owner if the caller may change owners. A symbolic link is replaced too (see
+    /// [`Output`]). Errors: something else has that name.
     pub fn keep(self, path: &Path) -> Result<()> {
         let naming = |error: io::Error| {
             Error::system(format!("writing {}", path.display()), error)
@@ -70,7 +70,7 @@ impl NewFile {
             Ok(old) if old.is_file() => self.resemble(&old).map_err(naming)?,
             Ok(old) if old.is_symlink() => {}
             Ok(_) => {
-                let text = format!("{} is no regular file any more", path.display());
+                let text = format!("{} is no longer a regular file", path.display());
                 return Err(Error::conflict(text));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -93,7 +93,7 @@ impl NewFile {
     fn resemble(&self, old: &std::fs::Metadata) -> io::Result<()> {
         let new = self.file.metadata()?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-            // Only root may, and the mode matters more.
+            // Only root may change owners, and the mode matters more.
             let _ = std::os::unix::fs::fchown(&self.file, Some(old.uid()), Some(old.gid()));
         }
         let mode = Permissions::from_mode(old.mode() & KEPT_MODE);
@@ -111,12 +111,12 @@ impl Write for NewFile {
     }
 }
 
-/// `None` where the file system has no such files, or none could be named later.
+/// A file without a name; `None` if the file system has none, or could not name it later.
 fn unnamed(directory: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(MODE)) {
         Ok(file) => File::from(file),
-        // What file systems without them say, and kernels that do not know the flag.
+        // Errors of file systems without such files, and of kernels without the flag.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
@@ -134,7 +134,7 @@ fn named(directory: &Path) -> io::Result<(File, TempPath)> {
     Ok(file.into_parts())
 }
 
-/// `linkat(2)` replaces nothing: over a file that is there, the new one is linked beside it first.
+/// Names the file. `linkat(2)` does not replace, so over an existing file it is linked beside it first.
 fn link(file: &File, directory: &Path, path: &Path) -> io::Result<()> {
     let link = |path: &Path| {
         let flags = AtFlags::SYMLINK_FOLLOW;
@@ -151,7 +151,7 @@ fn link(file: &File, directory: &Path, path: &Path) -> io::Result<()> {
     name.persist(path).map_err(|error| error.error)
 }
 
-/// What `linkat(2)` follows to a file without a name (`open(2)`, "O_TMPFILE").
+/// The path by which `linkat(2)` finds a file without a name (`open(2)`, "O_TMPFILE").
 fn descriptor(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }

@@ -1,9 +1,9 @@
-//! `Dir` and `Root`: everything that is created, read or removed on disk goes through a
-//! directory descriptor, beneath one directory, without following a symbolic link.
+//! `Dir` and `Root`: everything that is created, read or removed on disk goes through a directory
+//! descriptor, beneath one directory, without following a symbolic link.
 //!
-//! The engine ([`crate::unpack`], [`crate::unpack::settle`]), the lower view and the store call it. It
-//! knows system calls and no rule: it never decides what to create. Its calls return the plain
-//! [`io::Error`]; callers say what they were doing.
+//! Used by the engine ([`crate::unpack`], [`crate::unpack::settle`]), the merged view and the store. It
+//! knows system calls and no rules: it never decides what to create. Calls return a plain [`io::Error`];
+//! callers add what they were doing.
 
 mod acls;
 mod data;
@@ -11,7 +11,7 @@ mod details;
 mod layer;
 mod real;
 pub mod removal;
-mod surroundings;
+pub mod surroundings;
 mod umask;
 mod xattrs;
 
@@ -32,23 +32,23 @@ use crate::path::{EntryPath, PATH_MAX};
 pub use data::{Take, clone_or_copy, data_length, read_all, read_data};
 pub use layer::Root;
 pub use real::real_path;
-pub use surroundings::{privilege, sees_trusted_xattrs, told};
+pub use surroundings::{sees_trusted_xattrs, told};
 pub use umask::clear_umask;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// What happens where another file system, or another directory, is mounted on the way.
+/// How to treat a mount on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mounts {
-    /// The path leads into it.
+    /// Enter it.
     Entered,
     /// It is an error (`EXDEV`).
     Refused,
 }
 
-/// Nothing leaves the directory, by whatever route.
+/// The flags that keep a path inside the directory.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS);
@@ -64,7 +64,7 @@ impl AsFd for Dir {
 }
 
 impl Dir {
-    /// Opens a directory that the user named; symbolic links in that path are the user's.
+    /// Opens a directory by a path from the user, whose symbolic links are followed.
     pub fn open(path: &Path) -> io::Result<Dir> {
         let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
         Ok(Dir(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
@@ -80,8 +80,7 @@ impl Dir {
         Ok(Dir(self.open_at(path, DIRECTORY, mounts)?))
     }
 
-    /// Opens a directory below this one, if there is one: not if the name is absent, or means
-    /// something else.
+    /// Opens a directory below this one; `None` if the name is absent, or is not a directory.
     pub fn find_beneath(&self, path: &EntryPath) -> io::Result<Option<Dir>> {
         match self.open_beneath(path) {
             Ok(dir) => Ok(Some(dir)),
@@ -92,7 +91,7 @@ impl Dir {
 
     /// Opens a file below this directory for reading.
     pub fn open_file(&self, path: &EntryPath) -> io::Result<File> {
-        // Without NONBLOCK a pipe that was put there would stop us for ever.
+        // Without NONBLOCK, a FIFO there would block forever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(self
             .open_at(path.as_bytes(), flags, Mounts::Entered)?
@@ -110,14 +109,14 @@ impl Dir {
         };
         loop {
             match rustix::fs::openat2(self, path, flags, Mode::empty(), resolve) {
-                // The kernel says so when a rename elsewhere raced with the lookup.
+                // The kernel returns this if a rename elsewhere raced with the lookup.
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return other,
             }
         }
     }
 
-    /// What a name in this directory is, without following it; `None` if it is absent.
+    /// The stat of a name in this directory, without following it; `None` if it is absent.
     pub fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -126,7 +125,7 @@ impl Dir {
         }
     }
 
-    /// What this directory itself is.
+    /// The stat of this directory itself.
     pub fn stat_self(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self)?)
     }
@@ -150,17 +149,17 @@ impl Dir {
         Ok(names)
     }
 
-    /// Makes a directory that only its owner may use; it gets its real mode when it is complete.
+    /// Creates a directory that only its owner may use; it gets its real mode when it is complete.
     pub fn make_dir(&self, name: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(self, name, Mode::RWXU)?)
     }
 
-    /// Makes a file, open for writing, that only its owner may use.
+    /// Creates a file, open for writing, that only its owner may use.
     pub fn make_file(&self, name: &[u8]) -> io::Result<File> {
         self.make_file_with(name, 0o600)
     }
 
-    /// Makes a file, open for writing, with a mode that the thread's umask is taken from.
+    /// Creates a file, open for writing, with a mode, less the thread's umask.
     pub fn make_file_with(&self, name: &[u8], mode: u32) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -168,12 +167,12 @@ impl Dir {
         Ok(rustix::fs::openat(self, name, flags, mode)?.into())
     }
 
-    /// Makes a symbolic link.
+    /// Creates a symbolic link.
     pub fn make_symlink(&self, name: &[u8], target: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target, self, name)?)
     }
 
-    /// Makes a device node or a named pipe, with no permissions.
+    /// Creates a device node or a named pipe, without permissions.
     pub fn make_node(&self, name: &[u8], kind: FileType, device: Device) -> io::Result<()> {
         let number = rustix::fs::makedev(device.major, device.minor);
         Ok(rustix::fs::mknodat(
@@ -185,7 +184,7 @@ impl Dir {
         )?)
     }
 
-    /// Makes another name, `new` in `directory`, for what `name` is here.
+    /// Creates a hard link: `new` in `directory`, to `name` here.
     pub fn link(&self, name: &[u8], directory: &Dir, new: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::linkat(
             self,
@@ -196,7 +195,7 @@ impl Dir {
         )?)
     }
 
-    /// Removes a name that is no directory.
+    /// Removes a name that is not a directory.
     pub fn remove_file(&self, name: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(self, name, AtFlags::empty())?)
     }
@@ -206,7 +205,7 @@ impl Dir {
         Ok(rustix::fs::unlinkat(self, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// A path by which calls that take no descriptor reach a name in this directory.
+    /// A path to a name in this directory, for calls that take no descriptor.
     fn proc_path(&self, name: &[u8]) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let mut path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
@@ -214,16 +213,16 @@ impl Dir {
         path
     }
 
-    /// Changes the owner of a name, not of what it points to.
+    /// Changes the owner of a name, without following it.
     pub fn set_owner(&self, name: &[u8], uid: u32, gid: u32) -> io::Result<()> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::chownat(self, name, uid, gid, flags)?)
     }
 
-    /// Changes the mode of a name. Errors: it is a symbolic link, which has none of its own.
+    /// Changes the mode of a name. Errors: it is a symbolic link, which has no mode.
     pub fn set_mode(&self, name: &[u8], mode: u32) -> io::Result<()> {
-        // fchmodat(2) would follow a link that somebody puts there; fchmodat2(2) is too young.
+        // fchmodat(2) would follow a symbolic link put there meanwhile; fchmodat2(2) is too new.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let inode = rustix::fs::openat(self, name, flags, Mode::empty())?;
         if FileType::from_raw_mode(rustix::fs::fstat(&inode)?.st_mode) == FileType::Symlink {
@@ -233,7 +232,7 @@ impl Dir {
         Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
     }
 
-    /// Sets both times of a name, not of what it points to.
+    /// Sets both times of a name, without following it.
     pub fn set_times(&self, name: &[u8], time: Time) -> io::Result<()> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(self, name, &timestamps(time), flags)?)
@@ -301,13 +300,13 @@ fn timestamps(time: Time) -> Timestamps {
     }
 }
 
-/// Whether an error says that a path leads nowhere, or through something that is no directory.
+/// Whether an error means that a path does not exist, or goes through something that is not a directory.
 pub fn is_absent(error: &io::Error) -> bool {
     let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     of(Errno::NOENT) || of(Errno::NOTDIR) || of(Errno::LOOP)
 }
 
-/// Whether the file system of an open file has any room left for others; false if it does not say.
+/// Whether the file system of an open file has space left for others; false if it is not known.
 pub fn has_room(file: impl AsFd) -> bool {
     rustix::fs::fstatvfs(file).is_ok_and(|told| told.f_bavail > 0)
 }

@@ -71,12 +71,11 @@ impl Blob {
         Ok(Blob { bytes, length })
     }
 
-    /// Everything that a reader gives. A layer may have to be read twice, so it is written to an unnamed
-    /// temporary file first (in `TMPDIR`, else in `/var/tmp`). A regular file needs no such copy:
-    /// see [`Blob::from_file`].
+    /// Everything from a reader. A layer may have to be read twice, so it is first copied to an unnamed
+    /// temporary file (in `TMPDIR`, else in `/var/tmp`); [`Blob::from_file`] needs no copy.
     ///
-    /// Errors: reading fails ([`Kind::Refused`](crate::Kind::Refused) where the data is at fault);
-    /// there is no room for the copy.
+    /// Errors: reading fails ([`Kind::Refused`](crate::Kind::Refused) if the data is at fault); there
+    /// is no room for the copy.
     pub fn from_reader(mut reader: impl Read) -> Result<Blob> {
         Blob::from_file(spool(&mut reader)?)
     }
@@ -296,7 +295,7 @@ impl LayerBlob {
                 let error = media_type::refusal(media_type);
                 Err(error.expect("only a refused type gets here"))
             }
-            LayerBlob::Missing { what, hint } => Err(Error::not_found(what).hint(hint)),
+            LayerBlob::Missing { what, hint } => Err(Error::not_found(what).hint(hint.as_str())),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Hint, Result};
 
 use super::Wanted;
 use super::blob::Source;
@@ -192,11 +192,8 @@ fn absent(source: &Source, part: &str, meant: &Candidate, all: &[Candidate]) -> 
     let there = all.iter().take(LOOKS_MAX).filter(is_there);
     let there: Vec<String> = there.filter_map(Candidate::label).collect();
     Error::not_found(what).hint(match there.is_empty() {
-        true => "the image is incomplete: fetch it again".into(),
-        false => format!(
-            "--platform chooses one that is there: {}",
-            names::listed(&there)
-        ),
+        true => Hint::from("the image is incomplete: fetch it again"),
+        false => Advice::ChoosePlatform.with(names::listed(&there)),
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::compress::codec::Expected;
 use crate::digest::Digest;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Advice, Error, Kind, Result};
 
 use super::blob::{LayerBlob, Source};
 use super::choice::{LOOKS_MAX, choose};
@@ -96,7 +96,7 @@ fn index(source: &Source) -> Result<Document> {
         return Err(Error::refused(
             "neither an OCI layout (no index.json) nor a Docker archive (no manifest.json)",
         )
-        .hint("use `lowerdir unpack-layer` for a single layer"));
+        .hint(Advice::UnpackLayer));
     }
     let bytes = source.get("index.json")?.document("index.json")?;
     json::parse(&bytes, "index.json", &json::MANIFEST)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 
 /// The source of an image, and which of its images.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub enum Transport {
 }
 
 impl Reference {
-    /// Parses a reference. Paths may contain colons: the longest prefix that exists is the path.
-    /// The same as [`str::parse`] for text that need not be UTF-8.
+    /// Parses a reference, which need not be UTF-8. Paths may contain colons: the longest prefix that
+    /// exists is the path.
     pub fn parse(text: impl AsRef<OsStr>) -> Result<Reference> {
         let bytes = text.as_ref().as_bytes();
         let transports = [
@@ -81,9 +81,7 @@ impl Reference {
     pub fn in_blobs(directory: &Path, text: &OsStr) -> Result<Reference> {
         let text = text.to_string_lossy();
         let digest = text.rsplit_once('@').map_or(&*text, |(_, digest)| digest);
-        let digest = parse_digest(digest).map_err(|error| {
-            error.hint("with --blobs, IMAGE is a digest; `ctr images ls` lists containerd's")
-        })?;
+        let digest = parse_digest(digest).map_err(|error| error.hint(Advice::DigestInStore))?;
         Ok(Reference {
             transport: Transport::Blobs,
             path: directory.into(),

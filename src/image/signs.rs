@@ -3,7 +3,7 @@
 //! [`crate::unpack`] and [`crate::repack::translate`] pass it each entry of a bare layer. The names are
 //! those of OCI layouts, of `docker save` old and new, of jib and of kaniko. Pure.
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::tar::archive::{Entry, EntryKind};
 
 /// What was seen so far.
@@ -46,7 +46,7 @@ impl ImageSigns {
         Err(Error::refused(format!(
             "an archive of an image, not a layer: it has {signs}"
         ))
-        .hint("use `lowerdir unpack`, which unpacks each of its layers"))
+        .hint(Advice::UnpackArchive))
     }
 }
 

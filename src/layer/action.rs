@@ -7,22 +7,22 @@ use crate::tar::archive::EntryKind;
 use super::below::PlaceId;
 use super::tree::{DirId, InodeId, Kind};
 
-/// One thing that a sink has to do. Names are free when something is made: what had one was removed by
-/// an action before.
+/// One thing that a sink has to do. A name is free when something is made: an earlier action removed what
+/// had it.
 #[derive(Debug)]
 pub enum Action {
-    /// Remove what this layer has by a name, with all below it.
+    /// Remove what this layer has at a name, and everything below it.
     Remove {
         /// In which directory.
         parent: DirId,
         /// The whole path.
         place: EntryPath,
-        /// It is a directory of this layer with something in it.
+        /// Whether it is a directory of this layer with something in it.
         is_full_directory: bool,
     },
     /// Make a directory; its attributes, if it has an entry, are in the tree.
     MakeDirectory(DirId),
-    /// A directory that is there, the root perhaps, got the attributes of an entry, which are in the tree.
+    /// An existing directory, perhaps the root, got the attributes of an entry, which are in the tree.
     Describe(DirId),
     /// Make anything else.
     Make {
@@ -48,7 +48,8 @@ pub enum Action {
         /// Its whole path.
         place: EntryPath,
     },
-    /// Leave out a hard link to what was left out (rule H3): see [`Layer::leave_out`](super::apply::Layer::leave_out).
+    /// Leave out a hard link to something that was left out (rule H3): see
+    /// [`Layer::leave_out`](super::apply::Layer::leave_out).
     LeaveOut {
         /// In which directory.
         parent: DirId,

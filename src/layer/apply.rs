@@ -1,15 +1,16 @@
-//! `Layer`: the translation rules, applied to the entries of one layer in the order of the archive: what
-//! each entry makes, replaces or links (N2 to N5, H1 to H3), as [`Action`]s for a sink to carry out.
+//! `Layer`: applies the translation rules to the entries of one layer in archive order. It decides what
+//! each entry creates, replaces or links (N2 to N5, H1 to H3), as [`Action`]s for a sink to carry out.
 //!
-//! [`crate::unpack`] carries them out on disk, [`crate::repack::translate`] in an archive,
-//! [`crate::view`] in memory. A sink decides nothing. When all entries are in, [`super::plan`] says what
-//! the layer needs besides. Pure but for what [`Lower`](super::lower::Lower) does.
+//! [`crate::unpack`] carries them out on disk, [`crate::repack::translate`] in an archive, and
+//! [`crate::view`] in memory. A sink decides nothing. After the last entry, [`super::plan`] adds what the
+//! markers require. Pure, except for [`Lower`](super::lower::Lower).
 //!
-//! Where an entry goes can depend on the layers below, in two rare cases: a parent that is a symbolic link
-//! there (rule N4), and a hard link to a file there (rule H2). A layer that is applied before they are known
-//! notes that it met one, and has to be applied once more ([`Unsettled::needs_second_pass`]).
+//! In two rare cases, where an entry goes depends on the layers below: a parent that is a symbolic link
+//! there (rule N4), and a hard link to a file there (rule H2). A layer that is applied before these are
+//! known records such a case, and must then be applied again ([`Unsettled::needs_second_pass`]).
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -46,7 +47,7 @@ pub struct Layer<'a, L: Lower> {
     is_postponed: bool,
 }
 
-/// A layer all of whose entries have their places.
+/// A layer whose entries were all applied.
 #[derive(Debug)]
 pub struct Unsettled {
     /// What the layer has.
@@ -57,7 +58,7 @@ pub struct Unsettled {
     is_postponed: bool,
 }
 
-/// Where a path stands: in this layer, and in what is left of the layers below.
+/// Where a path leads, in this layer and in what remains of the layers below.
 #[derive(Clone, Copy)]
 pub(super) struct At {
     /// `None`: this layer has no such directory.
@@ -66,7 +67,7 @@ pub(super) struct At {
     pub(super) below: Option<PlaceId>,
 }
 
-/// What to do where a parent is not there.
+/// What to do if a parent is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     /// Imply a directory (rule I2).
@@ -98,8 +99,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         }
     }
 
-    /// Gives an entry that [`Intake`](super::intake::Intake) returned its place, and adds what is to be
-    /// done for it.
+    /// Applies an entry that [`Intake`](super::intake::Intake) returned, and adds the actions for it.
     ///
     /// Errors: what a rule refuses; limits; the system's, of looking at the layers below.
     pub fn place(&mut self, entry: Entry, actions: &mut Vec<Action>) -> Result<()> {
@@ -128,8 +128,8 @@ impl<'a, L: Lower> Layer<'a, L> {
         }
     }
 
-    /// The sink could not make this, which then is not there (rule H3); a whiteout keeps what the layers
-    /// below have by that name from showing instead.
+    /// Records that the sink could not make something (rule H3). A whiteout keeps the name in the layers
+    /// below from showing instead.
     pub fn leave_out(
         &mut self,
         parent: DirId,
@@ -151,8 +151,8 @@ impl<'a, L: Lower> Layer<'a, L> {
         }
     }
 
-    /// The directory that an entry stands in, made where it is missing, and the entry's real path; `None`
-    /// if that is left to the second pass.
+    /// The directory of an entry, made if it is missing, and the entry's real path; `None` if that is left
+    /// to the second pass.
     fn parent(
         &mut self,
         path: EntryPath,
@@ -199,7 +199,7 @@ impl<'a, L: Lower> Layer<'a, L> {
                     walk.enter(name, next)?;
                     continue;
                 }
-                Some((inode, Kind::Symlink)) => Some(self.tree.target(inode).into()),
+                Some((inode, Kind::Symlink)) => Some(Rc::from(self.tree.target(inode))),
                 Some(_) => None,
                 None => self.link_below(at, &name)?,
             };
@@ -249,7 +249,7 @@ impl<'a, L: Lower> Layer<'a, L> {
     }
 
     /// The target of the symbolic link that is left below by a name, if it is followed (rule N4).
-    fn link_below(&self, at: At, name: &[u8]) -> Result<Option<Box<[u8]>>> {
+    fn link_below(&self, at: At, name: &[u8]) -> Result<Option<Rc<[u8]>>> {
         let (Some(below), Some(place)) = (self.below, at.below) else {
             return Ok(None);
         };
@@ -348,7 +348,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         true
     }
 
-    /// In the first pass, what fails for want of the layers below is left to the second.
+    /// In the first pass, a failure that the layers below may explain is left to the second pass.
     pub(super) fn postpone(&mut self, error: impl FnOnce() -> Error) -> Result<()> {
         match self.below {
             Some(_) => Err(error()),

@@ -1,14 +1,15 @@
-//! `Below`: the layers below a layer, once that layer's deletions are taken away.
+//! `Below`: the layers below a layer, after that layer's deletions.
 //!
 //! Deletions come before anything that the layer adds (rules W1, O1), wherever they stand in the
-//! archive, so their paths are read in the tree of the layers below, and all at once: `.wh.a`
-//! beside `a/.wh.b` finds `b` whichever is first.
+//! archive. So their paths are resolved in the tree of the layers below, all at once: `.wh.a` and
+//! `a/.wh.b` find `b` in either order.
 //!
 //! [`super::apply`] asks it where entries lead, [`super::plan`] what has to be written. Pure but for what
 //! [`Lower`] does.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::error::Result;
 use crate::meta::{Meta, Time};
@@ -18,8 +19,8 @@ use super::lower::{Found, Lower};
 use super::own_directories::OwnDirectories;
 use super::walk::{PathWalk, Steps};
 
-/// The deletions that a layer asks for, by the paths that its archive gives, each with the time
-/// of its entry; and what else in the layer decides where they lead.
+/// The deletions of a layer, by their paths in the archive, each with the time of its entry; and what else
+/// in the layer decides where they lead.
 #[derive(Clone, Debug, Default)]
 pub struct Markers {
     /// Names from `.wh.NAME`.
@@ -47,13 +48,15 @@ struct Place<Directory> {
     /// What the layers below show here, markers not applied.
     shown: Found<Directory>,
     children: BTreeMap<Box<[u8]>, PlaceId>,
+    /// The symbolic links in it that were read, and where they lead.
+    links: BTreeMap<Box<[u8]>, Rc<[u8]>>,
     /// The names in it that the layer deletes, and the times of their whiteouts.
     deleted: BTreeMap<Box<[u8]>, Time>,
     /// When the layer emptied it.
     emptied: Option<Time>,
-    /// It exists only because a marker stands in it (rule W5).
+    /// Whether it exists only because there is a marker in it (rule W5).
     is_made: bool,
-    /// The layer's markers take it away: itself, or something above it.
+    /// Whether the layer's markers delete it, or a directory above it.
     is_gone: bool,
 }
 
@@ -163,7 +166,7 @@ impl<L: Lower> Below<L> {
         self.lower
     }
 
-    /// Whether nothing at all is known of the layers below.
+    /// Whether the layers below are not known.
     pub fn is_unknown(&self) -> bool {
         self.read(Self::ROOT, |root| root.shown == Found::Unknown)
     }
@@ -188,9 +191,11 @@ impl<L: Lower> Below<L> {
     ///
     /// Errors: the system's.
     pub fn found(&self, directory: PlaceId, name: &[u8]) -> Result<Found<L::Directory>> {
-        let known = self.child(directory, name);
-        if let Some(known) = known {
+        if let Some(known) = self.child(directory, name) {
             return Ok(self.shown(known));
+        }
+        if self.read(directory, |place| place.links.contains_key(name)) {
+            return Ok(Found::Symlink);
         }
         match self.shown(directory) {
             Found::Directory(shown) => self.lower.lookup(shown, name),
@@ -231,7 +236,7 @@ impl<L: Lower> Below<L> {
         self.read(directory, |place| place.deleted.contains_key(name))
     }
 
-    /// Whether the layer's markers take this place away: itself, or something above it.
+    /// Whether the layer's markers delete this place, or a directory above it.
     pub fn is_gone(&self, place: PlaceId) -> bool {
         self.read(place, |place| place.is_gone)
     }
@@ -241,7 +246,7 @@ impl<L: Lower> Below<L> {
         self.read(place, |place| place.emptied)
     }
 
-    /// Whether the place exists only because a marker stands in it.
+    /// Whether the place exists only because there is a marker in it.
     pub fn is_made(&self, place: PlaceId) -> bool {
         self.read(place, |place| place.is_made)
     }
@@ -291,8 +296,15 @@ impl<L: Lower> Below<L> {
     /// The target of the symbolic link that was found by a name.
     ///
     /// Errors: the system's.
-    pub fn read_link(&self, directory: PlaceId, name: &[u8]) -> Result<Box<[u8]>> {
-        self.lower.read_link(self.directory(directory), name)
+    pub fn read_link(&self, directory: PlaceId, name: &[u8]) -> Result<Rc<[u8]>> {
+        if let Some(target) = self.read(directory, |place| place.links.get(name).cloned()) {
+            return Ok(target);
+        }
+        let target = self.lower.read_link(self.directory(directory), name)?;
+        let target: Rc<[u8]> = target.into();
+        let known = Rc::clone(&target);
+        self.change(directory, |place| place.links.insert(name.into(), known));
+        Ok(target)
     }
 
     /// Every path by which what is left shows the inode of the leaf that was found by a name.
@@ -313,7 +325,7 @@ impl<L: Lower> Below<L> {
         }
     }
 
-    /// Whether the markers take a path away. Where no place is known, no marker stands below.
+    /// Whether the markers delete a path. If there is no place for it, there are no markers below it.
     fn takes_away(&self, path: &EntryPath) -> bool {
         let mut at = Self::ROOT;
         for name in path.components() {
@@ -358,7 +370,7 @@ impl<L: Lower> Below<L> {
 }
 
 impl<Directory> Place<Directory> {
-    /// Whether a marker takes away what the layers below have by a name here.
+    /// Whether a marker deletes what the layers below have at a name here.
     fn hides(&self, name: &[u8]) -> bool {
         self.emptied.is_some() || self.deleted.contains_key(name)
     }
@@ -370,6 +382,7 @@ fn new_place<Directory>(parent: PlaceId, name: &[u8], shown: Found<Directory>) -
         name: name.into(),
         shown,
         children: BTreeMap::new(),
+        links: BTreeMap::new(),
         deleted: BTreeMap::new(),
         emptied: None,
         is_made: false,

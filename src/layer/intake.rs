@@ -1,9 +1,9 @@
-//! `Intake`: what happens to every entry of a layer before it is given a place: limits, markers, and the
-//! rules by which entries and xattrs are left out or refused (W1, W6, O1, S1, S3, X1, X2, M3).
+//! `Intake`: the checks on every entry of a layer before its path is resolved: limits, markers, and the
+//! rules that leave out or refuse entries and xattrs (W1, W6, O1, S1, S3, X1, X2, M3).
 //!
-//! It looks at one entry at a time and knows no tree, so layers go through it side by side. Pure.
+//! It handles one entry at a time and knows no tree, so layers can be processed in parallel. Pure.
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::limits::Limits;
 use crate::meta::Device;
 use crate::tar::archive::{Entry, EntryKind};
@@ -25,14 +25,14 @@ pub(crate) const ESTARGZ: [&[u8]; 3] = [
 pub struct Intake<'a> {
     options: &'a Options,
     limits: &'a Limits,
-    /// The deletions that were asked for so far.
+    /// The deletions so far.
     pub markers: Markers,
-    /// The entries so far, and what was left out of them.
+    /// Counts of the entries so far, and warnings about what was left out.
     pub report: Report,
 }
 
 impl<'a> Intake<'a> {
-    /// Nothing taken yet.
+    /// Starts a layer.
     pub fn new(options: &'a Options, limits: &'a Limits) -> Intake<'a> {
         Intake {
             options,
@@ -42,8 +42,8 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Takes an entry, and returns it if it is to be given a place: not a marker, which is noted. Its
-    /// attributes are then those that the layer is to have, with the xattr names of the image.
+    /// Checks an entry, and returns it unless it is left out or is a marker, which is recorded. Its
+    /// attributes are then those for the layer, with the xattr names of the image.
     ///
     /// Errors: limits ([`Kind::Limit`](crate::Kind::Limit)); what a rule refuses
     /// ([`Kind::Refused`](crate::Kind::Refused)).
@@ -95,7 +95,7 @@ impl<'a> Intake<'a> {
             DeviceZero::Refuse => Err(Error::refused(
                 "a character device 0:0, which overlayfs would read as a deletion",
             )
-            .hint("--device-zero=skip leaves it out")),
+            .hint(Advice::SkipDeviceZero)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Hard links: to what the layer has, to what only the layers below have, to what was left out (rules H1
 //! to H3). A part of [`super::apply`]. Pure but for what [`Lower`] does.
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::meta::Meta;
 use crate::path::EntryPath;
 
@@ -111,7 +111,8 @@ impl<L: Lower> Layer<'_, L> {
         let parent = self.imply_parents(source, actions)?;
         let inode = self.tree.add(parent, name, Inode::new(leaf.kind));
         if matches!(leaf.kind, Kind::Symlink) {
-            self.tree.set_target(inode, below.read_link(from, name)?);
+            let target = below.read_link(from, name)?;
+            self.tree.set_target(inode, target.as_ref().into());
         }
         actions.push(Action::CopyUp {
             parent,
@@ -171,8 +172,7 @@ fn hard_link_error(why: &str, target: &EntryPath) -> Error {
 
 fn no_target(target: &EntryPath, is_unknown: bool) -> Error {
     if is_unknown {
-        return hard_link_error("is not earlier in this layer", target)
-            .hint("a file of a layer below is found by `lowerdir unpack-layer` with --parent");
+        return hard_link_error("is not earlier in this layer", target).hint(Advice::LinkBelow);
     }
     hard_link_error("is neither earlier in this layer nor below it", target)
 }

@@ -31,8 +31,8 @@ pub trait Lower {
     /// Errors: the system's.
     fn names(&self, directory: Self::Directory) -> Result<Vec<Box<[u8]>>>;
 
-    /// The attributes that a directory shows, without overlayfs's own marks; `None` where no layer has it
-    /// (the root of no layers).
+    /// The attributes that a directory shows, without overlayfs's own marks; `None` if no layer has it
+    /// (the root, if there are no layers).
     ///
     /// Errors: the system's.
     fn directory_meta(&self, directory: Self::Directory) -> Result<Option<Meta>>;
@@ -57,9 +57,9 @@ pub trait Lower {
 /// What the layers below show by a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<Directory> {
-    /// Nothing is known of the layers below, so anything may be there.
+    /// The layers below are not known, so anything may be there.
     Unknown,
-    /// Nothing, or something deleted.
+    /// Nothing, or a deleted name.
     Absent,
     /// A directory.
     Directory(Directory),
@@ -69,18 +69,18 @@ pub enum Found<Directory> {
     Other,
 }
 
-/// Something below that is no directory.
+/// Anything below that is not a directory.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    /// What it is; of a file, its size, and no content.
+    /// Its type; for a file with its size, but without content.
     pub kind: Kind,
     /// Its attributes.
     pub meta: Meta,
-    /// Bytes of data that a copy of it writes, without holes where that is known.
+    /// The bytes of data that a copy writes, without holes if they are known.
     pub bytes: u64,
 }
 
-/// Layers below of which something is known, or, with `None`, nothing.
+/// Layers below that may not be known: `None`.
 impl<L: Lower> Lower for Option<L> {
     type Directory = L::Directory;
 
@@ -118,7 +118,7 @@ fn known<L>(layers: &Option<L>) -> &L {
     layers.expect("a directory was found in what is known")
 }
 
-/// Layers below of which nothing is known.
+/// Layers below that are not known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unknown;
 

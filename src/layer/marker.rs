@@ -1,19 +1,19 @@
-//! What a name in a layer says: a deletion, an opaque directory, bookkeeping, or just a name.
+//! The meaning of a name in a layer: a deletion, an opaque directory, bookkeeping, or just a name.
 //!
-//! Source: image-spec `layer.md`, "Whiteouts"; rules W5 and W6. Pure: it looks at bytes only.
-//! The reader of the engine calls it once per entry.
+//! Source: image-spec `layer.md`, "Whiteouts"; rules W5 and W6. Pure. [`super::intake`] calls it once
+//! per entry.
 
 use crate::error::{Error, Result};
 use crate::path::EntryPath;
 
 /// The prefix that image-spec reserves.
 pub const PREFIX: &[u8] = b".wh.";
-/// The name that says that its directory is opaque.
+/// The name that makes its directory opaque.
 pub const OPAQUE: &[u8] = b".wh..wh..opq";
 const BOOKKEEPING: &[u8] = b".wh..wh.";
 
-/// Whether a component of a path begins as a marker does: nothing that we write may have such a
-/// name, but markers (rule W6).
+/// Whether a component of a path begins like a marker. lowerdir writes such a name only as a marker
+/// (rule W6).
 pub fn is_marker_in(path: &EntryPath) -> bool {
     path.components().any(|name| name.starts_with(PREFIX))
 }
@@ -25,9 +25,9 @@ pub enum Marker {
     Remove(EntryPath),
     /// `.wh..wh..opq`: this directory is emptied of what is below.
     Opaque(EntryPath),
-    /// aufs bookkeeping (`.wh..wh.plnk` and the like), or something below it: to be skipped.
+    /// aufs bookkeeping (such as `.wh..wh.plnk`), or something below it: skipped.
     Reserved,
-    /// No marker.
+    /// Not a marker.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! The choices that a caller of the engine has, with the defaults that keep the promise.
+//! The options of the engine. The defaults give exactly the image.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +12,11 @@ use crate::setters::setters;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Options {
-    /// The spelling of deletions and opaque directories.
+    /// How deletions and opaque directories are written.
     pub dialect: Dialect,
-    /// What becomes of xattrs in the layer that overlayfs would obey (rule X1).
+    /// What to do with xattrs in the layer that overlayfs would obey (rule X1).
     pub overlay_xattrs: OverlayXattrs,
-    /// What becomes of a 0:0 character device in the layer (rule S1).
+    /// What to do with a 0:0 character device in the layer (rule S1).
     pub device_zero: DeviceZero,
     /// Whether a parent that is a symbolic link in a lower layer is followed (rule N4); if not,
     /// a directory masks it.
@@ -25,10 +25,10 @@ pub struct Options {
     pub drop_estargz: bool,
     /// Whether `security.selinux` is kept (rule X2).
     pub selinux: bool,
-    /// What becomes of xattrs of other systems and file systems (rule X2).
+    /// What to do with xattrs of other systems and file systems (rule X2).
     #[serde(default, skip_serializing_if = "ForeignXattrs::is_lenient")]
     pub foreign_xattrs: ForeignXattrs,
-    /// Whose the files are.
+    /// The owner of the files.
     pub owners: Owners,
     /// What becomes of the ids in the layer: of owners, in ACLs, of capabilities.
     #[serde(default, skip_serializing_if = "IdMaps::is_empty")]
@@ -119,13 +119,13 @@ pub enum DeviceZero {
     Skip,
 }
 
-/// Whose the files of a layer become.
+/// The owner of the files of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Owners {
-    /// As the image says: needs root, or a user namespace that maps the ids.
+    /// As in the image: needs root, or a user namespace that maps the ids.
     Image,
-    /// The caller's, whatever the image says: for an unprivileged process. What it may not set
-    /// (devices, `trusted.*`, `security.*`) is left out with a warning.
+    /// The caller, whatever the image says: for an unprivileged process. Devices and xattrs that it may not
+    /// set (`trusted.*`, `security.*`) are left out with a warning.
     Caller,
 }

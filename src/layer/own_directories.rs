@@ -1,9 +1,8 @@
 //! `OwnDirectories`: the paths at which a layer has a directory entry of its own.
 //!
-//! Such an entry takes the place of a symbolic link that the layers below have there, so no marker
-//! of the layer reaches through that link (rule N4). A directory that is only implied does not
-//! count. Paths are as the archive spells them, so the layer alone decides, and both passes of
-//! [`crate::unpack`] find the same.
+//! Such an entry replaces a symbolic link that the layers below have there, so no marker of the layer
+//! reaches through that link (rule N4). A directory that is only implied does not count. Paths are as in
+//! the archive, so they depend on the layer alone, and are the same in both passes of [`crate::unpack`].
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -19,14 +18,13 @@ pub struct OwnDirectories {
 }
 
 impl OwnDirectories {
-    /// The layer has a directory entry here.
+    /// Records a directory entry.
     pub fn add(&mut self, path: &EntryPath) {
         self.childless = None;
         self.paths.insert(path.clone());
     }
 
-    /// The layer has an entry here that is no directory, which takes the place of one, and of all
-    /// below it.
+    /// Records any other entry, which replaces a directory and everything below it.
     pub fn replace(&mut self, path: &EntryPath) {
         if self.childless.as_deref() == Some(path.parent_bytes()) {
             return;

@@ -1,13 +1,13 @@
 //! `Plan`: what a layer needs besides its entries, decided in memory: the directories that its markers
-//! imply, the opaque ones, the deletions (rules W2 to W5, W8, O1 to O3), and the attributes of directories
-//! without an entry (I1, I2).
+//! imply, opaque directories and deletions (rules W2 to W5, W8, O1 to O3), and the attributes of
+//! directories without an entry (I1, I2).
 //!
 //! The sinks of [`super::apply`] carry it out. Pure but for what [`Lower`] does.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::dialect::Whiteout;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 
@@ -23,7 +23,7 @@ use super::tree::{DirId, Tree};
 pub struct Plan {
     /// Directories that were added to the tree for markers, parents before children.
     pub implied: Vec<DirId>,
-    /// The directories that must hide what the layers below have in them.
+    /// The directories that must be opaque.
     pub opaque: HashSet<DirId>,
     /// The names to be deleted, directory by directory, each sorted.
     pub deletions: Vec<Deletion>,
@@ -43,7 +43,7 @@ pub struct Deletion {
 }
 
 impl Plan {
-    /// Decides over a layer, and adds the directories that its markers imply to its tree.
+    /// Makes the plan for a layer, and adds the directories that its markers imply to its tree.
     ///
     /// Errors: an opaque root over unknown layers, which has no form that is right over any of them
     /// (rule O3); too many implied directories ([`Kind::Limit`](crate::Kind::Limit)); the system's.
@@ -113,7 +113,7 @@ impl Plan {
             names.insert(&deletion.name);
         }
         deleted.remove(&Tree::ROOT);
-        // What is deeper comes first: it may be what remains of the directory above it.
+        // Deeper directories come first: one of them may be all that remains visible in its parent.
         for (&directory, names) in deleted.iter().rev() {
             if !self.shows_below(directory, names, tree, below)? {
                 self.opaque.insert(directory);
@@ -234,7 +234,7 @@ impl<L: Lower> Planner<'_, L> {
         Ok(())
     }
 
-    /// Whether something is deleted in a directory that is visible there and that the layer has not itself.
+    /// Whether a name is deleted in a directory that is visible there and that the layer itself lacks.
     fn gets_whiteout(&mut self, place: PlaceId) -> Result<bool> {
         let own = match self.own(place) {
             Own::Hidden => return Ok(false),
@@ -375,9 +375,7 @@ impl<L: Lower> Planner<'_, L> {
     fn deletions_of_root(&self, time: Time) -> Result<Vec<Deletion>> {
         let Found::Directory(root) = self.below.shown(Below::<L>::ROOT) else {
             let why = "the root is opaque, which overlayfs ignores on the root of a layer";
-            return Err(Error::refused(why).hint(
-                "give each layer below with --parent, or say with --base that there is none",
-            ));
+            return Err(Error::refused(why).hint(Advice::GiveParentsOrBase));
         };
         let names = self.below.lower().names(root)?.into_iter();
         let names = names.filter(|name| self.tree.child(Tree::ROOT, name).is_none());

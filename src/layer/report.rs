@@ -1,5 +1,5 @@
-//! What was done to a layer: counts, and warnings that are counted rather than repeated. Those who
-//! write layers ([`crate::repack::pack`], [`crate::repack::translate`]) report in the same words.
+//! The report on a layer: counts, and warnings that are counted rather than repeated. The writers of
+//! layers ([`crate::repack::pack`], [`crate::repack::translate`]) use it too.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct Report {
     pub deletions: u64,
     /// Directories that were marked opaque.
     pub opaque: u64,
-    /// What was left out.
+    /// Warnings about what was left out.
     pub warnings: BTreeMap<Warning, Occurrences>,
 }
 
@@ -31,7 +31,7 @@ pub struct Occurrences {
     pub first: String,
 }
 
-/// Something that the layer has and its directory has not, or the other way.
+/// A difference between the layer and its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Warning {
@@ -47,16 +47,16 @@ pub enum Warning {
     DeviceZeroSkipped,
     /// A device node that this caller may not make.
     DeviceNotMade,
-    /// An implied directory whose attributes the unknown layers below would tell.
+    /// An implied directory whose attributes depend on layers below that are not known.
     ParentNotKnown,
-    /// A mark of the other xattr namespace, which a mount of this one takes for data.
+    /// A mark in the other xattr namespace, which this mount takes for data.
     OtherMarkIsData,
-    /// A socket, which no archive can hold: whoever listens on it makes it anew.
+    /// A socket, which an archive cannot hold; a server creates it again.
     SocketSkipped,
 }
 
 impl Warning {
-    /// What it means, for people.
+    /// The text of the warning.
     pub fn explain(self) -> &'static str {
         match self {
             Warning::XattrNotKept => {
@@ -91,7 +91,7 @@ impl Report {
         occurrences.count += 1;
     }
 
-    /// Takes over what was warned of later.
+    /// Adds later warnings.
     pub(crate) fn add_warnings(&mut self, later: &Report) {
         for (&warning, more) in &later.warnings {
             let known = self.warnings.entry(warning).or_insert_with(|| Occurrences {

@@ -1,8 +1,8 @@
-//! `Tree`: every name of one layer, so that the disk need not be asked while the layer is unpacked, nor
+//! `Tree`: every name of one layer, so that the disk need not be read while the layer is unpacked, or
 //! afterwards to list it.
 //!
-//! [`super::apply`] and [`super::plan`] decide what is in it, and the sinks complete what only they know;
-//! [`crate::store::listing`] reads it. A layer may have millions of names: each costs some 130 bytes. Paths
+//! [`super::apply`] and [`super::plan`] decide what is in it, the sinks fill in what only they know, and
+//! [`crate::store::listing`] reads it. A layer may have millions of names, at some 130 bytes each. Paths
 //! are not stored: a directory knows its parent. Pure.
 
 mod inode;
@@ -27,12 +27,12 @@ pub struct Tree {
     names: Names,
     /// The targets of the symbolic links.
     targets: HashMap<InodeId, Box<[u8]>>,
-    /// The directory that was found last: neighbours are asked for one after another.
+    /// The directory that was found last, because neighbours are looked up in sequence.
     last: RefCell<(Box<[u8]>, DirId)>,
 }
 
-/// A directory of a [`Tree`]: the place that a path resolved to. Numbers are given in the order in which
-/// directories are made, parents before children, and never twice.
+/// A directory of a [`Tree`]. Numbers are assigned in the order in which directories are made, parents
+/// before children, and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DirId(u32);
 
@@ -50,17 +50,16 @@ pub struct Directory {
     pub parent: DirId,
     /// Its name there; empty for the root.
     pub name: Box<[u8]>,
-    /// It has an entry, whose attributes its inode has until the layer is settled; else it is only
-    /// implied by something below it.
+    /// Whether it has an entry, whose attributes are in its inode until the layer is settled; otherwise it
+    /// is implied by something below it.
     pub is_described: bool,
     /// The xattrs of that entry.
     xattrs: Box<[Xattr]>,
-    /// It took the place of something that this layer had put there before, and that had hidden
-    /// what is below.
+    /// Whether it replaced something of this layer that hid what is below.
     pub replaces: bool,
-    /// So did it, or a directory above it.
+    /// Whether it, or a directory above it, did.
     pub is_in_replaced: bool,
-    /// It was implied where the layers below may have a symbolic link, which would lead elsewhere
+    /// Whether it was implied where the layers below may have a symbolic link, which would lead elsewhere
     /// (rule N4).
     pub may_be_link_below: bool,
     inode: InodeId,
@@ -120,7 +119,7 @@ impl Tree {
         self.targets.get(&inode).map_or(b"", |target| target)
     }
 
-    /// Says where a symbolic link leads.
+    /// Sets the target of a symbolic link.
     pub fn set_target(&mut self, inode: InodeId, target: Box<[u8]>) {
         self.targets.insert(inode, target);
     }
@@ -189,19 +188,19 @@ impl Tree {
         self.directory(directory).inode
     }
 
-    /// The number that the next inode gets: all that are there have smaller ones.
+    /// The number of the next inode; all existing ones are smaller.
     pub fn next_inode(&self) -> InodeId {
         InodeId::new(self.inodes.len())
     }
 
-    /// Gives a directory its entry's attributes.
+    /// Sets the attributes of a directory from its entry.
     pub fn describe(&mut self, directory: DirId, meta: Meta) {
         let node = &mut self.directories[directory.index()];
         self.inodes[node.inode.index()].describe(&meta);
         (node.is_described, node.xattrs) = (true, meta.xattrs.into());
     }
 
-    /// What the entry of a directory said, if it has one.
+    /// The attributes from the entry of a directory, if it has one.
     pub fn meta(&self, directory: DirId) -> Option<Meta> {
         let node = self.directory(directory);
         let inode = self.inode(node.inode);
@@ -211,7 +210,7 @@ impl Tree {
         })
     }
 
-    /// The same, for who completes the directory: the tree forgets the xattrs.
+    /// The same, to complete the directory: the xattrs are removed from the tree.
     pub fn take_meta(&mut self, directory: DirId) -> Option<Meta> {
         let node = &mut self.directories[directory.index()];
         let inode = &mut self.inodes[node.inode.index()];
@@ -255,7 +254,7 @@ impl Tree {
         id
     }
 
-    /// Notes that the layers below may have a symbolic link in the place of an implied directory.
+    /// Records that the layers below may have a symbolic link in place of an implied directory.
     pub fn may_be_link_below(&mut self, directory: DirId) {
         self.directories[directory.index()].may_be_link_below = true;
     }
@@ -268,13 +267,13 @@ impl Tree {
         id
     }
 
-    /// Gives something that is there another name, which is free.
+    /// Gives an inode another name, which is free.
     pub fn link(&mut self, parent: DirId, name: &[u8], inode: InodeId) {
         self.inode_mut(inode).has_links = true;
         self.names.add(parent, name, inode);
     }
 
-    /// Forgets a name, and all below it.
+    /// Removes a name, and everything below it.
     pub fn remove(&mut self, parent: DirId, name: &[u8]) {
         self.last = RefCell::new((Box::default(), Tree::ROOT));
         let mut todo: Vec<InodeId> = self.names.remove(parent, name).into_iter().collect();
@@ -286,7 +285,7 @@ impl Tree {
         }
     }
 
-    /// All directories that are there, parents before children.
+    /// All existing directories, parents before children.
     pub fn directories(&self) -> impl DoubleEndedIterator<Item = DirId> + use<> {
         let is_there: Vec<bool> = self
             .directories
@@ -302,7 +301,7 @@ impl Tree {
         (0..).map(DirId).zip(&self.directories)
     }
 
-    /// The names in a directory, sorted, with what they mean.
+    /// The names in a directory with their inodes, sorted.
     pub fn children(&self, directory: DirId) -> Children<'_> {
         self.names.children(directory)
     }

@@ -1,24 +1,24 @@
 //! `PathWalk`: resolves a path through symbolic links and `..`, inside the root (rules N4, N5).
 //!
-//! It knows no tree: its caller looks up each name where the walk stands, and then either enters a
-//! directory or follows a link. It keeps the directories from the root down as a stack, so that a step
-//! costs O(1) and a path O(depth). What it returns is a place in the caller's tree, never a spelled path
-//! that somebody would have to trust. Pure.
+//! It knows no tree: its caller looks up each name in the current directory, and then either enters a
+//! directory or follows a link. The directories from the root down are kept as a stack, so a step costs
+//! O(1) and a path O(depth). The result is a directory in the caller's tree, never a path to be resolved
+//! again. Pure.
 
 use crate::error::{Error, Result};
 use crate::path::{EntryPath, NAME_MAX};
 
 use super::marker;
 
-/// More symbolic links on one path than this are a loop, as for the kernel (`MAXSYMLINKS`).
+/// More symbolic links than this on one path are a loop, as in the kernel (`MAXSYMLINKS`).
 const MAX_SYMLINKS: u32 = 40;
 /// Steps through symbolic links that any layer may take.
 const STEPS: u64 = 1 << 20;
-/// Steps more for each entry of the layer.
+/// Additional steps for each entry of the layer.
 const STEPS_OF_ENTRY: u64 = 256;
 
-/// The steps through symbolic links that the paths of one layer may take in all: 40 links of 4 KiB each
-/// would otherwise make each entry cost as much as thousands.
+/// The total number of steps through symbolic links for the paths of one layer: otherwise 40 links of
+/// 4 KiB would make an entry as expensive as thousands.
 #[derive(Clone, Debug)]
 pub struct Steps {
     left: u64,
@@ -49,16 +49,16 @@ impl Steps {
     }
 }
 
-/// A path on its way, where `Place` is a directory in the caller's tree.
+/// The resolution of a path, where `Place` is a directory in the caller's tree.
 pub struct PathWalk<Place> {
     root: Place,
-    /// The directories below the root that lead to where it stands, with their names.
+    /// The directories from below the root to the current one, with their names.
     entered: Vec<(Box<[u8]>, Place)>,
     /// Bytes of the path to there.
     length: usize,
     /// The components still to come, `..` among them, the next one last.
     todo: Vec<Box<[u8]>>,
-    /// How many of them are the path's own, and not a symbolic link's.
+    /// How many of them are from the path itself, not from a symbolic link.
     own: usize,
     is_own: bool,
     links: u32,
@@ -79,7 +79,7 @@ impl<Place: Copy> PathWalk<Place> {
         }
     }
 
-    /// The directory in which it stands.
+    /// The current directory.
     pub fn here(&self) -> Place {
         self.entered.last().map_or(self.root, |(_, place)| *place)
     }
@@ -89,7 +89,7 @@ impl<Place: Copy> PathWalk<Place> {
         EntryPath::from_components(self.entered.iter().map(|(name, _)| &**name))
     }
 
-    /// The next name to be looked up there; it handles `..` itself.
+    /// The next name to look up there; handles `..` itself.
     pub fn next_name(&mut self) -> Option<Box<[u8]>> {
         while let Some(name) = self.todo.pop() {
             self.is_own = self.todo.len() < self.own;
@@ -104,8 +104,8 @@ impl<Place: Copy> PathWalk<Place> {
         None
     }
 
-    /// How many components of the path itself come after the last name; `None` if that was one of
-    /// a symbolic link.
+    /// How many components of the path itself come after the last name; `None` if that name came from a
+    /// symbolic link.
     pub fn left(&self) -> Option<usize> {
         self.is_own.then_some(self.own)
     }
@@ -119,7 +119,7 @@ impl<Place: Copy> PathWalk<Place> {
         EntryPath::check_length(self.length - 1, || self.path())
     }
 
-    /// Follows a symbolic link; false if it is one too many.
+    /// Follows a symbolic link; false if there were too many.
     ///
     /// Errors: a component that no layer may spell (rule N5); the layer's steps are used up
     /// ([`Kind::Limit`](crate::Kind::Limit)).
@@ -137,7 +137,7 @@ impl<Place: Copy> PathWalk<Place> {
     }
 }
 
-/// Rule N5: what no layer may spell, no link may lead to, because it could then be made.
+/// Rule N5: a link may not lead to a name that a layer may not spell, because it could then be created.
 fn check_components(target: &[u8]) -> Result<()> {
     let why = target.split(|&byte| byte == b'/').find_map(|component| {
         if component.len() > NAME_MAX {

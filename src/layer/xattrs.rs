@@ -2,7 +2,7 @@
 //! Pure.
 
 use crate::dialect::Dialect;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::meta::{Meta, Xattr, is_foreign_xattr};
 use crate::path::{self, EntryPath};
 
@@ -12,10 +12,10 @@ use super::report::{Report, Warning};
 /// The xattr of an SELinux label.
 pub const SELINUX: &[u8] = b"security.selinux";
 
-/// Leaves out the xattrs of an entry that are not kept: those of other systems, overlayfs's own if so
-/// asked, a label unless asked for. Names stay as the image has them.
+/// Removes the xattrs of an entry that are not kept: those of other systems, overlayfs's own and labels,
+/// depending on the options. Names stay as in the image.
 ///
-/// Errors ([`Kind::Refused`](crate::Kind::Refused)): one that is to be refused.
+/// Errors ([`Kind::Refused`](crate::Kind::Refused)): the options refuse one of them.
 pub fn keep(
     meta: &mut Meta,
     path: &EntryPath,
@@ -41,14 +41,14 @@ pub fn keep(
                 let name = path::display(&xattr.name);
                 return Err(Error::refused(format!("the layer brings xattr {name}"))
                     .at_entry(path)
-                    .hint("--overlay-xattrs=escape keeps it as data"));
+                    .hint(Advice::EscapeXattrs));
             }
         }
     }
     Ok(())
 }
 
-/// Rule X1: gives the xattrs that overlayfs would obey the names by which it shows them as they were.
+/// Rule X1: renames xattrs that overlayfs would obey, so that it shows them under their old names.
 pub fn escape(meta: &mut Meta, dialect: Dialect) {
     let mut is_changed = false;
     for xattr in &mut meta.xattrs {
@@ -63,9 +63,9 @@ pub fn escape(meta: &mut Meta, dialect: Dialect) {
     }
 }
 
-/// Rule X2: leaves out the xattrs of other systems and file systems, with a warning for each.
+/// Rule X2: removes the xattrs of other systems and file systems, with a warning for each.
 ///
-/// Errors ([`Kind::Refused`](crate::Kind::Refused)): they are to be refused.
+/// Errors ([`Kind::Refused`](crate::Kind::Refused)): the options refuse them.
 pub fn leave_out_foreign(
     meta: &mut Meta,
     path: &EntryPath,
@@ -81,7 +81,7 @@ pub fn leave_out_foreign(
         let what = format!("xattr {name} belongs to another system or file system");
         return Err(Error::refused(what)
             .at_entry(path)
-            .hint("without --xattrs=strict it is left out"));
+            .hint(Advice::LenientXattrs));
     }
     meta.xattrs.retain(|xattr| {
         let drops = is_foreign(xattr);

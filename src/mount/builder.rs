@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::ids::IdMaps;
 use crate::progress::Silent;
 use crate::store::Hold;
@@ -106,16 +106,17 @@ impl<'a> MountBuilder<'a> {
     /// Errors: what the system says, with what the kernel wrote to the mount's own log
     /// ([`Kind::System`](crate::Kind::System)); directories for changes that are in use, or that
     /// overlayfs cannot use; options that mean nothing for such a mount
-    /// ([`Kind::NotFound`](crate::Kind::NotFound)); too many layers for one page, where the kernel
+    /// ([`Kind::Usage`](crate::Kind::Usage)); too many layers for one page, where the kernel
     /// takes no more ([`Kind::Limit`](crate::Kind::Limit)); with a user namespace also that the
-    /// store's file system or the kernel cannot map ids, or that the caller is not root of the whole
-    /// system ([`Kind::System`](crate::Kind::System)).
+    /// store's file system or the kernel cannot map ids, that the caller is not root of the whole
+    /// system, or that the layers were unpacked with other ids
+    /// ([`Kind::Conflict`](crate::Kind::Conflict)).
     pub fn mount(self, target: impl AsRef<Path>) -> Result<Method> {
         self.options.check(self.stack, &self.upper)?;
         let target = target.as_ref();
         if self.namespace.is_some() && !self.stack.ids().is_empty() {
             let text = "the layers were unpacked with id maps: --idmap would map them twice";
-            return Err(Error::conflict(text).hint("use a --store without id maps"));
+            return Err(Error::conflict(text).hint(Advice::UnmappedStore));
         }
         check_places(target, &self.upper)?;
         let target = place(target)?;

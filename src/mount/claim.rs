@@ -14,7 +14,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, statx};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::Dir;
 use crate::overlay::overlays::{
     Lineage, Part, Relation, UpperRecord, Use, refuse_used, refuse_used_if_new,
@@ -23,7 +23,7 @@ use crate::store::stack::Stack;
 
 use super::{Directories, configured};
 
-const HINT: &str = "unmount it first, or give this mount --upper and --work of its own";
+const HINT: Advice = Advice::UpperInUse;
 
 /// A mount to be made.
 #[derive(Clone, Copy)]
@@ -96,7 +96,7 @@ impl Claim<'_> {
             return Ok(());
         }
         let record = UpperRecord::read_or_refuse(upper, self.stack.dialect().namespace);
-        let hint = "use an empty --upper, or convert this one: `lowerdir help convert`";
+        let hint = Advice::ConvertUpper;
         let Some(record) = record.map_err(|error| error.at_entry(&shown).hint(hint))? else {
             return Ok(());
         };
@@ -106,18 +106,9 @@ impl Claim<'_> {
         let text =
             format!("{shown} has been mounted with other id maps: its files would have mixed ids");
         Err(Error::conflict(text).hint(match record.ids.is_empty() {
-            true => "mount it without id maps, or use an empty --upper".into(),
-            false => {
-                let idmap = if record.is_idmapped {
-                    "--idmap "
-                } else {
-                    "layers of "
-                };
-                format!(
-                    "mount it with {idmap}{}, or use an empty --upper",
-                    record.ids
-                )
-            }
+            true => Advice::EmptyUpper.into(),
+            false if record.is_idmapped => Advice::MountIdmapped.with(record.ids.to_string()),
+            false => Advice::MountMapped.with(record.ids.to_string()),
         }))
     }
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use nix::mount::MsFlags;
 use rustix::mount::MountAttrFlags;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::store::stack::Stack;
 
 use super::Upper;
@@ -267,12 +267,12 @@ impl MountOptions {
 
     /// Errors ([`Kind::Usage`](crate::Kind::Usage)): one of them does not apply to such a mount.
     pub fn check(&self, stack: &Stack, upper: &Upper) -> Result<()> {
-        let refuse = |text: String, hint: &str| Err(Error::usage(text).hint(hint));
+        let refuse = |text: String, hint: Advice| Err(Error::usage(text).hint(hint));
         for option in &self.0 {
             let is_for_changes = FOR_CHANGES.contains(&option.decides()) || self.is_rw(option);
             if is_for_changes && *upper == Upper::None {
                 let text = format!("the option {option} needs a mount that can be changed");
-                return refuse(text, "use --upper and --work, or --tmpfs");
+                return refuse(text, Advice::UpperForOption);
             }
             let text = option.to_string();
             let is_refused = text == "metacopy=on"
@@ -281,10 +281,7 @@ impl MountOptions {
                 let text = format!(
                     "overlayfs does not allow {option} with userxattr, which the layers need"
                 );
-                return refuse(
-                    text,
-                    "unpack the image without --userxattr or --rootless into another --store",
-                );
+                return refuse(text, Advice::TrustedStore);
             }
         }
         Ok(())

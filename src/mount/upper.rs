@@ -162,7 +162,8 @@ pub struct Like<'a> {
 }
 
 impl Like<'_> {
-    /// The root of a stack; if there are `stores`, the topmost of the directories in them.
+    /// The root of the topmost layer, in one of these stores if there are any: directories stacked above
+    /// are not part of the image.
     pub fn root_of<'a>(stack: &'a Stack, stores: &[PathBuf], ids: &'a IdMaps) -> Like<'a> {
         let is_image = |layer: &&PathBuf| {
             stores.is_empty() || stores.iter().any(|store| layer.starts_with(store))

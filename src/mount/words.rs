@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::ids::IdMaps;
 use crate::store::Store;
 use crate::store::stack::{self, PAGE, Stack};
@@ -319,12 +319,12 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn cannot(form: &str, why: &str) -> Error {
     Error::unsupported(format!("--print={form} cannot express this mount: {why}"))
-        .hint("use --print=cmd")
+        .hint(Advice::PrintCommand)
 }
 
 fn too_long() -> Error {
     Error::limit("the layers' names are longer than one page, the limit of mount(2)")
-        .hint("`lowerdir mount` has no such limit on Linux 6.7 and later")
+        .hint(Advice::MountInstead)
 }
 
 /// Quoted for a shell as one word.

@@ -1,7 +1,7 @@
-//! The one reader of overlayfs's marks: what a name in a layer directory is to a mount.
+//! The one reader of overlayfs's marks: what a name in a layer directory means to a mount.
 //!
-//! [`MergedView`](super::merged_view::MergedView), [`crate::repack::pack`] and [`crate::repack::convert`]
-//! call it. It reads through an open directory and never follows or changes anything.
+//! Called by [`MergedView`](super::merged_view::MergedView), [`crate::repack::pack`] and
+//! [`crate::repack::convert`]. It reads through an open directory, and never follows or changes anything.
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`; `ovl_lookup_single` and
 //! `ovl_path_is_whiteout` in `fs/overlayfs`.
 
@@ -10,11 +10,11 @@ use std::io;
 use rustix::fs::{FileType, Stat};
 
 use crate::dialect::{HOLDS_XATTR_WHITEOUTS, Mark, Namespace, OPAQUE};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::meta::Device;
 
-/// What a name in a layer directory is to a mount.
+/// What a name in a layer directory means to a mount.
 #[derive(Clone, Copy, Debug)]
 pub enum Inspected {
     /// A deletion, in either form.
@@ -25,16 +25,16 @@ pub enum Inspected {
     Leaf(Stat),
 }
 
-/// What the marks on a directory say.
+/// The marks on a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirMarks {
-    /// It hides what is below. A mount ignores that on the root of a layer (rule O3).
+    /// It is opaque. A mount ignores that on the root of a layer (rule O3).
     pub is_opaque: bool,
     /// It may hold deletions that are xattrs.
     pub holds_xattr_whiteouts: bool,
     /// Its deletions may hide nothing (rule W3).
     pub is_over_unknown: bool,
-    /// Where in the layers below its content is; a mount ignores that on the root of a layer.
+    /// The path of its content in the layers below; a mount ignores that on the root of a layer.
     pub redirect: Option<Box<[u8]>>,
 }
 
@@ -46,14 +46,13 @@ pub fn check_marks_show(namespace: Namespace) -> Result<()> {
     }
     let text =
         "its marks are trusted.overlay.* xattrs, which the kernel shows only to CAP_SYS_ADMIN";
-    Err(Error::unsupported(text)
-        .hint("run it as root; without, --userxattr (`convert`: --from user) reads a directory that has user.overlay.* xattrs, or no marks"))
+    Err(Error::unsupported(text).hint(Advice::ReadMarks))
 }
 
-/// What a name in a directory with these marks is; `None` if it is absent.
+/// What a name in a directory with these marks means; `None` if it is absent.
 ///
 /// Errors: the system's; an xattr whiteout in a directory that is not marked as holding one
-/// ([`Kind::Refused`](crate::Kind::Refused)): a mount lists such a name and finds nothing by it.
+/// ([`Kind::Refused`](crate::Kind::Refused)): a mount lists such a name, but cannot open it.
 pub fn inspect(
     directory: &Dir,
     marks: &DirMarks,
@@ -76,7 +75,7 @@ pub fn inspect(
     }))
 }
 
-/// Whether this is the device that means a deletion.
+/// Whether this is the device of a whiteout.
 pub fn is_whiteout_device(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && root::device(stat) == Device::WHITEOUT
@@ -113,7 +112,7 @@ impl DirMarks {
     /// Errors: the system's.
     pub fn read(directory: &Dir, name: &[u8], namespace: Namespace) -> io::Result<DirMarks> {
         let mut marks = DirMarks::default();
-        // Most directories have none, which one call says.
+        // Most directories have none, which takes one call to find out.
         let xattrs = directory.xattr_names(name)?;
         for xattr in xattrs.split(|&byte| byte == 0) {
             let Some(mark) = namespace.mark(xattr) else {
@@ -148,5 +147,5 @@ pub fn check_has_content(directory: &Dir, name: &[u8], namespace: Namespace) -> 
 /// complete.
 pub fn refers_to_below(xattr: &str) -> Error {
     let text = format!("xattr {xattr}: it refers to what is in the layers below");
-    Error::refused(text).hint("`lowerdir pack` with --lower makes a layer of such a directory")
+    Error::refused(text).hint(Advice::PackUpper)
 }

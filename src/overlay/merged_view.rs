@@ -1,10 +1,10 @@
 //! `MergedView`: what a stack of finished layer directories shows, name by name, as overlayfs merges
 //! them.
 //!
-//! [`crate::layer`] asks it about what lies below a layer, [`crate::repack`] about the layers below an
-//! upperdir. It reads and never writes. It grows: once a layer is finished it goes on top ([`MergedView::push`]),
-//! and what is known of the layers below it stays known, so that a directory which all of them list costs
-//! one lookup a layer, not one for each layer below it.
+//! [`crate::layer`] uses it for the layers below a layer, [`crate::repack`] for those below an upperdir. It
+//! reads and never writes. It grows: a finished layer is pushed on top ([`MergedView::push`]), and results
+//! for the layers below it stay cached, so that a directory which all layers list costs one lookup per
+//! layer, not one for each layer below it.
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`, "Directories" and "whiteouts and opaque
 //! directories".
 
@@ -26,6 +26,7 @@ use rustix::fs::Stat;
 
 use crate::dialect::{Dialect, Mark, Namespace, Whiteout};
 use crate::error::{Error, Result};
+use crate::fs::descriptors;
 use crate::fs::dir_cache::DirCache;
 use crate::fs::root::{self, Dir};
 use crate::layer::below::Below;
@@ -40,11 +41,11 @@ use paths::LastPath;
 pub use directories::DirectoryId;
 pub use layer_root::LayerRoot;
 
-/// How many directories of all layers together are open at most: a process may have 1,024 files open, and
-/// is not alone in it.
+/// The maximum number of open directories of all layers together: a process may have 1,024 open files, and
+/// needs some for other things.
 const OPEN_MAX: usize = 96;
 
-/// The layers below a layer, with its markers applied; of `None`, nothing is known.
+/// The layers below a layer, with its markers applied; `None` if they are not known.
 pub type LayersBelow = Below<Option<MergedView>>;
 
 /// The number of a layer in a stack, the lowest being 0.
@@ -55,7 +56,7 @@ type LayerNumber = u32;
 pub struct MergedView {
     /// Lowest first.
     layers: Vec<LayerRoot>,
-    /// Those of them that were read.
+    /// The directories that were read.
     root_marks: Vec<OnceCell<DirMarks>>,
     namespace: Namespace,
     keeps_labels: bool,
@@ -93,13 +94,13 @@ impl MergedView {
             namespace,
             keeps_labels: false,
             directories: RefCell::default(),
-            open: RefCell::new(DirCache::new(OPEN_MAX)),
+            open: RefCell::new(DirCache::new(descriptors::cached(OPEN_MAX))),
             links: RefCell::default(),
             last_path: RefCell::default(),
         }
     }
 
-    /// A view of layers, the topmost first.
+    /// A view of layers, topmost first.
     pub fn of_layers<Layer: Into<LayerRoot>>(
         layers: impl IntoIterator<Item = Layer, IntoIter: DoubleEndedIterator>,
         namespace: Namespace,
@@ -112,8 +113,8 @@ impl MergedView {
         view
     }
 
-    /// Keeps `security.selinux` among the attributes. Without, a label belongs to the system that the
-    /// layer lies on, not to the layer (rule X2).
+    /// Keeps `security.selinux` among the attributes. Otherwise a label belongs to the system, not to the
+    /// layer (rule X2).
     #[must_use]
     pub fn with_labels(self, keeps_labels: bool) -> MergedView {
         MergedView {
@@ -122,7 +123,7 @@ impl MergedView {
         }
     }
 
-    /// Puts one more layer on top. [`DirectoryId`]s from before are void.
+    /// Adds a layer on top. Earlier [`DirectoryId`]s become invalid.
     pub fn push(&mut self, layer: LayerRoot) {
         let number = self.layers.len() as LayerNumber;
         self.layers.push(layer);
@@ -154,7 +155,7 @@ impl MergedView {
             (directories.layers(directory), known)
         };
         let newest = self.layers.len() as LayerNumber;
-        // Layers from this one on have not been asked.
+        // Layers from this one on have not been read.
         let since = known.map_or(0, |(_, known)| known);
         if let Some((id, _)) = known.filter(|_| since == newest) {
             return Ok(Seen::Directory(id));

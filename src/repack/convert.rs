@@ -1,16 +1,16 @@
-//! A tree in another form: from the one that images have (`.wh.` files) into one that a mount
-//! obeys, back, or from one such form to another.
+//! Converts a tree between forms: from the form of images (`.wh.` files) to overlayfs's, back, or between
+//! dialects of overlayfs.
 //!
-//! The new tree is made beside the old one, in a directory of the same parent: directories and
-//! marks are new, files are further names of the same inodes (a copy where an xattr gets another
-//! name). Once it is on disk, the two are exchanged by one rename, and the old one goes. So the
-//! directory is always whole, in one form or in the other, whenever the work is stopped; nothing is
-//! kept in the tree itself that a layer could forge (rule X1). What a dead run left is removed by
-//! the next one beside the same directory ([`crate::store::Staging`]).
+//! The new tree is built beside the old one, under the same parent: directories and marks are new, and
+//! files are hard links to the same inodes (a copy if an xattr changes its name). Once it is on disk, one
+//! rename exchanges the two, and the old tree is removed. So the directory is complete in one form or the
+//! other, whenever the work is stopped; and nothing is kept in the tree itself that a layer could forge
+//! (rule X1). The next run beside the same directory removes what a dead one left
+//! ([`crate::store::Staging`]).
 //!
-//! First all of the tree is looked at, and refused where something has no counterpart. Everything
-//! is reached by descriptor, beneath the directory, and no link is followed: the tree may be
-//! hostile. Rules W1 to W7, O1 to O3, X1. The command line calls it.
+//! First the whole tree is read, and refused if something has no counterpart. Everything is reached by
+//! descriptor, beneath the directory, and no link is followed, because the tree may be hostile. Rules W1
+//! to W7, O1 to O3, X1. Called by the command line.
 //!
 //! ```
 //! use lowerdir::Silent;
@@ -61,17 +61,17 @@ use build::Builder;
 use contents::{Contents, is_directory};
 use place::Place;
 
-/// What is converted to what.
+/// The options of a conversion.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// The form of the tree.
     pub from: Form,
-    /// The form that it is to have.
+    /// The form to convert it to.
     pub to: Form,
     /// The layer directories below, topmost first, in the new form; `None` if they are not known.
     pub parents: Option<Vec<PathBuf>>,
-    /// Whether to say only what would be done.
+    /// Whether to change nothing, and only report what would change.
     pub dry_run: bool,
 }
 
@@ -99,32 +99,31 @@ pub enum Change {
     Deletion,
     /// An opaque directory gets its new form.
     Opaque,
-    /// A mark goes that hides nothing.
+    /// A mark that hides nothing is dropped.
     Needless,
     /// An xattr of the image gets another name.
     Xattr,
 }
 
-/// What was done.
+/// The report on a conversion.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Deletions in their new form.
     pub deletions: u64,
     /// Opaque directories in their new form.
     pub opaque: u64,
-    /// Marks that hid nothing, and went.
+    /// Marks that hid nothing, and were dropped.
     pub needless: u64,
-    /// Names whose xattrs have another name now.
+    /// Names with renamed xattrs.
     pub xattrs: u64,
-    /// Names with marks of the other xattr namespace than the old form's, which are data in it.
+    /// Names with marks of an xattr namespace other than the old form's, which are data.
     pub other_marks: u64,
 }
 
-/// Is called for each change before it is made; its error ends the work, and nothing is changed.
+/// Called for each change before it is made; an error stops the work, and nothing is changed.
 pub type Tell<'a> = &'a mut dyn FnMut(Change, &EntryPath) -> Result<()>;
 
-/// Converts the tree in a directory. Descriptors that were open in it before lead into the old
-/// tree, which is removed.
+/// Converts the tree in a directory. Descriptors that are open in it lead to the old tree, which is removed.
 ///
 /// Errors: what has no counterpart in the new form: a root that is opaque, names too long, names
 /// and devices that would become marks, redirects ([`Kind::Refused`](crate::Kind::Refused));
@@ -229,7 +228,7 @@ impl Converter<'_> {
         Ok(self.report)
     }
 
-    /// Looks at the xattrs of a directory and of what is in it that is none.
+    /// Checks the xattrs of a directory and of its children, except directories.
     fn xattrs(&mut self, path: &EntryPath, directory: &Dir, contents: &Contents) -> Result<()> {
         let mut names: Vec<(EntryPath, &[u8])> = vec![(path.clone(), b".")];
         for (name, stat) in &contents.names {
@@ -269,8 +268,7 @@ fn breaks(found: &Use) -> bool {
     found.part != Part::Lower || found.relation != Relation::Inside
 }
 
-/// What an upperdir remembers of its mounts, and where it is to be kept, if overlayfs's xattrs get other
-/// names.
+/// The record of mounts in an upperdir, and its new namespace, if overlayfs's xattrs are renamed.
 fn kept_record(top: &Dir, options: &Options) -> Result<Option<(UpperRecord, Namespace)>> {
     let namespaces = options.from.dialect().zip(options.to.dialect());
     let Some((from, to)) = namespaces.map(|(from, to)| (from.namespace, to.namespace)) else {
@@ -285,7 +283,7 @@ fn open(directory: &Path) -> Result<Dir> {
         .map_err(|error| Error::system(format!("opening {}", directory.display()), error))
 }
 
-/// The layers below, which have the form that is being made.
+/// The layers below, which have the new form already.
 fn view(paths: &[PathBuf], to: Form) -> Result<MergedView> {
     let open = |path: &PathBuf| {
         let layer = LayerRoot::from(Arc::new(open(path)?));
@@ -299,7 +297,7 @@ fn view(paths: &[PathBuf], to: Form) -> Result<MergedView> {
     Ok(MergedView::of_layers(layers, namespace))
 }
 
-/// An error of reading the old tree.
+/// A system error while reading the old tree.
 fn reading(path: &EntryPath, error: io::Error) -> Error {
     Error::io("reading it", error)
         .at_entry(path)

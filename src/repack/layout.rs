@@ -1,25 +1,24 @@
-//! `Layout`: an OCI image layout that is written to: a blob is there under its digest once it is
-//! complete, and an image has its name once all its blobs are there.
+//! `Layout`: writes an OCI image layout. A blob appears under its digest once it is complete, and an image
+//! gets its name once all its blobs are there.
 //!
-//! Packing appends a layer to an image through it, flattening publishes a new image. Everything
-//! appears by rename, and a lock on the directory keeps two writers from losing each other's tags.
-//! Documents are changed as JSON, so that members nobody here knows stay.
+//! Packing appends a layer to an image, and flattening publishes a new image. Everything appears by rename,
+//! and a lock on the directory keeps two writers from losing each other's tags. Documents are changed as
+//! JSON, so unknown members are preserved.
 //! Source: image-spec `image-layout.md`, `image-index.md`, `manifest.md`, `config.md`.
 //!
 //! ```
 //! use lowerdir::repack::Compression;
 //! use lowerdir::repack::layout::{History, Layout};
-//! use lowerdir::internals::Writer;
 //! use lowerdir::Image;
 //!
 //! let place = tempfile::tempdir()?;
 //! let path = place.path().join("layout");
 //! let layout = Layout::open_or_create(&path)?;
-//! let mut archive = Writer::new(layout.layer(Compression::Zstd)?);
+//! let mut archive = tar::Builder::new(layout.layer(Compression::Zstd)?);
 //! // Entries go here.
-//! let layer = archive.finish()?.finish()?;
+//! let layer = archive.into_inner()?.finish()?;
 //! let history = History { created: 0, created_by: "an example".into(), comment: String::new() };
-//! let config = serde_json::json!({ "os": "linux", "architecture": "amd64" });
+//! let config = br#"{ "os": "linux", "architecture": "amd64" }"#;
 //! let digest = layout.publish("empty", config, &[(layer, history)])?;
 //!
 //! let reference = format!("oci:{}:empty", path.display());
@@ -61,7 +60,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Opens a layout that is there. Errors: it is not, or is none.
+    /// Opens an existing layout. Errors: it does not exist, or is not a layout.
     pub fn open(path: &Path) -> Result<Layout> {
         check_outside(path, "the layout")?;
         let opening = |error| Error::system(format!("opening {}", path.display()), error);
@@ -70,13 +69,16 @@ impl Layout {
             directory: File::open(path).map_err(opening)?,
         };
         if !layout.has_index()? {
-            let what = format!("{} is no OCI layout: it has no index.json", path.display());
+            let what = format!(
+                "{} is not an OCI layout: it has no index.json",
+                path.display()
+            );
             return Err(Error::refused(what));
         }
         layout.lock()
     }
 
-    /// Opens a layout, or makes an empty one where nothing is, or an empty directory.
+    /// Opens a layout, or creates an empty one if the path is absent or an empty directory.
     pub fn open_or_create(path: &Path) -> Result<Layout> {
         check_outside(path, "the layout")?;
         let making = |error| Error::system(format!("making {}", path.display()), error);
@@ -128,8 +130,8 @@ impl Layout {
         Ok(self)
     }
 
-    /// Puts a layer onto the image named `tag` (the only one, if `None`): the new image takes that
-    /// name, or `new_tag`, and the old one keeps its own then. Returns the digest of the manifest.
+    /// Adds a layer to the image named `tag` (the only one, if `None`). The new image takes that name, or
+    /// gets `new_tag` and leaves the old image its name. Returns the digest of the manifest.
     ///
     /// Errors: no such image; one for several platforms; documents that do not fit together
     /// ([`Kind::Refused`](crate::Kind::Refused)).
@@ -145,8 +147,8 @@ impl Layout {
         let old = array(&mut index, "manifests")?[at].clone();
         let mut manifest = self.manifest(&old)?;
         if is_index(&old) || is_index(&manifest) {
-            let error = Error::refused("the name stands for images of several platforms");
-            return Err(error.hint("copy the one that is meant out first: `skopeo copy`"));
+            let error = Error::refused("the name has images for several platforms");
+            return Err(error.hint("copy the one that you want first: `skopeo copy`"));
         }
         let mut config = self.config(&manifest)?;
         document::append(&mut manifest, &mut config, layer, history)?;
@@ -166,17 +168,19 @@ impl Layout {
         Ok(digest)
     }
 
-    /// Gives an image of new layers, the lowest first with its history each, the name `tag`, and
-    /// takes it from the one that had it. `config` is as image-spec's `config.md` has it; its
-    /// layers, history and time of creation are replaced. Returns the digest of the manifest.
+    /// Publishes an image of new layers, lowest first, each with its history, under the name `tag`, which
+    /// any other image loses. `config` is as in image-spec's `config.md`; its layers, history and time of
+    /// creation are replaced. Returns the digest of the manifest.
     pub fn publish(
         &self,
         tag: &str,
-        mut config: Value,
+        config: &[u8],
         layers: &[(NewLayer, History)],
     ) -> Result<Digest> {
+        let mut config: Value = serde_json::from_slice(config)
+            .map_err(|error| Error::reading("reading the config", error.into()))?;
         if !config.is_object() {
-            return Err(Error::refused("the config is no JSON object"));
+            return Err(Error::refused("the config is not a JSON object"));
         }
         config["rootfs"] = json!({ "type": "layers", "diff_ids": [] });
         config["history"] = json!([]);
@@ -205,7 +209,7 @@ impl Layout {
         document::manifest(&path, None, "index.json")
     }
 
-    /// The manifest that a descriptor stands for, checked against its digest.
+    /// The manifest of a descriptor, checked against its digest.
     fn manifest(&self, descriptor: &Value) -> Result<Value> {
         let digest = digest_of(descriptor)?;
         document::manifest(&self.blob_path(&digest), Some(&digest), "the manifest")
@@ -227,7 +231,7 @@ fn digest_of(descriptor: &Value) -> Result<Digest> {
     Digest::parse(descriptor["digest"].as_str().unwrap_or_default())
 }
 
-/// The place in the index of the image that a name means.
+/// The position in the index of the image with a name.
 fn find(index: &Value, tag: Option<&str>) -> Result<usize> {
     let none = Vec::new();
     let manifests = index["manifests"].as_array().unwrap_or(&none);
@@ -250,7 +254,7 @@ fn find(index: &Value, tag: Option<&str>) -> Result<usize> {
     }
 }
 
-/// Puts a descriptor where the one of this very name is, or at the end.
+/// Replaces the descriptor with this exact name, or adds one at the end.
 fn replace(index: &mut Value, tag: &str, descriptor: Value) -> Result<()> {
     let manifests = array(index, "manifests")?;
     let at = manifests

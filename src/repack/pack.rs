@@ -1,18 +1,17 @@
-//! The way back: the upperdir of an overlay mount becomes a layer.
+//! Turns the upperdir of an overlay mount into a layer.
 //!
-//! A container's changes lie in an upperdir in overlayfs's own spelling: 0:0 devices, opaque
-//! marks, redirects, files that are attributes only. [`pack`] writes them as a layer of an image,
-//! so that the layer, applied over the image, is the tree that the mount showed. With the layers
-//! below at hand it writes only deletions that delete something, spells opaque directories out as
-//! deletions (which more tools get right), and follows redirects; without them it refuses what
-//! cannot be known.
+//! A container's changes are in an upperdir, with overlayfs's own marks: 0:0 devices, opaque directories,
+//! redirects, files with attributes only. [`pack`] writes them as a layer, so that the layer, applied to
+//! the image, gives the tree that the mount showed. With the layers below it writes only deletions that
+//! delete something, writes opaque directories as deletions (which more tools get right), and follows
+//! redirects. Without them it refuses what depends on them.
 //!
-//! Owners, and the ids in ACLs and capabilities, become the image's again where the mount had other ids
-//! (`ids`). An upperdir that is mounted and can be changed is refused.
+//! Owners, and the ids in ACLs and capabilities, are mapped back to the image's if the mount had id maps
+//! (`ids`). An upperdir that is mounted read-write is refused.
 //!
-//! The order: a directory, the deletions in it, what it holds, sorted by bytes; so the same
-//! upperdir gives the same bytes. The command line calls it. It writes to the archive and nowhere
-//! else, reads through descriptors beneath the directories it was given, and follows no link.
+//! The order is: a directory, the deletions in it, its children, sorted by bytes; so the same upperdir
+//! gives the same bytes. Called by the command line. It writes nothing but the archive, reads through
+//! descriptors beneath the given directories, and follows no link.
 //! Source: kernel `Documentation/filesystems/overlayfs.rst`; image-spec `layer.md`, "Whiteouts".
 //!
 //! ```
@@ -45,7 +44,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{Dir, Root};
 use crate::ids::IdMaps;
 use crate::layer::report::Report;
@@ -59,25 +58,23 @@ use walk::Packer;
 
 pub use ids::Ids;
 
-/// How an upperdir is packed.
+/// The options of packing.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// Whose orders it has: those of `trusted.overlay.*`, or of a mount with `userxattr`.
+    /// The namespace of its marks: `trusted.overlay.*`, or `user.overlay.*` of a mount with `userxattr`.
     pub namespace: Namespace,
     /// Whether `security.selinux` is kept (rule X2).
     pub selinux: bool,
-    /// Times after this one, in seconds since the epoch, become this one (`SOURCE_DATE_EPOCH`).
+    /// Times after this one, in seconds since the epoch, are set to it (`SOURCE_DATE_EPOCH`).
     pub clamp: Option<i64>,
-    /// Whether holes are written as zeros: not every tool reads sparse files.
+    /// Whether holes are written as zeros, because not every tool reads sparse files.
     pub fill_holes: bool,
-    /// Which ids of the host the upperdir has in the place of the image's. Where none are given, those
-    /// that it was mounted with, if lowerdir mounted it.
+    /// The id maps of the upperdir. By default those that it was mounted with, if lowerdir mounted it.
     pub ids: IdMaps,
-    /// Whether the directories below have the image's own ids all the same: the mount showed them with
-    /// others.
+    /// Whether the directories below have the image's own ids, which the mount mapped.
     pub is_idmapped: bool,
-    /// Whether an upperdir that is mounted and can be changed is packed all the same.
+    /// Whether to pack an upperdir that is mounted read-write.
     pub live: bool,
 }
 
@@ -112,16 +109,14 @@ pub fn pack<W: Write>(
     let lowers = lowers
         .map(|paths| Lowers::open(paths, options))
         .transpose()?;
-    // Both forms of deletions are read, whichever there are.
+    // Both forms of deletions are read.
     let dialect = Dialect {
         whiteout: Whiteout::Xattr,
         namespace: options.namespace,
     };
     let directory = open(upper)?;
     if !options.live {
-        refuse_used(upper, "it", may_change).map_err(|error| {
-            error.hint("unmount it, or remount it read-only; with --live it is packed as it is")
-        })?;
+        refuse_used(upper, "it", may_change).map_err(|error| error.hint(Advice::PackLive))?;
     }
     let details = directory.details(b".");
     let details = details.map_err(|error| Error::system("looking at the upperdir", error))?;
@@ -140,7 +135,7 @@ pub fn pack<W: Write>(
     packer.run()
 }
 
-/// Whether files change through a mount while they are read.
+/// Whether files can change through a mount while they are read.
 fn may_change(found: &Use) -> bool {
     found.is_writable && found.part != Part::Lower && found.relation != Relation::Around
 }

@@ -1,18 +1,18 @@
-//! From tar to tar: a layer as images have it, into the form of overlayfs, and back.
+//! Translates a layer from tar to tar: from the form of images to overlayfs's, and back.
 //!
-//! Deletions become entries of 0:0 character devices, opaque directories a PAX xattr, so that
-//! whatever unpacks tar archives (GNU tar, bsdtar, `mkfs.erofs --tar`) makes a layer directory; the
-//! result is what `unpack-layer` makes of the same layer without --parent. It streams: files pass
-//! through, and only names and the attributes of directories are remembered.
+//! Deletions become entries for 0:0 character devices, and opaque directories get a PAX xattr, so that any
+//! tool that unpacks tar archives (GNU tar, bsdtar, `mkfs.erofs --tar`) makes a layer directory. The result
+//! is the same as from `unpack-layer` without --parent. It streams: files are passed on, and only names and
+//! the attributes of directories are kept in memory.
 //!
-//! Marks may stand anywhere in a layer, and count for all of it (rules W1, O1). So they are written
-//! at the end: a directory that bears marks or holds deletions comes once more, with its
-//! attributes, then what is deleted in it. Names whose parents are symbolic links of the same layer
-//! come under their real path (rule N4), so nothing is written through a link.
+//! Markers may come anywhere in a layer, and apply to all of it (rules W1, O1). So their marks are written
+//! at the end: a directory with marks or deletions is repeated with its attributes, followed by its
+//! deletions. Names whose parents are symbolic links of the same layer get their real path (rule N4), so
+//! nothing is written through a link.
 //!
-//! What one layer alone cannot tell: which deletions are needed, what a parent that is a link in a
-//! layer below means, the attributes of directories without an entry (0755 0:0, rule I2), the file
-//! that a hard link into a layer below means (refused), and what an opaque root deletes (refused).
+//! Some questions need the layers below: which deletions are needed, where a parent leads that is a
+//! symbolic link there, the attributes of directories without an entry (here 0755 0:0, rule I2), the target
+//! of a hard link to a file there (refused), and what an opaque root deletes (refused).
 //!
 //! ```
 //! use lowerdir::internals::Archive;
@@ -54,17 +54,17 @@ use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::tar::writer::Writer;
 use crate::unpack::{ForeignXattrs, Report, Warning, leave_out_foreign};
 
-/// How a layer is translated.
+/// The options of a translation.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// The spelling of the form of overlayfs, written or read.
+    /// The dialect of overlayfs's form, to write or read.
     pub dialect: Dialect,
     /// Whether `security.selinux` is kept (rule X2).
     pub selinux: bool,
-    /// What becomes of xattrs of other systems and file systems (rule X2).
+    /// What to do with xattrs of other systems and file systems (rule X2).
     pub foreign_xattrs: ForeignXattrs,
-    /// What the layer may cost.
+    /// The limits of the layer.
     pub limits: Limits,
 }
 
@@ -75,10 +75,8 @@ impl Options {
         foreign_xattrs: ForeignXattrs,
         limits: Limits,
     }
-}
 
-impl Options {
-    /// The rules for a layer that is translated.
+    /// The engine's options for the layer.
     fn rules(&self) -> Rules {
         Rules {
             dialect: self.dialect,
@@ -141,13 +139,13 @@ fn each<R: Read>(
     }
     signs.check()?;
     match archive.position() {
-        // An image vouches for an empty blob by its digest; of this input nothing is known.
+        // An image vouches for an empty blob by its digest; nothing vouches for this input.
         0 => Err(Error::refused("this is not a tar archive: it is empty")),
         _ => archive.finish().map(drop),
     }
 }
 
-/// The archive that is being written, and what went into it.
+/// The archive being written, and its report.
 struct Output<W> {
     writer: Writer<W>,
     report: Report,
@@ -201,7 +199,7 @@ fn empty_file() -> EntryKind {
     })
 }
 
-/// What a deletion carries: nothing but its time (rule W7).
+/// The attributes of a marker: nothing but its time (rule W7).
 fn marker_meta(mtime: Time) -> Meta {
     Meta {
         mtime,

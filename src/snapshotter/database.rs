@@ -46,7 +46,7 @@ const REMOVED: TableDefinition<'static, u64, ()> = TableDefinition::new("removed
 /// What the file is written as.
 const FORMAT: u64 = 1;
 /// Parents of a snapshot, at most: the kernel stacks no more.
-const DEPTH_MAX: usize = crate::store::stack::MAX_LAYERS;
+const DEPTH_MAX: usize = crate::limits::MAX_LAYERS;
 
 /// The snapshots that there are.
 #[derive(Debug)]

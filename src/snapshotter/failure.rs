@@ -8,7 +8,7 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
-use crate::error::{Error, Kind};
+use crate::error::{Advice, Error, Kind};
 
 /// The maximum length of a status message, in bytes. Clients based on gRPC's C core accept 8 KiB of headers,
 /// in which every byte that is not printable ASCII takes three.
@@ -111,8 +111,30 @@ impl From<Error> for Failure {
         if let Some(cause) = std::error::Error::source(&error) {
             text += &format!(": {cause}");
         }
-        let hint = error.hint_text().map(Into::into);
+        let hint = hint(&error).map(Into::into);
         Failure { code, text, hint }
+    }
+}
+
+/// What can be done about an error of the library: some of its advice is about options and verbs that
+/// the snapshotter does not have.
+pub fn hint(error: &Error) -> Option<&str> {
+    let Some((advice, _)) = error.advice() else {
+        return error.hint_text();
+    };
+    match advice {
+        Advice::AnotherStore | Advice::EmptyStore | Advice::WritableStore => {
+            Some("--store DIR names another directory")
+        }
+        Advice::FewerJobs => Some("free some memory, or use fewer jobs: -j 1"),
+        Advice::Unpack => Some("`lowerdir unpack` puts it there"),
+        Advice::Repair => Some("`lowerdir verify --repair IMAGE` unpacks it again"),
+        Advice::UnmountFirst => Some("unmount it first: see `lowerdir umount`"),
+        Advice::SameOptions => {
+            Some("use another --store, or the options that it was unpacked with")
+        }
+        Advice::LenientXattrs => Some("without --xattrs=strict it is left out"),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::compress::codec::Expected;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::descriptors;
 use crate::fs::root::{Dir, is_absent};
 use crate::image::Blob;
@@ -152,7 +152,7 @@ impl Layers {
     pub fn directories(&self, chain_id: &Digest) -> Result<Vec<PathBuf>> {
         let layers = self.find(chain_id)?.ok_or_else(|| {
             let text = format!("chain {} is no longer in the store", chain_id.short());
-            Error::not_found(text).hint("`lowerdir unpack` puts it there")
+            Error::not_found(text).hint(Advice::Unpack)
         })?;
         let paths: Vec<PathBuf> = layers.into_iter().map(|layer| layer.path).collect();
         let bytes: usize = paths.iter().map(|path| path.as_os_str().len() + 1).sum();

@@ -1,9 +1,8 @@
-//! `Beside`: a directory of the caller's in the making, beside the one that it is to become: whole
-//! or absent.
+//! `Beside`: a directory that is built beside its target, and appears there complete or not at all.
 //!
-//! [`crate::store::pipeline`] fills it with one layer, [`crate::view::flatten`] with a merged tree,
-//! [`crate::repack::convert`] with the tree that replaces another. It lies in a [`Staging`] directory, so
-//! what a dead process left is removed by the next one in that place.
+//! [`crate::store::pipeline`] fills it with one layer, [`crate::view::flatten`] with a merged tree, and
+//! [`crate::repack::convert`] with the tree that replaces another. It is in a [`Staging`] directory, so
+//! the next process that works there removes what a dead one left.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,23 +17,23 @@ use crate::unpack::system;
 
 use super::{FS, Staging, Sync, check_outside, sync_directory};
 
-/// Removed when it is dropped before it was [published](Beside::publish).
+/// An unfinished directory, removed if it is dropped before it is [published](Beside::publish).
 pub struct Beside {
     target: PathBuf,
     staging: Staging,
-    /// What it holds, for errors.
+    /// Its content, for errors.
     what: &'static str,
 }
 
 impl Beside {
-    /// Starts one for a directory that is absent or empty.
+    /// Starts a directory whose target is absent or empty.
     pub fn new(target: &Path, what: &'static str) -> Result<Beside> {
         check_outside(target, what)?;
         check_target(target)?;
         Beside::replacing(target, what)
     }
 
-    /// Starts one for a directory that is there, to be [exchanged](Beside::exchange) with it.
+    /// Starts a directory to [exchange](Beside::exchange) with an existing one.
     pub fn replacing(target: &Path, what: &'static str) -> Result<Beside> {
         let staging = Staging::beside_target(target)?;
         staging
@@ -59,12 +58,12 @@ impl Beside {
         self.staging.directory().open_beneath(&name)
     }
 
-    /// Makes what is in it durable.
+    /// Writes its content to disk.
     pub fn sync(&self, sync: Sync) -> Result<()> {
         self.staging.sync(sync)
     }
 
-    /// Gives it its name: the rename replaces an empty directory and nothing else.
+    /// Renames it to its target; the rename replaces an empty directory and nothing else.
     pub fn publish(self, sync: Sync) -> Result<()> {
         let Beside { target, what, .. } = &self;
         let renaming = |error: io::Error| {
@@ -76,9 +75,9 @@ impl Beside {
             .map_err(|error| Error::system(format!("writing the {what}'s name to disk"), error))
     }
 
-    /// Exchanges it with the directory that has its name, in one step, and removes that one, which
-    /// must be the inode `old`. Errors: then the old tree is there, under its name or in the staging
-    /// directory, unless it was its removal that failed.
+    /// Exchanges it with its target in one step, and removes the old directory, which must be the inode
+    /// `old`. On an error the old tree still exists, under its name or in the staging directory, unless
+    /// its removal failed.
     pub fn exchange(self, old: &Stat, sync: Sync) -> Result<()> {
         let target = self.target.display();
         self.swap(sync)?;
@@ -89,7 +88,7 @@ impl Beside {
                 return Err(Error::conflict(what).hint("run it again"));
             }
             Err(error) => {
-                // Whichever tree the staging directory has now may be the only one on the disk.
+                // The tree in the staging directory may be the only one on disk.
                 std::mem::forget(self.staging);
                 return Err(error);
             }
@@ -106,12 +105,12 @@ impl Beside {
             let (target, what) = (self.target.display(), self.what);
             let text = format!("exchanging {target} with the {what} made beside it");
             Error::system(text, error).hint(
-                "it takes one local file system (ext4, xfs, btrfs, tmpfs), and no mount point",
+                "this needs a local file system (ext4, xfs, btrfs, tmpfs), and DIR must not be a mount point",
             )
         })
     }
 
-    /// Makes it durable; false if something else had the name, which has it again.
+    /// Writes the exchange to disk; false if the name belonged to another directory, which has it again.
     fn settle_exchange(&self, old: &Stat, sync: Sync) -> Result<bool> {
         let what = format!("writing the {}'s name to disk", self.what);
         let syncing = |error| Error::system(&what, error);
@@ -134,8 +133,8 @@ impl Beside {
         }
     }
 
-    /// Without root, a directory that may not be written cannot be moved either, since its `..`
-    /// changes: it is made writable for that moment, and so is one that it is exchanged with.
+    /// Without root, a read-only directory cannot be moved, because its `..` changes: it is made writable
+    /// for a moment, and so is the one that it is exchanged with.
     fn rename_read_only(&self, flags: RenameFlags, sync: Sync) -> io::Result<()> {
         let mut moved = vec![self.inner()?];
         if flags.contains(RenameFlags::EXCHANGE) {
@@ -164,7 +163,7 @@ fn opening(error: io::Error) -> Error {
 fn check_target(target: &Path) -> Result<()> {
     let refuse = |why: &str| {
         let text = format!("{} {why}", target.display());
-        Err(Error::conflict(text).hint("name a directory that is absent or empty"))
+        Err(Error::conflict(text).hint("use a directory that is absent or empty"))
     };
     match std::fs::symlink_metadata(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -172,7 +171,7 @@ fn check_target(target: &Path) -> Result<()> {
             format!("looking at {}", target.display()),
             error,
         )),
-        Ok(metadata) if !metadata.is_dir() => refuse("is no directory"),
+        Ok(metadata) if !metadata.is_dir() => refuse("is not a directory"),
         Ok(_) => match std::fs::read_dir(target).map(|mut names| names.next().is_none()) {
             Ok(true) => Ok(()),
             Ok(false) => refuse("is not empty"),

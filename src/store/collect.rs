@@ -1,53 +1,54 @@
-//! Removing: an image with the layers that only it needs, or all layers that nothing needs.
+//! Garbage collection: removes an image with the layers that only it needs, or all layers that nothing
+//! needs.
 //!
-//! The command line's `rm` and `prune` call it. It never removes a layer that an image of the store,
-//! a pin, or an overlay mount, in whatever mount namespace, still needs; it decides while nobody else
-//! uses the store, so that no layer becomes needed meanwhile.
+//! Called for `rm` and `prune`. It never removes a layer that an image of the store, a pin, or an overlay
+//! mount in any mount namespace still needs. It holds an exclusive lock on the store, so that no layer
+//! becomes needed meanwhile.
 
 mod in_use;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::progress::{Progress, Silent};
 use crate::setters::setters;
 use crate::store::{Hold, Store, Sync};
 
 pub use in_use::InUse;
 
-/// What was removed, or would be.
+/// What was removed, or would be removed.
 #[derive(Clone, Debug)]
 pub struct Removal {
-    /// The image that was forgotten.
+    /// The removed image.
     pub image: Option<Digest>,
     /// The chain IDs of the layers, sorted.
     pub layers: BTreeSet<Digest>,
-    /// The bytes of content that they were unpacked from, where that is known.
+    /// The total size of their files, as far as it is known.
     pub bytes: u64,
-    /// Layers that no image needs but a mount does, with where it is mounted.
+    /// Layers that only a mount needs, with the mount point.
     pub mounted: BTreeMap<Digest, String>,
-    /// Layers that no image needs but a pin does, with who needs them.
+    /// Layers that only a pin needs, with its owner.
     pub pinned: BTreeMap<Digest, String>,
-    /// Why nobody knows which layers the image needs: its record is damaged. [`prune`] removes
-    /// them once no other record is.
+    /// Why it is not known which layers the image needs: its record is damaged. [`prune`] removes them
+    /// once no other record is damaged.
     pub damage: Option<String>,
 }
 
-/// How a removal goes about it.
+/// The options of a removal.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Removing<'a> {
-    /// Only say what would be removed.
+    /// Remove nothing, and report what would be removed.
     pub dry_run: bool,
-    /// When it counts as done.
+    /// Whether to wait for the disk.
     pub sync: Sync,
-    /// Who is told of waiting, and may cancel.
+    /// Shows when it waits, and may cancel.
     pub progress: &'a dyn Progress,
 }
 
 impl Default for Removing<'_> {
-    /// At once, durably, in silence.
+    /// Removes, waits for the disk, and shows nothing.
     fn default() -> Self {
         Removing {
             dry_run: false,
@@ -65,11 +66,11 @@ impl<'a> Removing<'a> {
     }
 }
 
-/// Forgets an image, and removes the layers that no other image needs. Stores that are only read
-/// beside this one stay as they are.
+/// Removes an image, and the layers that no other image needs. Other stores that are only read do not
+/// change.
 ///
-/// Errors: the store can only be read; no such image ([`Kind::NotFound`](crate::Kind::NotFound)); one of those layers is
-/// mounted; the record of another image is damaged, so that nobody knows what it needs.
+/// Errors: the store can only be read; no such image ([`Kind::NotFound`](crate::Kind::NotFound)); one of
+/// these layers is mounted; the record of another image is damaged, so that its layers are not known.
 ///
 /// ```
 /// use lowerdir::store::{Removing, prune, remove_image};
@@ -106,7 +107,7 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
             let layers = BTreeSet::from_iter(image.layers);
             look(store, layers.difference(&needed).cloned().collect())?
         }
-        // What the system did not let us read may be whole.
+        // A record that the system could not read may be intact.
         Err(error) if error.raw_os_error().is_some() => return Err(error),
         Err(error) => {
             let mut nothing = look(store, BTreeSet::new())?;
@@ -116,10 +117,10 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     };
     if let Some((layer, mount)) = removal.mounted.pop_first() {
         let text = format!("layer {} is in use by {mount}", layer.short());
-        return Err(Error::conflict(text).hint("unmount it first: see `lowerdir umount`"));
+        return Err(Error::conflict(text).hint(Advice::UnmountFirst));
     }
     if !how.dry_run {
-        // The image goes first: layers of no image can be found again, an image without them not.
+        // The image goes first: `prune` finds layers without an image, but an image without layers is broken.
         store.forget_image(&digest, how.sync)?;
     }
     removal.image = Some(digest);
@@ -134,15 +135,15 @@ fn no_such_image(store: &Store, wanted: &str) -> Error {
             Error::conflict(format!(
                 "{wanted} is in the store {path}, which is only read"
             ))
-            .hint("--store with that directory alone removes it, if it can be written to")
+            .hint(Advice::RemoveFromStore)
         }
         None => Error::not_found(format!("no image in the store is named {wanted}"))
-            .hint("`lowerdir images` lists them"),
+            .hint(Advice::ListImages),
     }
 }
 
-/// Removes the layers that no image, pin or mount needs. Errors: the store can only be read; the
-/// record of an image or a pin is damaged, so that nobody knows what it needs.
+/// Removes the layers that no image, pin or mount needs. Errors: the store can only be read; the record of
+/// an image or a pin is damaged, so that its layers are not known.
 pub fn prune(store: &Store, how: Removing<'_>) -> Result<Removal> {
     store.check_writable()?;
     let hold = store.hold_alone(how.progress)?;
@@ -159,8 +160,8 @@ fn remove(store: &Store, removal: Removal, hold: Hold, how: Removing<'_>) -> Res
     Ok(removal)
 }
 
-/// The layers that the images of the store need, but for one image; and those that images of the
-/// others need, as far as these can be read: their layers are with them.
+/// The layers that the images of the store need, except one image; and those that images of other stores
+/// need, as far as these can be read.
 fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
     let mut needed = BTreeSet::new();
     for digest in store.image_digests()? {
@@ -177,7 +178,7 @@ fn needed(store: &Store, but: Option<&Digest>) -> Result<BTreeSet<Digest>> {
     Ok(needed)
 }
 
-/// `None` for what is damaged, or not for the caller to read. Errors: the system could not look.
+/// `None` if it is damaged, or the caller may not read it. Errors: the system's.
 fn readable<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
@@ -186,7 +187,7 @@ fn readable<T>(read: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// The layers that pins need, each with one of those who need it.
+/// The layers that pins need, each with an owner of its pin.
 fn pinned(store: &Store) -> Result<BTreeMap<Digest, String>> {
     let mut pinned = BTreeMap::new();
     for name in store.pin_names()? {
@@ -198,7 +199,7 @@ fn pinned(store: &Store) -> Result<BTreeMap<Digest, String>> {
     Ok(pinned)
 }
 
-/// Divides layers that no image needs into those that a pin or a mount needs, and the rest.
+/// Splits layers that no image needs into those that a pin or a mount needs, and the rest.
 fn look(store: &Store, layers: BTreeSet<Digest>) -> Result<Removal> {
     let (in_use, pinned) = (InUse::now(store)?, pinned(store)?);
     let mut removal = Removal {

@@ -1,7 +1,7 @@
-//! What is in the store: its images and its layers, listed, looked up, and removed.
+//! The content of the store: images and layers, listed, looked up and removed.
 //!
-//! [`crate::store::pipeline`] records images; [`crate::store::collect`] removes them and the layers that nobody
-//! needs; [`crate::store::verify`] goes through them.
+//! [`crate::store::pipeline`] records images; [`crate::store::collect`] removes them and layers that are
+//! no longer needed; [`crate::store::verify`] reads them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -13,25 +13,25 @@ use rustix::io::Errno;
 use rustix::io::retry_on_intr;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::Dir;
 use crate::path::EntryPath;
 
 use super::{Hold, ImageRecord, Store, Sync, layer_name, read_json, sync_directory, write_json};
 
-/// How many digits of a digest name an image at least.
+/// The minimum number of digits of a digest that name an image.
 const PREFIX: usize = 4;
 
 impl Store {
-    /// Remembers an image, once its layers are there. The names that it was known by stay.
+    /// Records an image, once its layers are there. It keeps the names that it had.
     pub(crate) fn record_image(&self, mut record: ImageRecord, sync: Sync) -> Result<()> {
         let staging = self.stage()?;
         let images = self.open_dir("images")?;
         let name = file_name(&record.digest);
         let mut write = || -> io::Result<()> {
-            // Two processes may have a name to add: until this directory is closed, one at a time.
+            // Two processes may add a name: until this directory is closed, one at a time.
             retry_on_intr(|| rustix::fs::flock(&images, FlockOperation::LockExclusive))?;
-            // A damaged record is written anew.
+            // A damaged record is rewritten.
             if let Ok(known) = self.read_image(&images, &record.digest) {
                 record.names.extend(known.names);
             }
@@ -46,7 +46,7 @@ impl Store {
 
     /// The digests of all images, sorted.
     pub fn image_digests(&self) -> Result<BTreeSet<Digest>> {
-        // A medium may lack a directory that was empty.
+        // A copied medium may lack empty directories.
         let Some(images) = self.find_dir("images")? else {
             return Ok(BTreeSet::new());
         };
@@ -63,7 +63,7 @@ impl Store {
 
     fn read_image(&self, images: &Dir, digest: &Digest) -> Result<ImageRecord> {
         let name = file_name(digest);
-        let hint = "`lowerdir unpack IMAGE` writes it anew, `lowerdir rm` forgets it";
+        let hint = Advice::RewriteRecord;
         let record = read_json::<ImageRecord>(images, &name);
         let record = record.map_err(|error| match error.is_system_fault() {
             true => error,
@@ -84,8 +84,8 @@ impl Store {
         digests.iter().map(|digest| self.image(digest)).collect()
     }
 
-    /// The image that a user means by a digest, a name, or the first digits of a digest: whichever
-    /// of these comes first. Errors: several are meant; none is, but some record is damaged.
+    /// The image with a digest or a name, or whose digest begins with some digits, in this order. Errors:
+    /// several match; none does, but a record is damaged.
     pub fn find_image(&self, wanted: &str) -> Result<Option<Digest>> {
         let digests = self.image_digests()?;
         if let Some(digest) = digests.iter().find(|digest| digest.to_string() == wanted) {
@@ -110,12 +110,12 @@ impl Store {
             (several, _) => {
                 let digests: Vec<String> = several.iter().map(|one| one.to_string()).collect();
                 let text = format!("several images in the store are named {wanted}");
-                Err(Error::not_found(text).hint(format!("name one of {}", digests.join(", "))))
+                Err(Error::not_found(text).hint(format!("use one of {}", digests.join(", "))))
             }
         }
     }
 
-    /// Forgets an image; its layers stay. Errors: the store can only be read.
+    /// Removes the record of an image; its layers stay. Errors: the store can only be read.
     pub(crate) fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
         self.check_writable()?;
         let images = self.open_dir("images")?;
@@ -143,8 +143,8 @@ impl Store {
         Ok(layers)
     }
 
-    /// Takes layers away, at once and for good: their names go while the store is held alone, and
-    /// what they hold when it is open to others again.
+    /// Removes layers for good: their names while the store is locked exclusively, and their content once
+    /// it is unlocked.
     pub(crate) fn remove_layers(
         &self,
         layers: &BTreeSet<Digest>,
@@ -164,14 +164,14 @@ impl Store {
         }
         self.remove_dead_links()?;
         drop(hold);
-        // After a power cut, a layer that has its name must have all that it holds.
+        // After a power cut, a layer that has its name must be complete.
         self.sync(sync, true)?;
         staging
             .remove()
             .map_err(|error| Error::system("removing the layers", error))
     }
 
-    /// A short name whose layer is gone.
+    /// Removes short names whose layers are gone.
     fn remove_dead_links(&self) -> Result<()> {
         let links = self.open_dir("l")?;
         let remove = || -> io::Result<()> {
@@ -194,7 +194,7 @@ impl Store {
 }
 
 impl Store {
-    /// Whether a short name leads nowhere: into the store, or to a directory elsewhere.
+    /// Whether the target of a short name, in this store or elsewhere, is gone.
     fn is_dead(&self, target: &[u8]) -> io::Result<bool> {
         if target.starts_with(b"/") {
             let there = std::fs::symlink_metadata(OsStr::from_bytes(target));
@@ -217,7 +217,7 @@ fn digest_in(file_name: &[u8]) -> Option<Digest> {
     Digest::parse(&name.replacen('-', ":", 1)).ok()
 }
 
-/// Whether a digest begins with some digits, before which its algorithm may stand.
+/// Whether a digest begins with some digits, which the algorithm may precede.
 fn begins(digest: &Digest, wanted: &str) -> bool {
     let algorithm = wanted.strip_prefix(digest.algorithm().name());
     let digits = algorithm.and_then(|rest| rest.strip_prefix(':'));

@@ -1,9 +1,9 @@
-//! `FormatFile`: the number of the format that a directory is kept in. It is the first thing in a new
-//! store, and is checked whenever one is opened, so that no version of the program reads what another
-//! one meant otherwise. The root of the snapshotter has one, too.
+//! `FormatFile`: the number of a directory's format. It is the first file in a new store, and is checked
+//! whenever one is opened, so that no version of the program misreads the store of another. The root of
+//! the snapshotter has one too.
 //!
-//! The file appears complete and durable, or not at all. Of several processes that make a directory
-//! at once, one writes it, and the others check what that one wrote.
+//! The file appears complete and on disk, or not at all. If several processes create a directory at once,
+//! one of them writes it, and the others check it.
 
 use std::io::{self, Read, Write};
 
@@ -17,16 +17,16 @@ use crate::path::EntryPath;
 use super::staging::random_name;
 use super::{Sync, sync_directory};
 
-/// What the names of files in the making begin with.
+/// The prefix of unfinished files.
 const UNFINISHED: &str = ".format-";
-/// More than any number has.
+/// More bytes than any number has.
 const LONGEST: u64 = 32;
 
-/// The file `format` in a directory, which is there or not.
+/// The file `format` in a directory, which may not exist.
 #[derive(Debug)]
 pub(crate) struct FormatFile<'a> {
     pub directory: &'a Dir,
-    /// The directory, as errors call it: `the store /var/lib/lowerdir`.
+    /// The directory, in the words of errors: `the store /var/lib/lowerdir`.
     pub what: String,
     /// The only format that this program reads and writes.
     pub number: u32,
@@ -53,24 +53,24 @@ impl FormatFile<'_> {
         Err(self.unreadable(&found))
     }
 
-    /// The error about a directory that has none, but what a format is for.
+    /// The error for a directory with content but without a format.
     pub fn missing(&self) -> Error {
         self.unreadable("was made before there were format numbers")
     }
 
-    /// Writes it into a directory that has nothing else in it. Errors: another process has written
-    /// another number meanwhile.
+    /// Writes it into an otherwise empty directory. Errors: another process has written a different number
+    /// meanwhile.
     pub fn write(&self) -> Result<()> {
         if self.is_there()? {
             return Ok(());
         }
         let written = self.write_new();
         written.map_err(|error| self.failed("writing", error))?;
-        // The number of another process, if that one was faster.
+        // Another process may have been faster.
         self.is_there().map(drop)
     }
 
-    /// Removes what a killed process left of it. Errors are of no consequence.
+    /// Removes unfinished files of killed processes. Errors do not matter.
     pub fn clean(&self, names: &[Box<[u8]>]) {
         for name in names.iter().filter(|name| is_unfinished(name)) {
             let _ = self.directory.remove_file(name);
@@ -107,7 +107,7 @@ impl FormatFile<'_> {
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(directory, unfinished, directory, Self::NAME, flags) {
             Ok(()) => {}
-            // Another process was faster, and may have taken this one for what a dead one left.
+            // Another process was faster, and may have removed this file as one of a dead process.
             Err(Errno::EXIST | Errno::NOENT) if self.read()?.is_some() => {
                 let _ = directory.remove_file(unfinished.as_bytes());
             }
@@ -127,7 +127,7 @@ impl FormatFile<'_> {
     }
 }
 
-/// Whether a name is of a file in the making, which counts for nothing.
+/// Whether a name is that of an unfinished file, which is ignored.
 pub(crate) fn is_unfinished(name: &[u8]) -> bool {
     name.starts_with(UNFINISHED.as_bytes())
 }

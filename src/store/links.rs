@@ -1,7 +1,7 @@
-//! `ShortNames`: symlinks in the store's `l`, so that the names of many layers fit the one page of
-//! options that `mount(2)` takes. Five characters a layer are 3000 bytes for 500 of them.
+//! `ShortNames`: symlinks in the store's `l`, so that the names of many layers fit into the one page of
+//! options of `mount(2)`: at five characters per layer, 500 layers take 3000 bytes.
 //!
-//! [`crate::mount`] goes through them; nothing else depends on them, and they may be removed.
+//! [`crate::mount`] uses them; nothing else depends on them, and they may be removed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,25 +16,25 @@ use crate::fs::root::Dir;
 
 use super::Store;
 
-/// How long a name is, unless it is taken.
+/// The length of a name, unless it is taken.
 const SHORT: usize = 5;
 
-/// How many digits of its chain ID a layer is named by where other programs name it, as in an
-/// additional image store: a mount that shows such a name is made of that layer.
+/// How many digits of the chain ID other programs' names for a layer have, as in an additional image
+/// store: a mount that shows such a name uses that layer.
 pub const NAME_ELSEWHERE: usize = 26;
 
-/// Names of some layer directories, in their order.
+/// Short names for layer directories, in their order.
 #[derive(Clone, Debug)]
 pub struct ShortNames {
-    /// Where the names lead to the layers from.
+    /// The directory that the names are in.
     pub directory: PathBuf,
-    /// Hexadecimal digits only: nothing that would have to be escaped.
+    /// Hexadecimal digits only, so that nothing has to be escaped.
     pub names: Vec<String>,
 }
 
 impl Store {
-    /// Short names for directories, of these stores or with an absolute path. A name is made of what it
-    /// stands for, so every process finds the same one. Errors: this store can only be read.
+    /// Short names for directories, in these stores or with an absolute path. A name is derived from its
+    /// target, so every process finds the same one. Errors: this store can only be read.
     pub(crate) fn short_names(&self, directories: &[PathBuf]) -> Result<ShortNames> {
         self.check_writable()?;
         let links = self.open_dir("l")?;
@@ -46,7 +46,7 @@ impl Store {
         Ok(ShortNames { directory, names })
     }
 
-    /// The layers that the short names stand for.
+    /// The layers that the short names lead to.
     pub(crate) fn short_name_targets(&self) -> Result<BTreeMap<Vec<u8>, Digest>> {
         let links = self.open_dir("l")?;
         let reading = |error| Error::system("reading the short names", error);

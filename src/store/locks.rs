@@ -1,10 +1,10 @@
-//! `LayerLock`: the right to unpack a layer. A process that wants a layer which another one unpacks
-//! waits for it, and finds it done; the kernel releases the lock of a process that dies, and the next one
-//! takes its work over.
+//! `LayerLock`: the right to unpack a layer. A process that needs a layer which another one is unpacking
+//! waits for it, and then finds it. The kernel releases the lock of a dead process, and the next one takes
+//! over its work.
 //!
-//! [`crate::store::pipeline`] locks the lowest layer that is missing, and none above it. A chain ID names
-//! all that is below, so a process that unpacks a layer has found the same lowest layer missing, or has
-//! another store that has it: then both unpack the layer, and the first one's stands.
+//! [`crate::store::pipeline`] locks the lowest missing layer, and none above it. A chain ID covers all
+//! layers below, so every process that unpacks a layer has found the same lowest layer missing; or it has
+//! another store with that layer, and then both unpack it, and the first one's is kept.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,7 +28,7 @@ pub struct LayerLock {
 }
 
 impl Store {
-    /// Takes the lock of a layer. While somebody else has it, `wait` is called again and again: it
+    /// Takes the lock of a layer. While another process has it, `wait` is called repeatedly: it
     /// lets some time pass, or gives up. Errors: the store can only be read.
     pub(crate) fn lock_layer(
         &self,
@@ -51,7 +51,7 @@ impl Store {
                 }
                 Err(errno) => return Err(locking(errno)),
             }
-            // Whoever had it has removed its name: then this is the lock of nobody.
+            // Its last owner has removed its name, so this file no longer locks anything.
             if is_named(&directory, &name, &file).map_err(locking)? {
                 return Ok(LayerLock {
                     directory,
@@ -63,8 +63,8 @@ impl Store {
     }
 }
 
-/// Removes the files of locks whose owners were killed. Who opens one at this moment finds that it
-/// has no name any more, and makes another.
+/// Removes lock files of killed processes. A process that opens one at this moment finds that it no longer
+/// has a name, and creates another.
 pub(super) fn remove_dead(locks: &Dir) -> io::Result<()> {
     for name in locks.names()? {
         let name = String::from_utf8_lossy(&name);
@@ -102,7 +102,7 @@ fn is_named(directory: &Dir, name: &str, file: &OwnedFd) -> rustix::io::Result<b
 
 impl Drop for LayerLock {
     fn drop(&mut self) {
-        // The name goes before the lock does. What cannot be removed is an empty file.
+        // The name is removed before the lock is released. If that fails, an empty file stays.
         let _: io::Result<()> = self.directory.remove_file(self.name.as_bytes());
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }

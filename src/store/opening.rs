@@ -1,15 +1,14 @@
-//! Opening a store: to write to it, or, where that cannot be, to read it.
+//! Opens a store to write to it or, if that is not possible, to read it.
 //!
-//! Whoever may not write to the directory of a store, or has it on a read-only mount, reads it:
-//! nothing is made, cleaned or set up then. What makes a store dangerous is other users, and not all
-//! of it is over where nothing can be written:
+//! If the caller may not write to the directory, or it is on a read-only mount, the store is only read:
+//! nothing is created, cleaned or set up. Other users are what makes a store dangerous, even if it cannot
+//! be written to:
 //!
-//! - They could change layers, which root then runs. So a store belongs to the caller, or, if it is
-//!   only read, to root; and in no case may others write to it: a read-only mount may show what can
-//!   be written by another way.
-//! - They could run setuid files of images. So a store may be entered by its owner alone; if it is only
-//!   read, it may be entered by others where the mount has no setuid files (`nosuid`), as NFS needs
-//!   that does not trust root.
+//! - They could change layers, which root then runs. So a store must belong to the caller or, if it is
+//!   only read, to root; and no others may write to it, because a read-only mount may also be mounted
+//!   read-write elsewhere.
+//! - They could run setuid files of images. So only its owner may enter a store. If it is only read, others
+//!   may enter it if it is mounted with `nosuid`, as NFS with `root_squash` requires.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -18,7 +17,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Advice, Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::meta::Time;
 use crate::path::EntryPath;
@@ -26,19 +25,18 @@ use crate::path::EntryPath;
 use super::{EMPTY, FormatFile, Store, is_unfinished, locks, staging};
 
 const LAYERS: &str = "layers";
-/// Of a store as this program reads and writes it. Whoever changes what is in a store, or a rule by which
-/// layers are translated, raises it.
+/// The format of a store. Raise it with every change to the content of stores, or to a rule by which layers
+/// are translated.
 const FORMAT: u32 = 1;
-const ELSEWHERE: &str = "--store DIR or LOWERDIR_STORE names another directory";
 
 impl Store {
-    /// Opens a store, and makes it if it is not there. What dead processes left in it is removed:
-    /// their staging directories, and the files of their locks. Where it cannot be written to, it is
-    /// only read.
+    /// Opens a store, and creates it if needed. Removes the staging directories and lock files of dead
+    /// processes. If it cannot be written to, it is only read.
     ///
     /// Errors: a directory that other users may enter, where they could change layers or run
     /// setuid files of images ([`Kind::Conflict`](crate::Kind::Conflict)); a store of another format
-    /// ([`Kind::Unsupported`](crate::Kind::Unsupported)); one that can only be read, and is no store.
+    /// ([`Kind::Unsupported`](crate::Kind::Unsupported)); a directory that can only be read, and is not a
+    /// store.
     pub fn open(path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         if !path.exists() {
@@ -60,13 +58,13 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether there is a store at a path, of whichever format; none is made.
+    /// Whether there is a store at a path, in any format. Creates none.
     pub fn is_at(path: &Path) -> bool {
         path.join(FormatFile::NAME).is_file() || path.join(LAYERS).is_dir()
     }
 
-    /// Opens several stores as one. The first that can be written to is: it is opened, and made, as
-    /// [`Store::open`] does it. The others are only read, and must be there.
+    /// Opens several stores as one. New layers go to the first one that can be written to, which is opened,
+    /// or created, as by [`Store::open`]. The others are only read, and must exist.
     ///
     /// ```
     /// use lowerdir::Store;
@@ -74,7 +72,7 @@ impl Store {
     /// # let (image, local) = (place.path().join("image"), place.path().join("local"));
     /// # Store::open(&image)?;
     ///
-    /// // Whatever is unpacked goes to the first; layers of the second are not unpacked again.
+    /// // New layers go to the first; layers of the second are not unpacked again.
     /// let store = Store::open_all(&[local, image])?;
     /// assert_eq!(store.each().count(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -89,7 +87,7 @@ impl Store {
             };
             let stat = store.stat()?;
             let inode = (stat.st_dev, stat.st_ino);
-            // Named twice, it would wait for itself.
+            // A store that is named twice would wait for itself.
             if known.contains(&inode) {
                 continue;
             }
@@ -102,7 +100,7 @@ impl Store {
         }
         let mut store = match written {
             Some(store) => store,
-            None if before.is_empty() => return Err(Error::usage("no store is named")),
+            None if before.is_empty() => return Err(Error::usage("no store is given")),
             None => {
                 after = before.split_off(1);
                 before.remove(0)
@@ -112,7 +110,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a store that is there, to read it, whoever may write to it.
+    /// Opens an existing store to read it, even if it can be written to.
     fn open_to_read(path: &Path) -> Result<Store> {
         let store = Store::at(path)?;
         store.check_for_reading()?;
@@ -172,7 +170,7 @@ impl Store {
             self.make_dir(name)?;
         }
         for name in EMPTY {
-            // Like the root that no layer describes (rules N2, I2).
+            // Like a root without an entry (rules N2, I2).
             let directory = self.open_dir(name)?;
             self.check_empty(name, &directory)?;
             root::set_mode(&directory, 0o755)
@@ -193,14 +191,14 @@ impl Store {
             true => Ok(()),
             false => {
                 let text = format!("{} is not empty", self.path.join(name).display());
-                let hint = "stacks of few layers would show what is in it: remove that";
+                let hint = "stacks with few layers would show its files: remove them";
                 Err(Error::conflict(text).hint(hint))
             }
         }
     }
 
-    /// Whether nothing is in it, and a store may be made of it. Errors: there is something else in it, or
-    /// a store of another format.
+    /// Whether it is empty, so that it can become a store. Errors: it has other files, or is a store of
+    /// another format.
     fn is_new(&self, names: &[Box<[u8]>]) -> Result<bool> {
         if self.has_format()? {
             return Ok(false);
@@ -212,10 +210,10 @@ impl Store {
             return Err(self.format().missing());
         }
         let text = format!(
-            "{} has other files in it, and is no store",
+            "{} has other files in it, and is not a store",
             self.path.display()
         );
-        Err(Error::conflict(text).hint("--store DIR names a directory that is absent or empty"))
+        Err(Error::conflict(text).hint(Advice::EmptyStore))
     }
 
     fn format(&self) -> FormatFile<'_> {
@@ -244,7 +242,7 @@ impl Store {
         if is_empty && root::set_mode(&self.directory, 0o700).is_ok() {
             return Ok(());
         }
-        // Another process that makes a store of it closes it before it puts anything in.
+        // Another process that creates a store here restricts the mode before it adds anything.
         if self.stat()?.st_mode & 0o077 == 0 {
             return Ok(());
         }
@@ -254,7 +252,7 @@ impl Store {
 
     fn of_another_user(&self) -> Error {
         let text = format!("the store {} belongs to another user", self.path.display());
-        Error::conflict(text).hint(ELSEWHERE)
+        Error::conflict(text).hint(Advice::AnotherStore)
     }
 
     fn check_for_reading(&self) -> Result<()> {
@@ -277,8 +275,8 @@ impl Store {
             return Err(match self.find_dir(LAYERS)? {
                 Some(_) => self.format().missing(),
                 None => {
-                    let text = format!("{path} is no store, and none can be made of it");
-                    Error::not_found(text).hint(ELSEWHERE)
+                    let text = format!("{path} is not a store, and none can be created there");
+                    Error::not_found(text).hint(Advice::AnotherStore)
                 }
             });
         }
@@ -296,7 +294,7 @@ impl Store {
         Ok(told.f_flag.contains(StatVfsMountFlags::NOSUID))
     }
 
-    /// Makes a directory of the store, if it is not there.
+    /// Creates a directory of the store, if needed.
     pub(super) fn make_dir(&self, name: &str) -> Result<()> {
         let path = EntryPath::parse(name.as_bytes())?;
         let (parent, last) = path.split().expect("it has a name");
@@ -310,7 +308,7 @@ impl Store {
     }
 }
 
-/// On a file system of its own, a store has this beside it; the other is what a killed process left.
+/// Whether a name is ignored: `lost+found`, or an unfinished file of a killed process.
 fn counts_for_nothing(name: &[u8]) -> bool {
     name == b"lost+found" || is_unfinished(name)
 }

@@ -1,8 +1,8 @@
-//! Whether a path lies in a store. Layers are shared by images and by mounts, so no verb writes its
-//! output there, and no mount takes its changes there.
+//! Checks that a path is outside of every store. Layers are shared by images and mounts, so no verb may
+//! write its output there, and no mount its changes.
 //!
-//! Every verb that writes where the user says asks here first. A store is recognised by what it
-//! holds, so any store counts, not only the one that `--store` names.
+//! Every verb that writes to a path from the user calls this first. A store is recognised by its content,
+//! so any store counts, not only that of `--store`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -12,10 +12,10 @@ use crate::overlay::overlays;
 
 use super::{FS, FormatFile, LAYER_JSON, TREE_ZST};
 
-/// The store that a path lies in, or is; `None` where it lies in none. Symbolic links are followed,
-/// and the path need not exist.
+/// The store that a path is in, or is itself, if any. Symbolic links are followed, and the path need not
+/// exist.
 pub fn enclosing_store(path: &Path) -> Option<PathBuf> {
-    // Where the path cannot be looked at, it cannot be written to either.
+    // A path that cannot be resolved cannot be written to either.
     let real = root::real_path(path).ok()?;
     let found = real
         .ancestors()
@@ -25,7 +25,7 @@ pub fn enclosing_store(path: &Path) -> Option<PathBuf> {
         .or_else(|| layer_by_place(&real))
 }
 
-/// A layer that is mounted elsewhere, as by `mount --bind`, is told by where it lies in its file system.
+/// Recognises a layer that is mounted elsewhere, as by `mount --bind`, by its path in its file system.
 fn layer_by_place(real: &Path) -> Option<PathBuf> {
     let place = overlays::place_in_file_system(real)?;
     let is_fs = |place: &&Path| {
@@ -44,7 +44,7 @@ fn layer_by_place(real: &Path) -> Option<PathBuf> {
     Some(found.parent().unwrap_or(found).to_path_buf())
 }
 
-/// Errors: `what`, which is to be written at `path`, would lie in a store
+/// Errors: `what`, to be written to `path`, would be inside a store
 /// ([`Kind::Conflict`](crate::Kind::Conflict)).
 pub fn check_outside(path: &Path, what: &str) -> Result<()> {
     let Some(store) = enclosing_store(path) else {
@@ -53,10 +53,10 @@ pub fn check_outside(path: &Path, what: &str) -> Result<()> {
     let (path, store) = (path.display(), store.display());
     let text = format!("{what} {path} would be inside the store, in {store}");
     Err(Error::conflict(text)
-        .hint("layers are shared, and must not change: name a path outside the store"))
+        .hint("layers are shared, and must not change: use a path outside the store"))
 }
 
-/// A medium that was copied may lack directories that were empty.
+/// Whether a directory is a store. A copied medium may lack empty directories.
 fn is_store(directory: &Path) -> bool {
     let has = |name: &str| directory.join(name).is_dir();
     let is_written = ["locks", "staging", "l"].into_iter().any(has);

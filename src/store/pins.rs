@@ -1,5 +1,5 @@
-//! Pins: what somebody other than an image of the store needs, so that [`crate::store::collect`] leaves it
-//! alone: the snapshots of the module `snapshotter`. A pin lasts until it is taken out.
+//! Pins: layers that something other than an image of the store needs, so that [`crate::store::collect`]
+//! keeps them: snapshots of the module `snapshotter`. A pin lasts until it is removed.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,19 +15,19 @@ use super::{Hold, Store, Sync, read_json, sync_directory, write_json};
 
 const PINS: &str = "pins";
 
-/// What a pin holds.
+/// The content of a pin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// The chain IDs of the layers, the topmost first.
+    /// The chain IDs of the layers, topmost first.
     pub layers: Vec<Digest>,
-    /// Who needs them, for people.
+    /// What needs them, as text.
     pub owner: String,
 }
 
 impl Store {
-    /// Keeps layers until [`unpin`](Self::unpin). The caller has looked whether they are there under
-    /// the same hold. A name is of letters, digits and `-`; a pin of the same name is replaced.
-    pub(crate) fn pin(&self, name: &str, pin: &Pin, sync: Sync, _hold: &Hold) -> Result<()> {
+    /// Keeps layers until [`unpin`](Self::unpin). The caller has found them under the same lock. A name has
+    /// letters, digits and `-`; a pin with the same name is replaced.
+    pub fn pin(&self, name: &str, pin: &Pin, sync: Sync, _hold: &Hold) -> Result<()> {
         self.make_dir(PINS)?;
         let staging = self.stage()?;
         let file = file_name(name)?;
@@ -43,8 +43,8 @@ impl Store {
         write().map_err(|error| Error::system(format!("pinning layers as {name}"), error))
     }
 
-    /// Lets layers go. That there is no such pin is fine.
-    pub(crate) fn unpin(&self, name: &str) -> Result<()> {
+    /// Removes a pin. No error if there is none.
+    pub fn unpin(&self, name: &str) -> Result<()> {
         let file = file_name(name)?;
         let Some(pins) = self.find_pins()? else {
             return Ok(());
@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// The names of all pins.
-    pub(crate) fn pin_names(&self) -> Result<BTreeSet<String>> {
+    pub fn pin_names(&self) -> Result<BTreeSet<String>> {
         let Some(pins) = self.find_pins()? else {
             return Ok(BTreeSet::new());
         };
@@ -72,11 +72,10 @@ impl Store {
     }
 
     /// A pin. Errors: it is damaged, or not there.
-    pub(crate) fn pinned(&self, name: &str) -> Result<Pin> {
+    pub fn pinned(&self, name: &str) -> Result<Pin> {
         let missing = || Error::not_found(format!("there is no pin {name}"));
         let pins = self.find_pins()?.ok_or_else(missing)?;
-        let hint =
-            "its snapshotter writes it anew when it is started; without one, remove the file";
+        let hint = "its snapshotter rewrites it when it starts; without one, remove the file";
         read_json(&pins, &file_name(name)?).map_err(|error| error.hint(hint))
     }
 
@@ -91,6 +90,6 @@ fn file_name(name: &str) -> Result<String> {
     let is_clean = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     match !name.is_empty() && name.len() <= 200 && name.bytes().all(is_clean) {
         true => Ok(format!("{name}.json")),
-        false => Err(Error::usage(format!("{name:?} is no name for a pin"))),
+        false => Err(Error::usage(format!("{name:?} is not a name for a pin"))),
     }
 }

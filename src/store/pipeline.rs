@@ -6,6 +6,7 @@
 //! them. The result is the same for every number of threads. [`unpack_layer`] does one layer into one directory. Both are called by the command line;
 //! neither knows tar or overlayfs.
 
+#[cfg(feature = "containerd")]
 mod chained;
 mod single;
 mod stages;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::descriptors;
 use crate::image::{Image, Layer};
 use crate::limits::{Limits, check_layers};
@@ -29,6 +30,7 @@ use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
 use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
+#[cfg(feature = "containerd")]
 pub use chained::{Chained, stored_chain, unpack_chained};
 pub use single::{Parents, unpack_layer};
 pub(crate) use stages::{is_worth_stages, staged};
@@ -61,7 +63,7 @@ impl Store {
             found.ok_or_else(|| {
                 Error::not_found("not in the store")
                     .in_layer(layer.label())
-                    .hint("`lowerdir unpack` puts it there")
+                    .hint(Advice::Unpack)
             })
         };
         image
@@ -73,18 +75,18 @@ impl Store {
     }
 }
 
-/// How work is done; the result does not depend on it.
+/// How the work is done; the result does not depend on it.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Run<'a> {
     /// Cores to use, at least 1: so many layers are unpacked at once. It bounds the threads of the
     /// run (see [`ThreadBudget`]).
     pub jobs: usize,
-    /// When a layer counts as written.
+    /// Whether to wait until a layer is on disk.
     pub sync: Sync,
-    /// Who is told of it.
+    /// Shows the progress, and may cancel.
     pub progress: &'a dyn Progress,
-    /// What a layer may cost.
+    /// The limits of a layer.
     pub limits: Limits,
 }
 
@@ -108,7 +110,7 @@ impl fmt::Debug for Run<'_> {
 }
 
 impl Default for Run<'_> {
-    /// All cores, durable, in silence.
+    /// All cores; waits for the disk; shows nothing.
     fn default() -> Self {
         Run {
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
@@ -141,7 +143,7 @@ pub(crate) fn unpack_missing(
     damaged: &BTreeSet<usize>,
     _hold: &Hold,
 ) -> Result<Vec<Unpacked>> {
-    // What is accepted here can be mounted.
+    // Refuses an image that could not be mounted.
     check_layers(image.layers.len())?;
     image.check_media_types()?;
     let chain = image.chain_ids();
@@ -230,8 +232,8 @@ pub(crate) fn unpack_missing(
     if !store.is_writable() && is_recorded(&record, store) {
         return Ok(unpacked.into_values().collect());
     }
-    // Status 0 promises durability, also of what others wrote. For an image with no layers that is
-    // the store itself.
+    // Status 0 promises durability, also of layers that others wrote. For an image without layers that
+    // is the store itself.
     let synced = !unpacked.is_empty() && unpacked.values().all(|layer| layer.record.synced);
     if missing.is_empty() || unpacked.values().any(|layer| layer.was_there) {
         store.sync(run.sync, synced)?;
@@ -240,7 +242,7 @@ pub(crate) fn unpack_missing(
     Ok(unpacked.into_values().collect())
 }
 
-/// Whether an image is known, by the names that it has.
+/// Whether an image is recorded with all its names.
 fn is_recorded(image: &ImageRecord, store: &Store) -> bool {
     let mut known = store
         .each()
@@ -256,7 +258,7 @@ fn was_there(stored: StoredLayer) -> Unpacked {
     }
 }
 
-/// One directory cannot be spelled in two ways.
+/// Errors: the layer was unpacked with other options.
 fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
     let known = &stored.record.options;
     if known == options {
@@ -267,5 +269,5 @@ fn check_options(stored: &StoredLayer, options: &Options) -> Result<()> {
         false => "id maps",
     };
     let text = format!("it is in the store already, unpacked with other {what}");
-    Err(Error::conflict(text).hint(format!("use another --store, or the same {what}")))
+    Err(Error::conflict(text).hint(Advice::SameOptions.with(what)))
 }

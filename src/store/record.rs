@@ -1,4 +1,4 @@
-//! What the store remembers of a layer and of an image. The command line's `--json` shows it.
+//! The store's records of layers and images. `--json` shows them.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
@@ -8,43 +8,43 @@ use crate::canonical;
 use crate::digest::Digest;
 use crate::unpack::{Options, Report};
 
-/// `layer.json`: what a layer directory was made from, and how.
+/// `layer.json`: what a layer directory was unpacked from, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Of the stack that this layer is the top of.
+    /// The chain ID of the stack with this layer on top.
     pub chain_id: String,
-    /// Of the stack below it; `None` for a lowest layer.
+    /// The chain ID of the stack below it; `None` for a lowest layer.
     pub parent: Option<String>,
-    /// Of the uncompressed archive.
+    /// The digest of the uncompressed archive.
     pub diff_id: String,
-    /// Of the blob as it was read.
+    /// The digest of the blob.
     pub blob: String,
-    /// Of the blob, in bytes.
+    /// The size of the blob in bytes.
     pub size: u64,
     /// How it was translated.
     pub options: Options,
-    /// Whether it was on disk before it got its name: not so with [`Sync::None`](super::Sync).
+    /// Whether it was on disk before it got its name; false with [`Sync::None`](super::Sync).
     pub synced: bool,
-    /// The tree digest: of the lines of `tree.zst` (see [`crate::store::listing`]).
+    /// The digest of the lines of `tree.zst` (see [`crate::store::listing`]).
     pub tree: String,
-    /// What was done.
+    /// The report.
     pub report: Report,
 }
 
-/// An image that was unpacked.
+/// The record of an unpacked image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
-    /// Of its manifest, or of its config where there was none.
+    /// The digest of its manifest, or of its config if there was none.
     pub digest: Digest,
     /// The names it came with, sorted.
     pub names: Vec<String>,
-    /// The chain IDs of its layers, the lowest first.
+    /// The chain IDs of its layers, lowest first.
     pub layers: Vec<Digest>,
     /// How they were translated.
     pub options: Options,
 }
 
-/// A record as it is written: with a digest of itself, so that a damaged one is known as one.
+/// A record as it is written, with a digest of itself, so that damage is detected.
 #[derive(Serialize)]
 pub(super) struct Sealed<'a, T> {
     #[serde(flatten)]
@@ -60,7 +60,7 @@ impl<'a, T: Serialize> Sealed<'a, T> {
     }
 }
 
-/// Reads a sealed record. Errors: it is not as it was written.
+/// Reads a sealed record. Errors: it was changed since it was written.
 pub(super) fn unsealed<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
     let mut value: Value = serde_json::from_slice(text)?;
     let found = value

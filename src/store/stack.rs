@@ -16,8 +16,6 @@ use crate::unpack::Options;
 
 use super::{Store, StoredLayer};
 
-pub use crate::limits::MAX_LAYERS;
-
 /// How much of an option string `mount(2)` copies, in bytes, including its NUL.
 pub const PAGE: usize = 4096;
 
@@ -72,7 +70,7 @@ impl Stack {
         })
     }
 
-    /// The same with one more directory above the others. Errors: as of [`Stack::new`].
+    /// The same with one more directory on top. Errors: as for [`Stack::new`].
     pub fn with_top(&self, directory: PathBuf) -> Result<Stack> {
         let directories = [directory].into_iter().chain(self.directories.clone());
         let stack = Stack::new(directories.collect(), Default::default(), self.dialect)?;
@@ -83,7 +81,7 @@ impl Stack {
         })
     }
 
-    /// Of these layers of a store, topmost first, which were unpacked with these options.
+    /// From layers of a store, topmost first, which were unpacked with these options.
     pub(crate) fn in_store(
         directories: Vec<PathBuf>,
         options: &Options,
@@ -136,13 +134,13 @@ impl Stack {
 
 impl Store {
     /// The stack of an image whose layers are all in the store. Errors: one is missing
-    /// ([`Kind::NotFound`](crate::Kind::NotFound)), or is no tar archive, by its media type
+    /// ([`Kind::NotFound`](crate::Kind::NotFound)), or is not a tar archive, by its media type
     /// ([`Kind::Refused`](crate::Kind::Refused)).
     pub fn stack(&self, image: &Image) -> Result<Stack> {
         self.stack_of(&self.layers_of(image)?)
     }
 
-    /// The stack of these layers, the lowest first.
+    /// The stack of these layers, lowest first.
     pub(crate) fn stack_of(&self, layers: &[StoredLayer]) -> Result<Stack> {
         let options = layers.last().map(|layer| layer.record.options.clone());
         let directories = layers.iter().rev().map(|layer| layer.path.clone());

@@ -1,6 +1,6 @@
-//! `Staging`: layers in the making. The directory is locked as long as its owner lives, so what
-//! nobody locks is rubbish, and goes when the store is opened next, or the next layer unpacked beside
-//! the same target.
+//! `Staging`: unfinished layers. The directory is locked as long as its owner lives. One without a lock is
+//! garbage, and is removed when the store is next opened, or when the next layer is unpacked beside the
+//! same target.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -22,12 +22,12 @@ use super::{
     FS, LAYER_JSON, Record, Store, Sync, TREE_ZST, layer_name, sync_directory, write_json,
 };
 
-/// Bytes in a name, two digits each.
+/// The number of bytes in a name, at two digits each.
 const RANDOM: usize = 8;
-/// What the names of staging directories outside a store begin with.
+/// The prefix of staging directories outside a store.
 const BESIDE: &str = ".lowerdir-";
 
-/// A locked directory in the store's `staging`, or beside a target; removed when dropped.
+/// A locked directory in the store's `staging`, or beside a target; removed on drop.
 #[derive(Debug)]
 pub struct Staging {
     parent: Dir,
@@ -35,7 +35,7 @@ pub struct Staging {
     pub(super) directory: Arc<Dir>,
 }
 
-/// One layer in it. It holds no descriptor of its own: an image may have more layers than a process
+/// One layer in it. It holds no descriptor of its own, because an image may have more layers than a process
 /// may open files.
 #[derive(Debug)]
 pub struct StagedLayer {
@@ -74,8 +74,8 @@ fn make_in(parent: Dir, prefix: &str) -> io::Result<Staging> {
     }
 }
 
-/// Opens and locks a new directory. Who cleans up right now may take it for a dead one: then that one
-/// wins, and there is none.
+/// Opens and locks a new directory. A process that cleans up at this moment may take it for a dead one and
+/// remove it; then the result is `None`.
 fn take(parent: &Dir, name: &str) -> io::Result<Option<Dir>> {
     let Some(directory) = parent.find_beneath(&EntryPath::parse(name.as_bytes())?)? else {
         return Ok(None);
@@ -102,7 +102,7 @@ fn is_there(parent: &Dir, name: &str) -> io::Result<bool> {
     Ok(parent.stat(name.as_bytes())?.is_some())
 }
 
-/// Removes the staging directories that nobody holds a lock on.
+/// Removes staging directories that are not locked.
 pub(super) fn remove_dead(staging: &Dir) -> io::Result<()> {
     for name in staging.names()? {
         remove_if_dead(staging, &name)?;
@@ -117,7 +117,7 @@ fn remove_if_dead(parent: &Dir, name: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The same in a directory that is not ours: only what has a name, an owner and a mode as we give it.
+/// The same in a user's directory: removes only those with lowerdir's name, owner and mode.
 fn remove_dead_beside(parent: &Dir) -> io::Result<()> {
     for name in parent.names()? {
         let random = name.strip_prefix(BESIDE.as_bytes()).unwrap_or_default();
@@ -136,11 +136,11 @@ fn is_ours(parent: &Dir, name: &[u8]) -> io::Result<bool> {
 }
 
 impl Staging {
-    /// A place in a directory of the caller's, for what will be renamed to a name in it. What dead
-    /// processes left there is removed.
+    /// A staging directory in a user's directory, for something that will be renamed to a name there.
+    /// Removes those of dead processes.
     pub fn beside(directory: &Path) -> io::Result<Staging> {
         let parent = Dir::open(directory)?;
-        // What cannot be removed is in nobody's way.
+        // Garbage that cannot be removed does no harm.
         let _ = remove_dead_beside(&parent);
         make_in(parent, BESIDE)
     }
@@ -167,7 +167,7 @@ impl Staging {
         &self.parent
     }
 
-    /// A new place for a layer.
+    /// A new directory for a layer.
     pub fn layer(&self, number: usize) -> Result<StagedLayer> {
         let name = number.to_string();
         let make = || -> io::Result<()> {
@@ -182,13 +182,13 @@ impl Staging {
         Ok(StagedLayer { name, staging })
     }
 
-    /// Removes it now, and says whether that went well.
+    /// Removes it now. Errors: the system's.
     pub(super) fn remove(self) -> io::Result<()> {
         self.parent.remove_tree(self.name.as_bytes())
     }
 
-    /// Makes all that was staged durable. The descriptor is older than the first write, so it
-    /// reports every write that failed (`syncfs(2)`).
+    /// Writes everything staged to disk. The descriptor is older than the first write, so every failed
+    /// write is reported (`syncfs(2)`).
     pub fn sync(&self, sync: Sync) -> Result<()> {
         match sync {
             Sync::None => Ok(()),
@@ -197,7 +197,7 @@ impl Staging {
         }
     }
 
-    /// Gives a layer its final name. If another process was first, its layer stands: it is the
+    /// Gives a layer its final name. If another process was first, its layer is kept: it is the
     /// same by name, and this one goes with the staging directory. A layer that `replaces` a
     /// damaged one stands instead, and that one goes.
     pub fn commit(

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::digest::{Digest, chain_id};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::image::Image;
 use crate::path::EntryPath;
 use crate::progress::Progress;
@@ -251,7 +251,7 @@ pub fn repair(
             let text = format!("it is in use by {mount}, which would lose it");
             return Err(Error::conflict(text)
                 .in_layer(image.layers[index].label())
-                .hint("unmount it first: see `lowerdir umount`"));
+                .hint(Advice::UnmountFirst));
         }
     }
     let options = options_of(&chain, store)?;

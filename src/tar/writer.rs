@@ -11,7 +11,8 @@
 //! ```
 //! use std::io::Write;
 //!
-//! use lowerdir::internals::{Entry, EntryKind, FileShape};
+//! use lowerdir::internals::{Entry, EntryKind};
+//! use lowerdir::view::{FileShape};
 //! use lowerdir::meta::Meta;
 //! use lowerdir::path::EntryPath;
 //! use lowerdir::internals::Writer;

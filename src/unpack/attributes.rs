@@ -1,5 +1,5 @@
-//! Owner, xattrs, mode and times, set in the one order that loses none of them (rule M1): an
-//! owner change clears capabilities and setuid bits, a write changes the time.
+//! Sets owner, xattrs, mode and times in the one order that loses none of them (rule M1): changing the
+//! owner clears capabilities and setuid bits, and writing changes the time.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -17,11 +17,11 @@ use crate::layer::options::{Options, Owners};
 use crate::layer::report::{Report, Warning};
 use crate::layer::tree::Kind;
 
-/// An inode whose attributes are to be set.
+/// An inode on disk, to set its attributes.
 pub enum Inode<'a> {
-    /// A file or directory that is open.
+    /// An open file or directory.
     Open(BorrowedFd<'a>),
-    /// A name in a directory, of a type that cannot just be opened.
+    /// A name in a directory, for types that cannot simply be opened.
     Named(&'a Dir, &'a [u8], FileType),
 }
 
@@ -43,7 +43,7 @@ impl Inode<'_> {
     fn set_mode(&self, mode: u32) -> io::Result<()> {
         match self {
             Inode::Open(fd) => root::set_mode(fd, mode),
-            // A symbolic link has no mode of its own.
+            // Symbolic links have no mode.
             Inode::Named(_, _, FileType::Symlink) => Ok(()),
             Inode::Named(dir, name, _) => dir.set_mode(name, mode),
         }
@@ -56,13 +56,13 @@ impl Inode<'_> {
         }
     }
 
-    /// The kernel lets only files and directories carry `user.*`.
+    /// Whether it can have `user.*` xattrs: in Linux, only files and directories can.
     fn may_carry_user_xattrs(&self) -> bool {
         matches!(self, Inode::Open(_)) || matches!(self, Inode::Named(_, _, FileType::RegularFile))
     }
 }
 
-/// What an inode has already that was just made; `None` where that is not known.
+/// The attributes that a new inode already has; `None` if they are not known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fresh {
     /// User and group.
@@ -71,8 +71,7 @@ pub struct Fresh {
     pub mode: Option<u32>,
 }
 
-/// Sets everything in `meta`, whose xattr names are as they shall be on disk, but for what the
-/// inode has already.
+/// Sets everything in `meta` that the inode does not have already. Xattr names are those for the disk.
 pub fn apply(
     inode: &Inode<'_>,
     meta: &Meta,
@@ -99,7 +98,7 @@ pub fn apply(
             Err(error) => return Err(not_set(inode, xattr, error).at_entry(path)),
         }
     }
-    // An ACL among the xattrs has changed the mode.
+    // An ACL among the xattrs changes the mode.
     if (fresh.mode != Some(meta.mode) || !meta.xattrs.is_empty())
         && let Err(error) = inode.set_mode(meta.mode)
     {
@@ -110,8 +109,8 @@ pub fn apply(
         .or_else(|error| fail("setting the times", error))
 }
 
-/// The error about an xattr that could not be set. On a disk with room left, no room is one that the
-/// file system has for the xattrs of a file.
+/// The error for an xattr that could not be set. If the disk has space left, ENOSPC means the file system's
+/// limit for the xattrs of a file.
 fn not_set(inode: &Inode<'_>, xattr: &Xattr, error: io::Error) -> Error {
     let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     let has_room = || match inode {
@@ -135,18 +134,18 @@ fn not_set(inode: &Inode<'_>, xattr: &Xattr, error: io::Error) -> Error {
     Error::system(doing, error).during(operation)
 }
 
-/// Whether the kernel looks at the value: `acl(5)`, `capabilities(7)`.
+/// Whether the kernel checks the value: `acl(5)`, `capabilities(7)`.
 fn has_form(xattr: &Xattr) -> bool {
     is_acl_xattr(&xattr.name) || &*xattr.name == b"security.capability"
 }
 
-/// Whether it is an ACL of another version than 2, of which the kernel says that it is not supported.
+/// Whether it is an ACL of a version other than 2, for which the kernel returns EOPNOTSUPP.
 fn is_other_acl(xattr: &Xattr) -> bool {
     is_acl_xattr(&xattr.name) && !xattr.value.starts_with(&2u32.to_le_bytes())
 }
 
-/// Rule X2: what cannot be kept is an error, except `user.*` where no file system takes it, and
-/// what an unprivileged caller may not set.
+/// Rule X2: an xattr that cannot be kept is an error, except for `user.*` on types that cannot have it, and
+/// for xattrs that an unprivileged caller may not set.
 fn may_be_left_out(inode: &Inode<'_>, xattr: &Xattr, error: &io::Error, options: &Options) -> bool {
     let denied = error.raw_os_error() == Some(Errno::PERM.raw_os_error());
     let unprivileged =
@@ -161,12 +160,12 @@ fn may_be_left_out(inode: &Inode<'_>, xattr: &Xattr, error: &io::Error, options:
         || (denied && options.owners == Owners::Caller && is(b"security."))
 }
 
-/// An error of making what an image holds.
+/// A system error while writing the content of an image.
 pub fn system(doing: &str, error: io::Error) -> Error {
     Error::system(doing, error).during(Operation::Create)
 }
 
-/// The type of an inode, as the system has it.
+/// The system's type for a kind of inode.
 pub fn file_type(kind: Kind) -> FileType {
     match kind {
         Kind::Directory(_) => FileType::Directory,

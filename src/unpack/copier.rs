@@ -1,8 +1,8 @@
-//! `Copier`: inodes of one tree once more in another, with all their attributes, the names of one
-//! inode still names of one inode.
+//! `Copier`: copies inodes from one tree to another, with all their attributes and hard links.
 //!
-//! [`crate::repack::convert`] copies what it may not share with the old tree, `export` clones layers. It
-//! makes inodes in directories that its caller made, and changes nothing in the tree that it reads.
+//! [`crate::repack::convert`] copies inodes that it cannot share with the old tree, and `export` clones
+//! layers. It creates inodes in directories that its caller made, and does not change the tree that it
+//! reads.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,40 +17,40 @@ use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::unpack::{Fresh, Inode, Options, Owners, Report, apply};
 
-/// What happens to the content of files.
+/// How the content of files is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// It is shared (reflinked), or that is an error.
+    /// Reflinked, or it is an error.
     Shared,
-    /// It is shared where the file system can do so, and copied where it cannot.
+    /// Reflinked if the file system supports it, otherwise copied.
     SharedOrCopied,
 }
 
-/// A name in the tree that is read, with what it is.
+/// A name in the source tree, and its inode.
 #[derive(Clone, Copy)]
 pub struct Original<'a> {
-    /// The directory that it is in.
+    /// Its directory.
     pub directory: &'a Dir,
     /// Its name there.
     pub name: &'a [u8],
-    /// Of the name itself, not of what it points to.
+    /// The stat of the name itself, not of a link's target.
     pub stat: &'a Stat,
-    /// What the copy gets.
+    /// The xattrs for the copy.
     pub xattrs: &'a [Xattr],
 }
 
 /// Copies inodes into one tree.
 pub struct Copier {
-    /// The tree that they go into.
+    /// The destination.
     to: Root,
     data: Data,
     options: Options,
-    /// Of inodes with several names, by device and number.
+    /// The first copies of inodes with several names, by device and number.
     first_names: HashMap<(u64, u64), EntryPath>,
 }
 
 impl Copier {
-    /// For a tree that holds no copy yet. With [`Owners::Image`], an owner that cannot be set is an
+    /// A copier into a tree without copies yet. With [`Owners::Image`], an owner that cannot be set is an
     /// error.
     ///
     /// Errors: the directory of the tree cannot be opened again.
@@ -68,7 +68,7 @@ impl Copier {
         })
     }
 
-    /// Makes the copy of something that is no directory, at `path`, whose parent is there.
+    /// Copies anything but a directory to `path`, whose parent exists.
     pub fn copy(&mut self, original: Original<'_>, path: &EntryPath) -> Result<()> {
         let making = |error| Error::system("making it", error).at_entry(path);
         let Original { name, stat, .. } = original;
@@ -120,7 +120,7 @@ impl Copier {
         }
     }
 
-    /// Gives an inode the attributes of another one. Errors: one of them cannot be set.
+    /// Gives an inode the attributes of the original. Errors: one of them cannot be set.
     pub fn describe(
         &self,
         inode: &Inode<'_>,

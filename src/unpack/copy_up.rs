@@ -1,5 +1,4 @@
-//! A file of the layers below becomes one of this layer, because the layer has a hard link to it
-//! (rule H2).
+//! Copies a file up from the layers below, because the layer has a hard link to it (rule H2).
 
 use std::fs::File;
 use std::io;
@@ -71,7 +70,7 @@ struct Copied {
     content: Content,
 }
 
-/// Shares the blocks where the file system can, and keeps the holes where it cannot.
+/// Reflinks if the file system supports it, and otherwise copies with holes.
 fn clone_or_copy(source: &File, file: &mut File) -> io::Result<Copied> {
     let cloned = rustix::fs::ioctl_ficlone(&*file, source).is_ok();
     let size = source.metadata()?.len();

@@ -1,5 +1,5 @@
-//! `Created`: what an inode is like when it was just made in a layer's directory, so that no call
-//! sets what already holds.
+//! `Created`: the attributes of a new inode in a layer's directory, so that no call sets a value that is
+//! already there.
 
 use std::io;
 
@@ -13,28 +13,28 @@ use crate::layer::tree::Inode;
 const PROBE: &[u8] = b"probe";
 /// Every permission.
 const ALL: u32 = 0o777;
-/// A time that needs nanoseconds.
+/// A time with nanoseconds.
 const TIME: Time = Time {
     seconds: 1,
     nanoseconds: 123_456_789,
 };
 
-/// What is made in a directory and all below it, before anything is set.
+/// The attributes of new inodes in a directory and below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Created {
-    /// User and group: the caller's, unless the file system has it otherwise.
+    /// User and group: the caller's, unless the file system decides otherwise.
     pub owner: (u32, u32),
-    /// Whether the thread that tried it has no umask, so that a file gets its mode when it is made.
+    /// Whether the probing thread has no umask, so that a file gets its mode when it is created.
     pub umask_is_clear: bool,
-    /// Whether the file system keeps times to the nanosecond.
+    /// Whether the file system stores times to the nanosecond.
     pub keeps_nanoseconds: bool,
-    /// Whether the system gives it xattrs that a listing has: a label, say, where labels count.
+    /// Whether the system gives new inodes xattrs that count in a listing, such as labels.
     pub has_xattrs: bool,
 }
 
 impl Created {
-    /// Tries it in a layer's directory, which is empty. What the directory has of the one around
-    /// it is not the layer's, and would go on to all that is made in it: that is taken away first.
+    /// Probes in a layer's directory, which is empty. Inherited ACLs, which would pass on to everything in
+    /// it, are removed first.
     pub fn find_out(directory: &Dir, options: &Options) -> Result<Created> {
         directory
             .remove_acls()
@@ -42,7 +42,7 @@ impl Created {
         probe(directory, options.selinux).map_err(|error| system("trying to make a file", error))
     }
 
-    /// What the disk says of an inode that gets these attributes.
+    /// The inode on disk after it gets these attributes.
     pub fn describe(self, mut inode: Inode, meta: &Meta, options: &Options) -> Inode {
         self.complete(&mut inode, meta, options);
         inode
@@ -60,12 +60,12 @@ impl Created {
 }
 
 fn probe(directory: &Dir, selinux: bool) -> io::Result<Created> {
-    // A setgid directory gives its group away.
+    // In a setgid directory, new files get its group.
     root::set_mode(directory, 0o700)?;
     let file = directory.make_file_with(PROBE, ALL)?;
     root::set_times(&file, TIME)?;
     let stat = rustix::fs::fstat(&file)?;
-    // Some come when it is closed.
+    // Some are set when the file is closed.
     drop(file);
     let xattrs = directory.kept_xattrs(PROBE)?;
     let has_xattrs = xattrs.iter().any(|xattr| counts(xattr, selinux));
@@ -78,7 +78,7 @@ fn probe(directory: &Dir, selinux: bool) -> io::Result<Created> {
     })
 }
 
-/// A label belongs to this system, unless it was asked for (rule X2).
+/// Whether an xattr counts: a label only if labels are kept (rule X2).
 fn counts(xattr: &Xattr, selinux: bool) -> bool {
     selinux || &*xattr.name != b"security.selinux"
 }

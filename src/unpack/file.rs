@@ -1,4 +1,4 @@
-//! A regular file of the archive: its data to the writers, where the extents of a sparse one say.
+//! Passes the data of a regular file to the writers, at the offsets that its extents give.
 
 use crate::chunk::Chunks;
 use crate::error::Result;

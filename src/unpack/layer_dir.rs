@@ -1,5 +1,5 @@
-//! `LayerDir`: the directory of the layer that is being made, with some of those below it held open.
-//! [`super::unpack`] and [`super::settle`] reach everything in it through here.
+//! `LayerDir`: the directory of a layer being made, with some of its directories held open.
+//! [`super::unpack`] and [`super::settle`] reach everything in it through this.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct LayerDir {
     open: DirCache<DirId>,
 }
 
-/// Where the directories of a tree are on disk.
+/// Finds the directories of a tree on disk.
 struct OnDisk<'a>(&'a Tree, &'a Arc<Dir>);
 
 impl DirPath for OnDisk<'_> {
@@ -34,7 +34,7 @@ impl DirPath for OnDisk<'_> {
 }
 
 impl LayerDir {
-    /// Takes a layer's directory.
+    /// Wraps a layer's directory.
     pub fn new(top: Dir) -> LayerDir {
         LayerDir {
             top: Arc::new(top),

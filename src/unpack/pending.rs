@@ -1,4 +1,4 @@
-//! `Pending`: a layer that is unpacked and still needs the layers below.
+//! `Pending`: a layer that is unpacked, but not settled against the layers below.
 
 use crate::image::ImageSigns;
 use crate::layer::apply::Unsettled;
@@ -7,17 +7,17 @@ use crate::layer::report::Report;
 
 use super::created::Created;
 
-/// A layer whose entries are on disk, and which `settle` will finish.
+/// A layer whose entries are on disk, and which `settle` has to finish.
 #[derive(Debug)]
 pub struct Pending {
-    /// All that it has; none of its directories has its attributes yet.
+    /// Its tree; none of its directories has its attributes yet.
     pub layer: Unsettled,
-    /// What an inode is like that was just made there.
+    /// The attributes of new inodes there.
     pub created: Created,
-    /// The deletions that it asks for.
+    /// Its deletions.
     pub markers: Markers,
-    /// Whether the layer looks like something else.
+    /// Whether the layer looks like an image archive.
     pub signs: ImageSigns,
-    /// What was done so far.
+    /// The report so far.
     pub report: Report,
 }

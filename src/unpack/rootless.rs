@@ -1,7 +1,7 @@
-//! The options for who is not root, or only in a user namespace: what the kernel allows is found out.
+//! The options for use without root or in a user namespace, found by probing what the kernel allows.
 //!
-//! Source: `user_namespaces(7)`; the kernel lets anybody make whiteout devices since 5.8, if no seccomp
-//! filter denies it.
+//! Source: `user_namespaces(7)`. Since 5.8 the kernel lets any user create whiteout devices, unless a
+//! seccomp filter denies it.
 
 use std::path::Path;
 
@@ -18,9 +18,9 @@ use super::{Options, Owners, system};
 const PROBE: &[u8] = b".lowerdir-whiteout";
 
 impl Options {
-    /// What a process without privilege can do with files in this directory, which is tried:
-    /// `user.overlay.*`; devices as whiteouts where they can be made; the image's owners where there
-    /// are several ids to choose from.
+    /// The options for a process without privilege, found by probing in this directory: `user.overlay.*`
+    /// xattrs, devices as whiteouts if they can be created, and the image's owners if the user namespace
+    /// has several ids.
     ///
     /// ```
     /// use lowerdir::Options;
@@ -66,7 +66,7 @@ fn whiteout(directory: &Dir) -> Result<Whiteout> {
     }
 }
 
-/// A namespace of one user has nobody to give files to.
+/// In a user namespace with one id, the caller owns every file.
 fn owners() -> Result<Owners> {
     if !rustix::process::geteuid().is_root() {
         return Ok(Owners::Caller);

@@ -1,12 +1,12 @@
-//! Finishing a layer against the layers below it: its deletions, its opaque directories, the
+//! Finishes a layer against the layers below it: its deletions, its opaque directories, and the
 //! attributes of all its directories (rules W2 to W5, W7, W8, O1 to O3, I1, I2, M1).
 //!
 //! [`crate::store::pipeline`] calls it, bottom to top, once the layer's entries are on disk and the
 //! layers below are settled. It adds whiteouts, implied directories and marks; it never touches a
 //! file of the layer.
 //!
-//! The order: first the directories that a mark needs, then the whiteouts, then every directory's
-//! attributes from the bottom up, because whatever is added to a directory changes its time.
+//! The order: first the directories that marks need, then the whiteouts, then the attributes of all
+//! directories from the bottom up, because adding to a directory changes its time.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -30,7 +30,7 @@ use super::created::Created;
 use super::layer_dir::LayerDir;
 use super::pending::Pending;
 
-/// Finishes the layer in `directory`, and says what was done to it altogether, and what it holds.
+/// Finishes the layer in `directory`, and returns the full report and the tree.
 ///
 /// Errors: an opaque root over unknown layers, which has no form that is right over any of them
 /// (rule O3); limits; the system's.
@@ -71,7 +71,7 @@ struct Settler<'a> {
 }
 
 impl Settler<'_> {
-    /// Makes the directories that the marks need.
+    /// Creates the directories that marks need.
     fn make_directories(&mut self, implied: &[DirId]) -> Result<()> {
         for &id in implied {
             let node = self.tree.directory(id);
@@ -120,7 +120,7 @@ impl Settler<'_> {
         Ok(())
     }
 
-    /// What anything has that was made in the layer's directory.
+    /// The attributes of new inodes in the layer's directory.
     fn fresh(&self) -> Fresh {
         let (owner, mode) = (Some(self.created.owner), None);
         Fresh { owner, mode }
@@ -145,10 +145,10 @@ impl Settler<'_> {
             is_over_unknown: self.below.is_unknown(),
         };
         xattrs::escape(&mut meta, options.dialect);
-        // Rule X3: last, so that nothing which the entry brings can stand for them.
+        // Rule X3: last, so that no xattr of the entry can replace them.
         meta.xattrs.extend(options.dialect.marks(marks));
         self.report.opaque += u64::from(marks.is_opaque);
-        // The layer's own directory may have its group from the one around it.
+        // The layer directory may have inherited its group.
         let fresh = match path.is_root() {
             true => Fresh::default(),
             false => self.fresh(),
@@ -160,12 +160,12 @@ impl Settler<'_> {
         let inode = self.tree.inode_of(id);
         let inode = self.tree.inode_mut(inode);
         self.created.complete(inode, &meta, options);
-        // With --owners=caller it has those that the directory around it gave to it.
+        // With --owners=caller it keeps its inherited owner.
         inode.must_be_read |= path.is_root();
         Ok(())
     }
 
-    /// Those of its entry, else those of rules I1 and I2.
+    /// The attributes of its entry, or else those of rules I1 and I2.
     fn directory_meta(&mut self, id: DirId, plan: &Plan) -> Result<Meta> {
         if let Some(meta) = self.tree.take_meta(id) {
             return Ok(meta);

@@ -32,23 +32,23 @@ const NAME: &str = "write";
 /// Batches that wait for the workers of a layer, at most: 12 MiB, for each of the layers that are
 /// unpacked at once.
 const QUEUED: usize = 48;
-/// How much more one worker may have to do than another, only to stay in one directory.
+/// How much more work one worker may get than another, to stay in one directory.
 const AHEAD: usize = 4 * CHUNK;
-/// What making a file costs, in bytes that could be written meanwhile.
+/// The cost of creating a file, in bytes that could be written meanwhile.
 const FILE: usize = 8 * 1024;
-/// What writing a piece costs besides: a hostile layer has pieces of one byte.
+/// The additional cost of writing a piece, because a hostile layer has pieces of one byte.
 const PIECE: usize = 512;
 
 /// The writers of one layer.
 pub struct WriterPool<'a> {
     /// Works on the reading thread.
     own: Writer<'a>,
-    /// Whether the last file that was opened is its.
+    /// Whether the last opened file is its own.
     is_own: bool,
     workers: Vec<Worker>,
-    /// Workers at most.
+    /// The maximum number of workers.
     most: usize,
-    /// Starts one more, if there is a thread for it.
+    /// Starts another worker, if there is a thread for it.
     hire: Box<dyn Fn() -> Option<Worker> + 'a>,
     batch: Batch,
     /// The worker that got the last batch, and the directory of the last file in it: two workers in
@@ -61,7 +61,7 @@ pub struct WriterPool<'a> {
     failed: Option<(InodeId, Error)>,
 }
 
-/// What the workers complete: the contents in the tree, and warnings.
+/// The data that the workers complete: the contents in the tree, and warnings.
 pub struct Made<'a> {
     /// The layer's names.
     pub tree: &'a mut Tree,
@@ -74,7 +74,7 @@ pub struct Made<'a> {
 struct Batch {
     orders: Vec<Order>,
     cost: usize,
-    /// It begins inside a file, and so goes to the worker that has the file open.
+    /// Whether it begins inside a file, and so goes to the worker that has the file open.
     is_continued: bool,
 }
 
@@ -82,7 +82,7 @@ struct Batch {
 struct Worker {
     todo: SyncSender<Batch>,
     done: Receiver<Outcome>,
-    /// The cost of what it has not done yet.
+    /// The cost of its pending work.
     load: Arc<AtomicUsize>,
     /// Batches without an outcome so far.
     unanswered: usize,
@@ -280,7 +280,7 @@ fn work(
             writer.run(order);
         }
         load.fetch_sub(batch.cost, Ordering::Relaxed);
-        // If nobody listens, something else has failed.
+        // If the receiver is gone, something else has failed.
         let _ = outcomes.send(writer.outcome());
     }
 }

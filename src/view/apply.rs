@@ -1,6 +1,6 @@
-//! One layer, applied to the tree of the layers below it: the sink that carries out the actions of a layer
-//! in memory. What each entry means is decided in [`crate::layer`]; here the layer's own tree is then
-//! merged into the one below, as overlayfs would merge the directories.
+//! Applies one layer to the tree of the layers below it: the sink that carries out the actions of a layer
+//! in memory. [`crate::layer`] decides what each entry means; then the layer's own tree is merged into the
+//! one below, as overlayfs would merge the directories.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,18 +22,18 @@ use crate::tar::archive::{Entry, EntryKind};
 use super::read::Said;
 use super::tree::{Body, Id, Inode, Name, Source, Stored, Tree};
 
-/// What a layer did, beyond what its names say.
+/// The effect of a layer.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
     /// Entries in its archive, markers among them.
     pub entries: u64,
     /// Bytes of file content in its archive, without holes.
     pub bytes: u64,
-    /// The names that it deletes, with the times of their whiteouts: those only that were there.
+    /// The existing names that it deletes, with the times of their whiteouts.
     pub deleted: BTreeMap<EntryPath, Time>,
-    /// The directories of which it hides what the layers below have in them.
+    /// The directories that it makes opaque.
     pub opaque: BTreeSet<EntryPath>,
-    /// What it has and the tree has not.
+    /// Warnings about what was left out.
     pub warnings: BTreeMap<Warning, Occurrences>,
 }
 
@@ -50,7 +50,7 @@ impl Applied {
     }
 }
 
-/// Applies a layer, counted from 1 at the bottom. After an error the tree is of no use.
+/// Applies a layer, counted from 1 at the bottom. After an error the tree is invalid.
 ///
 /// Errors: what the rules refuse; limits.
 pub fn apply(
@@ -125,7 +125,7 @@ fn directory_metas(
 /// The tree of the layers below, as the rules ask for it.
 struct InMemory<'a> {
     tree: &'a Tree,
-    /// The names of inodes that have several, found at the first need.
+    /// The names of inodes with several names, computed when first needed.
     links: OnceCell<BTreeMap<Id, Vec<EntryPath>>>,
 }
 
@@ -213,7 +213,7 @@ struct New<'a> {
     leaves: HashMap<InodeId, NewLeaf>,
 }
 
-/// Something of a layer that is no directory.
+/// Anything in a layer but a directory.
 enum NewLeaf {
     New(Inode),
     /// It is of the layers below, or was merged already.
@@ -263,7 +263,7 @@ fn body(kind: EntryKind, layer: u32, entry: u64) -> Body {
     }
 }
 
-/// A layer on its way into the tree.
+/// Merges a layer into the tree.
 struct Merge<'a> {
     tree: &'a mut Tree,
     layer: u32,

@@ -1,4 +1,4 @@
-//! What differs between two trees, path by path.
+//! The differences between two trees, path by path.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -15,16 +15,16 @@ use super::walk::Walk;
 
 const BUFFER: usize = 128 * 1024;
 
-/// A path that the two trees do not have alike.
+/// A path that differs between two trees.
 #[derive(Clone, Debug)]
 pub struct Change<'a> {
-    /// Where.
+    /// The path.
     pub path: EntryPath,
-    /// Which of the two.
+    /// How it differs.
     pub what: What,
-    /// What was there.
+    /// The inode in the first tree.
     pub before: Option<&'a Inode>,
-    /// What is there.
+    /// The inode in the second tree.
     pub after: Option<&'a Inode>,
 }
 
@@ -35,11 +35,11 @@ pub enum What {
     Created,
     /// Only the first tree has it.
     Deleted,
-    /// Both have it, and these differ: never none of them.
+    /// Both have it, and these parts differ, at least one.
     Changed(Vec<Part>),
 }
 
-/// What may differ at a path.
+/// A part that may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// File, directory, symbolic link and so on. What only one of the types has is not compared.
@@ -52,9 +52,9 @@ pub enum Part {
     Time,
     /// The size of a file, and so its content.
     Size,
-    /// What a file of the same size holds.
+    /// The content of a file of the same size.
     Content,
-    /// Where a symbolic link points.
+    /// The target of a symbolic link.
     Target,
     /// The number of a device.
     Device,
@@ -64,11 +64,11 @@ pub enum Part {
     Links,
 }
 
-/// One of the trees that are compared, and the image that it was read from.
+/// One of the trees to compare, and the image that it was read from.
 pub type Side<'a> = (&'a Image, &'a Tree);
 
-/// Compares two trees, and tells of each path that differs, in order. Files of the same size are
-/// read, unless both are the same entry of the same layer.
+/// Compares two trees, and reports each path that differs, in order. Files of the same size are read,
+/// unless both are the same entry of the same layer.
 pub fn compare<'a>(
     before: Side<'a>,
     after: Side<'a>,
@@ -110,7 +110,7 @@ pub fn compare<'a>(
     Ok(())
 }
 
-/// What differs between two inodes, but for content of the same size.
+/// The parts that differ between two inodes, except content of the same size.
 fn parts(was: &Inode, is: &Inode) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut differs = |part, differs| {
@@ -143,8 +143,8 @@ fn both_files_of_a_size(was: &Inode, is: &Inode) -> bool {
     }
 }
 
-/// Reads the files that both trees have at a path with the same size. The result tells whether two
-/// of them hold the same.
+/// Reads the files that both trees have at a path with the same size. The result says whether two of them
+/// have the same content.
 fn same_content<'a>(
     before: Side<'a>,
     after: Side<'a>,
@@ -189,7 +189,7 @@ fn is_same_entry(before: Side<'_>, was: &Inode, after: Side<'_>, is: &Inode) -> 
     was.is_some() && was == place(after, is)
 }
 
-/// Digests of what files hold, the same for a sparse file and for one that was written in full.
+/// Digests of file contents, the same for a sparse file and for one written in full.
 fn digests(side: Side<'_>, wanted: &BTreeSet<Id>, run: Run<'_>) -> Result<BTreeMap<Id, Content>> {
     let mut digests = BTreeMap::new();
     let mut buffer = vec![0; BUFFER];

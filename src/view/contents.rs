@@ -1,5 +1,4 @@
-//! What files hold: the second reading of an image, for the content of just those files that are
-//! wanted.
+//! The content of files: the second reading of an image, for the files whose content is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,10 +18,9 @@ use super::tree::{Body, Id, Source, Stored, Tree};
 /// The wanted files of one layer, by their numbers among the entries of its archive.
 type Wanted<'a> = BTreeMap<u64, (Id, &'a FileShape)>;
 
-/// Reads the stored bytes of files, and hands each to `take`: first those that are in layers, in the
-/// order of their archives, then those that are on this machine. Of a sparse file only its extents
-/// are stored. Layers without a wanted file are not read; the others are read to the end, and
-/// verified.
+/// Reads the stored bytes of files, and passes each to `take`: first files in layers, in the order of their
+/// archives, then files on this machine. Only the extents of a sparse file are stored. Layers without a
+/// wanted file are not read; the others are read to the end, and verified.
 ///
 /// `layers` are those of the image that the tree was read from.
 pub fn contents(
@@ -73,8 +71,8 @@ pub fn parts(shape: &FileShape) -> impl Iterator<Item = (u64, u64)> + '_ {
         .chain(extents.map(|extent| (extent.offset, extent.length)))
 }
 
-/// Reads the stored parts of a file, and hands their bytes to `take`, each with its offset in the
-/// file, which never goes back.
+/// Reads the stored parts of a file, and passes their bytes to `take`, with their offsets in the file,
+/// which never decrease.
 pub fn read_parts(
     shape: &FileShape,
     reader: &mut dyn Read,
@@ -99,7 +97,7 @@ pub fn read_parts(
     Ok(())
 }
 
-/// The files of a tree that hold anything.
+/// The files of a tree that are not empty.
 pub fn file_ids(tree: &Tree) -> BTreeSet<Id> {
     let files = tree.walk().filter(|item| match &item.inode.body {
         Body::File(stored) => stored.shape.size > 0,
@@ -147,7 +145,7 @@ fn of_layer(
     Ok(())
 }
 
-/// Tells of what is read.
+/// Reports how much is read.
 struct Counted<'a, R> {
     inner: R,
     progress: &'a dyn Progress,
@@ -162,7 +160,7 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// Fails where a file of this machine has become shorter.
+/// Fails if a file on this machine has shrunk.
 struct Exactly {
     inner: io::Take<File>,
 }

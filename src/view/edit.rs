@@ -1,4 +1,4 @@
-//! Changes that a user makes to a tree before it is written out.
+//! Changes to a tree, at the user's request, before it is written.
 
 use crate::error::{Error, Result};
 use crate::layer::walk::{PathWalk, Steps};
@@ -8,8 +8,8 @@ use crate::path::EntryPath;
 use super::tree::{Body, Id, Inode, Name, Tree, loop_of_links};
 
 impl Tree {
-    /// Takes away every path that `is_meant` says yes to, with all below it; not the root.
-    pub fn remove(&mut self, is_meant: impl Fn(&EntryPath) -> bool) {
+    /// Removes every path that matches `is_meant`, with everything below it; never the root.
+    pub(crate) fn remove(&mut self, is_meant: impl Fn(&EntryPath) -> bool) {
         let mut todo = vec![(EntryPath::root(), self.root.inode)];
         while let Some((path, directory)) = todo.pop() {
             let mut below = Vec::new();
@@ -29,9 +29,9 @@ impl Tree {
         }
     }
 
-    /// The directory at a path, symbolic links followed inside the root, made where it is missing
-    /// (rule I2). Errors: something that is no directory is in the way.
-    pub fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
+    /// The directory at a path, created if needed (rule I2). Symbolic links are followed inside the root.
+    /// Errors: something else is in the way.
+    pub(crate) fn make_directory(&mut self, path: &EntryPath) -> Result<Id> {
         let mut walk = PathWalk::new(self.root.inode, path);
         let mut steps = Steps::default();
         while let Some(name) = walk.next_name() {
@@ -51,16 +51,17 @@ impl Tree {
                 }
                 _ => {
                     let place = walk.path().join(&name)?;
-                    return Err(Error::conflict(format!("{place} is no directory")).at_entry(path));
+                    let what = format!("{place} is not a directory");
+                    return Err(Error::conflict(what).at_entry(path));
                 }
             }
         }
         Ok(walk.here())
     }
 
-    /// Puts something at a path, in the place of whatever is there. Errors: the path is the root's,
-    /// or something above it is no directory.
-    pub fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
+    /// Puts something at a path, replacing whatever is there. Errors: it is the root, or a parent is not a
+    /// directory.
+    pub(crate) fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
         let Some((parent, name)) = path.split() else {
             return Err(Error::usage("the root cannot be replaced"));
         };
@@ -71,20 +72,20 @@ impl Tree {
     }
 
     /// Changes the attributes of everything.
-    pub fn for_each_meta(&mut self, change: impl FnMut(&mut Meta)) {
+    pub(crate) fn for_each_meta(&mut self, change: impl FnMut(&mut Meta)) {
         self.inodes_mut()
             .map(|inode| &mut inode.meta)
             .for_each(change);
     }
 
-    /// Gives the root other attributes.
-    pub fn set_root_meta(&mut self, meta: Meta) {
+    /// Sets the attributes of the root.
+    pub(crate) fn set_root_meta(&mut self, meta: Meta) {
         let root = self.root.inode;
         self.inode_mut(root).meta = meta;
     }
 
     /// Moves the whole tree below a path of a new root.
-    pub fn move_below(&mut self, path: &EntryPath) -> Result<()> {
+    pub(crate) fn move_below(&mut self, path: &EntryPath) -> Result<()> {
         let Some((parent, name)) = path.split() else {
             return Ok(());
         };
@@ -95,7 +96,7 @@ impl Tree {
         self.check_lengths()
     }
 
-    /// Fails where a path has become too long for a system call.
+    /// Fails if a path has become too long for a system call.
     fn check_lengths(&self) -> Result<()> {
         let mut todo = vec![(EntryPath::root(), self.root.inode)];
         while let Some((path, id)) = todo.pop() {
@@ -109,7 +110,7 @@ impl Tree {
     }
 }
 
-/// A name that no layer gives.
+/// A name from no layer.
 fn no_layers(inode: Id) -> Name {
     Name {
         inode,

@@ -1,13 +1,12 @@
-//! An image as one tree, written out: into a directory, or as one tar archive. Everything is there
-//! once; what a layer hides is never written.
+//! Writes an image as one tree, to a directory or as one tar archive. Every file is written once; files
+//! that a later layer hides are never written.
 //!
-//! The order of things is that of the paths, so the same tree gives the same bytes, however it was
-//! cut into layers. [`View::read`](crate::view::View::read) has decided what wins; the blobs are
-//! then read once more, from the lowest layer to the topmost, for just that content. No mount is
-//! made, and the store is not used.
+//! The order is that of the paths, so the same tree gives the same bytes, however it is split into layers.
+//! [`View::read`](crate::view::View::read) decides what the tree has; then the blobs are read again, from
+//! the lowest layer to the topmost, for its content. It needs no mount and no store.
 //!
-//! `lowerdir flatten` calls it, and changes the tree before by [`Edits`]. For an image of one layer
-//! it writes the archive into a [`Layout`](crate::repack::layout::Layout).
+//! Called by `lowerdir flatten`, after [`Edits`] to the tree. For an image of one layer, the archive goes
+//! to a [`Layout`](crate::repack::layout::Layout).
 
 mod archive;
 mod directory;
@@ -19,4 +18,3 @@ pub use archive::write_archive;
 pub use directory::write_directory;
 pub use edits::{Edits, RootMeta};
 pub use ids::map_ids;
-pub use spool::Spool;

@@ -1,5 +1,4 @@
-//! What layers say: their entries without their content, read from the blobs, several at once, and
-//! handed on in order.
+//! Reads the entries of layers, without content, from several blobs at once, and passes them on in order.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,19 +17,19 @@ use crate::store::pipeline::{LowestFailure, Run, Watch, is_worth_stages, staged,
 use crate::tar::archive::{Archive, Entry, EntryKind};
 use crate::threads::{ThreadBudget, caught};
 
-/// What one layer says.
+/// The entries of one layer.
 #[derive(Debug, Default)]
 pub struct Said {
-    /// What it deletes.
+    /// Its deletions.
     pub markers: Markers,
-    /// What it adds, each with its number among all entries of the archive.
+    /// Its other entries, each with its number among all entries of the archive.
     pub entries: Vec<(u64, Entry)>,
-    /// How many entries the archive has, markers among them, and what was left out of it.
+    /// The number of entries in the archive, including markers, and warnings about what was left out.
     pub report: Report,
 }
 
-/// Reads layers, and hands on what they say from the first to the last. Of several errors the one
-/// in the first layer is returned.
+/// Reads layers, and passes on their entries from the first to the last. Of several errors, that of the
+/// lowest layer is returned.
 pub fn each_layer(
     layers: &[Layer],
     options: &Options,
@@ -56,7 +55,7 @@ pub fn each_layer(
             ready.insert(index, said);
             while let Some(said) = ready.remove(&due) {
                 if let Err(error) = said.and_then(|said| hand_on(&layers[due], said)) {
-                    // Those that are being read are given up.
+                    // Layers that are still being read are cancelled.
                     failure.add(due);
                     return Err(error);
                 }
@@ -72,7 +71,7 @@ pub fn threads(run: Run<'_>) -> ThreadBudget {
     ThreadBudget::new(descriptors::jobs(run.jobs))
 }
 
-/// Ends the reading of a layer, counted from 0, once it is not wanted any more.
+/// Stops reading a layer, counted from 0, once it is no longer needed.
 pub fn watch<'a>(index: usize, run: Run<'a>, failure: &'a LowestFailure) -> Watch<'a> {
     Watch {
         index,
@@ -144,8 +143,8 @@ pub fn read_archive(
     .map(drop)
 }
 
-/// Makes the attributes of an entry into what a mount shows: symbolic links have no mode, and only files
-/// and directories `user.*` xattrs (rule X2).
+/// Adjusts the attributes of an entry to what a mount shows: symbolic links have no mode, and only files
+/// and directories have `user.*` xattrs (rule X2).
 fn as_shown(kind: &EntryKind, meta: &mut Meta) {
     if matches!(kind, EntryKind::Symlink(_)) {
         meta.mode = 0o777;

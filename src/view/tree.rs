@@ -1,5 +1,5 @@
-//! `Tree`: directories, names and inodes in memory. It knows no layers but by their numbers, and no
-//! markers: [`super::apply`] does.
+//! `Tree`: directories, names and inodes in memory. It knows layers only by their numbers, and no markers:
+//! [`super::apply`] handles these.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use crate::tar::archive::FileShape;
 
 use super::walk::Item;
 
-/// Which inode. Those of later layers are greater.
+/// The number of an inode. Later layers have greater numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Id(u32);
 
-/// What an image has at a path, whatever its name.
+/// An inode of an image.
 #[derive(Clone, Debug)]
 pub struct Inode {
     /// Owner, mode, time, xattrs: as a mount shows them.
@@ -25,7 +25,7 @@ pub struct Inode {
     pub body: Body,
 }
 
-/// What an inode is.
+/// The type of an inode, with its data.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// A directory, and what is in it.
@@ -42,16 +42,16 @@ pub enum Body {
     Fifo,
 }
 
-/// The content of a file: how much, and where it is to be had.
+/// The content of a file: its size, and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// Its size, and what of it is stored.
     pub shape: FileShape,
-    /// Who has it.
+    /// Where it is read from.
     pub source: Source,
 }
 
-/// Where the content of a file is.
+/// The source of a file's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// In the blob of a layer.
@@ -61,7 +61,7 @@ pub enum Source {
         /// Which entry of its archive, from 0.
         entry: u64,
     },
-    /// In a file of this machine.
+    /// A file on this machine.
     Host(PathBuf),
 }
 
@@ -70,10 +70,10 @@ pub enum Source {
 pub struct Name {
     /// What it names.
     pub inode: Id,
-    /// The layer, from 1 at the bottom, whose entry it is: of a directory, the last that described
-    /// it. 0 where no layer did.
+    /// The layer, from 1 at the bottom, that the entry comes from; for a directory, the last one with an
+    /// entry. 0 if no layer has one.
     pub layer: u32,
-    /// The last layer whose own directory has this name, be it only to lead to another one.
+    /// The last layer whose own directory has this name, perhaps only as a parent.
     pub(super) needed_by: u32,
 }
 
@@ -87,13 +87,13 @@ impl Name {
 /// A tree of files.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    /// Also those that no name leads to any more.
+    /// Includes inodes that no longer have a name.
     inodes: Vec<Inode>,
     pub(super) root: Name,
 }
 
 impl Inode {
-    /// A directory that nothing describes (rule I2).
+    /// A directory without an entry (rule I2).
     pub fn implied_directory() -> Inode {
         Inode {
             meta: Meta::of_implied_directory(),
@@ -108,7 +108,7 @@ impl Inode {
 }
 
 impl Default for Tree {
-    /// A root that nothing describes, and nothing in it.
+    /// An empty root without an entry.
     fn default() -> Tree {
         Tree {
             inodes: vec![Inode::implied_directory()],
@@ -150,8 +150,8 @@ impl Tree {
         components.try_fold(self.root, |at, name| self.child(at.inode, name))
     }
 
-    /// The path that a user means: symbolic links among its parents are followed, inside the root;
-    /// the last component is not. `None` if nothing is there.
+    /// Resolves a path from the user: symbolic links among its parents are followed, inside the root; the
+    /// last component is not. `None` if it does not exist.
     pub fn find(&self, path: &EntryPath) -> Result<Option<EntryPath>> {
         let Some((parent, name)) = path.split() else {
             return Ok(Some(path.clone()));
@@ -176,7 +176,7 @@ impl Tree {
         Ok(self.child(walk.here(), name).map(|_| place))
     }
 
-    /// Every name of each inode that has several, in order.
+    /// The names of each inode with several names, in order.
     pub fn links(&self) -> BTreeMap<Id, Vec<EntryPath>> {
         let mut seen = vec![false; self.inodes.len()];
         let mut several = vec![false; self.inodes.len()];
@@ -205,7 +205,7 @@ impl Tree {
         Id(u32::try_from(self.inodes.len()).unwrap_or(u32::MAX))
     }
 
-    /// Adds an inode, which has no name yet.
+    /// Adds an inode without a name.
     pub(crate) fn add(&mut self, inode: Inode) -> Result<Id> {
         let id = self.next_id();
         if id.0 == u32::MAX {
@@ -215,7 +215,7 @@ impl Tree {
         Ok(id)
     }
 
-    /// Gives a directory a name, in the place of whatever has it; returns what that was.
+    /// Adds a name to a directory, replacing any that is there; returns the old one.
     pub(crate) fn name(&mut self, directory: Id, name: &[u8], new: Name) -> Option<Name> {
         self.children_mut(directory).insert(name.into(), new)
     }

@@ -6,14 +6,14 @@ use crate::path::EntryPath;
 
 use super::tree::{Body, Inode, Name, Tree};
 
-/// A name that a walk comes by.
+/// A name in a walk.
 #[derive(Clone, Debug)]
 pub struct Item<'a> {
-    /// Where.
+    /// The path.
     pub path: EntryPath,
-    /// What the directory says.
+    /// Its entry in the directory.
     pub name: Name,
-    /// What it names.
+    /// Its inode.
     pub inode: &'a Inode,
 }
 

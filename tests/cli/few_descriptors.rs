@@ -1,11 +1,11 @@
 //! `ulimit -n`: images of many layers do with the descriptors that there are, only slower.
 
 use std::fs;
-use support::program;
 
-use crate::bench::{Bench, Run};
+use crate::bench::Bench;
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
+use support::program::{self, Run};
 
 /// Every verb that reads an image or a store.
 const VERBS: &[&str] = &[

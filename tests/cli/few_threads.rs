@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::bench::{Bench, Run};
+use crate::bench::Bench;
 use crate::oci::{self, Compression};
 use crate::tarball::LayerBuilder;
 use support::dice::noise;
 use support::granted::Granted;
+use support::program::{self, Run};
 
 /// More than any run of this image starts at a time.
 const ENOUGH: usize = 12;
@@ -23,8 +24,7 @@ struct Few {
 impl Few {
     fn new() -> Option<Few> {
         let bench = Bench::new();
-        let program = Path::new(env!("CARGO_BIN_EXE_lowerdir"));
-        let granted = Granted::new(program, &bench.path("."))?;
+        let granted = Granted::new(program::path(), &bench.path("."))?;
         Some(Few { bench, granted })
     }
 
@@ -156,17 +156,12 @@ fn jobs_bound_the_threads_of_a_run() {
     let bench = Bench::new();
     write_image(&bench, "image", 20);
     for (jobs, most) in [(1, 2), (2, 7), (16, 21)] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lowerdir"))
-            .args([
-                &format!("-j{jobs}"),
-                "--store",
-                &format!("store{jobs}"),
-                "unpack",
-                "oci:image",
-            ])
-            .args(["--userxattr", "--owners=caller", "--sync=none", "--quiet"])
+        let store = format!("store{jobs}");
+        let mut child = program::lowerdir()
+            .args([&format!("-j{jobs}"), "--store", &store])
+            .args(["unpack", "oci:image", "--userxattr", "--owners=caller"])
+            .args(["--sync=none", "--quiet"])
             .current_dir(bench.path("."))
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .expect("the command is there");

@@ -100,7 +100,7 @@ fn what_should_be_empty_has_to_be() {
     for verb in VERBS {
         let run = bench.on_store(verb);
         run.fails(1, &["empty/1 is not empty"]);
-        assert!(run.hint().ends_with("remove that"), "{run:?}");
+        assert!(run.hint().ends_with("remove them"), "{run:?}");
     }
 }
 
@@ -115,7 +115,7 @@ fn a_directory_of_something_else_is_left_as_it_is() {
         set_mode(bench.store(), others);
         for verb in VERBS {
             let run = bench.on_store(verb);
-            run.fails(1, &["has other files in it, and is no store"]);
+            run.fails(1, &["has other files in it, and is not a store"]);
             assert!(run.hint().contains("absent or empty"), "{run:?}");
         }
         assert_eq!(bench.names(bench.store()), ["mine"]);

@@ -90,7 +90,7 @@ fn an_empty_directory_is_taken_and_others_are_not() {
     let run = unpack(&bench, &["blob", "out"]);
     run.fails(1, &["out is not empty"]);
     assert!(run.hint().contains("absent or empty"));
-    unpack(&bench, &["blob", "blob"]).fails(1, &["blob is no directory"]);
+    unpack(&bench, &["blob", "blob"]).fails(1, &["blob is not a directory"]);
     unpack(&bench, &["blob", "no/such/place"]).fails(1, &["no/such"]);
     assert_eq!(bench.names("".as_ref()), ["blob", "out"]);
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Run};
-use crate::looking::image;
+use crate::ls::image;
 use crate::tarball::{LayerBuilder, Meta, header, padded, pax_header, pax_record};
 
 /// Verbs that look at oci:image, or unpack `layer`, each with what it needs to run here.

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 
 use lowerdir::Digest;
 use lowerdir::Kind;
-use lowerdir::image::Expected;
-use lowerdir::internals::{Algorithm, Decoder, Hasher};
+use lowerdir::image::{Algorithm, Expected};
+use lowerdir::internals::{Decoder, Hasher};
 
 use crate::blobs::{decode, gzip, promise, refusal, skippable, xz, zstd};
 

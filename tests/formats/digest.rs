@@ -3,7 +3,8 @@
 use std::io::Read;
 
 use lowerdir::Digest;
-use lowerdir::internals::{Algorithm, Hasher, HashingReader, chain_id};
+use lowerdir::image::Algorithm;
+use lowerdir::internals::{Hasher, HashingReader, chain_id};
 
 const ABC_256: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 // FIPS 180-4 has both as examples.

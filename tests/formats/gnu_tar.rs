@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use lowerdir::internals::{EntryKind, Extent};
+use lowerdir::internals::EntryKind;
+use lowerdir::view::Extent;
 
 use crate::read::{one, read};
 

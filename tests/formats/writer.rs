@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use lowerdir::Kind;
-use lowerdir::internals::{Archive, Entry, EntryKind, Extent, FileShape};
+use lowerdir::internals::{Archive, Entry, EntryKind};
 use lowerdir::internals::{Writer, stored};
 use lowerdir::meta::{Device, Meta, Time, Xattr};
 use lowerdir::path::EntryPath;
+use lowerdir::view::{Extent, FileShape};
 use proptest::prelude::*;
 
 use crate::read::read;
@@ -210,12 +211,12 @@ fn a_file_that_shrinks_or_grows_is_noticed() {
     writer.entry(&file(2)).unwrap();
     writer.write_all(b"1").unwrap();
     let error = writer.entry(&file(0)).unwrap_err();
-    assert_eq!(error.to_string(), "d/f: 1 bytes of it are missing");
+    assert_eq!(error.to_string(), "d/f: 1 bytes of its data are missing");
 
     let mut writer = Writer::new(Vec::new());
     writer.entry(&file(2)).unwrap();
     let error = writer.write_all(b"123").unwrap_err();
-    assert_eq!(error.to_string(), "d/f: it has more bytes than it said");
+    assert_eq!(error.to_string(), "d/f: it has more bytes than its size");
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn an_id_that_no_range_has_is_refused_by_its_name() {
         let error = maps().map(&mut meta).expect_err(words);
         assert_eq!(error.kind(), Kind::Refused);
         assert!(error.to_string().contains(words), "{error}");
-        assert!(error.hint_text().is_some());
+        assert!(error.advice().is_some());
     }
 }
 

@@ -221,7 +221,10 @@ fn o3_an_opaque_root_over_unknown_layers_is_refused_with_a_hint() {
         panic!("it has no form that is right over any layers");
     };
     assert_eq!(error.kind(), lowerdir::Kind::Refused);
-    assert!(error.hint_text().unwrap().contains("--parent"));
+    assert_eq!(
+        error.advice(),
+        Some((lowerdir::Advice::GiveParentsOrBase, ""))
+    );
     assert!(place.names().is_empty());
 }
 

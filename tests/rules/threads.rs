@@ -149,7 +149,7 @@ fn a_thread_that_panics_is_no_fault_of_the_image() {
     let file = || layer().add(Entry::file("f", noise(1, 700_000)));
     write_image(&image, &[file(), file().file("g", 0o644, "g"), file()]);
     for jobs in [1, 2, 8] {
-        let opened = Image::open(&Reference::parse(image.as_os_str()).unwrap()).unwrap();
+        let opened = Image::open(&Reference::parse(&image).unwrap()).unwrap();
         let store = Store::open(place.path().join(format!("store{jobs}"))).unwrap();
         let unpack = store.unpack(&opened).options(unprivileged());
         let error = unpack.jobs(jobs).progress(&Panics).run().unwrap_err();

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -241,8 +240,7 @@ fn the_socket_may_be_named_as_authority() {
 #[test]
 fn requests_are_answered_with_the_threads_that_there_are() {
     let place = Place::new();
-    let program = Path::new(env!("CARGO_BIN_EXE_lowerdir-snapshotter"));
-    let Some(granted) = Granted::new(program, place.path()) else {
+    let Some(granted) = Granted::new(program::snapshotter_path(), place.path()) else {
         return;
     };
     let path = "/containerd.services.snapshots.v1.Snapshots/Cleanup";

@@ -11,6 +11,12 @@ pub enum Dice {
     Bytes(VecDeque<u8>),
 }
 
+/// Bytes that no compression makes fewer, the same for the same seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut dice = Dice::new(seed);
+    (0..length).map(|_| dice.byte()).collect()
+}
+
 impl Dice {
     pub fn new(seed: u64) -> Dice {
         Dice::Seed(seed.wrapping_mul(0xd134_2543_de82_ef95))
@@ -58,16 +64,4 @@ impl Dice {
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len() as u64) as usize]
     }
-}
-
-/// Bytes that no compression makes fewer.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(|_| next()).collect()
 }

@@ -4,7 +4,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::program;
 
 /// A copy of a program, in a directory that its user owns.
 pub struct Granted {
@@ -16,7 +18,7 @@ pub struct Granted {
 impl Granted {
     /// Copies a program into a directory of the test's, and gives that away. `None`, with the reason,
     /// where its processes cannot be counted.
-    pub fn new(program: &Path, directory: &Path) -> Option<Granted> {
+    pub fn new(program: impl AsRef<Path>, directory: &Path) -> Option<Granted> {
         let copy = directory.join("program");
         fs::copy(program, &copy).expect("the program is there");
         let is_root = fs::metadata(&copy).expect("it is there").uid() == 0;
@@ -55,13 +57,8 @@ impl Granted {
             None => vec!["unshare".into(), "--map-root-user".into()],
         };
         words.extend(["prlimit".into(), format!("--nproc={}", threads + 1)]);
-        let mut command = Command::new(&words[0]);
-        command
-            .args(&words[1..])
-            .arg(&self.program)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::null());
+        let mut command = program::other(&words[0]);
+        command.args(&words[1..]).arg(&self.program);
         command
     }
 }

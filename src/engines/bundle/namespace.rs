@@ -7,7 +7,7 @@
 use rustix::process::{getegid, geteuid};
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Hint, Result};
 use crate::ids::{IdMap, IdMaps, Range};
 
 use super::mount_of;
@@ -47,29 +47,29 @@ impl UserNamespace {
     /// For layers that were unpacked with these maps; `None` if the container's users are the host's.
     /// Errors: the options contradict each other, or root of the namespace could not mount the layers.
     pub fn of(ids: &IdMaps, wanted: &Wanted<'_>) -> Result<Option<UserNamespace>> {
-        let refuse = |text: &str, hint: &str| Err(Error::conflict(text).hint(hint));
+        let refuse = |text: &str, hint: Advice| Err(Error::conflict(text).hint(hint));
         let is_mapped = !ids.is_empty();
         let ids = match (is_mapped, wanted.idmap) {
             (false, None) if wanted.rootless => alone(wanted.overlay)?,
             (false, None) => return Ok(None),
             (true, _) if wanted.rootless => {
                 let text = "the layers were unpacked with id maps, which --rootless cannot use";
-                return refuse(text, "unpack them into another --store");
+                return refuse(text, Advice::UnmappedStoreForRootless);
             }
             (true, None) => ids.clone(),
             (true, Some(_)) => {
                 let text = "the layers were unpacked with id maps: --idmap would map them twice";
-                return refuse(text, "use a --store without id maps");
+                return refuse(text, Advice::UnmappedStore);
             }
             (false, Some(_)) if wanted.overlay != Overlay::Mounted => {
                 let text = "--idmap works only with --overlay=mounted";
-                return refuse(text, "leave out --overlay");
+                return refuse(text, Advice::NoOverlay);
             }
             (false, Some(namespace)) => namespace.ids().clone(),
         };
         if is_mapped && wanted.overlay == Overlay::InConfig {
             let text = "root of the container's user namespace may not enter the store to mount it";
-            return refuse(text, "use --overlay=mounted");
+            return refuse(text, Advice::MountedOverlay);
         }
         Ok(Some(UserNamespace {
             ids,
@@ -87,8 +87,8 @@ impl UserNamespace {
             let text =
                 format!("the image runs as {uid}:{gid}, which the user namespace does not have");
             return Err(Error::conflict(text).hint(match self.is_rootless {
-                true => "with --rootless, the only user is root",
-                false => "unpack it with larger id maps",
+                true => Advice::RootlessIsRoot.into(),
+                false => Hint::from("unpack it with larger id maps"),
             }));
         }
         if self.is_rootless {

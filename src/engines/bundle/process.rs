@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::path::display;
 
 use super::Wanted;
@@ -74,7 +74,7 @@ fn arguments(execution: &Execution, command: &[String]) -> Result<Vec<String>> {
     let arguments = [entrypoint, rest].concat();
     // No program has an empty name.
     if arguments.first().is_none_or(String::is_empty) {
-        let hint = "name one: lowerdir bundle IMAGE DIR -- COMMAND";
+        let hint = Advice::NameCommand;
         return Err(Error::not_found("the image has no command").hint(hint));
     }
     for argument in &arguments {

@@ -7,47 +7,47 @@ use crate::store::Sync;
 #[cfg(doc)]
 use super::{SCRIPT, write};
 
-/// Who mounts the layers on `rootfs`.
+/// What mounts the layers on `rootfs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlay {
-    /// [`write()`], at once. Every runtime takes that. The mount ends with `umount`, or a reboot.
+    /// [`write()`], at once. Works with every runtime. The mount lasts until `umount` or a reboot.
     Mounted,
-    /// A script in the bundle, [`SCRIPT`], which mounts them in a mount namespace of its own and runs
-    /// the runtime there. Every runtime takes that, also without root.
+    /// A script in the bundle, [`SCRIPT`], which mounts them in a mount namespace of its own and starts
+    /// the runtime there. Works with every runtime, and without root.
     Script,
-    /// The runtime: the mount on `/` comes first in `config.json`. runc from 1.3 on and crun 1.21
-    /// refuse it (runc issue 5070).
+    /// The runtime: the mount on `/` comes first in `config.json`. runc 1.3 and later and crun 1.21 refuse
+    /// it (runc issue 5070).
     InConfig,
-    /// Somebody else, before the container is started, by a command for a POSIX shell.
+    /// The user, before the container starts, with a command for a POSIX shell.
     Command,
-    /// The same by a line of fstab(5).
+    /// The same with a line for fstab(5).
     Fstab,
-    /// The same by a systemd mount unit.
+    /// The same with a systemd mount unit.
     Unit,
 }
 
 const NO_CHANGES: &Upper = &Upper::None;
 
-/// What a bundle is to be.
+/// The options of a bundle.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Wanted<'a> {
     /// Where changes go. [`Upper::None`] makes the container's root read-only.
     pub upper: &'a Upper,
-    /// Who mounts the layers.
+    /// What mounts the layers.
     pub overlay: Overlay,
-    /// What to run in the place of the image's `Cmd`; empty for just that.
+    /// What to run instead of the image's `Cmd`; if empty, that.
     pub command: &'a [String],
     /// Whether the process gets a terminal.
     pub terminal: bool,
-    /// The user namespace of the container, if [`write()`] mounts the layers with its ids.
+    /// The user namespace of the container, if [`write()`] is to mount the layers id-mapped.
     pub idmap: Option<&'a UserNamespace>,
-    /// Annotations to add to the image's own, or to put in their place: names with their values.
+    /// Annotations to add to the image's own, or to replace them: names and values.
     pub annotations: &'a [(String, String)],
-    /// Whether who is not root is to run it: in a user namespace with the caller alone, and with the
+    /// Whether it is for a runtime without root: in a user namespace with the caller alone, and with the
     /// host's network.
     pub rootless: bool,
-    /// Whether the bundle is on disk before this counts as done.
+    /// Whether to wait until the bundle is on disk.
     pub sync: Sync,
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::dialect::Namespace;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root;
 use crate::store::{Beside, StoredLayer, Sync};
 
@@ -74,7 +74,7 @@ fn check(layers: &[StoredLayer], target: &Path) -> Result<()> {
         Some(top) if is_trusted(top) => {
             let what = "systemd mounts with userxattr, and the layers have trusted.overlay.* xattrs: \
                         deleted files would come back";
-            let hint = "unpack the image again: lowerdir --store DIR unpack --userxattr IMAGE";
+            let hint = Advice::UserXattrs;
             Err(Error::conflict(what).hint(hint))
         }
         Some(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! What an output path leads to, and whether that may be written.
+//! What an output path leads to, and whether it may be written.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -11,20 +11,20 @@ use crate::fs::root;
 /// As many symbolic links as the kernel follows (`MAXSYMLINKS`).
 const LINKS_MAX: usize = 40;
 
-/// What is written when the user names a path for output.
+/// The destination of an output path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// A regular file at this real path, or nothing yet: it is replaced as a whole.
+    /// A regular file at this real path, or nothing yet: replaced as a whole.
     File(PathBuf),
-    /// A device or a FIFO: it is opened and written into.
+    /// A device or a FIFO: opened and written to.
     Stream,
-    /// An open descriptor of this process, as `/dev/stdout` is: it is written into.
+    /// An open descriptor of this process, such as `/dev/stdout`: written to.
     Descriptor(u32),
 }
 
 impl Output {
-    /// Looks at a path; symbolic links are followed, also those that dangle. Errors: it is a
-    /// directory or a socket; it cannot be looked at.
+    /// Resolves a path; symbolic links are followed, even dangling ones. Errors: it is a directory or a
+    /// socket; the system's.
     pub fn at(path: &Path) -> Result<Output> {
         let looking = |error| {
             Error::system(format!("looking at {}", path.display()), error)
@@ -43,7 +43,7 @@ impl Output {
             Ok(found) if found.file_type().is_socket() => refuse("a socket"),
             Ok(found) if !found.is_file() => Ok(Output::Stream),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(looking(error)),
-            // A name that only a directory can have.
+            // Only a directory can have this name.
             Err(_) if path.as_os_str().as_bytes().ends_with(b"/") => refuse("no file"),
             _ => root::real_path(path).map(Output::File).map_err(looking),
         }
@@ -65,7 +65,7 @@ fn descriptor(path: &Path) -> Option<u32> {
     None
 }
 
-/// Errors: `what`, which is to be written at `path`, would lie in a directory that is being read
+/// Errors: `what`, to be written to `path`, would be inside a directory that is being read
 /// ([`Kind::Conflict`](crate::Kind::Conflict)).
 pub fn check_not_within(path: &Path, what: &str, tree: &Path) -> Result<()> {
     if !is_within(path, tree) {
@@ -73,7 +73,7 @@ pub fn check_not_within(path: &Path, what: &str, tree: &Path) -> Result<()> {
     }
     let (path, tree) = (path.display(), tree.display());
     let text = format!("{what} {path} would be inside {tree}, which is being read");
-    Err(Error::conflict(text).hint("name a path outside of it"))
+    Err(Error::conflict(text).hint("use a path outside of it"))
 }
 
 /// Compared by inode: the same directory may be mounted at two places.
@@ -84,7 +84,7 @@ fn is_within(path: &Path, tree: &Path) -> bool {
             .ok()
     };
     let (Some(tree), Ok(real)) = (inode(tree), root::real_path(path)) else {
-        // What cannot be looked at cannot be read or written either.
+        // A path that cannot be resolved cannot be read or written either.
         return false;
     };
     real.ancestors().any(|place| inode(place) == Some(tree))

@@ -1,4 +1,4 @@
-//! The ACLs that a directory gets from the one around it when it is made.
+//! The ACLs that a new directory inherits from its parent.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::Dir;
 
 impl Dir {
-    /// Removes them: they are not the image's, and would go on to everything made in it.
+    /// Removes them: they are not the image's, and everything created inside would inherit them.
     pub fn remove_acls(&self) -> io::Result<()> {
         for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
             match rustix::fs::fremovexattr(self, acl) {

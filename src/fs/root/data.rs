@@ -1,4 +1,4 @@
-//! Reading a file: all of it, or its data without the holes; and copying one.
+//! Reads a file, completely or without its holes, and copies one.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 const BUFFER: usize = 256 * 1024;
 
-/// Takes data, with its offset; its error ends the reading.
+/// Receives data and its offset; an error ends the reading.
 pub type Take<'a> = &'a mut dyn FnMut(u64, &[u8]) -> io::Result<()>;
 
 /// Reads a file from its first byte to its last, without its holes, which may be of any size.
@@ -68,8 +68,8 @@ pub fn read_all(file: &File, take: Take<'_>) -> io::Result<()> {
     }
 }
 
-/// Fills an empty file with what another one holds: it shares the blocks where the file system can
-/// do so, and keeps the holes where it cannot.
+/// Copies a file into an empty one: reflinks it if the file system supports that, and otherwise copies its
+/// data and keeps the holes.
 pub fn clone_or_copy(source: &File, file: &File) -> io::Result<()> {
     let size = source.metadata()?.len();
     if size == 0 || rustix::fs::ioctl_ficlone(file, source).is_ok() {

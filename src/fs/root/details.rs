@@ -1,4 +1,4 @@
-//! What `stat(2)` does not say of a name: the mount that it lies on, and whether it may be changed.
+//! What `stat(2)` does not return for a name: its mount, and whether it is immutable.
 //!
 //! Source: `statx(2)`.
 
@@ -10,18 +10,18 @@ use crate::error::{Error, Result};
 
 use super::Dir;
 
-/// More of a name in a directory.
+/// Details of a name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Details {
-    /// The mount that it lies on; `None` before Linux 5.8. A bind mount has one of its own, though
-    /// its device number is the same.
+    /// The ID of its mount; `None` before Linux 5.8. A bind mount has its own, although its device number
+    /// is the same.
     pub mount: Option<u64>,
-    /// Nothing can be linked to it, renamed or removed (`chattr +i`, `chattr +a`).
+    /// Whether it cannot be linked, renamed or removed (`chattr +i`, `chattr +a`).
     pub is_immutable: bool,
 }
 
 impl Details {
-    /// Errors: it lies on another mount than this one.
+    /// Errors: it is on another mount than this one.
     pub fn check_mount(&self, mount: Option<u64>) -> Result<()> {
         match self.mount == mount {
             true => Ok(()),
@@ -34,7 +34,7 @@ impl Details {
 }
 
 impl Dir {
-    /// Looks at a name without following it.
+    /// The details of a name, without following it.
     pub fn details(&self, name: &[u8]) -> io::Result<Details> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         let stat = rustix::fs::statx(self, name, flags, StatxFlags::MNT_ID)?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::fs::descriptors;
 use crate::fs::dir_cache::{DirCache, DirPath};
 use crate::path::{EntryPath, Trail};
 
@@ -32,7 +33,7 @@ impl Root {
             last: Arc::clone(&top),
             top,
             trail: Trail::default(),
-            open: DirCache::new(OPEN_MAX),
+            open: DirCache::new(descriptors::cached(OPEN_MAX)),
         }
     }
 

@@ -1,6 +1,6 @@
-//! Real paths of what need not exist yet: the path that a file would have once it is made.
+//! The real path of a file that need not exist yet: the path that it would have once it is created.
 //!
-//! Called where an output is named by the user, before anything is written.
+//! Called for output paths from the user, before anything is written.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// As many symbolic links as the kernel follows (`MAXSYMLINKS`).
 const LINKS_MAX: usize = 40;
 
-/// The absolute path, free of symbolic links, that making `path` would use: a dangling link leads to
-/// its target, and directories that are missing stand as they are spelled. Errors: the system's.
+/// The absolute path, without symbolic links, at which `path` would be created: a dangling link leads to
+/// its target, and missing directories stay as they are spelled. Errors: the system's.
 pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     let mut path = std::path::absolute(path)?;
     for _ in 0..LINKS_MAX {

@@ -1,7 +1,7 @@
-//! Removing a directory with all that it holds, of any depth, with a bounded number of descriptors.
+//! Removes a directory of any depth with everything in it, with a bounded number of descriptors.
 //!
-//! The engine and the store call it for what is damaged, half made or no longer needed, so the tree is as
-//! hostile as an image can make it.
+//! Called by the engine and the store for trees that are damaged, unfinished or no longer needed, which are
+//! as hostile as an image can make them.
 
 use std::io;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use super::{Dir, Mounts};
 /// The names of the directories in a directory, whose files are gone.
 type Subdirectories = Vec<Box<[u8]>>;
 
-/// A directory that is being emptied.
+/// A directory being emptied.
 struct Emptying {
     id: DirId,
     left: IntoIter<Box<[u8]>>,
 }
 
 impl Dir {
-    /// Removes a name, and all below it if it is a directory. Absent is fine. Errors: something is
-    /// mounted on it, or below: what that holds is not ours.
+    /// Removes a name, and everything below it if it is a directory. No error if it is absent. Errors:
+    /// something is mounted on it, or below it.
     pub fn remove_tree(&self, name: &[u8]) -> io::Result<()> {
         match self.unlink(name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -66,9 +66,9 @@ impl Dir {
         Ok(())
     }
 
-    /// Removes what is no directory, and returns the directories.
+    /// Removes everything but directories, and returns these.
     fn remove_files(&self) -> io::Result<Subdirectories> {
-        // To list takes the right to search, too, which who may read may lack, without root.
+        // Without root, listing needs the right to search too, which may be missing.
         let names = self.names().or_else(|_| {
             rustix::fs::fchmod(self, Mode::RWXU)?;
             self.names()
@@ -84,7 +84,7 @@ impl Dir {
         Ok(subdirectories)
     }
 
-    /// Removes one name, also where the image lets nobody write and we are not root.
+    /// Removes one name, even in a directory that is not writable, without root.
     fn unlink(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
         match rustix::fs::unlinkat(self, name, flags) {
             Err(Errno::ACCESS) => {
@@ -95,7 +95,7 @@ impl Dir {
         }
     }
 
-    /// Opens a directory, also where the image lets nobody look and we are not root.
+    /// Opens a directory, even if it is not readable, without root.
     fn open_for_removal(&self, name: &[u8]) -> io::Result<Dir> {
         let open = || self.open_at(name, super::DIRECTORY, Mounts::Refused);
         match open() {
@@ -113,7 +113,7 @@ impl Dir {
     }
 }
 
-/// Removes a directory if nothing is left in it but files; else returns it, with what is left.
+/// Removes a directory if it has only files; otherwise returns it, with its subdirectories.
 fn remove_or_enter(
     tree: &mut DirTree,
     parent: DirId,

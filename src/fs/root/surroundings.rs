@@ -1,5 +1,5 @@
-//! Who calls, and what file system a call went to: what [`Error::on`] takes. Looked up only once
-//! something has failed.
+//! The caller's privilege, and the file system of a failed call, for [`Error::on`]. Looked up only after a
+//! failure.
 
 use std::os::fd::AsFd;
 
@@ -15,7 +15,7 @@ const TMPFS: u64 = 0x0102_1994;
 const OVERLAY: u64 = 0x794c_7630;
 const NFS: u64 = 0x6969;
 
-/// The caller's.
+/// The caller's privilege.
 pub fn privilege() -> Privilege {
     if !rustix::process::geteuid().is_root() {
         return Privilege::User;
@@ -27,8 +27,8 @@ pub fn privilege() -> Privilege {
     }
 }
 
-/// Whether this thread is shown `trusted.*` xattrs: without `CAP_SYS_ADMIN` in the initial user namespace
-/// the kernel says of each that it is not there (`xattr(7)`).
+/// Whether this thread can see `trusted.*` xattrs: without `CAP_SYS_ADMIN` in the initial user namespace the
+/// kernel hides them (`xattr(7)`).
 pub fn sees_trusted_xattrs() -> bool {
     let capabilities = rustix::thread::capabilities(None);
     let is_admin = capabilities.is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
@@ -41,7 +41,7 @@ fn is_of_all_ids(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Of a file or directory that was written to.
+/// The file system of a file or directory that was written to.
 pub fn surroundings(at: impl AsFd) -> Surroundings {
     let told = rustix::fs::fstatfs(at);
     #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
@@ -60,7 +60,7 @@ pub fn surroundings(at: impl AsFd) -> Surroundings {
     }
 }
 
-/// Says of an error what it was about, for its hint.
+/// Adds to an error what it was about, for its hint.
 pub fn told(error: Error, at: impl AsFd) -> Error {
     match error.raw_os_error() {
         Some(_) => error.on(surroundings(at)),

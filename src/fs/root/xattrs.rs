@@ -1,4 +1,4 @@
-//! The xattrs of what is in a directory.
+//! The xattrs of names in a directory.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,18 +10,18 @@ use crate::meta::{XFS_ACLS, Xattr};
 
 use super::Dir;
 
-/// Bytes of the names of all xattrs of an inode, at most (`XATTR_LIST_MAX`).
+/// The maximum total length of the xattr names of an inode, in bytes (`XATTR_LIST_MAX`).
 const XATTR_LIST_MAX: usize = 65536;
-/// As many as mostly suffice.
+/// A size that is usually enough.
 const SHORT_LIST: usize = 512;
 
 impl Dir {
-    /// Sets an xattr of a name, not of what it points to.
+    /// Sets an xattr of a name, without following it.
     pub fn set_xattr(&self, name: &[u8], xattr: &[u8], value: &[u8]) -> io::Result<()> {
         xattr::set(self.proc_path(name), OsStr::from_bytes(xattr), value)
     }
 
-    /// The xattrs of a name, not of what it points to, sorted; an ACL comes once (rule X2).
+    /// The xattrs of a name, without following it, sorted; an ACL comes once (rule X2).
     pub fn xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
         let path = self.proc_path(name);
         let mut xattrs = Vec::new();
@@ -36,7 +36,7 @@ impl Dir {
         Ok(xattrs)
     }
 
-    /// The names of the xattrs of a name, each with a NUL behind it; none on a file system that keeps none.
+    /// The names of the xattrs of a name, each followed by a NUL; none on a file system without xattrs.
     pub fn xattr_names(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         let mut names = Vec::with_capacity(SHORT_LIST);
         loop {
@@ -52,7 +52,7 @@ impl Dir {
         }
     }
 
-    /// The xattrs of a name, sorted; none on a file system that keeps none.
+    /// The xattrs of a name, sorted; none on a file system without xattrs.
     pub fn kept_xattrs(&self, name: &[u8]) -> io::Result<Vec<Xattr>> {
         match self.xattrs(name) {
             Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
@@ -62,9 +62,9 @@ impl Dir {
         }
     }
 
-    /// The value of one short xattr of a name, if it has it; a longer value is cut.
+    /// The value of one short xattr of a name, if it is set; a longer value is cut.
     pub fn short_xattr(&self, name: &[u8], xattr: &str) -> io::Result<Option<Vec<u8>>> {
-        // A file system without xattrs has none of ours either.
+        // A file system without xattrs has no marks either.
         match xattr::get(self.proc_path(name), xattr) {
             Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Ok(None),
             other => other,

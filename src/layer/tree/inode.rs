@@ -1,4 +1,4 @@
-//! `Inode`: what a name of the layer means.
+//! `Inode`: an inode of a layer, in memory.
 
 use crate::content::Content;
 use crate::meta::{Device, Meta, Time};
@@ -27,17 +27,16 @@ impl InodeId {
     }
 }
 
-/// What an inode is. What its size, owner, mode and time are on disk, unless `must_be_read`.
+/// An inode of a layer. Its size, owner, mode and time are those on disk, unless `must_be_read`.
 #[derive(Clone, Debug)]
 pub struct Inode {
     /// Its type.
     pub kind: Kind,
     /// The twelve permission bits.
     pub mode: u16,
-    /// It got another name: links are rare, and those that are gone still count.
+    /// Whether it ever got another name. Links are rare; removed ones count too.
     pub has_links: bool,
-    /// The disk may not say exactly this: it has xattrs, or a time or
-    /// bits of its mode that are not kept everywhere.
+    /// Whether the disk may differ: it has xattrs, or a time or mode bits that not every file system keeps.
     pub must_be_read: bool,
     /// Its owner.
     pub uid: u32,
@@ -49,7 +48,7 @@ pub struct Inode {
     seconds: i64,
 }
 
-/// Its type, and what only that has.
+/// The type of an inode, with its data.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A directory.
@@ -61,7 +60,7 @@ pub enum Kind {
         /// `None` until it is written.
         content: Option<Content>,
     },
-    /// A symbolic link, whose target the disk knows.
+    /// A symbolic link; its target is in the tree.
     Symlink,
     /// A character device.
     CharDevice(Device),
@@ -72,7 +71,7 @@ pub enum Kind {
 }
 
 impl Inode {
-    /// One whose attributes are not known yet.
+    /// An inode whose attributes are not known yet.
     pub fn new(kind: Kind) -> Inode {
         Inode {
             kind,
@@ -86,23 +85,23 @@ impl Inode {
         }
     }
 
-    /// Takes the attributes that it has on disk.
+    /// Sets the attributes that it has on disk.
     pub fn describe(&mut self, meta: &Meta) {
         self.mode = match self.kind {
-            // No other mode can be set.
+            // Linux has no other mode for links.
             Kind::Symlink => 0o777,
             _ => meta.mode as u16,
         };
         (self.uid, self.gid) = (meta.uid, meta.gid);
         (self.seconds, self.nanoseconds) = (meta.mtime.seconds, meta.mtime.nanoseconds);
-        // Some file systems have nothing before 1970, some nothing behind 2038.
+        // Some file systems store no times before 1970, some none after 2038.
         let is_kept_everywhere = (0..=i64::from(i32::MAX)).contains(&meta.mtime.seconds);
-        // A group that is not the caller's may cost it its setgid bit.
+        // The kernel clears the setgid bit if the caller is not in the group.
         let is_special = meta.mode & 0o7000 != 0;
         self.must_be_read |= !meta.xattrs.is_empty() || !is_kept_everywhere || is_special;
     }
 
-    /// Its attributes, but for its xattrs.
+    /// Its attributes, without xattrs.
     pub fn meta(&self) -> Meta {
         Meta {
             mode: self.mode.into(),
@@ -113,7 +112,7 @@ impl Inode {
         }
     }
 
-    /// It is a file, and this is what was written.
+    /// Sets the content of a file.
     pub fn set_content(&mut self, written: Content) {
         if let Kind::File { content, .. } = &mut self.kind {
             *content = Some(written);

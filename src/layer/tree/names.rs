@@ -1,4 +1,4 @@
-//! `Names`: which name in which directory means which inode, in little memory.
+//! `Names`: a compact map from directory and name to inode.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,21 +6,21 @@ use hashbrown::HashTable;
 
 use super::{DirId, InodeId};
 
-/// All names of a layer but that of its root.
+/// All names of a layer, except that of its root.
 #[derive(Debug, Default)]
 pub struct Names {
     /// One after another.
     bytes: Vec<u8>,
-    /// Those that were removed stay, and nothing leads to them.
+    /// Removed names stay here, without references.
     names: Vec<Name>,
-    /// For each directory the name that was added last: the others follow it.
+    /// For each directory, the name that was added last; it links to the others.
     last: Vec<Option<NameId>>,
     /// By directory and name, hashed with a secret: a layer cannot choose what collides.
     index: HashTable<NameId>,
     hasher: RandomState,
 }
 
-/// Where a name is in `names`; one is added, so that `None` takes no room.
+/// The index of a name in `names`, plus one, so that `None` takes no space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct NameId(std::num::NonZero<u32>);
 
@@ -47,12 +47,12 @@ impl NameId {
 }
 
 impl Names {
-    /// There is one more directory, which has the next number.
+    /// Adds a directory, which gets the next number.
     pub fn add_directory(&mut self) {
         self.last.push(None);
     }
 
-    /// What a directory has by a name.
+    /// The inode of a name in a directory.
     pub fn find(&self, directory: DirId, name: &[u8]) -> Option<InodeId> {
         let id = self.index.find(self.hash(directory, name), |&id| {
             self.is(id, directory, name)
@@ -86,7 +86,7 @@ impl Names {
         });
     }
 
-    /// Forgets a name, and returns what it meant.
+    /// Removes a name, and returns its inode.
     pub fn remove(&mut self, directory: DirId, name: &[u8]) -> Option<InodeId> {
         let hash = self.hash(directory, name);
         let Names {
@@ -105,7 +105,7 @@ impl Names {
         Some(removed.inode)
     }
 
-    /// Forgets all names in a directory, and returns what they meant.
+    /// Removes all names in a directory, and returns their inodes.
     pub fn remove_all(&mut self, directory: DirId) -> Vec<InodeId> {
         let ids: Vec<NameId> = self.of(directory).collect();
         let name = |id: NameId| self.bytes_of(id).to_vec();
@@ -156,7 +156,7 @@ fn hash_of(hasher: &RandomState, directory: DirId, name: &[u8]) -> u64 {
     hasher.hash_one((directory.index(), name))
 }
 
-/// The names in a directory, sorted, with what they mean.
+/// The names in a directory with their inodes, sorted.
 pub struct Children<'a> {
     names: &'a Names,
     ids: std::vec::IntoIter<NameId>,

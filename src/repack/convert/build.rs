@@ -1,6 +1,5 @@
-//! `Builder`: the tree in its new form, made beside the old one. Directories and marks are new;
-//! files are the same inodes, but where an xattr gets another name: then a copy, so that nothing of
-//! the old tree changes.
+//! `Builder`: builds the tree in its new form beside the old one. Directories and marks are new; files are
+//! hard links, or copies if an xattr changes its name, so that nothing in the old tree changes.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -26,7 +25,7 @@ use super::{Options, reading};
 /// Half of what ext4 takes (65,000): an inode with as many names is copied, since each gets one more.
 const MANY_LINKS: u64 = 32_000;
 
-/// Makes one tree.
+/// Builds one tree.
 pub struct Builder<'a> {
     old: Root,
     new: Root,
@@ -57,7 +56,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Fills one directory, which is there; those in it stay empty.
+    /// Fills one existing directory; those in it stay empty.
     pub fn directory(
         &mut self,
         path: &EntryPath,
@@ -190,8 +189,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Gives directories their attributes, when nothing is added to them any more, and those below
-    /// before those above, which might then let nobody in.
+    /// Gives directories their attributes, when nothing more is added to them, and children before parents,
+    /// whose modes may then deny access.
     pub fn finish(mut self) -> Result<()> {
         for (path, marks) in self.directories.iter().rev() {
             let fail = |error| making(path, error);

@@ -1,12 +1,12 @@
-//! What one directory holds: names, and marks in the form that it has. What cannot be converted is
-//! refused here.
+//! The content of one directory: names and marks in its form. Anything that cannot be converted is refused
+//! here.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use rustix::fs::{FileType, Stat};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::layer::marker::{self, Marker};
 use crate::meta::Time;
@@ -24,16 +24,16 @@ pub struct Deletion {
     pub time: Time,
 }
 
-/// What one directory holds.
+/// The content of one directory.
 pub struct Contents {
-    /// What is no mark.
+    /// Names that are not marks.
     pub names: BTreeMap<Box<[u8]>, Stat>,
     pub deletions: BTreeMap<Box<[u8]>, Deletion>,
     /// It is opaque, since that time where a file says so.
     pub opaque: Option<Time>,
     /// It has the empty mark of a directory whose deletions may hide nothing (rule W3).
     pub is_over_unknown: bool,
-    /// What aufs keeps, which no layer may have (rule W6).
+    /// Bookkeeping of aufs, which a layer may not have (rule W6).
     pub bookkeeping: Vec<Box<[u8]>>,
 }
 
@@ -92,7 +92,7 @@ impl Converter<'_> {
             return Err(Error::refused(
                 "a deletion of a name so long that no file can be called .wh. and that name",
             )
-            .hint("`lowerdir pack` writes it into an archive"));
+            .hint(Advice::PackInstead));
         }
         let is_marker = false;
         let found = Deletion { is_marker, time };
@@ -127,7 +127,7 @@ impl Converter<'_> {
             Marker::Opaque(of) => {
                 if of.is_root() && !self.options.to.has_marker_files() && self.parents.is_none() {
                     let what = "the root is opaque, which overlayfs ignores on the root of a layer";
-                    return Err(Error::refused(what).hint("give each layer below with --parent"));
+                    return Err(Error::refused(what).hint(Advice::GiveParents));
                 }
                 contents.opaque = Some(time);
             }
@@ -140,7 +140,7 @@ impl Converter<'_> {
         Ok(())
     }
 
-    /// What the kernel will not link, or what lies elsewhere, is refused before anything is made.
+    /// Refuses what the kernel cannot link, or what is on another mount, before anything is made.
     fn check_can_be_linked(&self, directory: &Dir, name: &[u8], stat: &Stat) -> Result<()> {
         let details = directory.details(name);
         let details = details.map_err(|error| Error::system("looking at it", error))?;
@@ -153,12 +153,12 @@ impl Converter<'_> {
             false => Ok(()),
             true => Err(
                 Error::conflict("it is immutable, or can only be appended to")
-                    .hint("`chattr -i -a` takes that away"),
+                    .hint("remove the attribute with `chattr -i -a`"),
             ),
         }
     }
 
-    /// What the form of the tree says by marks of a directory itself.
+    /// The marks on a directory itself, in the form of the tree.
     fn marks(&self, directory: &Dir) -> io::Result<DirMarks> {
         match self.options.from {
             Form::Overlay(dialect) => DirMarks::read(directory, b".", dialect.namespace),

@@ -4,19 +4,19 @@ use std::fmt;
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
 
-/// The spelling of a tree.
+/// The form of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// As in an image: `.wh.NAME`, `.wh..wh..opq`.
     Oci,
     /// As overlayfs mounts it.
     Overlay(Dialect),
-    /// As fuse-overlayfs writes it where it may make no devices: `.wh.NAME`, and for an opaque
-    /// directory `.wh..wh..opq` and an xattr.
+    /// As fuse-overlayfs writes it if it may not create devices: `.wh.NAME`, and for an opaque directory
+    /// `.wh..wh..opq` and an xattr.
     FuseOverlayfs,
 }
 
-/// What fuse-overlayfs marks an opaque directory with.
+/// fuse-overlayfs's mark for an opaque directory.
 pub const FUSE_OPAQUE: &str = "user.fuseoverlayfs.opaque";
 
 impl Form {
@@ -25,7 +25,7 @@ impl Form {
         !matches!(self, Form::Overlay(_))
     }
 
-    /// What overlayfs would obey, if it is overlayfs's form.
+    /// The dialect, if it is overlayfs's form.
     pub fn dialect(self) -> Option<Dialect> {
         match self {
             Form::Overlay(dialect) => Some(dialect),
@@ -39,7 +39,7 @@ impl Form {
         escaped.unwrap_or_else(|| shown.to_vec())
     }
 
-    /// The name in the image of an xattr on disk; `None` for what is no data of the image's.
+    /// The name in the image of an xattr on disk; `None` if it is not data of the image.
     pub fn shown(self, on_disk: &[u8]) -> Option<Vec<u8>> {
         let dialect = match self {
             Form::Oci => return Some(on_disk.to_vec()),

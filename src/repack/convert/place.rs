@@ -1,5 +1,4 @@
-//! `Place`: the directory that is converted, with the one around it: what must be known before a
-//! tree beside it can take its name.
+//! `Place`: the directory to convert, and its parent: the checks before a tree beside it can replace it.
 
 use std::path::{Path, PathBuf};
 
@@ -17,13 +16,13 @@ pub struct Place {
     /// The directory itself.
     pub top: Dir,
     pub stat: Stat,
-    /// The mount that it lies on.
+    /// The ID of its mount.
     pub mount: Option<u64>,
 }
 
 impl Place {
-    /// Opens and locks a directory. Errors: no directory can be exchanged with it; another
-    /// conversion is at work in it.
+    /// Opens and locks a directory. Errors: it cannot be exchanged with another; another conversion holds
+    /// the lock.
     pub fn open(directory: &Path) -> Result<Place> {
         let opening = |error: std::io::Error| {
             Error::system(format!("opening {}", directory.display()), error)
@@ -64,7 +63,7 @@ impl Place {
 }
 
 fn refuse<T>(what: &str) -> Result<T> {
-    let what = format!("{what}: the converted tree is made beside it, and exchanged with it");
+    let what = format!("{what}: the converted tree is built beside it, and exchanged with it");
     Err(Error::unsupported(what)
         .hint("move the tree into a directory of its own on that file system, and convert that"))
 }

@@ -1,5 +1,4 @@
-//! What each directory of the new tree is to have: deletions and opaque marks, as the rules W2 to
-//! W4 and O1 to O3 want them.
+//! The deletions and opaque marks for each directory of the new tree, by rules W2 to W4 and O1 to O3.
 
 use crate::error::Result;
 use crate::layer::lower::{Found, Lower};
@@ -10,12 +9,12 @@ use crate::path::EntryPath;
 use super::contents::{Contents, Deletion, is_directory};
 use super::{Change, Converter};
 
-/// A directory, and what is known of it from the one above.
+/// A directory, and what its parent implies for it.
 pub struct Place {
     pub path: EntryPath,
-    /// What is above it hides all that is below it (rule W4).
+    /// Whether an opaque parent hides the layers below (rule W4).
     alone: bool,
-    /// It takes the place of a deleted name (rule W2).
+    /// Whether it replaces a deleted name (rule W2).
     replaces: bool,
 }
 
@@ -29,10 +28,10 @@ impl Place {
     }
 }
 
-/// What one directory is to have.
+/// The plan for one directory.
 #[derive(Default)]
 pub struct Plan {
-    /// It hides what is below, since that time.
+    /// Whether it is opaque, with the time of its mark.
     pub opaque: Option<Time>,
     /// What it deletes, and the times of the deletions.
     pub deletions: Vec<(Box<[u8]>, Time)>,
@@ -41,7 +40,7 @@ pub struct Plan {
 }
 
 impl Converter<'_> {
-    /// Decides over one directory, and tells of each change in it.
+    /// Makes the plan for one directory, and reports each change in it.
     pub(super) fn plan(&mut self, place: &Place, contents: &Contents) -> Result<Plan> {
         let path = &place.path;
         let mut plan = Plan::default();

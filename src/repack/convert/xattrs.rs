@@ -1,5 +1,5 @@
-//! The xattrs of an inode in its new form: overlayfs's own go or stay, and data that looks like them
-//! is escaped or unescaped (rule X1).
+//! The xattrs of an inode in its new form: overlayfs's own are dropped or kept, and data that looks like
+//! them is escaped or unescaped (rule X1).
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Result};
@@ -9,14 +9,14 @@ use crate::path::{self, NAME_MAX};
 
 use super::Options;
 
-/// Xattrs in their new form, sorted, and whether one has another name now.
+/// Xattrs in their new form, sorted, and whether one was renamed.
 pub struct Translated {
     pub xattrs: Vec<Xattr>,
     pub renamed: bool,
 }
 
-/// Translates the xattrs of an inode; overlayfs's own that say a directory is opaque go, since
-/// [`super::plan`] decides over them. Errors: one of them has no counterpart.
+/// Translates the xattrs of an inode. Opaque marks are dropped, because [`super::plan`] decides about
+/// them. Errors: one of them has no counterpart.
 pub fn translate(xattrs: Vec<Xattr>, options: &Options) -> Result<Translated> {
     let (from, to) = (options.from, options.to);
     let mut translated = Translated {
@@ -47,7 +47,7 @@ pub fn translate(xattrs: Vec<Xattr>, options: &Options) -> Result<Translated> {
     Ok(translated)
 }
 
-/// Whether both forms take their orders from the same xattrs.
+/// Whether both forms use the same xattr namespace.
 fn keeps_orders(options: &Options) -> bool {
     let prefix = |form: super::Form| form.dialect().map(Dialect::prefix);
     prefix(options.from).is_some() && prefix(options.from) == prefix(options.to)

@@ -25,7 +25,7 @@ pub struct NewLayer {
     pub compression: Compression,
 }
 
-/// A layer on its way into the layout: takes its uncompressed bytes. Dropped before
+/// Writes a layer into the layout, from its uncompressed bytes. Dropped before
 /// [`finish`](BlobWriter::finish), it leaves nothing.
 pub struct BlobWriter<'a> {
     layout: &'a Layout,
@@ -49,7 +49,7 @@ impl Layout {
         let path = self.path.join("blobs/sha256");
         let making = |error| Error::system(format!("making {}", path.display()), error);
         match fs::create_dir_all(&path) {
-            // That something is there is no error, but it must be a directory.
+            // An existing directory is fine.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::read_dir(&path).map_err(making)?;
             }
@@ -67,7 +67,7 @@ impl Layout {
         Ok((digest, bytes.len() as u64))
     }
 
-    /// Writes a document of the layout itself, over the one that is there; a symbolic link is followed.
+    /// Writes a document of the layout itself, replacing the old one; a symbolic link is followed.
     pub(super) fn put(&self, name: &str, document: &Value) -> Result<()> {
         let bytes = canonical::compact(document).expect("it was JSON");
         let path = self.path.join(name);

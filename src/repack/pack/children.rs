@@ -6,7 +6,7 @@ use std::io::Write;
 
 use rustix::fs::Stat;
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Advice, Error, Operation, Result};
 use crate::fs::root::{self, Dir};
 use crate::layer::marker;
 use crate::overlay::inspect::{DirMarks, Inspected, inspect};
@@ -140,7 +140,7 @@ impl<W: Write> Packer<'_, W> {
                 "it was renamed from {base}, which the directories below do not have"
             ))
             .at_entry(path)
-            .hint("give with --lower each directory that was below when it was mounted")),
+            .hint(Advice::GiveAllLowers)),
         }
     }
 
@@ -154,7 +154,7 @@ impl<W: Write> Packer<'_, W> {
         if self.lowers.is_none() {
             return Err(Error::refused("it was renamed by the mount (redirect)")
                 .at_entry(path)
-                .hint("give each directory below with --lower: its content is there"));
+                .hint(Advice::GiveLowersForContent));
         }
         let damaged = || Error::refused("a damaged redirect").at_entry(path);
         if target.first() == Some(&b'/') {
@@ -268,7 +268,7 @@ fn refuse_marker(directory: &EntryPath, name: &[u8]) -> Result<()> {
             "a name that starts with .wh., which means a deletion in a layer",
         )
         .at_entry(directory.join(name)?)
-        .hint("if it is meant as one, `lowerdir convert` turns it into overlayfs's own")),
+        .hint(Advice::ConvertMarkers)),
     }
 }
 

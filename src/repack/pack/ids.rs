@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Hint, Result};
 use crate::fs::root::Dir;
 use crate::ids::IdMaps;
 use crate::meta::Meta;
@@ -41,8 +41,7 @@ impl Ids {
             |record: &UpperRecord| !given.ids.is_empty() && record.ids != given.ids;
         if recorded.as_ref().is_some_and(is_contradicted) {
             let text = "it was mounted with other id maps than those that are given";
-            return Err(Error::conflict(text)
-                .hint("leave --uid-map and --gid-map out: it remembers what it was mounted with"));
+            return Err(Error::conflict(text).hint(Advice::RecordedIds));
         }
         let is_recorded = recorded.is_some();
         let record = recorded.unwrap_or(given);
@@ -67,8 +66,10 @@ impl Ids {
     fn back(&self, maps: &IdMaps, meta: &mut Meta) -> Result<()> {
         maps.map_back(meta).map_err(|error| {
             error.hint(match self.is_recorded {
-                true => "no one in the container has it: give the file an owner that the maps have",
-                false => "--uid-map and --gid-map may be given several times",
+                true => Hint::from(
+                    "no one in the container has it: give the file an owner that the maps have",
+                ),
+                false => Advice::MoreIdMaps.into(),
             })
         })
     }

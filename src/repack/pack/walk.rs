@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use rustix::fs::{FileType, Stat};
 
 use crate::dialect::{Dialect, Mark};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir, Root};
 use crate::layer::marker;
 use crate::meta::{Meta, Time, is_foreign_xattr};
@@ -156,7 +156,7 @@ impl<W: Write> Packer<'_, W> {
         let Some(lowers) = &self.lowers else {
             return Err(Error::refused("it may have other names below (index=on)")
                 .at_entry(path)
-                .hint("give each directory below with --lower"));
+                .hint(Advice::GiveLowers));
         };
         let base = parent.base.as_ref().map(|base| base.join(name));
         let others = base.transpose()?.map(|base| lowers.names_of_inode(&base));
@@ -215,7 +215,7 @@ impl<W: Write> Packer<'_, W> {
             return Err(
                 Error::refused("only its attributes are in the upperdir (metacopy)")
                     .at_entry(path)
-                    .hint("give each directory below with --lower: its content is there"),
+                    .hint(Advice::GiveLowersForContent),
             );
         };
         let below = match (self.mark(leaf, Mark::Redirect), &parent.base) {
@@ -231,7 +231,7 @@ impl<W: Write> Packer<'_, W> {
             let what = "its content is below (metacopy), and the directories below do not have it";
             return Err(Error::refused(what)
                 .at_entry(path)
-                .hint("give with --lower each directory that was below when it was mounted"));
+                .hint(Advice::GiveAllLowers));
         };
         let shape = file::shape(&file, self.options.fill_holes);
         leaf.kind = EntryKind::File(shape.map_err(|error| reading(path, error))?);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 use crate::dialect::{Dialect, Marks, Whiteout};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::layer::apply::Unsettled;
 use crate::layer::below::{Below, Markers};
 use crate::layer::lower::Unknown;
@@ -38,8 +38,7 @@ pub fn of(
     let below = Below::new(Unknown, markers, false)?;
     if below.emptied_at(Below::<Unknown>::ROOT).is_some() {
         let why = "the root is opaque, which overlayfs ignores on the root of a layer";
-        return Err(Error::refused(why)
-            .hint("`lowerdir unpack-layer` with --parent deletes what the layers below have"));
+        return Err(Error::refused(why).hint(Advice::DeleteBelow));
     }
     let plan = Plan::new(&mut layer, &below, options, limits)?;
     let tree = &layer.tree;

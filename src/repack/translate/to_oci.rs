@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use crate::dialect::{self, Mark};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::layer::marker;
 use crate::meta::{Device, Meta};
 use crate::path::EntryPath;
@@ -47,7 +47,7 @@ impl<'a, W: Write> ToOci<'a, W> {
             return Err(Error::refused(
                 "a name that starts with .wh., which means a deletion in a layer",
             )
-            .hint("is this a layer already? `--to overlay` is the other way"));
+            .hint(Advice::IsLayerAlready));
         }
         if self.is_deletion(&kind, &meta) {
             return self.deletion(path, &meta);
@@ -112,8 +112,7 @@ impl<'a, W: Write> ToOci<'a, W> {
                 .iter()
                 .any(|xattr| &*xattr.name == name.as_bytes())
             {
-                return Err(Error::refused(what)
-                    .hint("`lowerdir pack` with --lower takes its content from below"));
+                return Err(Error::refused(what).hint(Advice::PackContent));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::layer::action::Action;
 use crate::layer::apply::Layer;
 use crate::layer::below::Below;
@@ -140,6 +140,6 @@ fn check_replaced(is_full_directory: bool) -> Result<()> {
         true => Err(Error::refused(
             "it takes the place of a directory of this layer that has something in it",
         )
-        .hint("readers of tar archives refuse that; `lowerdir unpack-layer` does it")),
+        .hint(Advice::ReplacesDirectory)),
     }
 }

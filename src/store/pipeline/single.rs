@@ -1,11 +1,11 @@
-//! One layer into one directory of the caller's: the primitive for those who keep layers
-//! themselves. Whole or absent, like a layer of the store.
+//! Unpacks one layer into one directory, for callers that manage layers themselves. The directory is
+//! complete or absent, like a layer of the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::fs::descriptors;
 use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
@@ -20,10 +20,10 @@ use super::Run;
 use super::watch::LowestFailure;
 use super::work::{Source, again, finish};
 
-/// What lies below a single layer.
+/// The layers below a single layer.
 #[derive(Clone, Debug)]
 pub enum Parents {
-    /// It is not known: the directory gets the form that is right over any layers.
+    /// Not known: the directory gets the form that is right over any layers.
     Unknown,
     /// These layer directories, topmost first; none for a lowest layer.
     Known(Vec<PathBuf>),
@@ -106,13 +106,12 @@ fn fill(
     Ok((report, measured))
 }
 
-/// Refuses what no digest vouches for and is no layer: an archive of an image, and an input without a
-/// byte, which may be all that a failed download left. Container engines take one as an empty layer.
+/// Refuses input that is not a layer, unless a digest vouches for it: an image archive, and empty input,
+/// which may come from a failed download. Container engines accept empty input as an empty layer.
 fn check_is_layer(pending: &Pending, measured: &Measured) -> Result<()> {
     pending.signs.check()?;
     match measured.uncompressed {
-        0 => Err(Error::refused("this is not a tar archive: it is empty")
-            .hint("with --digest or --diff-id, an empty layer is taken")),
+        0 => Err(Error::refused("this is not a tar archive: it is empty").hint(Advice::EmptyLayer)),
         _ => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
-//! `Watch`: the eye on one layer while it is read. It counts the bytes, and ends the reading once
-//! the layer need not be finished.
+//! `Watch`: watches a layer while it is read. It counts the bytes, and stops the reading once the layer
+//! need not be finished.
 //!
-//! Once a layer has failed, those above it are given up, and those below it go on: so of several
-//! bad layers the lowest is the one that is told of, whatever the threads do.
+//! Once a layer has failed, the layers above it are cancelled, and those below it go on. So of several bad
+//! layers the lowest is reported, whatever the threads do.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,14 +31,14 @@ impl LowestFailure {
     }
 }
 
-/// What decides whether a layer is read on.
+/// Decides whether reading a layer goes on.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
-    /// Which layer, from 0.
+    /// The index of the layer, from 0.
     pub index: usize,
-    /// Who is told, and may cancel.
+    /// Shows the progress, and may cancel.
     pub progress: &'a dyn Progress,
-    /// What became of the others.
+    /// The failures of other layers.
     pub failure: &'a LowestFailure,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Errors: it was cancelled, or a layer below failed, which is what will be told.
+    /// Errors: it was cancelled, or a layer below failed, whose error will be reported.
     pub fn check(self) -> Result<()> {
         match self.progress.is_cancelled() {
             true => Err(Error::cancelled()),

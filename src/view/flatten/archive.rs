@@ -18,7 +18,8 @@ use super::spool::Spool;
 const BUFFER: usize = 256 * 1024;
 
 /// Writes every path of a tree, a directory before what is in it, and a file before its other
-/// names. The same tree gives the same bytes. Returns what was written.
+/// names. The same tree gives the same bytes. Returns the writer, flushed, and what was
+/// written.
 ///
 /// The content goes through an unnamed temporary file (`TMPDIR`, else `/var/tmp`).
 ///
@@ -27,7 +28,6 @@ const BUFFER: usize = 256 * 1024;
 /// ```
 /// use lowerdir::view::flatten::write_archive;
 /// use lowerdir::view::View;
-/// use lowerdir::internals::Writer;
 /// use lowerdir::{Image, Options, Reference, Run};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,20 +37,20 @@ const BUFFER: usize = 256 * 1024;
 ///
 /// let image = Image::open(&Reference::parse(&archive)?)?;
 /// let view = View::read(&image, &Options::default(), Run::default())?;
-/// let mut writer = Writer::new(Vec::new());
-/// let report = write_archive(&image, &view.tree, &mut writer, Run::default())?;
+/// let (archive, report) = write_archive(&image, &view.tree, Vec::new(), Run::default())?;
 ///
 /// // The root and `etc`: the image deletes what was in it.
-/// assert_eq!((report.entries, writer.finish()?.len()), (2, 4 * 512));
+/// assert_eq!((report.entries, archive.len()), (2, 4 * 512));
 /// # Ok(())
 /// # }
 /// ```
 pub fn write_archive<W: Write>(
     image: &Image,
     tree: &Tree,
-    writer: &mut Writer<W>,
+    out: W,
     run: Run<'_>,
-) -> Result<Report> {
+) -> Result<(W, Report)> {
+    let mut writer = Writer::new(out);
     let spool = Spool::fill(image, tree, run)?;
     let several = tree.links();
     let mut first_names = BTreeMap::new();
@@ -71,7 +71,7 @@ pub fn write_archive<W: Write>(
             let mut content = BufReader::with_capacity(BUFFER, spool.read(id));
             let reading = |error| Error::io("reading the temporary file", error);
             let writing = |error| Error::io("writing its data", error);
-            copy(&mut content, writer, reading, writing)
+            copy(&mut content, &mut writer, reading, writing)
                 .map_err(|error| error.at_entry(&item.path))?;
             report.bytes += stored(shape);
         }
@@ -79,7 +79,7 @@ pub fn write_archive<W: Write>(
             first_names.entry(id).or_insert(item.path);
         }
     }
-    Ok(report)
+    Ok((writer.finish()?, report))
 }
 
 fn entry(item: &Item<'_>, first: Option<EntryPath>) -> Entry {
@@ -95,8 +95,7 @@ fn entry(item: &Item<'_>, first: Option<EntryPath>) -> Entry {
     Entry {
         path: item.path.clone(),
         kind,
-        // Also of a further name: who unpacks it may set the owner again, which takes capabilities
-        // away.
+        // For further names too: a tool may set the owner again, which clears capabilities.
         meta: item.inode.meta.clone(),
     }
 }

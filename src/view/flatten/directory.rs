@@ -23,8 +23,8 @@ use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
 
 const BUFFER: usize = 256 * 1024;
 
-/// Writes a tree into a directory that is absent or empty. It is made beside it and renamed when it
-/// is complete; on an error nothing is left. Returns what was written, and what could not be.
+/// Writes a tree to an absent or empty directory. It is built under a temporary name and renamed when it is
+/// complete; on an error nothing is left. Returns counts, and warnings about what could not be written.
 ///
 /// The options say whose the files are. Errors: those of reading the blobs, and the system's.
 ///
@@ -225,8 +225,8 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    /// Directories get their attributes last, when nothing is added to them any more, and those
-    /// below before those above, which might then not let anybody in.
+    /// Directories get their attributes last, when nothing more is added to them, and children before
+    /// parents, whose modes may then deny access.
     fn finish_directories(&mut self) -> Result<()> {
         let directories = self.tree.walk().filter(|item| item.inode.is_directory());
         let mut directories: Vec<Item<'a>> = directories.collect();

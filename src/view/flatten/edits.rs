@@ -1,4 +1,4 @@
-//! `Edits`: what a user wants to be otherwise than in the image.
+//! `Edits`: the changes to the tree that a user asks for.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,28 +16,28 @@ use crate::view::{Body, Inode, Source, Stored, Tree};
 /// Set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;
 
-/// Changes to a tree, in the order in which they are made.
+/// Changes to a tree, in the order in which they are applied.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Edits {
-    /// Paths that are left out, with all below them: `*` and `?` match no slash, `**` does.
+    /// Paths to leave out, with everything below them: `*` and `?` do not match a slash, `**` does.
     pub exclude: Vec<String>,
-    /// Files whose content is that of a file of this machine.
+    /// Files whose content is replaced by that of a file on this machine.
     pub replace: Vec<(EntryPath, PathBuf)>,
-    /// Symbolic links, and where they point.
+    /// Symbolic links to add, and their targets.
     pub symlinks: Vec<(EntryPath, Vec<u8>)>,
-    /// Directories that are made if they are not there.
+    /// Directories to create if needed.
     pub directories: Vec<EntryPath>,
-    /// No time is later than this one.
+    /// The latest time; later ones are set to it.
     pub clamp: Option<Time>,
-    /// Whose attributes the root has.
+    /// The attributes of the root.
     pub root: RootMeta,
-    /// The directory that the whole tree is put into.
+    /// The directory to put the whole tree in.
     pub prefix: EntryPath,
 }
 
-/// Whose attributes the root of a flattened tree has. Layers often have no entry for it, or one
-/// that tells more of the machine that made the image than of the image.
+/// The attributes of the root of a flattened tree. Layers often have no entry for it, or one from the
+/// machine that built the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RootMeta {
     /// The image's own.
@@ -152,7 +152,7 @@ fn replace(tree: &mut Tree, path: &EntryPath, file: PathBuf) -> Result<()> {
     let looking = |error| Error::system(format!("looking at {}", file.display()), error);
     let metadata = fs::metadata(&file).map_err(looking)?;
     if !metadata.is_file() {
-        let text = format!("{} is no regular file", file.display());
+        let text = format!("{} is not a regular file", file.display());
         return Err(Error::conflict(text));
     }
     let found = tree.find(path)?;

@@ -1,5 +1,5 @@
-//! `Spool`: the content of files, in a temporary file without a name: an archive has them in the
-//! order of their paths, the blobs in another.
+//! `Spool`: the content of files in an unnamed temporary file, because the archive needs it in the order of
+//! paths, and the blobs have it in another.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::view::{Id, Tree, contents, file_ids, parts};
 
 const BUFFER: usize = 256 * 1024;
 
-/// What files hold, each at its place.
+/// The content of files, with its positions.
 #[derive(Debug)]
 pub struct Spool {
     file: File,

@@ -279,14 +279,14 @@ fn a_store_that_is_read_is_not_that_of_everybody() {
     }
     fs::create_dir(bench.path("none")).expect("a directory");
     set_mode(&bench.path("none"), 0o700);
-    on(&bench, &["top", "none"], &["images"]).fails(1, &["none is no store"]);
+    on(&bench, &["top", "none"], &["images"]).fails(1, &["none is not a store"]);
 }
 
 /// As on a read-only medium, and without root.
 #[test]
 fn a_store_that_its_owner_cannot_write_to_is_read() {
     if rustix::process::geteuid().is_root() {
-        // Root may write wherever the file system lets anybody: see integration/media.rs.
+        // Root may write wherever the file system lets anybody: see integration/read_only_media.rs.
         return;
     }
     let bench = bench();

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::bench::{Bench, Run};
-use crate::looking::{crfs, image};
+use crate::ls::{crfs, image};
 use crate::oci;
 use crate::tarball::{LayerBuilder, Meta};
 
