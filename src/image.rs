@@ -145,7 +145,7 @@ impl Image {
     fn find(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
         let source = open_source(reference)?;
         let choice = reference.choice.as_ref();
-        let wanted = Wanted { choice, platform };
+        let wanted = Selection { choice, platform };
         match reference.transport {
             Transport::DockerArchive => docker::open(&source, &wanted),
             Transport::Dir => layout::open_flat(&source, &wanted),
@@ -164,7 +164,7 @@ pub(crate) fn is_image(entry: &serde_json::Value) -> bool {
 }
 
 /// Opens a source of unknown type, judging by its documents.
-fn open_any(source: Source, wanted: &Wanted) -> Result<Image> {
+fn open_any(source: Source, wanted: &Selection) -> Result<Image> {
     let (has_list, has_index) = (source.has("manifest.json"), source.has("index.json"));
     if has_list && !has_index && docker::is_one_manifest(&source)? {
         return match source {
@@ -180,12 +180,12 @@ fn open_any(source: Source, wanted: &Wanted) -> Result<Image> {
 }
 
 /// Which of the available images the user wants.
-struct Wanted<'a> {
+struct Selection<'a> {
     choice: Option<&'a Choice>,
     platform: Option<&'a Platform>,
 }
 
-impl Wanted<'_> {
+impl Selection<'_> {
     /// The platform given, or else this machine's.
     fn platform(&self) -> Platform {
         self.platform.cloned().unwrap_or_else(Platform::host)

@@ -46,7 +46,7 @@ use crate::unpack::Options;
 
 pub use failure::{Code, Failure};
 pub use mounts::Mount;
-pub use snapshot::{Kind, Labels, Snapshot, Usage};
+pub use snapshot::{Labels, Snapshot, SnapshotKind, Usage};
 
 use database::Database;
 use directories::Directories;
@@ -123,7 +123,7 @@ impl Config {
 /// let label = ("containerd.io/snapshot.ref".to_string(), name.clone());
 /// let there = snapshotter.prepare("extract", None, Labels::from([label])).unwrap_err();
 /// assert_eq!(there.code, Code::AlreadyExists);
-/// assert_eq!(snapshotter.stat(&name)?.kind, Kind::Committed);
+/// assert_eq!(snapshotter.stat(&name)?.kind, SnapshotKind::Committed);
 ///
 /// let mounts = snapshotter.prepare("container", Some(&name), Labels::new())?;
 /// assert_eq!(mounts[0].kind, "overlay");
@@ -182,22 +182,22 @@ impl Snapshotter {
                 "snapshot {target} is in the store"
             )));
         }
-        self.create(Kind::Active, key, parent, &labels)
+        self.create(SnapshotKind::Active, key, parent, &labels)
     }
 
     /// Creates a read-only view.
     pub fn view(&self, key: &str, parent: Option<&str>, labels: Labels) -> Result<Vec<Mount>> {
-        self.create(Kind::View, key, parent, &snapshot::kept(labels)?)
+        self.create(SnapshotKind::View, key, parent, &snapshot::kept(labels)?)
     }
 
     /// The mounts of an active snapshot or a view.
     pub fn mounts(&self, key: &str) -> Result<Vec<Mount>> {
         let line = self.database.line(key)?;
         match line[0].kind {
-            Kind::Committed => Err(Failure::precondition(format!(
+            SnapshotKind::Committed => Err(Failure::precondition(format!(
                 "snapshot {key} is committed"
             ))),
-            Kind::Active | Kind::View => self.mounts_of(&line[0], &line[1..]),
+            SnapshotKind::Active | SnapshotKind::View => self.mounts_of(&line[0], &line[1..]),
         }
     }
 
@@ -206,11 +206,11 @@ impl Snapshotter {
         let labels = snapshot::kept(labels)?;
         let active = self.database.get(key)?;
         let usage = match active.kind {
-            Kind::Active => self.while_there(&active, |directories| {
+            SnapshotKind::Active => self.while_there(&active, |directories| {
                 directories.sync(active.id)?;
                 directories.usage(active.id)
             })?,
-            Kind::View | Kind::Committed => Usage::default(),
+            SnapshotKind::View | SnapshotKind::Committed => Usage::default(),
         };
         self.database.change(|change| {
             change.commit(key, name, labels, usage)?;

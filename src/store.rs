@@ -15,18 +15,17 @@
 //!   layers/sha256/<chain ID>/tree.zst    the listing of the lowerdir, see the module `listing`
 //!   images/sha256-<digest>.json          see ImageRecord
 //!   pins/<name>.json                     see Pin
-//!   locks/                               locked by users of the store, see Hold
+//!   locks/                               locked by users of the store, see StoreLock
 //!   locks/<chain ID>                     held while a layer is being unpacked
 //!   l/<short>                            a symlink to a layer's fs, see ShortNames
 //!   empty/1, empty/2                     the bottom of a stack with fewer than two layers
 //!   staging/<random>/<number>/           an unfinished layer
 //! ```
 
-mod beside;
-mod collect;
+mod atomic_dir;
 mod contents;
 mod format;
-mod hold;
+mod gc;
 mod links;
 pub(crate) mod listing;
 mod locks;
@@ -37,6 +36,7 @@ pub(crate) mod pipeline;
 mod record;
 pub(crate) mod stack;
 mod staging;
+mod store_lock;
 pub(crate) mod unpack;
 mod verify;
 
@@ -54,18 +54,18 @@ use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir};
 use crate::path::EntryPath;
 
-pub(crate) use beside::Beside;
-pub use collect::{Removal, Removing, prune, remove_image};
+pub(crate) use atomic_dir::AtomicDir;
 pub(crate) use format::{FormatFile, is_unfinished};
-pub use hold::Hold;
-pub(crate) use hold::{ALONE, lock};
+pub use gc::{Removal, Removing, prune, remove_image};
 pub(crate) use links::NAME_ELSEWHERE;
 pub(crate) use outside::check_outside;
 pub use pins::Pin;
 pub use pipeline::Unpacked;
 pub use record::{ImageRecord, Record};
 pub(crate) use staging::{StagedLayer, Staging};
-pub use verify::{Change, Verifier, repair};
+pub use store_lock::StoreLock;
+pub(crate) use store_lock::{EXCLUSIVE, lock};
+pub use verify::{Discrepancy, Verifier, repair};
 
 use record::Sealed;
 

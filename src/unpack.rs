@@ -43,9 +43,9 @@ use crate::threads::ThreadShare;
 
 pub use crate::layer::options::{ForeignXattrs, Options, Owners};
 pub use crate::layer::report::{Report, Warning};
-pub use crate::layer::tree::{DirId, Inode as NewInode, InodeId, Kind, Tree};
+pub use crate::layer::tree::{DirId, Inode, InodeId, InodeKind, Tree};
 pub use crate::layer::xattrs::leave_out_foreign;
-pub use attributes::{Fresh, Inode, apply, system};
+pub use attributes::{Fresh, InodeRef, apply, system};
 pub use created::Created;
 pub use pending::Pending;
 
@@ -282,7 +282,7 @@ impl Unpacker<'_> {
         meta: &Meta,
     ) -> Result<()> {
         let kind = self.layer.tree.inode(inode).kind;
-        let inode = Inode::Named(directory, place.name(), attributes::file_type(kind));
+        let inode = InodeRef::Named(directory, place.name(), attributes::file_type(kind));
         let fresh = Fresh {
             owner: Some(self.created.owner),
             mode: None,

@@ -35,7 +35,7 @@ pub use crate::tar::archive::{Extent, FileShape};
 pub use apply::Applied;
 pub use changes::{Change, Part, Side, What, compare};
 pub(crate) use contents::{contents, file_ids, parts, read_parts};
-pub use tree::{Body, Id, Inode, Name, Source, Stored, Tree};
+pub use tree::{Body, Id, ImageInode, ImageTree, Name, Source, Stored};
 pub use walk::{Item, Walk};
 
 /// An image as one tree.
@@ -43,7 +43,7 @@ pub use walk::{Item, Walk};
 #[non_exhaustive]
 pub struct View {
     /// The merged tree of the layers.
-    pub tree: Tree,
+    pub tree: ImageTree,
     /// The effect of each layer, lowest first.
     pub layers: Vec<Applied>,
 }

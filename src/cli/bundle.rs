@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engines::bundle::{self, Overlay, ROOTFS, SCRIPT, Wanted};
+use crate::engines::bundle::{self, BundleOptions, Overlay, ROOTFS, SCRIPT};
 use crate::path::display;
 
 use super::console::ConsoleArgs;
@@ -133,10 +133,10 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     let image = verb.image.open()?;
     let store = global.open_store()?;
     // Keeps its layers in the store until the mount is up.
-    let _hold = store.share(&Shown::start(&global.console, 0)?)?;
+    let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
     let upper = verb.upper.upper();
     let namespace = verb.idmap.user_namespace()?;
-    let wanted = Wanted {
+    let wanted = BundleOptions {
         idmap: namespace.as_ref(),
         upper: &upper,
         overlay: verb.overlay(),

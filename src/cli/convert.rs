@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::path::EntryPath;
-use crate::repack::convert::{Change, Form, Options, Report, convert};
+use crate::repack::convert::{Conversion, ConvertOptions, ConvertReport, Form, convert};
 use crate::{Error, Progress};
 
 use super::summary::count;
@@ -97,7 +97,7 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
         FormArg::Oci | FormArg::FuseOverlayfs => FormArg::Trusted,
         _ => FormArg::Oci,
     });
-    let options = Options {
+    let options = ConvertOptions {
         from: from.form(),
         to: verb.to.form(),
         parents: (verb.base || !verb.parent.is_empty()).then(|| verb.parent.clone()),
@@ -129,8 +129,8 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
 }
 
 /// Without --from, the assumed form must match the marks in the directory.
-fn check_guess(verb: &Convert, options: &Options) -> crate::Result<()> {
-    let look = Options {
+fn check_guess(verb: &Convert, options: &ConvertOptions) -> crate::Result<()> {
+    let look = ConvertOptions {
         dry_run: true,
         ..options.clone()
     };
@@ -153,19 +153,19 @@ impl Progress for Interrupts {
     }
 }
 
-fn show(change: Change, path: &EntryPath) -> crate::Result<()> {
+fn show(change: Conversion, path: &EntryPath) -> crate::Result<()> {
     let change = match change {
-        Change::Deletion => "deletion",
-        Change::Opaque => "opaque",
-        Change::Needless => "needless",
-        Change::Xattr => "xattr",
+        Conversion::Deletion => "deletion",
+        Conversion::Opaque => "opaque",
+        Conversion::Needless => "needless",
+        Conversion::Xattr => "xattr",
     };
     let line = format!("{change:<9} {path}");
     output::lines(std::iter::once(line.as_bytes()))
         .map_err(|error| Error::system("writing to standard output", error))
 }
 
-fn counts(report: &Report) -> String {
+fn counts(report: &ConvertReport) -> String {
     let mut parts = vec![
         count(report.deletions, "deletion", "deletions"),
         count(report.opaque, "opaque directory", "opaque directories"),
@@ -188,5 +188,5 @@ struct Converted {
     to: String,
     dry_run: bool,
     #[serde(flatten)]
-    report: Report,
+    report: ConvertReport,
 }

@@ -10,7 +10,7 @@ use crate::image::Image;
 use crate::path::display;
 use crate::progress::Silent;
 use crate::store::Sync;
-use crate::view::{Body, Change, Inode, Part, Side, View, What, compare};
+use crate::view::{Body, Change, ImageInode, Part, Side, View, What, compare};
 use crate::{Error, Run};
 
 use super::limits::LimitsArgs;
@@ -137,7 +137,7 @@ impl<W: Write> Lines<W> {
             What::Deleted => ("deleted", None),
             What::Changed(parts) => ("changed", Some(parts)),
         };
-        let side = |inode: Option<&Inode>| inode.map(|inode| Row::of(&change.path, inode));
+        let side = |inode: Option<&ImageInode>| inode.map(|inode| Row::of(&change.path, inode));
         let parts = parts.map(|parts| parts.iter().map(|part| name(*part)).collect::<Vec<_>>());
         let object = ChangeJson {
             path: change.path.to_string(),
@@ -180,8 +180,8 @@ fn name(part: Part) -> &'static str {
 }
 
 /// `mode 0644 -> 0755`, or just the name if there is no short value to show.
-fn explain(part: Part, before: &Inode, after: &Inode) -> String {
-    let value = |inode: &Inode| match (part, &inode.body) {
+fn explain(part: Part, before: &ImageInode, after: &ImageInode) -> String {
+    let value = |inode: &ImageInode| match (part, &inode.body) {
         (Part::Type, body) => Some(row::kind(body).to_string()),
         (Part::Mode, _) => Some(format!("{:04o}", inode.meta.mode)),
         (Part::Owner, _) => Some(format!("{}:{}", inode.meta.uid, inode.meta.gid)),

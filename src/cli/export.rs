@@ -163,7 +163,7 @@ impl Export {
         }
         let image = self.image.open()?;
         let store = global.open_store()?;
-        let _hold = store.share(&Shown::start(&global.console, 0)?)?;
+        let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
         write(&image, &store.layers_of(&image)?, target)
     }
 

@@ -17,7 +17,7 @@ use crate::path::EntryPath;
 use crate::repack::layout::{History, Layout};
 use crate::unpack::{Options, Report};
 use crate::view::flatten::{Edits, RootMeta, map_ids, write_archive, write_directory};
-use crate::view::{Tree, View};
+use crate::view::{ImageTree, View};
 use crate::{Error, Run};
 
 use super::limits::LimitsArgs;
@@ -180,7 +180,7 @@ impl Flatten {
     fn write(
         &self,
         image: &Image,
-        tree: &Tree,
+        tree: &ImageTree,
         target: &Target<'_>,
         options: &Options,
         how: Run<'_>,

@@ -42,7 +42,7 @@ pub fn run(_: &Images, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     let (mut images, mut damaged) = (Vec::new(), Vec::new());
     {
-        let _hold = store.share(&Shown::start(&global.console, 0)?)?;
+        let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
         for one in store.each() {
             for digest in one.image_digests()? {
                 match measure(&digest, one, &store) {

@@ -12,7 +12,7 @@ use crate::meta::Time;
 use crate::path::{EntryPath, display};
 use crate::progress::Silent;
 use crate::store::Sync;
-use crate::view::{Body, Id, Inode, Item, View};
+use crate::view::{Body, Id, ImageInode, Item, View};
 use crate::{Error, Result};
 
 use super::limits::LimitsArgs;
@@ -259,7 +259,7 @@ impl<W: Write> Lines<W> {
         )
     }
 
-    fn xattrs(&mut self, inode: &Inode) -> io::Result<()> {
+    fn xattrs(&mut self, inode: &ImageInode) -> io::Result<()> {
         for xattr in inode.meta.xattrs.iter().filter(|_| self.long) {
             let (name, value) = (display(&xattr.name), display(&xattr.value));
             writeln!(self.out, "    {name}={value}")?;
@@ -269,7 +269,7 @@ impl<W: Write> Lines<W> {
 }
 
 /// The size of a file in bytes, or the number of a device.
-fn size(inode: &Inode) -> String {
+fn size(inode: &ImageInode) -> String {
     match (&inode.body, row::device(&inode.body)) {
         (Body::File(stored), _) => stored.shape.size.to_string(),
         (_, Some(device)) => format!("{},{}", device.major, device.minor),

@@ -126,7 +126,7 @@ impl IdmapArgs {
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     // Keeps its layers in the store until the mount is up.
-    let _hold = store.share(&Shown::start(&global.console, 0)?)?;
+    let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
     let stack = stack::of_image(&verb.image, &store)?;
     let upper = verb.upper.upper();
     let options = MountOptions::new(verb.options.iter().cloned());

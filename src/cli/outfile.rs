@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::error::Operation;
-use crate::fs::newfile::{NewFile, Output, check_not_within};
+use crate::fs::atomic_file::{AtomicFile, Output, check_not_within};
 use crate::store::check_outside;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -34,7 +34,7 @@ pub struct OutFile {
 
 /// The destination, unbuffered.
 enum To {
-    File(NewFile, PathBuf),
+    File(AtomicFile, PathBuf),
     Stream(File),
 }
 
@@ -100,7 +100,7 @@ impl To {
         match found {
             Output::File(real) => {
                 check_outside(path, "the output")?;
-                Ok(To::File(NewFile::beside(&real)?, real))
+                Ok(To::File(AtomicFile::beside(&real)?, real))
             }
             Output::Stream => Ok(To::Stream(stream(path, OFlags::empty())?)),
             // The shell may have opened a file that is not empty.

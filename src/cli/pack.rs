@@ -14,12 +14,12 @@ use crate::compress::codec::Measured;
 use crate::compress::encoder::{Compression, LayerWriter};
 use crate::dialect::Namespace;
 use crate::digest::Digest;
-use crate::fs::newfile::check_not_within;
+use crate::fs::atomic_file::check_not_within;
 use crate::ids::Range;
 use crate::image::{Choice, Transport};
 use crate::layer::report::Report;
 use crate::repack::layout::{History, Layout};
-use crate::repack::pack::{self, Ids, Options};
+use crate::repack::pack::{self, Ids, PackOptions};
 
 use super::options::id_maps;
 use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};
@@ -194,7 +194,7 @@ fn to_image(verb: &Pack, image: &OsString, global: &Global) -> anyhow::Result<()
 
 fn pack<W: Write>(verb: &Pack, out: W, global: &Global) -> anyhow::Result<(W, Report)> {
     let lowers = (verb.base || !verb.lower.is_empty()).then_some(&verb.lower[..]);
-    let options = Options {
+    let options = PackOptions {
         namespace: match verb.userxattr {
             true => Namespace::User,
             false => Namespace::Trusted,
@@ -213,7 +213,7 @@ fn pack<W: Write>(verb: &Pack, out: W, global: &Global) -> anyhow::Result<(W, Re
 }
 
 /// Notes the id maps recorded in the upperdir, unless the command line gives them.
-fn note_ids(verb: &Pack, options: &Options, global: &Global) -> anyhow::Result<()> {
+fn note_ids(verb: &Pack, options: &PackOptions, global: &Global) -> anyhow::Result<()> {
     let ids = Ids::of(&verb.upper, options).with_context(|| verb.upper.display().to_string())?;
     if ids.is_recorded && !ids.upper.is_empty() && options.ids.is_empty() {
         let text = format!("reversing the id maps of the mount: {}", ids.upper);

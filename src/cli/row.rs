@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::{EntryPath, display};
-use crate::view::{Body, Inode};
+use crate::view::{Body, ImageInode};
 
 /// The end of the year 9999, the last that RFC 3339 can express.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -46,7 +46,7 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn of(path: &EntryPath, inode: &Inode) -> Row {
+    pub fn of(path: &EntryPath, inode: &ImageInode) -> Row {
         let Meta {
             mode,
             uid,
@@ -120,7 +120,7 @@ pub fn device(body: &Body) -> Option<Device> {
 }
 
 /// `drwxr-sr-x`, as `ls -l` prints it.
-pub fn mode(inode: &Inode) -> String {
+pub fn mode(inode: &ImageInode) -> String {
     let letter = match inode.body {
         Body::Directory(_) => 'd',
         Body::File(_) => '-',

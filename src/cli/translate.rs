@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::compress::codec::Opened;
 use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::layer::report::Report;
-use crate::repack::translate::{Options, to_oci, to_overlay};
+use crate::repack::translate::{TranslateOptions, to_oci, to_overlay};
 
 use super::limits::LimitsArgs;
 use super::options::{ForeignXattrsArg, WhiteoutArg};
@@ -85,7 +85,7 @@ pub fn run(verb: &Translate, global: &Global) -> anyhow::Result<()> {
         true => File::from(rustix::io::dup(std::io::stdin())?),
         false => File::open(&verb.input).with_context(|| format!("opening {}", named()))?,
     };
-    let options = Options {
+    let options = TranslateOptions {
         dialect: Dialect {
             whiteout: match verb.whiteout {
                 WhiteoutArg::Device => Whiteout::Device,

@@ -22,11 +22,11 @@ mod execution;
 mod inside;
 mod mountpoints;
 mod namespace;
+mod options;
 mod process;
 mod script;
 mod user;
 mod volumes;
-mod wanted;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -41,17 +41,17 @@ use crate::image::Image;
 use crate::mount::{self, MountBuilder, MountOptions, Upper, Words};
 use crate::path::EntryPath;
 use crate::store::stack::Stack;
-use crate::store::{Beside, Store};
+use crate::store::{AtomicDir, Store};
 use crate::unpack::{Options, system};
 
 use execution::Execution;
 use inside::Inside;
-use namespace::UserNamespace;
+use namespace::ContainerNamespace;
 
 /// The mount point of the layers in the bundle.
 pub const ROOTFS: &str = "rootfs";
+pub use options::{BundleOptions, Overlay};
 pub use script::NAME as SCRIPT;
-pub use wanted::{Overlay, Wanted};
 const MOUNTPOINTS: &str = "mountpoints";
 
 /// A finished bundle.
@@ -80,7 +80,7 @@ pub struct Bundle {
 /// express the mount ([`Kind::NotFound`](crate::Kind::NotFound)); the system's.
 ///
 /// ```
-/// use lowerdir::engines::bundle::{Overlay, Wanted, write};
+/// use lowerdir::engines::bundle::{Overlay, BundleOptions, write};
 /// use lowerdir::store::Sync;
 /// use lowerdir::{Image, Options, Reference, Store};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
@@ -95,7 +95,7 @@ pub struct Bundle {
 /// let store = Store::open(&directory)?;
 /// store.unpack(&image).options(options).run()?;
 /// let command = ["/bin/true".into()];
-/// let wanted = Wanted::default()
+/// let wanted = BundleOptions::default()
 ///     .overlay(Overlay::InConfig)
 ///     .command(&command)
 ///     .sync(Sync::None);
@@ -108,17 +108,22 @@ pub struct Bundle {
 /// # Ok(())
 /// # }
 /// ```
-pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -> Result<Bundle> {
+pub fn write(
+    image: &Image,
+    store: &Store,
+    target: &Path,
+    wanted: &BundleOptions<'_>,
+) -> Result<Bundle> {
     let execution = Execution::of(image)?;
     let layers = store.layers_of(image)?;
     let options = layers.last().map(|layer| layer.record.options.clone());
     let options = options.unwrap_or_default();
     let stack = store.stack_of(&layers)?;
     let inside = Inside::open(&layers, options.dialect)?;
-    let namespace = UserNamespace::of(&options.ids, wanted)?;
+    let namespace = ContainerNamespace::of(&options.ids, wanted)?;
     mount::check_places(target, wanted.upper)?;
     let path = absolute(target)?;
-    let beside = Beside::new(&path, "bundle")?;
+    let output = AtomicDir::new(&path, "bundle")?;
     let as_they_are = IdMaps::default();
     let making = Making {
         store,
@@ -128,15 +133,15 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
         inside: &inside,
         namespace: namespace.as_ref(),
         shown: wanted.idmap.map_or(&as_they_are, mount::UserNamespace::ids),
-        directory: beside.directory()?,
+        directory: output.directory()?,
         options: &options,
     };
     let bundle = making.fill(&stack);
     let bundle = bundle.map_err(|error| root::told(error, &making.directory))?;
     let mut made = mount::make_upper(wanted.upper, &stack, making.shown)?;
-    beside.sync(wanted.sync)?;
+    output.sync(wanted.sync)?;
     let was_there = path.exists();
-    beside.publish(wanted.sync)?;
+    output.publish(wanted.sync)?;
     if wanted.overlay == Overlay::Mounted
         && let Err(error) = mount_on(&path.join(ROOTFS), &bundle.stack, wanted)
     {
@@ -147,7 +152,7 @@ pub fn write(image: &Image, store: &Store, target: &Path, wanted: &Wanted<'_>) -
     Ok(bundle)
 }
 
-fn mount_on(rootfs: &Path, stack: &Stack, wanted: &Wanted<'_>) -> Result<()> {
+fn mount_on(rootfs: &Path, stack: &Stack, wanted: &BundleOptions<'_>) -> Result<()> {
     let mut builder = MountBuilder::new(stack).upper(wanted.upper.clone());
     if let Some(namespace) = wanted.idmap {
         builder = builder.user_namespace(namespace);
@@ -190,10 +195,10 @@ struct Making<'a> {
     store: &'a Store,
     /// Its final path.
     path: &'a Path,
-    wanted: &'a Wanted<'a>,
+    wanted: &'a BundleOptions<'a>,
     execution: &'a Execution,
     inside: &'a Inside,
-    namespace: Option<&'a UserNamespace>,
+    namespace: Option<&'a ContainerNamespace>,
     /// The id maps of the mount.
     shown: &'a IdMaps,
     /// Its temporary directory.

@@ -4,7 +4,7 @@
 //! [`containers_storage`] and [`write_mstack`] refer to unpacked layers. A list has one line for each
 //! path: [`Format::ComposefsDump`] is for `mkcomposefs --from-file`, which makes an EROFS image from it,
 //! and [`Format::Mtree`] is for `bsdtar` and mtree(8). Like [`crate::view::flatten`], [`export`] takes a
-//! [`Tree`] that was read from the blobs, and reads them once more for digests of the content. The same
+//! [`ImageTree`] that was read from the blobs, and reads them once more for digests of the content. The same
 //! tree gives the same bytes. `lowerdir export` calls all of them.
 
 pub mod containers_storage;
@@ -19,7 +19,7 @@ use std::io::Write;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::store::pipeline::Run;
-use crate::view::Tree;
+use crate::view::ImageTree;
 
 pub use mstack::write_mstack;
 
@@ -59,7 +59,7 @@ pub enum Format {
 /// ```
 pub fn export(
     image: &Image,
-    tree: &Tree,
+    tree: &ImageTree,
     format: Format,
     run: Run<'_>,
     out: &mut impl Write,

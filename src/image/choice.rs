@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::digest::Digest;
 use crate::error::{Advice, Error, Hint, Result};
 
-use super::Wanted;
+use super::Selection;
 use super::blob::Source;
 use super::entries::{other_entry, other_manifest};
 use super::json::{self, Config, Descriptor, Document};
@@ -26,7 +26,7 @@ const LISTED_MAX: usize = 5;
 pub fn choose(
     source: &Source,
     entries: Vec<Descriptor>,
-    wanted: &Wanted,
+    wanted: &Selection,
     name: Option<&str>,
 ) -> Result<Descriptor> {
     let (mut all, mut others) = candidates(entries);
@@ -143,7 +143,7 @@ fn candidates(entries: Vec<Descriptor>) -> (Vec<Candidate>, Vec<String>) {
 
 /// The indices of the best matches: several if nothing distinguishes them. A single image is chosen
 /// whatever its platform, unless a platform was given.
-fn best_of(all: &[Candidate], wanted: &Wanted) -> Vec<usize> {
+fn best_of(all: &[Candidate], wanted: &Selection) -> Vec<usize> {
     let machine = wanted.platform();
     let is_alone = all.len() == 1 && wanted.platform.is_none();
     let distance = |candidate: &Candidate| match &candidate.platform {

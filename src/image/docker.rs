@@ -10,7 +10,7 @@ use super::blob::{LayerBlob, Source};
 use super::json::{self, Config, Saved};
 use super::names;
 use super::reference::Choice;
-use super::{Documents, Image, Layer, Wanted};
+use super::{Documents, Image, Layer, Selection};
 
 /// The folder where newer archives keep files by digest.
 const BLOBS: &str = "blobs/";
@@ -26,7 +26,7 @@ pub fn is_one_manifest(source: &Source) -> Result<bool> {
 }
 
 /// Opens the image that is wanted, or the only one.
-pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
+pub fn open(source: &Source, wanted: &Selection) -> Result<Image> {
     if !source.has("manifest.json") {
         return Err(no_list(source));
     }
@@ -85,7 +85,7 @@ fn no_list(source: &Source) -> Error {
     Error::refused("not a Docker archive: it has no manifest.json")
 }
 
-fn choose(source: &Source, mut images: Vec<Saved>, wanted: &Wanted) -> Result<Saved> {
+fn choose(source: &Source, mut images: Vec<Saved>, wanted: &Selection) -> Result<Saved> {
     if let Some(Choice::Index(at)) = wanted.choice {
         return match *at < images.len() {
             true => Ok(images.swap_remove(*at)),

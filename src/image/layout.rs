@@ -14,7 +14,7 @@ use super::json::{self, Config, Descriptor, Document};
 use super::names;
 use super::platform::Platform;
 use super::reference::Choice;
-use super::{Documents, Image, Layer, Wanted};
+use super::{Documents, Image, Layer, Selection};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -22,7 +22,7 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const MAX_NESTING: usize = 4;
 
 /// Opens the image that is wanted, or the only one.
-pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
+pub fn open(source: &Source, wanted: &Selection) -> Result<Image> {
     let descriptor = match wanted.choice {
         Some(Choice::Digest(digest)) => of_digest(source, digest)?,
         Some(Choice::Name(name)) => of_index(source, Some(name), wanted)?,
@@ -36,7 +36,7 @@ pub fn open(source: &Source, wanted: &Wanted) -> Result<Image> {
 
 /// Opens a directory in skopeo's format: `manifest.json` is the manifest or the index, and no digest is
 /// given for it.
-pub fn open_flat(source: &Source, wanted: &Wanted) -> Result<Image> {
+pub fn open_flat(source: &Source, wanted: &Selection) -> Result<Image> {
     let bytes = source.get("manifest.json")?.document("manifest.json")?;
     let digest = Digest::of(&bytes);
     let top = Descriptor::of(&digest, bytes.len() as i64);
@@ -61,7 +61,7 @@ fn image(
     source: &Source,
     descriptor: Descriptor,
     bytes: Vec<u8>,
-    wanted: &Wanted,
+    wanted: &Selection,
 ) -> Result<Image> {
     let name = names_of(&descriptor).into_iter().next();
     let (descriptor, bytes, manifest) = descend(source, descriptor, bytes, wanted)?;
@@ -102,7 +102,7 @@ fn index(source: &Source) -> Result<Document> {
     json::parse(&bytes, "index.json", &json::MANIFEST)
 }
 
-fn of_index(source: &Source, name: Option<&str>, wanted: &Wanted) -> Result<Descriptor> {
+fn of_index(source: &Source, name: Option<&str>, wanted: &Selection) -> Result<Descriptor> {
     let mut manifests = index(source)?.manifests;
     if let Some(name) = name {
         manifests = of_name(manifests, name)?;
@@ -204,7 +204,7 @@ fn descend(
     source: &Source,
     mut descriptor: Descriptor,
     mut bytes: Vec<u8>,
-    wanted: &Wanted,
+    wanted: &Selection,
 ) -> Result<(Descriptor, Vec<u8>, Document)> {
     let mut is_listed = !matches!(wanted.choice, Some(Choice::Digest(_)));
     for _ in 0..MAX_NESTING {

@@ -5,7 +5,7 @@ use crate::path::EntryPath;
 use crate::tar::archive::EntryKind;
 
 use super::below::PlaceId;
-use super::tree::{DirId, InodeId, Kind};
+use super::tree::{DirId, InodeId, InodeKind};
 
 /// One thing that a sink has to do. A name is free when something is made: an earlier action removed what
 /// had it.
@@ -69,7 +69,7 @@ pub enum Action {
         /// The directory that has it below.
         from: PlaceId,
         /// What it is.
-        kind: Kind,
+        kind: InodeKind,
         /// Its attributes.
         meta: Meta,
     },

@@ -23,7 +23,7 @@ use super::below::{Below, Markers, PlaceId};
 use super::lower::{Found, Lower};
 use super::options::Options;
 use super::places::places;
-use super::tree::{DirId, Inode, Kind, Tree};
+use super::tree::{DirId, Inode, InodeKind, Tree};
 use super::walk::{PathWalk, Steps};
 
 /// A layer that is being applied.
@@ -194,12 +194,12 @@ impl<'a, L: Lower> Layer<'a, L> {
             let at = walk.here();
             let own = at.own.and_then(|own| self.tree.child(own, &name));
             let target = match own.map(|inode| (inode, self.tree.inode(inode).kind)) {
-                Some((_, Kind::Directory(directory))) => {
+                Some((_, InodeKind::Directory(directory))) => {
                     let next = self.enter(at, directory, &name)?;
                     walk.enter(name, next)?;
                     continue;
                 }
-                Some((inode, Kind::Symlink)) => Some(Rc::from(self.tree.target(inode))),
+                Some((inode, InodeKind::Symlink)) => Some(Rc::from(self.tree.target(inode))),
                 Some(_) => None,
                 None => self.link_below(at, &name)?,
             };
@@ -390,13 +390,13 @@ impl Unsettled {
     }
 }
 
-fn kind_of(kind: &EntryKind) -> Kind {
+fn kind_of(kind: &EntryKind) -> InodeKind {
     match kind {
-        EntryKind::Symlink(_) => Kind::Symlink,
-        EntryKind::CharDevice(device) => Kind::CharDevice(*device),
-        EntryKind::BlockDevice(device) => Kind::BlockDevice(*device),
-        EntryKind::Fifo => Kind::Fifo,
-        EntryKind::File(shape) => Kind::File {
+        EntryKind::Symlink(_) => InodeKind::Symlink,
+        EntryKind::CharDevice(device) => InodeKind::CharDevice(*device),
+        EntryKind::BlockDevice(device) => InodeKind::BlockDevice(*device),
+        EntryKind::Fifo => InodeKind::Fifo,
+        EntryKind::File(shape) => InodeKind::File {
             size: shape.size,
             content: None,
         },

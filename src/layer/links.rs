@@ -9,7 +9,7 @@ use super::action::Action;
 use super::apply::{At, Layer, Missing};
 use super::below::Below;
 use super::lower::{Found, Lower};
-use super::tree::{DirId, Inode, InodeId, Kind, Tree};
+use super::tree::{DirId, Inode, InodeId, InodeKind, Tree};
 
 impl<L: Lower> Layer<'_, L> {
     /// Rules H1 to H3.
@@ -110,7 +110,7 @@ impl<L: Lower> Layer<'_, L> {
         self.limits.check_copied(self.copied)?;
         let parent = self.imply_parents(source, actions)?;
         let inode = self.tree.add(parent, name, Inode::new(leaf.kind));
-        if matches!(leaf.kind, Kind::Symlink) {
+        if matches!(leaf.kind, InodeKind::Symlink) {
             let target = below.read_link(from, name)?;
             self.tree.set_target(inode, target.as_ref().into());
         }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::meta::Meta;
 use crate::path::EntryPath;
 
-use super::tree::Kind;
+use super::tree::InodeKind;
 
 /// The merged layers below a layer. Symbolic links are never followed.
 pub trait Lower {
@@ -73,7 +73,7 @@ pub enum Found<Directory> {
 #[derive(Clone, Debug)]
 pub struct Leaf {
     /// Its type; for a file with its size, but without content.
-    pub kind: Kind,
+    pub kind: InodeKind,
     /// Its attributes.
     pub meta: Meta,
     /// The bytes of data that a copy writes, without holes if they are known.

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use crate::meta::{Meta, Xattr};
 use crate::path::EntryPath;
 
-pub use inode::{Inode, InodeId, Kind};
+pub use inode::{Inode, InodeId, InodeKind};
 pub use names::Children;
 
 use names::Names;
@@ -127,7 +127,7 @@ impl Tree {
     /// The directory that an inode is.
     pub fn as_directory(&self, inode: InodeId) -> Option<DirId> {
         match self.inode(inode).kind {
-            Kind::Directory(directory) => Some(directory),
+            InodeKind::Directory(directory) => Some(directory),
             _ => None,
         }
     }
@@ -148,7 +148,7 @@ impl Tree {
 
     fn child_directory(&self, directory: DirId, name: &[u8]) -> Option<DirId> {
         match self.inode(self.child(directory, name)?).kind {
-            Kind::Directory(directory) => Some(directory),
+            InodeKind::Directory(directory) => Some(directory),
             _ => None,
         }
     }
@@ -238,7 +238,7 @@ impl Tree {
     ) -> DirId {
         let id = DirId(u32::try_from(self.directories.len()).expect("memory ends before"));
         let inode = self.next_inode();
-        self.inodes.push(Inode::new(Kind::Directory(id)));
+        self.inodes.push(Inode::new(InodeKind::Directory(id)));
         self.names.add_directory();
         self.directories.push(Directory {
             parent,
@@ -278,7 +278,7 @@ impl Tree {
         self.last = RefCell::new((Box::default(), Tree::ROOT));
         let mut todo: Vec<InodeId> = self.names.remove(parent, name).into_iter().collect();
         while let Some(inode) = todo.pop() {
-            if let Kind::Directory(directory) = self.inode(inode).kind {
+            if let InodeKind::Directory(directory) = self.inode(inode).kind {
                 self.directories[directory.index()].is_removed = true;
                 todo.extend(self.names.remove_all(directory));
             }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::{Advice, Error, Result};
 use crate::ids::IdMaps;
 use crate::progress::Silent;
-use crate::store::Hold;
+use crate::store::StoreLock;
 use crate::store::stack::Stack;
 
 use super::claim::Claim;
@@ -120,7 +120,7 @@ impl<'a> MountBuilder<'a> {
         }
         check_places(target, &self.upper)?;
         let target = place(target)?;
-        let _hold = Hold::shared(self.stack.stores(), &Silent)?;
+        let _lock = StoreLock::shared(self.stack.stores(), &Silent)?;
         match self.namespace {
             Some(namespace) => self.mount_idmapped(&target, namespace),
             None => self.mount_plain(&target),

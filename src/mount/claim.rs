@@ -39,8 +39,8 @@ impl Claim<'_> {
     /// Checks the locations of the directories, which may be absent. Errors: one is inside the other, in a
     /// layer, or around the mount point, or they are on two file systems.
     pub fn check_places(&self, directories: Directories<'_>) -> Result<()> {
-        let upper = Place::of(directories.upperdir, "--upper")?;
-        let work = Place::of(directories.workdir, "--work")?;
+        let upper = CheckedPath::of(directories.upperdir, "--upper")?;
+        let work = CheckedPath::of(directories.workdir, "--work")?;
         refuse_overlap(&upper, &work)?;
         refuse_two_mounts(&upper, &work)?;
         configured::check_upper(upper.existing)?;
@@ -142,15 +142,15 @@ fn lock(upperdir: &Path) -> Result<Dir> {
 }
 
 /// A directory. If it is absent, the checks apply to its parent.
-struct Place<'a> {
+struct CheckedPath<'a> {
     path: &'a Path,
     option: &'static str,
     existing: &'a Path,
     lineage: Lineage,
 }
 
-impl Place<'_> {
-    fn of<'a>(path: &'a Path, option: &'static str) -> Result<Place<'a>> {
+impl CheckedPath<'_> {
+    fn of<'a>(path: &'a Path, option: &'static str) -> Result<CheckedPath<'a>> {
         let failed = |error| Error::system(format!("opening {}", path.display()), error);
         let (existing, lineage) = match Lineage::named(path) {
             Ok(lineage) => (path, lineage),
@@ -165,7 +165,7 @@ impl Place<'_> {
             }
             Err(error) => return Err(failed(error)),
         };
-        Ok(Place {
+        Ok(CheckedPath {
             path,
             option,
             existing,
@@ -193,7 +193,7 @@ impl Place<'_> {
     }
 }
 
-fn refuse_overlap(upper: &Place<'_>, work: &Place<'_>) -> Result<()> {
+fn refuse_overlap(upper: &CheckedPath<'_>, work: &CheckedPath<'_>) -> Result<()> {
     let relation = match (upper.exists(), work.exists()) {
         (_, true) => upper.relation_to(&work.lineage),
         (true, false) => match work.relation_to(&upper.lineage) {
@@ -219,7 +219,7 @@ fn refuse_overlap(upper: &Place<'_>, work: &Place<'_>) -> Result<()> {
 }
 
 /// Overlayfs renames files from the workdir into the upperdir, which two mounts would prevent.
-fn refuse_two_mounts(upper: &Place<'_>, work: &Place<'_>) -> Result<()> {
+fn refuse_two_mounts(upper: &CheckedPath<'_>, work: &CheckedPath<'_>) -> Result<()> {
     let (upper_mount, work_mount) = (mount_of(upper.existing)?, mount_of(work.existing)?);
     let other = if upper_mount.device != work_mount.device {
         "on another file system than"
@@ -254,7 +254,7 @@ fn mount_of(directory: &Path) -> Result<Mount> {
     })
 }
 
-fn refuse_target(place: &Place<'_>, target: &Path) -> Result<()> {
+fn refuse_target(place: &CheckedPath<'_>, target: &Path) -> Result<()> {
     let lineage = Lineage::named(target);
     let lineage =
         lineage.map_err(|error| Error::system(format!("opening {}", target.display()), error))?;
@@ -269,7 +269,7 @@ fn refuse_target(place: &Place<'_>, target: &Path) -> Result<()> {
 }
 
 /// Errors: the mount would write to a layer, or a layer would change under it.
-fn refuse_layers(place: &Place<'_>, stack: &Stack) -> Result<()> {
+fn refuse_layers(place: &CheckedPath<'_>, stack: &Stack) -> Result<()> {
     let mut seen = HashSet::new();
     for layer in stack.directories() {
         for (steps, directory) in layer.ancestors().enumerate() {

@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use lowerdir::Silent;
-//! use lowerdir::repack::convert::{Form, Options, convert};
+//! use lowerdir::repack::convert::{Form, ConvertOptions, convert};
 //! use lowerdir::options::{Dialect, Namespace};
 //!
 //! let place = tempfile::tempdir()?;
@@ -22,7 +22,7 @@
 //! std::fs::create_dir(&tree)?;
 //! std::fs::write(tree.join(".wh.motd"), "")?;
 //! let overlay = Form::Overlay(Dialect::default().namespace(Namespace::User));
-//! let options = Options::new(Form::Oci, overlay);
+//! let options = ConvertOptions::new(Form::Oci, overlay);
 //! let report = convert(&tree, &options, &mut |_, _| Ok(()), &Silent)?;
 //! assert_eq!(report.deletions, 1);
 //! assert!(tree.join("motd").symlink_metadata().is_ok());
@@ -32,8 +32,8 @@
 mod build;
 mod contents;
 mod form;
-mod place;
 mod plan;
+mod target;
 mod xattrs;
 
 use std::io;
@@ -53,18 +53,18 @@ use crate::overlay::overlays::{
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::setters::setters;
-use crate::store::{Beside, Sync, check_outside};
+use crate::store::{AtomicDir, Sync, check_outside};
 
 pub use form::Form;
 
 use build::Builder;
 use contents::{Contents, is_directory};
-use place::Place;
+use target::Target;
 
 /// The options of a conversion.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Options {
+pub struct ConvertOptions {
     /// The form of the tree.
     pub from: Form,
     /// The form to convert it to.
@@ -75,10 +75,10 @@ pub struct Options {
     pub dry_run: bool,
 }
 
-impl Options {
+impl ConvertOptions {
     /// Over layers that are not known, and at once.
-    pub fn new(from: Form, to: Form) -> Options {
-        Options {
+    pub fn new(from: Form, to: Form) -> ConvertOptions {
+        ConvertOptions {
             from,
             to,
             parents: None,
@@ -95,7 +95,7 @@ impl Options {
 /// One change to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Change {
+pub enum Conversion {
     /// A deletion gets its new form.
     Deletion,
     /// An opaque directory gets its new form.
@@ -109,7 +109,7 @@ pub enum Change {
 /// The report on a conversion.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Report {
+pub struct ConvertReport {
     /// Deletions in their new form.
     pub deletions: u64,
     /// Opaque directories in their new form.
@@ -123,7 +123,7 @@ pub struct Report {
 }
 
 /// Called for each change before it is made; an error stops the work, and nothing is changed.
-pub type Tell<'a> = &'a mut dyn FnMut(Change, &EntryPath) -> Result<()>;
+pub type Tell<'a> = &'a mut dyn FnMut(Conversion, &EntryPath) -> Result<()>;
 
 /// Converts the tree in a directory. Descriptors that are open in it lead to the old tree, which is removed.
 ///
@@ -134,10 +134,10 @@ pub type Tell<'a> = &'a mut dyn FnMut(Change, &EntryPath) -> Result<()>;
 /// the error says.
 pub fn convert(
     directory: &Path,
-    options: &Options,
+    options: &ConvertOptions,
     tell: Tell<'_>,
     progress: &dyn Progress,
-) -> Result<Report> {
+) -> Result<ConvertReport> {
     if options.from == options.to {
         return Err(Error::usage(
             "both forms are the same: there is nothing to convert",
@@ -152,7 +152,7 @@ pub fn convert(
     {
         check_marks_show(namespace)?;
     }
-    let place = Place::open(directory)?;
+    let place = Target::open(directory)?;
     if !options.dry_run {
         refuse_used(directory, "it", breaks).map_err(|error| error.hint("unmount it first"))?;
         refuse_bind_mounted(&place.path)?;
@@ -164,7 +164,7 @@ pub fn convert(
             place: &place,
             options,
             parents: parents.as_ref(),
-            report: Report::default(),
+            report: ConvertReport::default(),
             tell,
             progress,
         };
@@ -174,8 +174,8 @@ pub fn convert(
     if options.dry_run {
         return walk(tell, None);
     }
-    let beside = Beside::replacing(&place.path, "converted tree")?;
-    let new = beside.directory()?;
+    let output = AtomicDir::replacing(&place.path, "converted tree")?;
+    let new = output.directory()?;
     new.remove_acls()
         .map_err(|error| Error::system("removing an inherited ACL", error))?;
     let mut builder = Builder::new(&place.top, &new, options)?;
@@ -188,30 +188,30 @@ pub fn convert(
     });
     let report = built.map_err(|error| root::told(error, &new))?;
     progress.syncs();
-    beside.sync(Sync::Fs)?;
+    output.sync(Sync::Fs)?;
     if progress.is_cancelled() {
         return Err(Error::cancelled());
     }
-    beside.exchange(&place.stat, Sync::Fs)?;
+    output.exchange(&place.stat, Sync::Fs)?;
     Ok(report)
 }
 
 /// One walk over the tree.
 struct Converter<'a> {
-    place: &'a Place,
-    options: &'a Options,
+    place: &'a Target,
+    options: &'a ConvertOptions,
     parents: Option<&'a MergedView>,
-    report: Report,
+    report: ConvertReport,
     tell: Tell<'a>,
     progress: &'a dyn Progress,
 }
 
 impl Converter<'_> {
     /// From directory to directory, parents first. Deep trees cost memory, not descriptors or stack.
-    fn walk(mut self, mut builder: Option<&mut Builder<'_>>) -> Result<Report> {
+    fn walk(mut self, mut builder: Option<&mut Builder<'_>>) -> Result<ConvertReport> {
         let opening = |error| reading(&EntryPath::root(), error);
         let mut tree = Root::of(&self.place.top).map_err(opening)?;
-        let mut todo = vec![plan::Place::root()];
+        let mut todo = vec![plan::PlannedDirectory::root()];
         while let Some(place) = todo.pop() {
             if self.progress.is_cancelled() {
                 return Err(Error::cancelled());
@@ -247,19 +247,19 @@ impl Converter<'_> {
             }
             let translated = xattrs::translate(xattrs, self.options);
             if translated.map_err(|error| error.at_entry(&place))?.renamed {
-                self.told(Change::Xattr, &place)?;
+                self.told(Conversion::Xattr, &place)?;
             }
         }
         Ok(())
     }
 
-    fn told(&mut self, change: Change, path: &EntryPath) -> Result<()> {
+    fn told(&mut self, change: Conversion, path: &EntryPath) -> Result<()> {
         (self.tell)(change, path)?;
         match change {
-            Change::Deletion => self.report.deletions += 1,
-            Change::Opaque => self.report.opaque += 1,
-            Change::Needless => self.report.needless += 1,
-            Change::Xattr => self.report.xattrs += 1,
+            Conversion::Deletion => self.report.deletions += 1,
+            Conversion::Opaque => self.report.opaque += 1,
+            Conversion::Needless => self.report.needless += 1,
+            Conversion::Xattr => self.report.xattrs += 1,
         }
         Ok(())
     }
@@ -271,7 +271,7 @@ fn breaks(found: &Use) -> bool {
 }
 
 /// The record of mounts in an upperdir, and its new namespace, if overlayfs's xattrs are renamed.
-fn kept_record(top: &Dir, options: &Options) -> Result<Option<(UpperRecord, Namespace)>> {
+fn kept_record(top: &Dir, options: &ConvertOptions) -> Result<Option<(UpperRecord, Namespace)>> {
     let namespaces = options.from.dialect().zip(options.to.dialect());
     let Some((from, to)) = namespaces.map(|(from, to)| (from.namespace, to.namespace)) else {
         return Ok(None);

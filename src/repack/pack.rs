@@ -23,7 +23,7 @@
 //! std::fs::create_dir_all(upper.join("etc"))?;
 //! std::fs::write(upper.join("etc/motd"), "hello\n")?;
 //!
-//! let options = pack::Options::default()
+//! let options = pack::PackOptions::default()
 //!     .namespace(Namespace::User)
 //!     .clamp(Some(0));
 //! let (archive, report) = pack(&upper, None, &options, Vec::new())?;
@@ -61,7 +61,7 @@ pub use ids::Ids;
 /// The options of packing.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Options {
+pub struct PackOptions {
     /// The namespace of its marks: `trusted.overlay.*`, or `user.overlay.*` of a mount with `userxattr`.
     pub namespace: Namespace,
     /// Whether `security.selinux` is kept (rule X2).
@@ -78,7 +78,7 @@ pub struct Options {
     pub live: bool,
 }
 
-impl Options {
+impl PackOptions {
     setters! {
         namespace: Namespace,
         selinux: bool,
@@ -102,7 +102,7 @@ impl Options {
 pub fn pack<W: Write>(
     upper: &Path,
     lowers: Option<&[PathBuf]>,
-    options: &Options,
+    options: &PackOptions,
     out: W,
 ) -> Result<(W, Report)> {
     check_marks_show(options.namespace).map_err(|error| error.at_entry(upper.display()))?;

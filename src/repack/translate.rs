@@ -17,7 +17,7 @@
 //! ```
 //! use lowerdir::internals::Archive;
 //! use lowerdir::options::Dialect;
-//! use lowerdir::repack::translate::{Options, to_oci, to_overlay};
+//! use lowerdir::repack::translate::{TranslateOptions, to_oci, to_overlay};
 //!
 //! let mut layer = tar::Builder::new(Vec::new());
 //! let mut header = tar::Header::new_gnu();
@@ -25,7 +25,7 @@
 //! layer.append_data(&mut header, "etc/.wh.motd", std::io::empty())?;
 //! let layer = layer.into_inner()?;
 //!
-//! let options = Options::default();
+//! let options = TranslateOptions::default();
 //! let (overlay, report) = to_overlay(&layer[..], &options, Vec::new())?;
 //! assert_eq!(report.deletions, 1);
 //! let (back, report) = to_oci(&overlay[..], &options, Vec::new())?;
@@ -45,7 +45,7 @@ use crate::error::{Error, Result};
 use crate::image::ImageSigns;
 use crate::layer::below::{Below, Markers};
 use crate::layer::lower::Unknown;
-use crate::layer::options::Options as Rules;
+use crate::layer::options::Options;
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
@@ -57,7 +57,7 @@ use crate::unpack::{ForeignXattrs, Report, Warning, leave_out_foreign};
 /// The options of a translation.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Options {
+pub struct TranslateOptions {
     /// The dialect of overlayfs's form, to write or read.
     pub dialect: Dialect,
     /// Whether `security.selinux` is kept (rule X2).
@@ -68,7 +68,7 @@ pub struct Options {
     pub limits: Limits,
 }
 
-impl Options {
+impl TranslateOptions {
     setters! {
         dialect: Dialect,
         selinux: bool,
@@ -77,12 +77,12 @@ impl Options {
     }
 
     /// The engine's options for the layer.
-    fn rules(&self) -> Rules {
-        Rules {
+    fn rules(&self) -> Options {
+        Options {
             dialect: self.dialect,
             selinux: self.selinux,
             foreign_xattrs: self.foreign_xattrs,
-            ..Rules::default()
+            ..Options::default()
         }
     }
 }
@@ -93,7 +93,11 @@ impl Options {
 /// Errors: what [`Archive`] and the rules refuse in a layer; an opaque root, a hard link to what
 /// the layer does not have, a file in the place of a directory that has something in it
 /// ([`Kind::Refused`](crate::Kind::Refused)): no tar reader would do the right thing.
-pub fn to_overlay<W: Write>(layer: impl Read, options: &Options, out: W) -> Result<(W, Report)> {
+pub fn to_overlay<W: Write>(
+    layer: impl Read,
+    options: &TranslateOptions,
+    out: W,
+) -> Result<(W, Report)> {
     let rules = options.rules();
     let below = Below::new(Unknown, &Markers::default(), false)?;
     let mut translator = to_overlay::ToOverlay::new(&rules, &options.limits, &below, out);
@@ -109,7 +113,11 @@ pub fn to_overlay<W: Write>(layer: impl Read, options: &Options, out: W) -> Resu
 /// Errors: what [`Archive`] refuses; a renamed directory or a file of attributes only
 /// (`overlay.redirect`, `overlay.metacopy`), a name that a layer would read as a deletion
 /// ([`Kind::Refused`](crate::Kind::Refused)).
-pub fn to_oci<W: Write>(archive: impl Read, options: &Options, out: W) -> Result<(W, Report)> {
+pub fn to_oci<W: Write>(
+    archive: impl Read,
+    options: &TranslateOptions,
+    out: W,
+) -> Result<(W, Report)> {
     let mut translator = to_oci::ToOci::new(options, out);
     each(archive, options, |archive, entry| {
         translator.entry(archive, entry)
@@ -120,7 +128,7 @@ pub fn to_oci<W: Write>(archive: impl Read, options: &Options, out: W) -> Result
 /// Calls for each entry of an archive, within the limits, and reads the input to its last byte.
 fn each<R: Read>(
     archive: R,
-    options: &Options,
+    options: &TranslateOptions,
     mut take: impl FnMut(&mut Archive<R>, Entry) -> Result<()>,
 ) -> Result<()> {
     let mut archive = Archive::with_limits(archive, options.limits);

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::store::Sync;
 
 use super::failure::{Code, Failure};
-use super::snapshot::{Kind, Labels, Snapshot, Usage};
+use super::snapshot::{Labels, Snapshot, SnapshotKind, Usage};
 use rows::{all, existing, find, line};
 
 type Rows = redb::ReadOnlyTable<&'static str, &'static [u8]>;
@@ -58,13 +58,13 @@ pub struct Database {
 
 /// What is asked for when a snapshot is made.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct NewSnapshot<'a> {
     /// Of a name that is free.
     pub name: &'a str,
     /// A committed snapshot, or none.
     pub parent: Option<&'a str>,
     /// What may be done with it.
-    pub kind: Kind,
+    pub kind: SnapshotKind,
     /// As they are to be kept.
     pub labels: &'a Labels,
 }
@@ -103,7 +103,7 @@ impl Database {
     /// Changes something, all of it or, on an error, nothing. One change is made at a time.
     pub fn change<T>(
         &self,
-        make: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
+        make: impl FnOnce(&mut Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let (transaction, _open) = match self.begin_write() {
             Err(failure) if failure.code == Code::Unavailable => {
@@ -112,7 +112,7 @@ impl Database {
             }
             begun => begun?,
         };
-        let made = make(&mut Change::open(&transaction)?)?;
+        let made = make(&mut Transaction::open(&transaction)?)?;
         transaction.commit().map_err(Failure::database)?;
         Ok(made)
     }
@@ -172,20 +172,20 @@ impl Database {
 }
 
 /// A change in the making.
-pub struct Change<'a> {
+pub struct Transaction<'a> {
     snapshots: Table<'a, &'static str, &'static [u8]>,
     children: MultimapTable<'a, &'static str, &'static str>,
     numbers: Table<'a, &'static str, u64>,
     removed: Table<'a, u64, ()>,
 }
 
-impl<'a> Change<'a> {
-    fn open(transaction: &'a WriteTransaction) -> Result<Change<'a>, Failure> {
+impl<'a> Transaction<'a> {
+    fn open(transaction: &'a WriteTransaction) -> Result<Transaction<'a>, Failure> {
         let snapshots = transaction.open_table(SNAPSHOTS);
         let children = transaction.open_multimap_table(CHILDREN);
         let numbers = transaction.open_table(NUMBERS);
         let removed = transaction.open_table(REMOVED);
-        Ok(Change {
+        Ok(Transaction {
             snapshots: snapshots.map_err(Failure::database)?,
             children: children.map_err(Failure::database)?,
             numbers: numbers.map_err(Failure::database)?,
@@ -230,11 +230,11 @@ impl<'a> Change<'a> {
     }
 
     /// Makes a snapshot. Errors: the name is taken; the parent is missing, or not committed.
-    pub fn create(&mut self, wanted: Wanted<'_>) -> Result<Snapshot, Failure> {
+    pub fn create(&mut self, wanted: NewSnapshot<'_>) -> Result<Snapshot, Failure> {
         self.check_free(wanted.name)?;
         if let Some(parent) = wanted.parent {
             let line = self.line(parent)?;
-            if line[0].kind != Kind::Committed {
+            if line[0].kind != SnapshotKind::Committed {
                 return Err(Failure::invalid(format!(
                     "parent {parent} is not committed"
                 )));
@@ -272,7 +272,7 @@ impl<'a> Change<'a> {
         usage: Usage,
     ) -> Result<Snapshot, Failure> {
         let active = existing(&self.snapshots, key)?;
-        if active.kind != Kind::Active {
+        if active.kind != SnapshotKind::Active {
             return Err(Failure::precondition(format!(
                 "snapshot {key} is not active"
             )));
@@ -282,7 +282,7 @@ impl<'a> Change<'a> {
         let now = SystemTime::now();
         let committed = Snapshot {
             name: name.into(),
-            kind: Kind::Committed,
+            kind: SnapshotKind::Committed,
             labels,
             created: now,
             updated: now,

@@ -14,7 +14,7 @@ use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::store::pipeline::{Chained, Run, stored_chain, unpack_chained};
 use crate::store::stack::escaped;
-use crate::store::{Hold, Pin, Store, StoredLayer, Sync};
+use crate::store::{Pin, Store, StoreLock, StoredLayer, Sync};
 use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
@@ -69,8 +69,8 @@ impl Layers {
     }
 
     /// Keeps layers in the store while they are examined.
-    pub fn hold(&self) -> Result<Hold> {
-        self.store.share(self)
+    pub fn hold(&self) -> Result<StoreLock> {
+        self.store.lock_shared(self)
     }
 
     /// The layers of a chain, topmost first, if the store has them with this snapshotter's options.
@@ -88,7 +88,7 @@ impl Layers {
         chain_id: &Digest,
         labels: &super::Labels,
         line: &[Snapshot],
-        hold: &Hold,
+        hold: &StoreLock,
     ) -> Result<bool> {
         let Some(top) = self.makeable(chain_id.clone(), labels)? else {
             return Ok(false);
@@ -128,7 +128,7 @@ impl Layers {
         }))
     }
 
-    fn unpack(&self, layer: &Makeable, parent: Option<&Digest>, hold: &Hold) -> Result<()> {
+    fn unpack(&self, layer: &Makeable, parent: Option<&Digest>, hold: &StoreLock) -> Result<()> {
         let expected = Expected {
             blob: Some(layer.digest.clone()),
             ..Expected::default()
@@ -185,7 +185,7 @@ impl Layers {
         pin: &str,
         snapshot: &str,
         layers: &[StoredLayer],
-        hold: &Hold,
+        hold: &StoreLock,
     ) -> Result<()> {
         let ids = layers
             .iter()

@@ -3,27 +3,27 @@
 use std::path::Path;
 
 use crate::digest::Digest;
-use crate::error::{Error, Kind as ErrorKind};
+use crate::error::{Error, Kind};
 use crate::ids::IdMaps;
 use crate::mount::copy_attributes;
-use crate::store::{Hold, StoredLayer};
+use crate::store::{StoreLock, StoredLayer};
 
-use super::database::{Change, Wanted};
+use super::database::{NewSnapshot, Transaction};
 use super::layers::chain_of;
-use super::mounts::{Place, mounts};
-use super::{Failure, Kind, Labels, Mount, Result, Snapshot, Snapshotter};
+use super::mounts::{SnapshotDirectories, mounts};
+use super::{Failure, Labels, Mount, Result, Snapshot, SnapshotKind, Snapshotter};
 
 impl Snapshotter {
     /// Creates a snapshot with a directory of its own.
     pub(super) fn create(
         &self,
-        kind: Kind,
+        kind: SnapshotKind,
         key: &str,
         parent: Option<&str>,
         labels: &Labels,
     ) -> Result<Vec<Mount>> {
         self.database.change(|change| {
-            let wanted = Wanted {
+            let wanted = NewSnapshot {
                 name: key,
                 parent,
                 kind,
@@ -37,7 +37,7 @@ impl Snapshotter {
                 Some(top) => copy_attributes(top, upperdir, self.dialect, &IdMaps::default()),
                 None => Ok(()),
             };
-            let is_active = kind == Kind::Active;
+            let is_active = kind == SnapshotKind::Active;
             self.directories.make(snapshot.id, is_active, set_up)?;
             Ok(mounts(kind, &place, &self.mount_options))
         })
@@ -49,7 +49,7 @@ impl Snapshotter {
         Ok(mounts(snapshot.kind, &place, &self.mount_options))
     }
 
-    fn place(&self, snapshot: &Snapshot, line: &[Snapshot]) -> Result<Place> {
+    fn place(&self, snapshot: &Snapshot, line: &[Snapshot]) -> Result<SnapshotDirectories> {
         let (mut lower, mut below) = (Vec::new(), None);
         for parent in line {
             let Some(chain_id) = &parent.chain else {
@@ -65,7 +65,7 @@ impl Snapshotter {
             below = Some(self.layers.empty());
             break;
         }
-        Ok(Place {
+        Ok(SnapshotDirectories {
             fs: self.directories.fs(snapshot.id),
             work: self.directories.work(snapshot.id),
             lower,
@@ -103,10 +103,10 @@ impl Snapshotter {
                 Name::Free(name) => name,
                 Name::Ours => return Ok(true),
             };
-            let wanted = Wanted {
+            let wanted = NewSnapshot {
                 name: &name,
                 parent,
-                kind: Kind::Committed,
+                kind: SnapshotKind::Committed,
                 labels,
             };
             let snapshot = change.create(wanted)?;
@@ -123,7 +123,7 @@ impl Snapshotter {
         chain_id: &Digest,
         labels: &Labels,
         line: &[Snapshot],
-        hold: &Hold,
+        hold: &StoreLock,
     ) -> Result<Option<Vec<StoredLayer>>> {
         if let Some(layers) = self.layers.find(chain_id)? {
             return Ok(Some(layers));
@@ -143,7 +143,7 @@ impl Snapshotter {
 
 /// Whether containerd may unpack a layer that this engine refuses, such as an encrypted one.
 fn is_of_the_image(error: &Error) -> bool {
-    use ErrorKind::{Limit, NotFound, Refused};
+    use Kind::{Limit, NotFound, Refused};
     matches!(error.kind(), Refused | Limit | NotFound)
 }
 
@@ -169,7 +169,7 @@ enum Name {
 /// containerd unpacked the layers below separately. containerd looks a snapshot up by label and parent,
 /// and accepts any name.
 fn free_name(
-    change: &Change<'_>,
+    change: &Transaction<'_>,
     target: &str,
     parent: Option<&str>,
     chain_id: &Digest,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dialect::{Dialect, Namespace};
 
-use super::snapshot::Kind;
+use super::snapshot::SnapshotKind;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Mount {
 
 /// The directories of a snapshot.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct SnapshotDirectories {
     /// Its upperdir.
     pub fs: PathBuf,
     /// Its workdir.
@@ -37,8 +37,8 @@ pub struct Place {
 }
 
 /// The mounts of an active snapshot or a view. `options` are added to each overlay.
-pub fn mounts(kind: Kind, place: &Place, options: &[String]) -> Vec<Mount> {
-    let is_active = kind == Kind::Active;
+pub fn mounts(kind: SnapshotKind, place: &SnapshotDirectories, options: &[String]) -> Vec<Mount> {
+    let is_active = kind == SnapshotKind::Active;
     match (place.lower.as_slice(), &place.below) {
         ([], _) => vec![bind(&place.fs, is_active)],
         ([only], None) if !is_active => vec![bind(only, false)],

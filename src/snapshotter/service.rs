@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status};
 use super::api::services::snapshots::v1::snapshots_server::Snapshots;
 use super::api::services::snapshots::v1::*;
 use super::api::types;
-use super::{Kind as Sort, Mount, Result as Done, Snapshot, Snapshotter};
+use super::{Mount, Result as Done, Snapshot, SnapshotKind, Snapshotter};
 
 /// How many snapshots a message of a list has.
 const AT_ONCE: usize = 100;
@@ -192,9 +192,9 @@ fn mount(mount: Mount) -> types::Mount {
 
 fn info(snapshot: Snapshot) -> Info {
     let kind = match snapshot.kind {
-        Sort::View => Kind::View,
-        Sort::Active => Kind::Active,
-        Sort::Committed => Kind::Committed,
+        SnapshotKind::View => Kind::View,
+        SnapshotKind::Active => Kind::Active,
+        SnapshotKind::Committed => Kind::Committed,
     };
     let moment = |time: SystemTime| Some(time.into());
     Info {

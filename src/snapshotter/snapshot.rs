@@ -21,7 +21,7 @@ pub type Labels = BTreeMap<String, String>;
 /// The kind of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum SnapshotKind {
     /// Read-only.
     View,
     /// Writable; may be committed.
@@ -30,13 +30,13 @@ pub enum Kind {
     Committed,
 }
 
-impl Kind {
+impl SnapshotKind {
     /// Its name in filters.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::View => "view",
-            Kind::Active => "active",
-            Kind::Committed => "committed",
+            SnapshotKind::View => "view",
+            SnapshotKind::Active => "active",
+            SnapshotKind::Committed => "committed",
         }
     }
 }
@@ -62,7 +62,7 @@ pub struct Snapshot {
     /// The committed snapshot below it.
     pub parent: Option<String>,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: SnapshotKind,
     /// Its labels, as given.
     pub labels: Labels,
     /// When it was created, or committed.

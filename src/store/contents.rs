@@ -1,6 +1,6 @@
 //! The content of the store: images and layers, listed, looked up and removed.
 //!
-//! [`crate::store::pipeline`] records images; [`crate::store::collect`] removes them and layers that are
+//! [`crate::store::pipeline`] records images; [`crate::store::gc`] removes them and layers that are
 //! no longer needed; [`crate::store::verify`] reads them.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,9 @@ use crate::error::{Advice, Error, Result};
 use crate::fs::root::Dir;
 use crate::path::EntryPath;
 
-use super::{Hold, ImageRecord, Store, Sync, layer_name, read_json, sync_directory, write_json};
+use super::{
+    ImageRecord, Store, StoreLock, Sync, layer_name, read_json, sync_directory, write_json,
+};
 
 /// The minimum number of digits of a digest that name an image.
 const PREFIX: usize = 4;
@@ -148,7 +150,7 @@ impl Store {
     pub(crate) fn remove_layers(
         &self,
         layers: &BTreeSet<Digest>,
-        hold: Hold,
+        hold: StoreLock,
         sync: Sync,
     ) -> Result<()> {
         let staging = self.stage()?;

@@ -1,4 +1,4 @@
-//! Pins: layers that something other than an image of the store needs, so that [`crate::store::collect`]
+//! Pins: layers that something other than an image of the store needs, so that [`crate::store::gc`]
 //! keeps them: snapshots of the module `snapshotter`. A pin lasts until it is removed.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fs::root::{Dir, is_absent};
 use crate::path::EntryPath;
 
-use super::{Hold, Store, Sync, read_json, sync_directory, write_json};
+use super::{Store, StoreLock, Sync, read_json, sync_directory, write_json};
 
 const PINS: &str = "pins";
 
@@ -27,7 +27,7 @@ pub struct Pin {
 impl Store {
     /// Keeps layers until [`unpin`](Self::unpin). The caller has found them under the same lock. A name has
     /// letters, digits and `-`; a pin with the same name is replaced.
-    pub fn pin(&self, name: &str, pin: &Pin, sync: Sync, _hold: &Hold) -> Result<()> {
+    pub fn pin(&self, name: &str, pin: &Pin, sync: Sync, _lock: &StoreLock) -> Result<()> {
         self.make_dir(PINS)?;
         let staging = self.stage()?;
         let file = file_name(name)?;

@@ -26,7 +26,7 @@ use crate::image::{Image, Layer};
 use crate::limits::{Limits, check_layers};
 use crate::progress::{Progress, Silent, waiting};
 use crate::setters::setters;
-use crate::store::{Hold, ImageRecord, Record, Store, StoredLayer, Sync};
+use crate::store::{ImageRecord, Record, Store, StoreLock, StoredLayer, Sync};
 use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
@@ -129,7 +129,7 @@ pub fn unpack_image(
     options: &Options,
     run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
-    let hold = store.share(run.progress)?;
+    let hold = store.lock_shared(run.progress)?;
     unpack_missing(image, store, options, run, &BTreeSet::new(), &hold)
         .map_err(|error| store.told(error))
 }
@@ -142,7 +142,7 @@ pub(crate) fn unpack_missing(
     options: &Options,
     run: Run<'_>,
     damaged: &BTreeSet<usize>,
-    _hold: &Hold,
+    _lock: &StoreLock,
 ) -> Result<Vec<Unpacked>> {
     // Refuses an image that could not be mounted.
     check_layers(image.layers.len())?;

@@ -15,10 +15,10 @@ use crate::error::{Advice, Error, Result};
 use crate::image::Image;
 use crate::path::EntryPath;
 use crate::progress::Progress;
-use crate::store::collect::InUse;
+use crate::store::gc::InUse;
 use crate::store::listing::Reader;
 use crate::store::pipeline::{Run, Unpacked, unpack_missing};
-use crate::store::{Hold, Record, Store};
+use crate::store::{Record, Store, StoreLock};
 use crate::unpack::Options;
 
 use compare::{Comparing, Stop, compare};
@@ -26,7 +26,7 @@ use compare::{Comparing, Stop, compare};
 /// What is wrong with a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Change {
+pub struct Discrepancy {
     /// The store that has it, of several.
     pub store: PathBuf,
     /// The path in the layer, escaped; `None` if it is about the layer as a whole.
@@ -35,7 +35,7 @@ pub struct Change {
     pub what: String,
 }
 
-/// A [`Change`] of the layer of some store.
+/// A [`Discrepancy`] of the layer of some store.
 struct Difference {
     path: Option<String>,
     what: String,
@@ -63,10 +63,10 @@ impl Difference {
         Difference { path, what }
     }
 
-    fn in_store(self, store: &Store) -> Change {
+    fn in_store(self, store: &Store) -> Discrepancy {
         let Difference { path, what } = self;
         let store = store.path().into();
-        Change { store, path, what }
+        Discrepancy { store, path, what }
     }
 }
 
@@ -109,7 +109,7 @@ pub struct Verifier<'a> {
     store: &'a Store,
     quick: bool,
     progress: &'a dyn Progress,
-    _hold: Hold,
+    _lock: StoreLock,
 }
 
 impl<'a> Verifier<'a> {
@@ -126,14 +126,14 @@ impl<'a> Verifier<'a> {
     fn start(store: &'a Store, quick: bool, progress: &'a dyn Progress) -> Result<Verifier<'a>> {
         // Who is not root may have to change modes to look, which others should not see.
         let hold = match rustix::process::geteuid().is_root() {
-            true => store.share(progress)?,
-            false => store.hold_all_alone(progress)?,
+            true => store.lock_shared(progress)?,
+            false => store.lock_all_exclusive(progress)?,
         };
         Ok(Verifier {
             store,
             quick,
             progress,
-            _hold: hold,
+            _lock: hold,
         })
     }
 
@@ -143,7 +143,7 @@ impl<'a> Verifier<'a> {
     ///
     /// Errors: cancelled; the system could not look, which proves no damage. What is damaged, or not
     /// there, is a difference.
-    pub fn layer(&self, number: usize, label: &str, chain_id: &Digest) -> Result<Vec<Change>> {
+    pub fn layer(&self, number: usize, label: &str, chain_id: &Digest) -> Result<Vec<Discrepancy>> {
         let (mut changes, mut is_there) = (Vec::new(), false);
         for store in self.store.each() {
             if let Some(differences) = self.compare(store, number, label, chain_id)? {
@@ -252,7 +252,7 @@ pub fn repair(
     run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
     store.check_writable()?;
-    let alone = store.hold_alone(run.progress)?;
+    let alone = store.lock_exclusive(run.progress)?;
     let chain = image.chain_ids();
     let in_use = InUse::now(store)?;
     for &index in damaged {

@@ -40,7 +40,7 @@ use crate::path::EntryPath;
 use crate::tar::archive::{Entry, EntryKind, FileShape};
 
 use header::Header;
-use sparse::{Body, Run};
+use sparse::{SparseBody, SparseRun};
 
 const BLOCK: usize = 512;
 /// Longer than any run of zeros between extents, which are widened to whole blocks at both ends.
@@ -53,7 +53,7 @@ pub struct Writer<W> {
     /// Stored bytes of the current entry that are still to come.
     missing: u64,
     /// The runs of stored bytes, and the zeros between them.
-    runs: VecDeque<Run>,
+    runs: VecDeque<SparseRun>,
     /// Zeros that follow them.
     padding: usize,
     /// The current entry, for errors.
@@ -88,8 +88,8 @@ impl<W: Write> Writer<W> {
 
     fn begin(&mut self, entry: &Entry) -> Result<()> {
         let (body, missing) = match &entry.kind {
-            EntryKind::File(shape) => (Body::of(shape)?, stored(shape)),
-            _ => (Body::default(), 0),
+            EntryKind::File(shape) => (SparseBody::of(shape)?, stored(shape)),
+            _ => (SparseBody::default(), 0),
         };
         let length = body.len();
         let header = Header::of(entry, body.map.len() as u64 + length)?;

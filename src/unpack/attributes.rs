@@ -15,50 +15,51 @@ use crate::path::{self, EntryPath};
 
 use crate::layer::options::{Options, Owners};
 use crate::layer::report::{Report, Warning};
-use crate::layer::tree::Kind;
+use crate::layer::tree::InodeKind;
 
 /// An inode on disk, to set its attributes.
-pub enum Inode<'a> {
+pub enum InodeRef<'a> {
     /// An open file or directory.
     Open(BorrowedFd<'a>),
     /// A name in a directory, for types that cannot simply be opened.
     Named(&'a Dir, &'a [u8], FileType),
 }
 
-impl Inode<'_> {
+impl InodeRef<'_> {
     fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
         match self {
-            Inode::Open(fd) => root::set_owner(fd, uid, gid),
-            Inode::Named(dir, name, _) => dir.set_owner(name, uid, gid),
+            InodeRef::Open(fd) => root::set_owner(fd, uid, gid),
+            InodeRef::Named(dir, name, _) => dir.set_owner(name, uid, gid),
         }
     }
 
     fn set_xattr(&self, xattr: &Xattr) -> io::Result<()> {
         match self {
-            Inode::Open(fd) => root::set_xattr(fd, &xattr.name, &xattr.value),
-            Inode::Named(dir, name, _) => dir.set_xattr(name, &xattr.name, &xattr.value),
+            InodeRef::Open(fd) => root::set_xattr(fd, &xattr.name, &xattr.value),
+            InodeRef::Named(dir, name, _) => dir.set_xattr(name, &xattr.name, &xattr.value),
         }
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
         match self {
-            Inode::Open(fd) => root::set_mode(fd, mode),
+            InodeRef::Open(fd) => root::set_mode(fd, mode),
             // Symbolic links have no mode.
-            Inode::Named(_, _, FileType::Symlink) => Ok(()),
-            Inode::Named(dir, name, _) => dir.set_mode(name, mode),
+            InodeRef::Named(_, _, FileType::Symlink) => Ok(()),
+            InodeRef::Named(dir, name, _) => dir.set_mode(name, mode),
         }
     }
 
     fn set_times(&self, time: Time) -> io::Result<()> {
         match self {
-            Inode::Open(fd) => root::set_times(fd, time),
-            Inode::Named(dir, name, _) => dir.set_times(name, time),
+            InodeRef::Open(fd) => root::set_times(fd, time),
+            InodeRef::Named(dir, name, _) => dir.set_times(name, time),
         }
     }
 
     /// Whether it can have `user.*` xattrs: in Linux, only files and directories can.
     fn may_carry_user_xattrs(&self) -> bool {
-        matches!(self, Inode::Open(_)) || matches!(self, Inode::Named(_, _, FileType::RegularFile))
+        matches!(self, InodeRef::Open(_))
+            || matches!(self, InodeRef::Named(_, _, FileType::RegularFile))
     }
 }
 
@@ -73,7 +74,7 @@ pub struct Fresh {
 
 /// Sets everything in `meta` that the inode does not have already. Xattr names are those for the disk.
 pub fn apply(
-    inode: &Inode<'_>,
+    inode: &InodeRef<'_>,
     meta: &Meta,
     path: &EntryPath,
     options: &Options,
@@ -111,11 +112,11 @@ pub fn apply(
 
 /// The error for an xattr that could not be set. If the disk has space left, ENOSPC means the file system's
 /// limit for the xattrs of a file.
-fn not_set(inode: &Inode<'_>, xattr: &Xattr, error: io::Error) -> Error {
+fn not_set(inode: &InodeRef<'_>, xattr: &Xattr, error: io::Error) -> Error {
     let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
     let has_room = || match inode {
-        Inode::Open(fd) => root::has_room(fd),
-        Inode::Named(dir, ..) => root::has_room(dir),
+        InodeRef::Open(fd) => root::has_room(fd),
+        InodeRef::Named(dir, ..) => root::has_room(dir),
     };
     if is(Errno::INVAL) && has_form(xattr) || is(Errno::OPNOTSUPP) && is_other_acl(xattr) {
         let what = format!("xattr {} has a malformed value", path::display(&xattr.name));
@@ -146,7 +147,12 @@ fn is_other_acl(xattr: &Xattr) -> bool {
 
 /// Rule X2: an xattr that cannot be kept is an error, except for `user.*` on types that cannot have it, and
 /// for xattrs that an unprivileged caller may not set.
-fn may_be_left_out(inode: &Inode<'_>, xattr: &Xattr, error: &io::Error, options: &Options) -> bool {
+fn may_be_left_out(
+    inode: &InodeRef<'_>,
+    xattr: &Xattr,
+    error: &io::Error,
+    options: &Options,
+) -> bool {
     let denied = error.raw_os_error() == Some(Errno::PERM.raw_os_error());
     let unprivileged =
         options.owners == Owners::Caller || options.dialect.namespace == Namespace::User;
@@ -166,13 +172,13 @@ pub fn system(doing: &str, error: io::Error) -> Error {
 }
 
 /// The system's type for a kind of inode.
-pub fn file_type(kind: Kind) -> FileType {
+pub fn file_type(kind: InodeKind) -> FileType {
     match kind {
-        Kind::Directory(_) => FileType::Directory,
-        Kind::File { .. } => FileType::RegularFile,
-        Kind::Symlink => FileType::Symlink,
-        Kind::CharDevice(_) => FileType::CharacterDevice,
-        Kind::BlockDevice(_) => FileType::BlockDevice,
-        Kind::Fifo => FileType::Fifo,
+        InodeKind::Directory(_) => FileType::Directory,
+        InodeKind::File { .. } => FileType::RegularFile,
+        InodeKind::Symlink => FileType::Symlink,
+        InodeKind::CharDevice(_) => FileType::CharacterDevice,
+        InodeKind::BlockDevice(_) => FileType::BlockDevice,
+        InodeKind::Fifo => FileType::Fifo,
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Operation, Result};
 use crate::fs::root::{self, Dir, Root};
 use crate::meta::Xattr;
 use crate::path::EntryPath;
-use crate::unpack::{Fresh, Inode, Options, Owners, Report, apply};
+use crate::unpack::{Fresh, InodeRef, Options, Owners, Report, apply};
 
 /// How the content of files is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Copier {
                 let file = directory.make_file(new).map_err(making)?;
                 self.fill(&file, &source.map_err(making)?)
                     .map_err(|error| self.not_filled(error).at_entry(path))?;
-                return self.describe(&Inode::Open(file.as_fd()), original, path);
+                return self.describe(&InodeRef::Open(file.as_fd()), original, path);
             }
             FileType::Symlink => {
                 let target = original.directory.read_link(name).map_err(making)?;
@@ -102,7 +102,7 @@ impl Copier {
                 directory.make_node(new, kind, device).map_err(making)?;
             }
         }
-        self.describe(&Inode::Named(&directory, new, kind), original, path)
+        self.describe(&InodeRef::Named(&directory, new, kind), original, path)
     }
 
     fn fill(&self, file: &File, source: &File) -> io::Result<()> {
@@ -123,7 +123,7 @@ impl Copier {
     /// Gives an inode the attributes of the original. Errors: one of them cannot be set.
     pub fn describe(
         &self,
-        inode: &Inode<'_>,
+        inode: &InodeRef<'_>,
         original: Original<'_>,
         path: &EntryPath,
     ) -> Result<()> {

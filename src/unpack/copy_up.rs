@@ -9,12 +9,12 @@ use crate::content::{Content, ContentHasher};
 use crate::error::Result;
 use crate::fs::root;
 use crate::layer::below::PlaceId;
-use crate::layer::tree::{DirId, InodeId, Kind};
+use crate::layer::tree::{DirId, InodeId, InodeKind};
 use crate::meta::Meta;
 use crate::path::EntryPath;
 use crate::tar::archive::EntryKind;
 
-use super::{Fresh, Inode, Unpacker, apply, system};
+use super::{Fresh, InodeRef, Unpacker, apply, system};
 
 impl Unpacker<'_> {
     /// Copies what a directory of the layers below has by the same name.
@@ -23,16 +23,16 @@ impl Unpacker<'_> {
         (parent, place): (DirId, &EntryPath),
         inode: InodeId,
         from: PlaceId,
-        kind: Kind,
+        kind: InodeKind,
         meta: &Meta,
     ) -> Result<()> {
         let kind = match kind {
-            Kind::File { .. } => return self.copy_file(parent, place, inode, from, meta),
-            Kind::Symlink => EntryKind::Symlink(self.layer.tree.target(inode).into()),
-            Kind::CharDevice(device) => EntryKind::CharDevice(device),
-            Kind::BlockDevice(device) => EntryKind::BlockDevice(device),
-            Kind::Fifo => EntryKind::Fifo,
-            Kind::Directory(_) => unreachable!("no hard link leads to a directory"),
+            InodeKind::File { .. } => return self.copy_file(parent, place, inode, from, meta),
+            InodeKind::Symlink => EntryKind::Symlink(self.layer.tree.target(inode).into()),
+            InodeKind::CharDevice(device) => EntryKind::CharDevice(device),
+            InodeKind::BlockDevice(device) => EntryKind::BlockDevice(device),
+            InodeKind::Fifo => EntryKind::Fifo,
+            InodeKind::Directory(_) => unreachable!("no hard link leads to a directory"),
         };
         self.make(parent, place.clone(), inode, &kind, meta)
     }
@@ -58,7 +58,7 @@ impl Unpacker<'_> {
         let copied = copied.map_err(fail("copying it from a lower layer"))?;
         self.intake.report.bytes += copied.bytes;
         self.layer.tree.inode_mut(inode).set_content(copied.content);
-        let inode = Inode::Open(file.as_fd());
+        let inode = InodeRef::Open(file.as_fd());
         let report = &mut self.intake.report;
         apply(&inode, meta, place, self.options, Fresh::default(), report)
     }

@@ -7,7 +7,7 @@ use crate::meta::Meta;
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Extent, FileShape};
 
-use super::writer::NewFile;
+use super::writer::FileOrder;
 use super::{Unpacker, made};
 
 impl Unpacker<'_> {
@@ -20,7 +20,7 @@ impl Unpacker<'_> {
         shape: &FileShape,
         meta: Meta,
     ) -> Result<()> {
-        let file = NewFile {
+        let file = FileOrder {
             inode,
             place,
             directory,

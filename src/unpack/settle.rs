@@ -19,13 +19,13 @@ use crate::fs::root::Dir;
 use crate::layer::options::Options;
 use crate::layer::plan::{Deletion, Plan};
 use crate::layer::report::{Report, Warning};
-use crate::layer::tree::{DirId, Inode as NewInode, Kind, Tree};
+use crate::layer::tree::{DirId, Inode, InodeKind, Tree};
 use crate::layer::xattrs;
 use crate::limits::Limits;
 use crate::meta::{Device, Meta};
 use crate::overlay::merged_view::LayersBelow;
 
-use super::attributes::{Fresh, Inode, apply, file_type, system};
+use super::attributes::{Fresh, InodeRef, apply, file_type, system};
 use super::created::Created;
 use super::layer_dir::LayerDir;
 use super::pending::Pending;
@@ -101,18 +101,18 @@ impl Settler<'_> {
             Whiteout::Device => {
                 let (kind, device) = (FileType::CharacterDevice, Device::WHITEOUT);
                 directory.make_node(name, kind, device).map_err(write)?;
-                Kind::CharDevice(device)
+                InodeKind::CharDevice(device)
             }
             Whiteout::Xattr => {
                 directory.make_file(name).map_err(write)?;
                 let (size, content) = (0, None);
-                Kind::File { size, content }
+                InodeKind::File { size, content }
             }
         };
-        let inode = Inode::Named(&directory, name, file_type(kind));
+        let inode = InodeRef::Named(&directory, name, file_type(kind));
         let (options, fresh) = (self.options, self.fresh());
         apply(&inode, &meta, &path, options, fresh, &mut self.report)?;
-        let inode = self.tree.add(parent, name, NewInode::new(kind));
+        let inode = self.tree.add(parent, name, Inode::new(kind));
         let inode = self.tree.inode_mut(inode);
         self.created.complete(inode, &meta, options);
         self.whiteouts_in.insert(parent);
@@ -155,7 +155,7 @@ impl Settler<'_> {
         };
         let directory = self.directory.get(id, &self.tree);
         let directory = directory.map_err(|error| system("opening it", error))?;
-        let inode = Inode::Open(directory.as_fd());
+        let inode = InodeRef::Open(directory.as_fd());
         apply(&inode, &meta, &path, options, fresh, &mut self.report)?;
         let inode = self.tree.inode_of(id);
         let inode = self.tree.inode_mut(inode);

@@ -15,12 +15,12 @@ use crate::meta::Meta;
 use crate::path::EntryPath;
 
 use super::attributes::{Fresh, apply};
-use super::{Created, Inode, Options, Report, system};
+use super::{Created, InodeRef, Options, Report, system};
 use crate::layer::tree::{DirId, InodeId};
 
 /// A regular file to make.
 #[derive(Debug)]
-pub struct NewFile {
+pub struct FileOrder {
     /// Its number in the tree.
     pub inode: InodeId,
     /// Where, as a path of the layer.
@@ -37,7 +37,7 @@ pub struct NewFile {
 #[derive(Debug)]
 pub enum Order {
     /// Create the file.
-    Open(NewFile),
+    Open(FileOrder),
     /// Write this piece at this offset.
     Write(u64, Piece),
     /// The file is complete: set its attributes.
@@ -65,7 +65,7 @@ pub struct Writer<'a> {
     last: Option<(DirId, Dir)>,
     /// Whether files get their permissions when they are created.
     umask_is_clear: bool,
-    open: Option<(NewFile, File)>,
+    open: Option<(FileOrder, File)>,
     whole: ContentHasher,
     blocks: ContentHasher,
     outcome: Outcome,
@@ -122,14 +122,14 @@ impl<'a> Writer<'a> {
         std::mem::take(&mut self.outcome)
     }
 
-    fn fail(&mut self, file: &NewFile, error: Error) {
+    fn fail(&mut self, file: &FileOrder, error: Error) {
         // Discards what was hashed of it.
         self.hasher(file).finish();
         let failed = (file.inode, error.at_entry(&file.place));
         self.outcome.failed.get_or_insert(failed);
     }
 
-    fn make(&mut self, file: &NewFile) -> Result<File> {
+    fn make(&mut self, file: &FileOrder) -> Result<File> {
         let mode = self.first_mode(file);
         let directory = self.directory(file);
         let directory = directory.map_err(|error| system("opening its directory", error))?;
@@ -142,7 +142,7 @@ impl<'a> Writer<'a> {
         Ok(made)
     }
 
-    fn directory(&mut self, file: &NewFile) -> io::Result<&Dir> {
+    fn directory(&mut self, file: &FileOrder) -> io::Result<&Dir> {
         let is_last = |(last, _): &(DirId, Dir)| *last == file.directory;
         if !self.last.as_ref().is_some_and(is_last) {
             let parent = file.place.parent().unwrap_or_default();
@@ -152,35 +152,35 @@ impl<'a> Writer<'a> {
     }
 
     /// Without the bits above the permissions: writing would clear them, so they are set last.
-    fn first_mode(&self, file: &NewFile) -> u32 {
+    fn first_mode(&self, file: &FileOrder) -> u32 {
         match self.umask_is_clear {
             true => file.meta.mode & 0o777,
             false => 0o600,
         }
     }
 
-    fn write(&mut self, file: &NewFile, made: &File, offset: u64, piece: &Piece) -> Result<()> {
+    fn write(&mut self, file: &FileOrder, made: &File, offset: u64, piece: &Piece) -> Result<()> {
         made.write_all_at(piece, offset)
             .map_err(|error| system("writing its data", error))?;
         self.hasher(file).update(offset, piece);
         Ok(())
     }
 
-    fn hasher(&mut self, file: &NewFile) -> &mut ContentHasher {
+    fn hasher(&mut self, file: &FileOrder) -> &mut ContentHasher {
         match file.size_with_holes {
             Some(_) => &mut self.blocks,
             None => &mut self.whole,
         }
     }
 
-    fn complete(&mut self, file: &NewFile, made: &File) -> Result<()> {
+    fn complete(&mut self, file: &FileOrder, made: &File) -> Result<()> {
         let content = self.hasher(file).finish();
         self.outcome.contents.push((file.inode, content));
         let fresh = Fresh {
             owner: Some(self.created.owner),
             mode: Some(self.first_mode(file)),
         };
-        let inode = Inode::Open(made.as_fd());
+        let inode = InodeRef::Open(made.as_fd());
         let report = &mut self.outcome.report;
         apply(&inode, &file.meta, &file.place, self.options, fresh, report)
     }

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::fs::root::{Dir, clear_umask};
 use crate::threads::{ThreadShare, died};
 
-use super::writer::{NewFile, Order, Outcome, Writer};
+use super::writer::{FileOrder, Order, Outcome, Writer};
 use super::{Created, Options};
 use crate::layer::report::Report;
 use crate::layer::tree::{DirId, InodeId, Tree};
@@ -134,7 +134,7 @@ impl<'a> WriterPool<'a> {
     }
 
     /// Begins a file.
-    pub fn open(&mut self, file: NewFile, made: &mut Made<'_>) -> Result<()> {
+    pub fn open(&mut self, file: FileOrder, made: &mut Made<'_>) -> Result<()> {
         self.next = file.inode.next();
         if self.workers.len() < self.most {
             self.workers.extend((self.hire)());

@@ -13,14 +13,14 @@ use crate::layer::lower::{Found, Leaf, Lower};
 use crate::layer::options::Options;
 use crate::layer::plan::Plan;
 use crate::layer::report::{Occurrences, Report, Warning};
-use crate::layer::tree::{DirId, InodeId, Kind, Tree as LayerTree};
+use crate::layer::tree::{DirId, InodeId, InodeKind, Tree};
 use crate::limits::Limits;
 use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 use crate::tar::archive::{Entry, EntryKind};
 
 use super::read::Said;
-use super::tree::{Body, Id, Inode, Name, Source, Stored, Tree};
+use super::tree::{Body, Id, ImageInode, ImageTree, Name, Source, Stored};
 
 /// The effect of a layer.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,7 @@ impl Applied {
 ///
 /// Errors: what the rules refuse; limits.
 pub fn apply(
-    tree: &mut Tree,
+    tree: &mut ImageTree,
     layer: u32,
     said: Said,
     options: &Options,
@@ -125,18 +125,18 @@ fn directory_metas(
 
 /// The tree of the layers below, as the rules ask for it.
 struct InMemory<'a> {
-    tree: &'a Tree,
+    tree: &'a ImageTree,
     /// The names of inodes with several names, computed when first needed.
     links: OnceCell<BTreeMap<Id, Vec<EntryPath>>>,
 }
 
 impl<'a> InMemory<'a> {
-    fn new(tree: &'a Tree) -> InMemory<'a> {
+    fn new(tree: &'a ImageTree) -> InMemory<'a> {
         let links = OnceCell::new();
         InMemory { tree, links }
     }
 
-    fn child(&self, directory: Id, name: &[u8]) -> (Id, &'a Inode) {
+    fn child(&self, directory: Id, name: &[u8]) -> (Id, &'a ImageInode) {
         let child = self.tree.child(directory, name);
         let child = child.expect("it was found there");
         (child.inode, self.tree.inode(child.inode))
@@ -186,12 +186,12 @@ impl Lower for InMemory<'_> {
         let (kind, bytes) = match &inode.body {
             Body::File(stored) => {
                 let (size, content) = (stored.shape.size, None);
-                (Kind::File { size, content }, stored.shape.stored())
+                (InodeKind::File { size, content }, stored.shape.stored())
             }
-            Body::Symlink(_) => (Kind::Symlink, 0),
-            Body::CharDevice(device) => (Kind::CharDevice(*device), 0),
-            Body::BlockDevice(device) => (Kind::BlockDevice(*device), 0),
-            Body::Fifo => (Kind::Fifo, 0),
+            Body::Symlink(_) => (InodeKind::Symlink, 0),
+            Body::CharDevice(device) => (InodeKind::CharDevice(*device), 0),
+            Body::BlockDevice(device) => (InodeKind::BlockDevice(*device), 0),
+            Body::Fifo => (InodeKind::Fifo, 0),
             Body::Directory(_) => unreachable!("a directory is no leaf"),
         };
         let meta = inode.meta.clone();
@@ -216,7 +216,7 @@ struct New<'a> {
 
 /// Anything in a layer but a directory.
 enum NewLeaf {
-    New(Inode),
+    New(ImageInode),
     /// It is of the layers below, or was merged already.
     Known(Id),
 }
@@ -228,7 +228,7 @@ impl New<'_> {
                 inode, kind, meta, ..
             } => {
                 let body = body(kind, self.number, number);
-                let leaf = NewLeaf::New(Inode { meta, body });
+                let leaf = NewLeaf::New(ImageInode { meta, body });
                 self.leaves.insert(inode, leaf);
             }
             Action::CopyUp {
@@ -266,9 +266,9 @@ fn body(kind: EntryKind, layer: u32, entry: u64) -> Body {
 
 /// Merges a layer into the tree.
 struct Merge<'a> {
-    tree: &'a mut Tree,
+    tree: &'a mut ImageTree,
     layer: u32,
-    own: LayerTree,
+    own: Tree,
     metas: HashMap<DirId, Meta>,
     leaves: HashMap<InodeId, NewLeaf>,
     plan: &'a Plan,
@@ -293,10 +293,10 @@ impl Merge<'_> {
         }
         let root = &mut self.tree.root;
         root.needed_by = self.layer;
-        if self.own.directory(LayerTree::ROOT).is_described {
+        if self.own.directory(Tree::ROOT).is_described {
             root.layer = self.layer;
         }
-        let mut todo = vec![(LayerTree::ROOT, root.inode)];
+        let mut todo = vec![(Tree::ROOT, root.inode)];
         while let Some((own, id)) = todo.pop() {
             if let Some(meta) = self.metas.remove(&own) {
                 self.tree.inode_mut(id).meta = meta;
@@ -323,7 +323,7 @@ impl Merge<'_> {
         let known = known.filter(|name| self.tree.inode(name.inode).is_directory());
         let inode = match known {
             Some(known) => known.inode,
-            None => self.tree.add(Inode::implied_directory())?,
+            None => self.tree.add(ImageInode::implied_directory())?,
         };
         if self.plan.opaque.contains(&own) {
             self.tree.children_mut(inode).clear();

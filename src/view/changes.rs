@@ -10,7 +10,7 @@ use crate::path::EntryPath;
 use crate::store::pipeline::Run;
 
 use super::contents::{contents, read_parts};
-use super::tree::{Body, Id, Inode, Name, Source, Stored, Tree};
+use super::tree::{Body, Id, ImageInode, ImageTree, Name, Source, Stored};
 use super::walk::Walk;
 
 const BUFFER: usize = 128 * 1024;
@@ -24,9 +24,9 @@ pub struct Change<'a> {
     /// How it differs.
     pub what: What,
     /// The inode in the first tree.
-    pub before: Option<&'a Inode>,
+    pub before: Option<&'a ImageInode>,
     /// The inode in the second tree.
-    pub after: Option<&'a Inode>,
+    pub after: Option<&'a ImageInode>,
 }
 
 /// How a path differs.
@@ -68,7 +68,7 @@ pub enum Part {
 }
 
 /// One of the trees to compare, and the image that it was read from.
-pub type Side<'a> = (&'a Image, &'a Tree);
+pub type Side<'a> = (&'a Image, &'a ImageTree);
 
 /// Compares two trees, and reports each path that differs, in order. Files of the same size are read,
 /// unless both are the same entry of the same layer.
@@ -83,7 +83,7 @@ pub fn compare<'a>(
     let mut pairs = Pairs::new(before.1, after.1);
     while let Some((path, one, other)) = pairs.next() {
         let inode =
-            |(tree, name): (&'a Tree, Option<Name>)| name.map(|name| tree.inode(name.inode));
+            |(tree, name): (&'a ImageTree, Option<Name>)| name.map(|name| tree.inode(name.inode));
         let (was, is) = (inode((before.1, one)), inode((after.1, other)));
         let what = match (one, other) {
             (Some(one), Some(other)) => {
@@ -114,14 +114,14 @@ pub fn compare<'a>(
 }
 
 /// The parts that differ between two inodes, except content of the same size.
-fn parts(was: &Inode, is: &Inode) -> Vec<Part> {
+fn parts(was: &ImageInode, is: &ImageInode) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut differs = |part, differs| {
         if differs {
             parts.push(part);
         }
     };
-    let owner = |inode: &Inode| (inode.meta.uid, inode.meta.gid);
+    let owner = |inode: &ImageInode| (inode.meta.uid, inode.meta.gid);
     match (&was.body, &is.body) {
         (Body::Directory(_), Body::Directory(_)) | (Body::Fifo, Body::Fifo) => {}
         (Body::File(was), Body::File(is)) => {
@@ -139,7 +139,7 @@ fn parts(was: &Inode, is: &Inode) -> Vec<Part> {
     parts
 }
 
-fn both_files_of_a_size(was: &Inode, is: &Inode) -> bool {
+fn both_files_of_a_size(was: &ImageInode, is: &ImageInode) -> bool {
     match (&was.body, &is.body) {
         (Body::File(was), Body::File(is)) => was.shape.size == is.shape.size,
         _ => false,
@@ -176,8 +176,8 @@ fn same_content<'a>(
 }
 
 /// Whether two files are known to be the same without reading them.
-fn is_same_entry(before: Side<'_>, was: &Inode, after: Side<'_>, is: &Inode) -> bool {
-    let place = |(image, _): Side<'_>, inode: &Inode| match &inode.body {
+fn is_same_entry(before: Side<'_>, was: &ImageInode, after: Side<'_>, is: &ImageInode) -> bool {
+    let place = |(image, _): Side<'_>, inode: &ImageInode| match &inode.body {
         Body::File(Stored { shape, .. }) if shape.size == 0 => Some((None, 0)),
         Body::File(Stored { source, .. }) => match source {
             Source::Layer { layer, entry } => {
@@ -215,7 +215,7 @@ struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    fn new(before: &'a Tree, after: &'a Tree) -> Pairs<'a> {
+    fn new(before: &'a ImageTree, after: &'a ImageTree) -> Pairs<'a> {
         Pairs {
             before: before.walk().peekable(),
             after: after.walk().peekable(),

@@ -13,10 +13,10 @@ use crate::tar::archive::FileShape;
 use crate::threads::ThreadBudget;
 
 use super::read::{read_archive, threads, watch};
-use super::tree::{Body, Id, Source, Stored, Tree};
+use super::tree::{Body, Id, ImageTree, Source, Stored};
 
 /// The wanted files of one layer, by their numbers among the entries of its archive.
-type Wanted<'a> = BTreeMap<u64, (Id, &'a FileShape)>;
+type WantedFiles<'a> = BTreeMap<u64, (Id, &'a FileShape)>;
 
 /// Reads the stored bytes of files, and passes each to `take`: first files in layers, in the order of their
 /// archives, then files on this machine. Only the extents of a sparse file are stored. Layers without a
@@ -25,12 +25,12 @@ type Wanted<'a> = BTreeMap<u64, (Id, &'a FileShape)>;
 /// `layers` are those of the image that the tree was read from.
 pub fn contents(
     image: &Image,
-    tree: &Tree,
+    tree: &ImageTree,
     wanted: &BTreeSet<Id>,
     run: Run<'_>,
     mut take: impl FnMut(Id, &FileShape, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
-    let mut by_layer: BTreeMap<u32, Wanted<'_>> = BTreeMap::new();
+    let mut by_layer: BTreeMap<u32, WantedFiles<'_>> = BTreeMap::new();
     let mut on_host = Vec::new();
     for &id in wanted {
         let Body::File(Stored { shape, source }) = &tree.inode(id).body else {
@@ -98,7 +98,7 @@ pub fn read_parts(
 }
 
 /// The files of a tree that are not empty.
-pub fn file_ids(tree: &Tree) -> BTreeSet<Id> {
+pub fn file_ids(tree: &ImageTree) -> BTreeSet<Id> {
     let files = tree.walk().filter(|item| match &item.inode.body {
         Body::File(stored) => stored.shape.size > 0,
         _ => false,
@@ -108,7 +108,7 @@ pub fn file_ids(tree: &Tree) -> BTreeSet<Id> {
 
 fn of_layer(
     layer: &Layer,
-    mut files: Wanted<'_>,
+    mut files: WantedFiles<'_>,
     run: Run<'_>,
     threads: &ThreadBudget,
     take: &mut impl FnMut(Id, &FileShape, &mut dyn Read) -> Result<()>,

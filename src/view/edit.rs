@@ -5,9 +5,9 @@ use crate::layer::walk::{PathWalk, Steps};
 use crate::meta::Meta;
 use crate::path::EntryPath;
 
-use super::tree::{Body, Id, Inode, Name, Tree, loop_of_links};
+use super::tree::{Body, Id, ImageInode, ImageTree, Name, loop_of_links};
 
-impl Tree {
+impl ImageTree {
     /// Removes every path that matches `is_meant`, with everything below it; never the root.
     pub(crate) fn remove(&mut self, is_meant: impl Fn(&EntryPath) -> bool) {
         let mut todo = vec![(EntryPath::root(), self.root.inode)];
@@ -37,7 +37,7 @@ impl Tree {
         while let Some(name) = walk.next_name() {
             let here = walk.here();
             let Some(child) = self.child(here, &name) else {
-                let id = self.add(Inode::implied_directory())?;
+                let id = self.add(ImageInode::implied_directory())?;
                 self.name(here, &name, no_layers(id));
                 walk.enter(name, id)?;
                 continue;
@@ -61,7 +61,7 @@ impl Tree {
 
     /// Puts something at a path, replacing whatever is there. Errors: it is the root, or a parent is not a
     /// directory.
-    pub(crate) fn put(&mut self, path: &EntryPath, inode: Inode) -> Result<()> {
+    pub(crate) fn put(&mut self, path: &EntryPath, inode: ImageInode) -> Result<()> {
         let Some((parent, name)) = path.split() else {
             return Err(Error::usage("the root cannot be replaced"));
         };
@@ -90,7 +90,7 @@ impl Tree {
             return Ok(());
         };
         let old = self.root;
-        self.root = no_layers(self.add(Inode::implied_directory())?);
+        self.root = no_layers(self.add(ImageInode::implied_directory())?);
         let directory = self.make_directory(&parent)?;
         self.name(directory, name, old);
         self.check_lengths()

@@ -1,4 +1,4 @@
-//! `Tree`: directories, names and inodes in memory. It knows layers only by their numbers, and no markers:
+//! `ImageTree`: directories, names and inodes in memory. It knows layers only by their numbers, and no markers:
 //! [`super::apply`] handles these.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub struct Id(u32);
 
 /// An inode of an image.
 #[derive(Clone, Debug)]
-pub struct Inode {
+pub struct ImageInode {
     /// Owner, mode, time, xattrs: as a mount shows them.
     pub meta: Meta,
     /// What it is.
@@ -87,16 +87,16 @@ impl Name {
 
 /// A tree of files.
 #[derive(Clone, Debug)]
-pub struct Tree {
+pub struct ImageTree {
     /// Includes inodes that no longer have a name.
-    inodes: Vec<Inode>,
+    inodes: Vec<ImageInode>,
     pub(super) root: Name,
 }
 
-impl Inode {
+impl ImageInode {
     /// A directory without an entry (rule I2).
-    pub fn implied_directory() -> Inode {
-        Inode {
+    pub fn implied_directory() -> ImageInode {
+        ImageInode {
             meta: Meta::of_implied_directory(),
             body: Body::Directory(BTreeMap::new()),
         }
@@ -108,11 +108,11 @@ impl Inode {
     }
 }
 
-impl Default for Tree {
+impl Default for ImageTree {
     /// An empty root without an entry.
-    fn default() -> Tree {
-        Tree {
-            inodes: vec![Inode::implied_directory()],
+    fn default() -> ImageTree {
+        ImageTree {
+            inodes: vec![ImageInode::implied_directory()],
             root: Name {
                 inode: Id(0),
                 layer: 0,
@@ -122,18 +122,18 @@ impl Default for Tree {
     }
 }
 
-impl Tree {
+impl ImageTree {
     /// The name of the root, which has none.
     pub fn root(&self) -> Name {
         self.root
     }
 
     /// An inode of this tree.
-    pub fn inode(&self, id: Id) -> &Inode {
+    pub fn inode(&self, id: Id) -> &ImageInode {
         &self.inodes[id.0 as usize]
     }
 
-    pub(crate) fn inode_mut(&mut self, id: Id) -> &mut Inode {
+    pub(crate) fn inode_mut(&mut self, id: Id) -> &mut ImageInode {
         &mut self.inodes[id.0 as usize]
     }
 
@@ -197,7 +197,7 @@ impl Tree {
         links
     }
 
-    pub(super) fn inodes_mut(&mut self) -> impl Iterator<Item = &mut Inode> {
+    pub(super) fn inodes_mut(&mut self) -> impl Iterator<Item = &mut ImageInode> {
         self.inodes.iter_mut()
     }
 
@@ -207,7 +207,7 @@ impl Tree {
     }
 
     /// Adds an inode without a name.
-    pub(crate) fn add(&mut self, inode: Inode) -> Result<Id> {
+    pub(crate) fn add(&mut self, inode: ImageInode) -> Result<Id> {
         let id = self.next_id();
         if id.0 == u32::MAX {
             return Err(Error::limit("over 4294967294 files"));

@@ -4,7 +4,7 @@ use std::collections::btree_map;
 
 use crate::path::EntryPath;
 
-use super::tree::{Body, Inode, Name, Tree};
+use super::tree::{Body, ImageInode, ImageTree, Name};
 
 /// A name in a walk.
 #[derive(Clone, Debug)]
@@ -14,14 +14,14 @@ pub struct Item<'a> {
     /// Its entry in the directory.
     pub name: Name,
     /// Its inode.
-    pub inode: &'a Inode,
+    pub inode: &'a ImageInode,
 }
 
 type Children<'a> = btree_map::Iter<'a, Box<[u8]>, Name>;
 
-/// See [`Tree::walk`].
+/// See [`ImageTree::walk`].
 pub struct Walk<'a> {
-    tree: &'a Tree,
+    tree: &'a ImageTree,
     /// The name to begin with.
     first: Option<(EntryPath, Name)>,
     /// The directories that it is in, with what is left of them.
@@ -30,7 +30,7 @@ pub struct Walk<'a> {
     layer: Option<u32>,
 }
 
-impl Tree {
+impl ImageTree {
     /// Every name, the root first, a directory before what is in it.
     pub fn walk(&self) -> Walk<'_> {
         self.walk_from(EntryPath::root(), self.root)

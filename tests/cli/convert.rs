@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lowerdir::options::{Dialect, Namespace};
-use lowerdir::repack::convert::{Form, Options, convert};
+use lowerdir::repack::convert::{ConvertOptions, Form, convert};
 use lowerdir::{Progress, Silent};
 
 use crate::bench::{Bench, Run};
@@ -207,9 +207,9 @@ fn listing(top: &Path) -> Vec<String> {
     lines
 }
 
-fn to_user() -> Options {
+fn to_user() -> ConvertOptions {
     let overlay = Form::Overlay(Dialect::default().namespace(Namespace::User));
-    Options::new(Form::Oci, overlay)
+    ConvertOptions::new(Form::Oci, overlay)
 }
 
 /// A process that another test is starting has a copy of our lock until it executes its program.

@@ -1,7 +1,7 @@
 //! Damage behind the end of an archive, where checksums stand: every verb reads every blob to its last
 //! byte, and leaves no output behind where something is wrong there.
 
-use lowerdir::repack::translate::{Options, to_oci, to_overlay};
+use lowerdir::repack::translate::{TranslateOptions, to_oci, to_overlay};
 use serde_json::json;
 use std::io::{self, Read, Write};
 
@@ -113,7 +113,7 @@ impl Read for Broken<'_> {
 #[test]
 fn the_library_translates_no_layer_that_it_has_not_read() {
     let archive = LayerBuilder::new().file("f", 0o644, "body").finish();
-    let options = Options::default();
+    let options = TranslateOptions::default();
     let error = to_overlay(Broken(&archive), &options, Vec::new()).map(|_| ());
     assert_eq!(error.unwrap_err().raw_os_error(), Some(5));
     let error = to_oci(Broken(&archive), &options, Vec::new()).map(|_| ());

@@ -33,7 +33,7 @@ report: Occurrences Report Warning
 rules:
 snapshotter: Code Config Failure Kind Labels Log Mount Result Snapshot Snapshotter Usage
 snapshotter::server: Socket serve
-store: Change Hold ImageRecord Pin Record Removal Removing Store StoredLayer Sync Unpacked Verifier prune \
+store: Change StoreLock ImageRecord Pin Record Removal Removing Store StoredLayer Sync Unpacked Verifier prune \
 remove_image repair
 view: Applied Body Change Extent FileShape Id Inode Item Name Part Side Source Stored Tree View Walk What compare
 view::flatten: Edits RootMeta map_ids write_archive write_directory

@@ -4,7 +4,7 @@
 use std::fs;
 
 use lowerdir::snapshotter::Code;
-use lowerdir::snapshotter::{Kind, Snapshotter};
+use lowerdir::snapshotter::{SnapshotKind, Snapshotter};
 use lowerdir::store::Sync;
 use lowerdir::store::{Removing, prune, remove_image};
 
@@ -45,7 +45,7 @@ fn a_chain_of_the_store_exists_under_its_name() {
     let top = snapshotter.stat(&chain[1]).unwrap();
     assert_eq!(
         (top.kind, top.parent.as_ref()),
-        (Kind::Committed, Some(&chain[0]))
+        (SnapshotKind::Committed, Some(&chain[0]))
     );
     // This is how containerd finds it.
     let filter = format!("labels.\"{TARGET}\"=={},parent==\"{}\"", chain[1], chain[0]);

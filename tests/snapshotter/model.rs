@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use lowerdir::snapshotter::Code;
-use lowerdir::snapshotter::{Failure, Kind, Labels, Snapshotter};
+use lowerdir::snapshotter::{Failure, Labels, SnapshotKind, Snapshotter};
 
 use crate::dice::Dice;
 use crate::place::{Place, labels};
@@ -15,7 +15,7 @@ const REQUESTS: usize = 120;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
-    kind: Kind,
+    kind: SnapshotKind,
     parent: Option<String>,
     labels: Labels,
 }
@@ -26,7 +26,7 @@ struct Model(BTreeMap<String, Entry>);
 impl Model {
     fn make(
         &mut self,
-        kind: Kind,
+        kind: SnapshotKind,
         key: &str,
         parent: Option<&str>,
         labels: Labels,
@@ -34,7 +34,7 @@ impl Model {
         self.check_free(key)?;
         if let Some(parent) = parent {
             let found = self.0.get(parent).ok_or(Code::NotFound)?;
-            if found.kind != Kind::Committed {
+            if found.kind != SnapshotKind::Committed {
                 return Err(Code::InvalidArgument);
             }
         }
@@ -52,12 +52,12 @@ impl Model {
 
     fn commit(&mut self, name: &str, key: &str, labels: Labels) -> Result<(), Code> {
         let active = self.0.get(key).ok_or(Code::NotFound)?.clone();
-        if active.kind != Kind::Active {
+        if active.kind != SnapshotKind::Active {
             return Err(Code::FailedPrecondition);
         }
         self.check_free(name)?;
         self.0.remove(key);
-        let kind = Kind::Committed;
+        let kind = SnapshotKind::Committed;
         self.0.insert(
             name.into(),
             Entry {
@@ -84,8 +84,8 @@ impl Model {
 
     fn mounts(&self, key: &str) -> Result<(), Code> {
         match self.0.get(key).ok_or(Code::NotFound)?.kind {
-            Kind::Committed => Err(Code::FailedPrecondition),
-            Kind::Active | Kind::View => Ok(()),
+            SnapshotKind::Committed => Err(Code::FailedPrecondition),
+            SnapshotKind::Active | SnapshotKind::View => Ok(()),
         }
     }
 
@@ -135,12 +135,12 @@ fn request(
     let (said, expected, what) = match dice.below(8) {
         0 | 1 => (
             code(snapshotter.prepare(one, parent, labels.clone())),
-            model.make(Kind::Active, one, parent, labels),
+            model.make(SnapshotKind::Active, one, parent, labels),
             "prepare",
         ),
         2 => (
             code(snapshotter.view(one, parent, labels.clone())),
-            model.make(Kind::View, one, parent, labels),
+            model.make(SnapshotKind::View, one, parent, labels),
             "view",
         ),
         3 | 4 => (

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use lowerdir::snapshotter::Code;
-use lowerdir::snapshotter::{Kind, Mount};
+use lowerdir::snapshotter::{Mount, SnapshotKind};
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
 use crate::place::{Place, labels};
@@ -149,7 +149,7 @@ fn a_committed_snapshot_counts_what_is_in_it() {
     assert_eq!(snapshotter.usage("name").unwrap(), full);
 
     let committed = snapshotter.stat("name").unwrap();
-    assert_eq!(committed.kind, Kind::Committed);
+    assert_eq!(committed.kind, SnapshotKind::Committed);
     // Labels are not inherited.
     assert_eq!(committed.labels, labels([("y", "2")]));
     assert_eq!(snapshotter.stat("key").unwrap_err().code, Code::NotFound);

@@ -17,13 +17,13 @@ use crate::overlay::inspect::check_marks_show;
 use crate::overlay::merged_view::{DirectoryId, MergedView, Seen};
 use crate::path::{EntryPath, display};
 use crate::store::StoredLayer;
-use crate::unpack::{Fresh, Inode, Options, Report, apply};
+use crate::unpack::{Fresh, InodeRef, Options, Report, apply};
 
 /// The largest file of users or groups to read, in bytes.
 const FILE_MAX: u64 = 16 << 20;
 
 /// What is at a path.
-pub enum Place {
+pub enum Lookup {
     /// Nothing, at this path.
     Absent(EntryPath),
     /// A directory.
@@ -52,7 +52,7 @@ impl Inside {
     }
 
     /// Errors: a loop of symbolic links.
-    pub fn find(&self, path: &EntryPath) -> Result<Place> {
+    pub fn find(&self, path: &EntryPath) -> Result<Lookup> {
         self.go(
             PathWalk::new(Some(DirectoryId::ROOT), path),
             path.as_bytes(),
@@ -61,14 +61,14 @@ impl Inside {
 
     /// The same for a path from the image's config, perhaps with `..`. Errors: also, a component is too
     /// long.
-    pub fn find_text(&self, text: &str) -> Result<Place> {
+    pub fn find_text(&self, text: &str) -> Result<Lookup> {
         let mut walk = PathWalk::new(Some(DirectoryId::ROOT), &EntryPath::root());
         // One step cannot be too many.
         let _ = walk.follow(text.as_bytes(), &mut Steps::default());
         self.go(walk, text.as_bytes())
     }
 
-    fn go(&self, mut walk: PathWalk<Option<DirectoryId>>, path: &[u8]) -> Result<Place> {
+    fn go(&self, mut walk: PathWalk<Option<DirectoryId>>, path: &[u8]) -> Result<Lookup> {
         let mut steps = Steps::default();
         while let Some(name) = walk.next_name() {
             // What is below something absent is absent.
@@ -96,7 +96,7 @@ impl Inside {
             }
             let place = walk.path().join(&name)?;
             return match walk.next_name() {
-                None => Ok(Place::Leaf(place, kind)),
+                None => Ok(Lookup::Leaf(place, kind)),
                 Some(_) => {
                     let why = format!("{place} of the image is not a directory");
                     Err(Error::refused(why).at_entry(display(path)))
@@ -104,8 +104,8 @@ impl Inside {
             };
         }
         Ok(match walk.here() {
-            Some(_) => Place::Directory(walk.path()),
-            None => Place::Absent(walk.path()),
+            Some(_) => Lookup::Directory(walk.path()),
+            None => Lookup::Absent(walk.path()),
         })
     }
 
@@ -113,8 +113,8 @@ impl Inside {
     /// large.
     pub fn read(&self, path: &EntryPath) -> Result<Option<Vec<u8>>> {
         let place = match self.find(path)? {
-            Place::Leaf(place, FileType::RegularFile) => place,
-            Place::Absent(_) => return Ok(None),
+            Lookup::Leaf(place, FileType::RegularFile) => place,
+            Lookup::Absent(_) => return Ok(None),
             _ => return Err(Error::refused("it is not a regular file").at_entry(path)),
         };
         let (parent, _) = self.view.see_path(&place)?;
@@ -162,7 +162,7 @@ impl Inside {
         shown
             .map(&mut meta)
             .map_err(|error| error.at_entry(place))?;
-        let inode = Inode::Open(directory.as_fd());
+        let inode = InodeRef::Open(directory.as_fd());
         let (fresh, mut report) = (Fresh::default(), Report::default());
         apply(&inode, &meta, place, options, fresh, &mut report)
     }

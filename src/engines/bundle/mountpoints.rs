@@ -9,7 +9,7 @@ use crate::fs::root::Dir;
 use crate::path::EntryPath;
 use crate::unpack::system;
 
-use super::inside::{Inside, Place};
+use super::inside::{Inside, Lookup};
 
 /// The directories that the image lacks, sorted. Below another mount, the runtime creates them itself.
 pub fn lacking<'a>(
@@ -23,12 +23,12 @@ pub fn lacking<'a>(
     for destination in destinations {
         let path = EntryPath::parse(destination.as_bytes())?;
         let is_inside = path.ancestors().any(|above| mounted.contains(&above));
-        if !is_inside && let Place::Absent(place) = inside.find(&path)? {
+        if !is_inside && let Lookup::Absent(place) = inside.find(&path)? {
             lacking.push(place);
         }
         mounted.insert(path);
     }
-    if let Place::Absent(place) = inside.find_text(cwd)?
+    if let Lookup::Absent(place) = inside.find_text(cwd)?
         && !place.ancestors().any(|above| mounted.contains(&above))
     {
         lacking.push(place);

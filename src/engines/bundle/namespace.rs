@@ -12,9 +12,9 @@ use crate::ids::{IdMap, IdMaps, Range};
 
 use super::mount_of;
 use super::user::User;
-use super::{Overlay, Wanted};
+use super::{BundleOptions, Overlay};
 
-pub struct UserNamespace {
+pub struct ContainerNamespace {
     ids: IdMaps,
     /// Whether the user who starts the runtime is the only one in it.
     is_rootless: bool,
@@ -43,10 +43,10 @@ fn alone(overlay: Overlay) -> Result<IdMaps> {
     })
 }
 
-impl UserNamespace {
+impl ContainerNamespace {
     /// For layers that were unpacked with these maps; `None` if the container's users are the host's.
     /// Errors: the options contradict each other, or root of the namespace could not mount the layers.
-    pub fn of(ids: &IdMaps, wanted: &Wanted<'_>) -> Result<Option<UserNamespace>> {
+    pub fn of(ids: &IdMaps, wanted: &BundleOptions<'_>) -> Result<Option<ContainerNamespace>> {
         let refuse = |text: &str, hint: Advice| Err(Error::conflict(text).hint(hint));
         let is_mapped = !ids.is_empty();
         let ids = match (is_mapped, wanted.idmap) {
@@ -71,7 +71,7 @@ impl UserNamespace {
             let text = "root of the container's user namespace may not enter the store to mount it";
             return refuse(text, Advice::MountedOverlay);
         }
-        Ok(Some(UserNamespace {
+        Ok(Some(ContainerNamespace {
             ids,
             is_rootless: wanted.rootless,
             is_mapped,

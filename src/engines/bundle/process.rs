@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use crate::error::{Advice, Error, Result};
 use crate::path::display;
 
-use super::Wanted;
+use super::BundleOptions;
 use super::execution::Execution;
-use super::inside::{Inside, Place};
-use super::namespace::UserNamespace;
+use super::inside::{Inside, Lookup};
+use super::namespace::ContainerNamespace;
 use super::user::{self, User};
 use super::volumes;
 
@@ -34,8 +34,8 @@ const CAPABILITIES: [&str; 14] = [
 pub fn of(
     execution: &Execution,
     inside: &Inside,
-    wanted: &Wanted<'_>,
-    namespace: Option<&UserNamespace>,
+    wanted: &BundleOptions<'_>,
+    namespace: Option<&ContainerNamespace>,
 ) -> Result<Value> {
     let mut user = user::of(&execution.config.user, inside)?;
     if let Some(namespace) = namespace {
@@ -135,11 +135,11 @@ fn working_directory(execution: &Execution, inside: &Inside) -> Result<String> {
         Err(Error::refused(why).at_entry(shown))
     };
     match inside.find_text(directory)? {
-        Place::Leaf(..) => return refuse("the working directory is not a directory in the image"),
-        Place::Directory(place) | Place::Absent(place) if volumes::is_the_runtimes(&place) => {
+        Lookup::Leaf(..) => return refuse("the working directory is not a directory in the image"),
+        Lookup::Directory(place) | Lookup::Absent(place) if volumes::is_the_runtimes(&place) => {
             return refuse("the working directory is in a directory that is the runtime's");
         }
-        Place::Directory(_) | Place::Absent(_) => {}
+        Lookup::Directory(_) | Lookup::Absent(_) => {}
     }
     Ok(match directory.starts_with('/') {
         true => directory.clone(),

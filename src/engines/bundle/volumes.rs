@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::path::{EntryPath, display};
 
 use super::execution::Execution;
-use super::inside::{Inside, Place};
+use super::inside::{Inside, Lookup};
 use super::mount_of;
-use super::namespace::UserNamespace;
+use super::namespace::ContainerNamespace;
 
 /// Directories that the runtime mounts; an image may use nothing in them.
 const KEPT: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
@@ -22,7 +22,7 @@ const OPTIONS: [&str; 5] = ["rw", "nosuid", "nodev", "noexec", "relatime"];
 pub fn of(
     execution: &Execution,
     inside: &Inside,
-    namespace: Option<&UserNamespace>,
+    namespace: Option<&ContainerNamespace>,
 ) -> Result<Vec<Value>> {
     let mut paths = Vec::new();
     for volume in execution.config.volumes.keys() {
@@ -46,11 +46,15 @@ pub fn is_the_runtimes(place: &EntryPath) -> bool {
     first.is_some_and(|first| KEPT.contains(&first))
 }
 
-fn volume(path: &EntryPath, inside: &Inside, namespace: Option<&UserNamespace>) -> Result<Value> {
+fn volume(
+    path: &EntryPath,
+    inside: &Inside,
+    namespace: Option<&ContainerNamespace>,
+) -> Result<Value> {
     let refuse = |why: &str| Err(Error::refused(why).at_entry(path));
     let place = match inside.find(path)? {
-        Place::Directory(place) | Place::Absent(place) => place,
-        Place::Leaf(..) => return refuse("a volume in the place of a file"),
+        Lookup::Directory(place) | Lookup::Absent(place) => place,
+        Lookup::Leaf(..) => return refuse("a volume in the place of a file"),
     };
     if place == EntryPath::root() {
         return refuse("a volume in the place of the root");

@@ -27,8 +27,8 @@
 //! IDs and the names of big data, containers/image 5.23, `storage/storage_dest.go`.
 
 mod documents;
+mod image_store;
 mod names;
-mod place;
 mod placing;
 mod records;
 mod tar_split;
@@ -44,7 +44,7 @@ use crate::store::pipeline::Run;
 
 pub use names::ImageName;
 
-use place::Place;
+use image_store::ImageStore;
 
 /// How a layer directory gets into the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub struct Added {
 /// # store.unpack(&image).options(options).run()?;
 ///
 /// // Keeps its layers in the store until it is added.
-/// let hold = store.share(&Silent)?;
+/// let hold = store.lock_shared(&Silent)?;
 /// let layers = store.layers_of(&image)?;
 /// let names = [ImageName::parse("example")?];
 /// let adding = Adding::new(&target).link(Link::Symlink).names(&names);
@@ -156,11 +156,11 @@ pub fn add(
     adding: &Adding<'_>,
     run: Run<'_>,
 ) -> Result<Added> {
-    let place = Place::open(adding.directory, run.progress)?;
-    let added = place.add(image, layers, adding, run);
-    let added = added.map_err(|error| place.told(error));
+    let store = ImageStore::open(adding.directory, run.progress)?;
+    let added = store.add(image, layers, adding, run);
+    let added = added.map_err(|error| store.told(error));
     if added.is_err() {
-        place.abandon();
+        store.abandon();
     }
     added
 }

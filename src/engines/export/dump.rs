@@ -8,7 +8,7 @@ use crate::image::Image;
 use crate::meta::Time;
 use crate::path::EntryPath;
 use crate::store::pipeline::Run;
-use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
+use crate::view::{Body, Id, ImageInode, ImageTree, Item, contents, file_ids, read_parts};
 
 use super::verity::Verity;
 
@@ -25,7 +25,7 @@ enum Content {
 /// Writes the list. The outer error is that of the image, the inner one that of the writer.
 pub fn write(
     image: &Image,
-    tree: &Tree,
+    tree: &ImageTree,
     run: Run<'_>,
     out: &mut impl Write,
 ) -> Result<io::Result<()>> {
@@ -47,7 +47,7 @@ pub fn write(
     Ok(write())
 }
 
-fn read(image: &Image, tree: &Tree, run: Run<'_>) -> Result<BTreeMap<Id, Content>> {
+fn read(image: &Image, tree: &ImageTree, run: Run<'_>) -> Result<BTreeMap<Id, Content>> {
     let mut found = BTreeMap::new();
     let mut buffer = vec![0; BUFFER];
     contents(image, tree, &file_ids(tree), run, |id, shape, reader| {
@@ -80,7 +80,7 @@ fn read(image: &Image, tree: &Tree, run: Run<'_>) -> Result<BTreeMap<Id, Content
 fn line(
     out: &mut impl Write,
     item: &Item<'_>,
-    tree: &Tree,
+    tree: &ImageTree,
     names: usize,
     first: Option<&EntryPath>,
     content: Option<&Content>,
@@ -123,7 +123,7 @@ fn line(
 /// The fields PAYLOAD, CONTENT and DIGEST.
 fn payload(
     out: &mut impl Write,
-    inode: &Inode,
+    inode: &ImageInode,
     first: Option<&EntryPath>,
     content: Option<&Content>,
 ) -> io::Result<()> {

@@ -15,7 +15,7 @@ use crate::meta::Xattr;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::unpack::copier::{Copier, Data, Original};
-use crate::unpack::{Inode, Owners, system};
+use crate::unpack::{InodeRef, Owners, system};
 
 /// How the files of the new tree are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl Duplicating {
             xattrs: &kept_xattrs(&from, b".", path)?,
         };
         self.copier
-            .describe(&Inode::Open(to.as_fd()), original, path)
+            .describe(&InodeRef::Open(to.as_fd()), original, path)
     }
 }
 

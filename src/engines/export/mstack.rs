@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::dialect::Namespace;
 use crate::error::{Advice, Error, Result};
 use crate::fs::root;
-use crate::store::{Beside, StoredLayer, Sync};
+use crate::store::{AtomicDir, StoredLayer, Sync};
 
 /// Writes a mount stack of an image's layers, lowest first, to an absent or empty directory whose name ends
 /// in `.mstack`. It is built under a temporary name and renamed when it is complete.
@@ -45,8 +45,8 @@ use crate::store::{Beside, StoredLayer, Sync};
 /// ```
 pub fn write_mstack(layers: &[StoredLayer], target: &Path, sync: Sync) -> Result<()> {
     check(layers, target)?;
-    let beside = Beside::new(target, "mount stack")?;
-    let directory = beside.directory()?;
+    let output = AtomicDir::new(target, "mount stack")?;
+    let directory = output.directory()?;
     for (number, layer) in (1..).zip(layers) {
         let name = format!("layer@{number}");
         directory
@@ -56,8 +56,8 @@ pub fn write_mstack(layers: &[StoredLayer], target: &Path, sync: Sync) -> Result
     // The links are not secret: the store protects their targets.
     root::set_mode(&directory, 0o755)
         .map_err(|error| Error::system("setting the mode of the directory", error))?;
-    beside.sync(sync)?;
-    beside.publish(sync)
+    output.sync(sync)?;
+    output.publish(sync)
 }
 
 fn check(layers: &[StoredLayer], target: &Path) -> Result<()> {

@@ -9,14 +9,14 @@ use crate::image::Image;
 use crate::path::EntryPath;
 use crate::store::pipeline::Run;
 use crate::tar::writer::stored;
-use crate::view::{Body, Id, Item, Tree, contents, file_ids, read_parts};
+use crate::view::{Body, Id, ImageTree, Item, contents, file_ids, read_parts};
 
 const BUFFER: usize = 128 * 1024;
 
 /// Writes the list. The outer error is that of the image, the inner one that of the writer.
 pub fn write(
     image: &Image,
-    tree: &Tree,
+    tree: &ImageTree,
     run: Run<'_>,
     out: &mut impl Write,
 ) -> Result<io::Result<()>> {
@@ -38,7 +38,7 @@ pub fn write(
     Ok(write())
 }
 
-fn read(image: &Image, tree: &Tree, run: Run<'_>) -> Result<BTreeMap<Id, Digest>> {
+fn read(image: &Image, tree: &ImageTree, run: Run<'_>) -> Result<BTreeMap<Id, Digest>> {
     let mut digests = BTreeMap::new();
     // A hole has to be hashed, and a few bytes of an archive can claim one of any size.
     let blobs = image.layers.iter().filter_map(|layer| layer.blob.size());

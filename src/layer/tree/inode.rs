@@ -31,7 +31,7 @@ impl InodeId {
 #[derive(Clone, Debug)]
 pub struct Inode {
     /// Its type.
-    pub kind: Kind,
+    pub kind: InodeKind,
     /// The twelve permission bits.
     pub mode: u16,
     /// Whether it ever got another name. Links are rare; removed ones count too.
@@ -50,7 +50,7 @@ pub struct Inode {
 
 /// The type of an inode, with its data.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum InodeKind {
     /// A directory.
     Directory(DirId),
     /// A regular file.
@@ -72,7 +72,7 @@ pub enum Kind {
 
 impl Inode {
     /// An inode whose attributes are not known yet.
-    pub fn new(kind: Kind) -> Inode {
+    pub fn new(kind: InodeKind) -> Inode {
         Inode {
             kind,
             mode: 0,
@@ -89,7 +89,7 @@ impl Inode {
     pub fn describe(&mut self, meta: &Meta) {
         self.mode = match self.kind {
             // Linux has no other mode for links.
-            Kind::Symlink => 0o777,
+            InodeKind::Symlink => 0o777,
             _ => meta.mode as u16,
         };
         (self.uid, self.gid) = (meta.uid, meta.gid);
@@ -114,7 +114,7 @@ impl Inode {
 
     /// Sets the content of a file.
     pub fn set_content(&mut self, written: Content) {
-        if let Kind::File { content, .. } = &mut self.kind {
+        if let InodeKind::File { content, .. } = &mut self.kind {
             *content = Some(written);
         }
     }

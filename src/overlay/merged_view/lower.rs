@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 use crate::error::{Error, Result};
 use crate::fs::root;
 use crate::layer::lower::{Found, Leaf, Lower};
-use crate::layer::tree::Kind;
+use crate::layer::tree::InodeKind;
 use crate::meta::Meta;
 use crate::overlay::inspect::{Inspected, check_has_content, inspect};
 use crate::path::EntryPath;
@@ -76,12 +76,12 @@ impl Lower for MergedView {
                         bytes = root::data_length(&dir.open_file(&EntryPath::parse(name)?)?)?;
                     }
                     let content = None;
-                    Kind::File { size, content }
+                    InodeKind::File { size, content }
                 }
-                FileType::Symlink => Kind::Symlink,
-                FileType::CharacterDevice => Kind::CharDevice(root::device(stat)),
-                FileType::BlockDevice => Kind::BlockDevice(root::device(stat)),
-                FileType::Fifo => Kind::Fifo,
+                FileType::Symlink => InodeKind::Symlink,
+                FileType::CharacterDevice => InodeKind::CharDevice(root::device(stat)),
+                FileType::BlockDevice => InodeKind::BlockDevice(root::device(stat)),
+                FileType::Fifo => InodeKind::Fifo,
                 _ => {
                     let text = "a hard link to a socket of a lower layer";
                     return Err(Error::refused(text).into());

@@ -1,5 +1,5 @@
 //! The mount tables of all mount namespaces, and their lines. Called by [`super`], and by
-//! [`crate::store::collect`], which looks for the layers of a store in them.
+//! [`crate::store::gc`], which looks for the layers of a store in them.
 //!
 //! Source: `proc_pid_mountinfo(5)`; the kernel's `fs/overlayfs/params.c` for what an overlay mount shows.
 

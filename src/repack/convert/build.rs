@@ -14,13 +14,13 @@ use crate::layer::marker;
 use crate::meta::{Device, Meta, Time, Xattr};
 use crate::path::EntryPath;
 use crate::unpack::copier::{Copier, Data, Original};
-use crate::unpack::{Fresh, Inode, Options as UnpackOptions, Owners, Report, apply};
+use crate::unpack::{Fresh, InodeRef, Options, Owners, Report, apply};
 
 use super::contents::{Contents, is_directory};
 use super::form::{FUSE_OPAQUE, Form};
-use super::plan::Plan;
+use super::plan::DirectoryPlan;
 use super::xattrs::translate;
-use super::{Options, reading};
+use super::{ConvertOptions, reading};
 
 /// Half of what ext4 takes (65,000): an inode with as many names is copied, since each gets one more.
 const MANY_LINKS: u64 = 32_000;
@@ -29,7 +29,7 @@ const MANY_LINKS: u64 = 32_000;
 pub struct Builder<'a> {
     old: Root,
     new: Root,
-    options: &'a Options,
+    options: &'a ConvertOptions,
     /// Whether the layers below are not known.
     over_unknown: bool,
     copier: Copier,
@@ -42,7 +42,7 @@ pub struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// Takes the old tree, and an empty directory on the same file system. Errors: one of them cannot be
     /// opened again.
-    pub fn new(old: &Dir, new: &Dir, options: &'a Options) -> Result<Builder<'a>> {
+    pub fn new(old: &Dir, new: &Dir, options: &'a ConvertOptions) -> Result<Builder<'a>> {
         let again =
             |top: &Dir| Root::of(top).map_err(|error| Error::system("opening the tree", error));
         Ok(Builder {
@@ -62,7 +62,7 @@ impl<'a> Builder<'a> {
         path: &EntryPath,
         old: &Dir,
         contents: &Contents,
-        plan: &Plan,
+        plan: &DirectoryPlan,
     ) -> Result<()> {
         let fail = |error| making(path, error);
         let new = self.new.shared_dir(path).map_err(fail)?;
@@ -155,20 +155,20 @@ impl<'a> Builder<'a> {
 
     /// Rule W7: it is root's, where we are.
     fn finish_mark(&self, new: &Dir, path: &EntryPath, kind: FileType, meta: Meta) -> Result<()> {
-        let options = UnpackOptions {
+        let options = Options {
             owners: match rustix::process::geteuid().is_root() {
                 true => Owners::Image,
                 false => Owners::Caller,
             },
             dialect: self.options.to.dialect().unwrap_or_default(),
-            ..UnpackOptions::default()
+            ..Options::default()
         };
-        let inode = Inode::Named(new, path.name(), kind);
+        let inode = InodeRef::Named(new, path.name(), kind);
         let (fresh, mut report) = (Fresh::default(), Report::default());
         apply(&inode, &meta, path, &options, fresh, &mut report)
     }
 
-    fn marks(&self, contents: &Contents, plan: &Plan) -> Vec<Xattr> {
+    fn marks(&self, contents: &Contents, plan: &DirectoryPlan) -> Vec<Xattr> {
         match self.options.to {
             Form::Oci => Vec::new(),
             Form::FuseOverlayfs => {
@@ -210,7 +210,7 @@ impl<'a> Builder<'a> {
                 xattrs: &xattrs,
             };
             self.copier
-                .describe(&Inode::Open(new.as_fd()), original, path)?;
+                .describe(&InodeRef::Open(new.as_fd()), original, path)?;
         }
         Ok(())
     }

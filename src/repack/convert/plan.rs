@@ -7,10 +7,10 @@ use crate::overlay::merged_view::Seen;
 use crate::path::EntryPath;
 
 use super::contents::{Contents, Deletion, is_directory};
-use super::{Change, Converter};
+use super::{Conversion, Converter};
 
 /// A directory, and what its parent implies for it.
-pub struct Place {
+pub struct PlannedDirectory {
     pub path: EntryPath,
     /// Whether an opaque parent hides the layers below (rule W4).
     alone: bool,
@@ -18,9 +18,9 @@ pub struct Place {
     replaces: bool,
 }
 
-impl Place {
-    pub fn root() -> Place {
-        Place {
+impl PlannedDirectory {
+    pub fn root() -> PlannedDirectory {
+        PlannedDirectory {
             path: EntryPath::root(),
             alone: false,
             replaces: false,
@@ -30,34 +30,38 @@ impl Place {
 
 /// The plan for one directory.
 #[derive(Default)]
-pub struct Plan {
+pub struct DirectoryPlan {
     /// Whether it is opaque, with the time of its mark.
     pub opaque: Option<Time>,
     /// What it deletes, and the times of the deletions.
     pub deletions: Vec<(Box<[u8]>, Time)>,
     /// The directories in it, the last one first.
-    pub directories: Vec<Place>,
+    pub directories: Vec<PlannedDirectory>,
 }
 
 impl Converter<'_> {
     /// Makes the plan for one directory, and reports each change in it.
-    pub(super) fn plan(&mut self, place: &Place, contents: &Contents) -> Result<Plan> {
+    pub(super) fn plan(
+        &mut self,
+        place: &PlannedDirectory,
+        contents: &Contents,
+    ) -> Result<DirectoryPlan> {
         let path = &place.path;
-        let mut plan = Plan::default();
+        let mut plan = DirectoryPlan::default();
         let is_emptied = contents.opaque.is_some() || place.replaces;
         let empties_root = is_emptied && path.is_root() && !self.options.to.has_marker_files();
         if empties_root {
             self.delete_all_below(contents, &mut plan)?;
         } else if is_emptied {
             if place.alone || !self.may_show_directory(path)? {
-                self.told(Change::Needless, path)?;
+                self.told(Conversion::Needless, path)?;
             } else {
-                self.told(Change::Opaque, path)?;
+                self.told(Conversion::Opaque, path)?;
                 plan.opaque = Some(contents.opaque.unwrap_or_default());
             }
         }
         for name in &contents.bookkeeping {
-            self.told(Change::Needless, &path.join(name)?)?;
+            self.told(Conversion::Needless, &path.join(name)?)?;
         }
         let is_hidden = place.alone || is_emptied;
         for (name, deletion) in &contents.deletions {
@@ -76,7 +80,7 @@ impl Converter<'_> {
             let path = path.join(name)?;
             let replaces = contents.deletions.contains_key(name)
                 || (empties_root && self.may_show_directory(&path)?);
-            plan.directories.push(Place {
+            plan.directories.push(PlannedDirectory {
                 path,
                 alone: is_hidden && !empties_root,
                 replaces,
@@ -92,17 +96,17 @@ impl Converter<'_> {
         deletion: &Deletion,
         contents: &Contents,
         is_hidden: bool,
-        plan: &mut Plan,
+        plan: &mut DirectoryPlan,
     ) -> Result<()> {
         let target = path.join(name)?;
         match contents.names.get(name) {
             // Rule W2: what is new stands, alone, of which its own turn will tell.
             Some(stat) if is_directory(stat) => return Ok(()),
             None if !is_hidden && self.may_show(&target)? => {}
-            _ => return self.told(Change::Needless, &target),
+            _ => return self.told(Conversion::Needless, &target),
         }
         if !(deletion.is_marker && self.options.to.has_marker_files()) {
-            self.told(Change::Deletion, &target)?;
+            self.told(Conversion::Deletion, &target)?;
         }
         plan.deletions.push((name.into(), deletion.time));
         Ok(())
@@ -110,7 +114,7 @@ impl Converter<'_> {
 
     /// Rule O3: the kernel ignores the mark on the root, so each name below is deleted, and what
     /// stands in the place of a directory is opaque itself.
-    fn delete_all_below(&mut self, contents: &Contents, plan: &mut Plan) -> Result<()> {
+    fn delete_all_below(&mut self, contents: &Contents, plan: &mut DirectoryPlan) -> Result<()> {
         let root = EntryPath::root();
         let names = match &self.parents {
             Some(view) => match view.root() {
@@ -122,7 +126,7 @@ impl Converter<'_> {
         let time = contents.opaque.unwrap_or_default();
         for name in names {
             if !contents.names.contains_key(&name) {
-                self.told(Change::Deletion, &root.join(&name)?)?;
+                self.told(Conversion::Deletion, &root.join(&name)?)?;
                 plan.deletions.push((name, time));
             }
         }

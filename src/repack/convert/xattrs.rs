@@ -7,7 +7,7 @@ use crate::meta::Xattr;
 use crate::overlay::inspect::refers_to_below;
 use crate::path::{self, NAME_MAX};
 
-use super::Options;
+use super::ConvertOptions;
 
 /// Xattrs in their new form, sorted, and whether one was renamed.
 pub struct Translated {
@@ -17,7 +17,7 @@ pub struct Translated {
 
 /// Translates the xattrs of an inode. Opaque marks are dropped, because [`super::plan`] decides about
 /// them. Errors: one of them has no counterpart.
-pub fn translate(xattrs: Vec<Xattr>, options: &Options) -> Result<Translated> {
+pub fn translate(xattrs: Vec<Xattr>, options: &ConvertOptions) -> Result<Translated> {
     let (from, to) = (options.from, options.to);
     let mut translated = Translated {
         xattrs: Vec::with_capacity(xattrs.len()),
@@ -48,7 +48,7 @@ pub fn translate(xattrs: Vec<Xattr>, options: &Options) -> Result<Translated> {
 }
 
 /// Whether both forms use the same xattr namespace.
-fn keeps_orders(options: &Options) -> bool {
+fn keeps_orders(options: &ConvertOptions) -> bool {
     let prefix = |form: super::Form| form.dialect().map(Dialect::prefix);
     prefix(options.from).is_some() && prefix(options.from) == prefix(options.to)
 }
@@ -66,7 +66,7 @@ fn check_length(old: &Xattr, name: &[u8]) -> Result<()> {
 
 /// Marks by which overlayfs refers to the layers below; `nlink`, with `index=on`, to other names of the
 /// file there.
-fn refuse_reference(xattr: &Xattr, options: &Options) -> Result<()> {
+fn refuse_reference(xattr: &Xattr, options: &ConvertOptions) -> Result<()> {
     let namespace = options.from.dialect().map(|dialect| dialect.namespace);
     let mark = namespace.and_then(|namespace| Some((namespace, namespace.mark(&xattr.name)?)));
     match mark {

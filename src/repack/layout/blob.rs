@@ -9,7 +9,7 @@ use crate::compress::codec::Measured;
 use crate::compress::encoder::{Compression, LayerWriter};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::newfile::{NewFile, Output};
+use crate::fs::atomic_file::{AtomicFile, Output};
 use serde_json::Value;
 
 use super::Layout;
@@ -31,13 +31,13 @@ pub struct NewLayer {
 pub struct BlobWriter<'a> {
     layout: &'a Layout,
     compression: Compression,
-    out: LayerWriter<BufWriter<NewFile>>,
+    out: LayerWriter<BufWriter<AtomicFile>>,
 }
 
 impl Layout {
     /// Starts a layer.
     pub fn layer(&self, compression: Compression) -> Result<BlobWriter<'_>> {
-        let file = NewFile::in_directory(&self.blobs()?)?;
+        let file = AtomicFile::in_directory(&self.blobs()?)?;
         let buffered = BufWriter::with_capacity(BUFFER, file);
         Ok(BlobWriter {
             layout: self,
@@ -108,7 +108,7 @@ impl Write for BlobWriter<'_> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = NewFile::beside(path)?;
+    let mut file = AtomicFile::beside(path)?;
     file.write_all(bytes).map_err(writing)?;
     file.keep(path)
 }

@@ -13,11 +13,11 @@ use crate::meta::Meta;
 use crate::overlay::merged_view::{LayerRoot, MergedView, Seen};
 use crate::path::EntryPath;
 
-use super::Options;
+use super::PackOptions;
 
 /// What the directories below show in the place of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Below {
+pub enum LowerState {
     /// Nobody knows.
     Unknown,
     /// Nothing, or something that goes anyway.
@@ -39,7 +39,7 @@ pub struct Leaf {
 
 impl Lowers {
     /// Topmost first. Errors: one cannot be opened.
-    pub fn open(paths: &[PathBuf], options: &Options) -> Result<Lowers> {
+    pub fn open(paths: &[PathBuf], options: &PackOptions) -> Result<Lowers> {
         let open = |path: &PathBuf| {
             let directory = super::open(path)?;
             Ok(LayerRoot::from(Arc::new(directory)).called(path.display().to_string()))

@@ -12,7 +12,7 @@ use crate::layer::marker;
 use crate::overlay::inspect::{DirMarks, Inspected, inspect};
 use crate::path::{EntryPath, NAME_MAX};
 
-use super::below::Below;
+use super::below::LowerState;
 use super::walk::Packer;
 
 /// A directory of the layer.
@@ -22,7 +22,7 @@ pub struct Directory {
     /// Its marks, if it is in the upperdir, under the same path.
     pub upper: Option<DirMarks>,
     /// What the directories below show in its place.
-    pub below: Below,
+    pub below: LowerState,
     /// The directory below whose content shows in it.
     pub base: Option<EntryPath>,
     /// Whether it must say that it is opaque.
@@ -45,7 +45,7 @@ pub type Names = Vec<Box<[u8]>>;
 pub type Children = BTreeMap<Box<[u8]>, Child>;
 
 /// What a directory is to hold.
-pub struct Plan {
+pub struct DirectoryPlan {
     pub deletions: Names,
     pub children: Children,
 }
@@ -53,7 +53,7 @@ pub struct Plan {
 impl Directory {
     /// Whether content from below has to be written, because it lay elsewhere.
     pub fn was_moved(&self) -> bool {
-        self.base.is_some() && self.below != Below::Merged
+        self.base.is_some() && self.below != LowerState::Merged
     }
 }
 
@@ -71,9 +71,9 @@ impl<W: Write> Packer<'_, W> {
                 ..marks
             }),
             below: if is_known {
-                Below::Merged
+                LowerState::Merged
             } else {
-                Below::Unknown
+                LowerState::Unknown
             },
             base: is_known.then(EntryPath::root),
             opaque: false,
@@ -91,21 +91,23 @@ impl<W: Write> Packer<'_, W> {
         let base = self.base_of(parent, name, &path, marks.as_ref())?;
         let is_opaque = marks.as_ref().is_some_and(|marks| marks.is_opaque);
         let below = match (parent.below, &self.lowers) {
-            (Below::Merged | Below::Replaced, Some(lowers)) if lowers.shows_directory(&path)? => {
-                match parent.below == Below::Merged && base.as_ref() == Some(&path) {
-                    true => Below::Merged,
-                    false => Below::Replaced,
+            (LowerState::Merged | LowerState::Replaced, Some(lowers))
+                if lowers.shows_directory(&path)? =>
+            {
+                match parent.below == LowerState::Merged && base.as_ref() == Some(&path) {
+                    true => LowerState::Merged,
+                    false => LowerState::Replaced,
                 }
             }
-            (Below::Unknown, _) if !is_opaque => Below::Unknown,
-            _ => Below::Nothing,
+            (LowerState::Unknown, _) if !is_opaque => LowerState::Unknown,
+            _ => LowerState::Nothing,
         };
         Ok(Directory {
             path,
             upper: marks,
             below,
             base,
-            opaque: is_opaque && parent.below == Below::Unknown,
+            opaque: is_opaque && parent.below == LowerState::Unknown,
         })
     }
 
@@ -169,12 +171,12 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// What a directory is to hold.
-    pub(super) fn plan(&mut self, directory: &Directory) -> Result<Plan> {
+    pub(super) fn plan(&mut self, directory: &Directory) -> Result<DirectoryPlan> {
         let (mut children, deleted) = self.in_upper(directory)?;
         let mut deletions = Vec::new();
         match &self.lowers {
-            None if directory.below == Below::Unknown => deletions = deleted,
-            Some(lowers) if directory.below == Below::Merged => {
+            None if directory.below == LowerState::Unknown => deletions = deleted,
+            Some(lowers) if directory.below == LowerState::Merged => {
                 for name in deleted {
                     if lowers.shows(&directory.path.join(&name)?)? {
                         deletions.push(name);
@@ -194,7 +196,7 @@ impl<W: Write> Packer<'_, W> {
                         children.entry(name).or_insert(Child::Below);
                     }
                 }
-                if directory.below == Below::Replaced {
+                if directory.below == LowerState::Replaced {
                     let names = lowers.names(&directory.path)?.into_iter();
                     deletions.extend(names.filter(|name| !children.contains_key(name)));
                 }
@@ -204,7 +206,7 @@ impl<W: Write> Packer<'_, W> {
         for name in children.keys() {
             refuse_marker(&directory.path, name)?;
         }
-        Ok(Plan {
+        Ok(DirectoryPlan {
             deletions,
             children,
         })

@@ -8,7 +8,7 @@ use crate::ids::IdMaps;
 use crate::meta::Meta;
 use crate::overlay::overlays::UpperRecord;
 
-use super::Options;
+use super::PackOptions;
 
 /// The maps back to the ids of the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,11 +24,11 @@ pub struct Ids {
 impl Ids {
     /// Those with which an upperdir will be packed. Errors: the options contradict what it was mounted
     /// with.
-    pub fn of(upper: &Path, options: &Options) -> Result<Ids> {
+    pub fn of(upper: &Path, options: &PackOptions) -> Result<Ids> {
         Ids::of_directory(&super::open(upper)?, options)
     }
 
-    pub(super) fn of_directory(upper: &Dir, options: &Options) -> Result<Ids> {
+    pub(super) fn of_directory(upper: &Dir, options: &PackOptions) -> Result<Ids> {
         let recorded = UpperRecord::read_or_refuse(upper, options.namespace);
         let hint = "give --userxattr for such a mount, and no other; an xattr that is not from a mount goes \
                     with `setfattr -x`";

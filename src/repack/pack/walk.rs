@@ -21,7 +21,7 @@ use crate::unpack::{Report, Warning};
 use super::below::{self, Lowers};
 use super::children::{Child, Directory, reading};
 use super::links::Links;
-use super::{Ids, Options, file};
+use super::{Ids, PackOptions, file};
 
 /// Writes one layer.
 pub struct Packer<'a, W> {
@@ -31,7 +31,7 @@ pub struct Packer<'a, W> {
     pub ids: &'a Ids,
     pub lowers: Option<Lowers>,
     pub dialect: Dialect,
-    pub options: &'a Options,
+    pub options: &'a PackOptions,
     pub links: Links,
     pub out: Writer<W>,
     pub report: Report,

@@ -11,11 +11,11 @@ use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind, FileShape};
 use crate::unpack::{Report, Warning};
 
-use super::{Options, Output, empty_file, marker_meta};
+use super::{Output, TranslateOptions, empty_file, marker_meta};
 
 /// Translates one archive.
 pub struct ToOci<'a, W> {
-    options: &'a Options,
+    options: &'a TranslateOptions,
     out: Output<W>,
     /// Overlayfs makes one whiteout and links it, so that an archive of an upperdir has hard links
     /// to deletions.
@@ -23,7 +23,7 @@ pub struct ToOci<'a, W> {
 }
 
 impl<'a, W: Write> ToOci<'a, W> {
-    pub fn new(options: &'a Options, out: W) -> ToOci<'a, W> {
+    pub fn new(options: &'a TranslateOptions, out: W) -> ToOci<'a, W> {
         ToOci {
             options,
             out: Output::new(out),

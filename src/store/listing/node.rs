@@ -10,7 +10,7 @@ use crate::content::Content;
 use crate::fs::root;
 use crate::meta::{Device, Time, Xattr};
 use crate::path::{self, EntryPath};
-use crate::unpack::{Kind, NewInode};
+use crate::unpack::{Inode, InodeKind};
 
 use super::text::{self, Mode, optional};
 
@@ -128,27 +128,27 @@ impl Node {
     }
 
     /// The same of an inode that has neither xattrs nor a target nor another name.
-    pub fn of_inode(path: EntryPath, inode: &NewInode) -> Node {
+    pub fn of_inode(path: EntryPath, inode: &Inode) -> Node {
         let (mut size, mut content, mut device) = (None, None, None);
         let kind = match inode.kind {
-            Kind::Directory(_) => NodeKind::Directory,
-            Kind::File {
+            InodeKind::Directory(_) => NodeKind::Directory,
+            InodeKind::File {
                 size: bytes,
                 content: written,
             } => {
                 (size, content) = (Some(bytes), written.filter(|_| bytes > 0));
                 NodeKind::File
             }
-            Kind::Symlink => NodeKind::Symlink,
-            Kind::CharDevice(number) => {
+            InodeKind::Symlink => NodeKind::Symlink,
+            InodeKind::CharDevice(number) => {
                 device = Some(number);
                 NodeKind::Char
             }
-            Kind::BlockDevice(number) => {
+            InodeKind::BlockDevice(number) => {
                 device = Some(number);
                 NodeKind::Block
             }
-            Kind::Fifo => NodeKind::Fifo,
+            InodeKind::Fifo => NodeKind::Fifo,
         };
         Node {
             path,

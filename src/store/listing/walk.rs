@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::fs::root::{Dir, Root};
 use crate::meta::Xattr;
 use crate::path::EntryPath;
-use crate::unpack::{InodeId, Kind, Tree};
+use crate::unpack::{InodeId, InodeKind, Tree};
 
 use super::node::{Node, NodeKind};
 use super::text::Mode;
@@ -108,7 +108,7 @@ impl<'a> Walk<'a> {
 
     fn names(&mut self, path: &EntryPath, inode: Option<InodeId>) -> io::Result<Vec<Name>> {
         if let Some((tree, inode)) = self.tree.zip(inode)
-            && let Kind::Directory(directory) = tree.inode(inode).kind
+            && let InodeKind::Directory(directory) = tree.inode(inode).kind
         {
             let children = tree.children(directory);
             return Ok(children
@@ -122,11 +122,11 @@ impl<'a> Walk<'a> {
     /// A name that the tree has, with what only the disk knows of it.
     fn remember(&mut self, tree: &Tree, id: InodeId, path: &EntryPath) -> io::Result<Node> {
         let inode = tree.inode(id);
-        if !inode.must_be_read && !matches!(inode.kind, Kind::Symlink) && !inode.has_links {
+        if !inode.must_be_read && !matches!(inode.kind, InodeKind::Symlink) && !inode.has_links {
             return Ok(Node::of_inode(path.clone(), inode));
         }
         let mut node = self.look(path)?;
-        if let Kind::File { content, .. } = inode.kind
+        if let InodeKind::File { content, .. } = inode.kind
             && node.holds_data()
         {
             node.content = content;

@@ -10,7 +10,7 @@ use crate::fs::root::Dir;
 use crate::image::Blob;
 use crate::overlay::merged_view::MergedView;
 use crate::progress::waiting;
-use crate::store::{Hold, StagedLayer, Store, StoredLayer};
+use crate::store::{StagedLayer, Store, StoreLock, StoredLayer};
 use crate::threads::ThreadBudget;
 use crate::unpack::Options;
 
@@ -65,7 +65,7 @@ pub fn unpack_chained(
     options: &Options,
     run: Run<'_>,
     threads: &ThreadBudget,
-    _hold: &Hold,
+    _lock: &StoreLock,
 ) -> Result<()> {
     let label = layer.chain_id.short();
     let place = |error: Error| error.in_layer(&label);

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
 use crate::error::{Advice, Error, Result};
+use crate::fs::atomic_file::check_not_within;
 use crate::fs::descriptors;
-use crate::fs::newfile::check_not_within;
 use crate::fs::root::{self, Dir};
 use crate::image::Blob;
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::merged_view::{LayerRoot, MergedView};
-use crate::store::Beside;
+use crate::store::AtomicDir;
 use crate::threads::ThreadBudget;
 use crate::unpack::{Options, Pending, Report};
 
@@ -56,17 +56,17 @@ pub fn unpack_layer(
         }
     }
     let view = open_parents(parents, options)?;
-    let beside = Beside::new(target, "layer")?;
-    let directory = beside.directory()?;
+    let output = AtomicDir::new(target, "layer")?;
+    let directory = output.directory()?;
     let failure = LowestFailure::none();
     let threads = ThreadBudget::new(descriptors::jobs(run.jobs));
     let source = Source::alone(blob, expected, run, &threads, &failure);
     let done = fill(source, &directory, view, options);
     let done = done.map_err(|error| root::told(error, &directory))?;
     run.progress.syncs();
-    beside.sync(run.sync)?;
+    output.sync(run.sync)?;
     source.watch.check()?;
-    beside.publish(run.sync)?;
+    output.publish(run.sync)?;
     Ok(done)
 }
 

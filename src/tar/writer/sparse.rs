@@ -14,34 +14,34 @@ use super::BLOCK;
 
 /// A file's data in the archive.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Body {
+pub struct SparseBody {
     /// The map before the data.
     pub map: Vec<u8>,
     /// Its stored bytes, and the zeros between them.
-    pub runs: VecDeque<Run>,
+    pub runs: VecDeque<SparseRun>,
 }
 
 /// A number of zeros, then a number of bytes of the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Run {
+pub struct SparseRun {
     pub zeros: usize,
     pub data: u64,
 }
 
-impl Body {
+impl SparseBody {
     /// Errors: extents out of order, or beyond the file's end.
-    pub fn of(shape: &FileShape) -> Result<Body> {
+    pub fn of(shape: &FileShape) -> Result<SparseBody> {
         let Some(extents) = &shape.extents else {
             let (zeros, data) = (0, shape.size);
-            return Ok(Body {
+            return Ok(SparseBody {
                 map: Vec::new(),
-                runs: VecDeque::from([Run { zeros, data }]),
+                runs: VecDeque::from([SparseRun { zeros, data }]),
             });
         };
         check(extents, shape.size)?;
         let parts: Vec<&Extent> = extents.iter().filter(|extent| extent.length > 0).collect();
         let wide = widened(&parts, shape.size);
-        Ok(Body {
+        Ok(SparseBody {
             runs: runs(&parts, &wide),
             map: map(wide, shape.size),
         })
@@ -77,18 +77,18 @@ fn widened(parts: &[&Extent], size: u64) -> Vec<Extent> {
 }
 
 /// Less than two blocks of zeros each.
-fn runs(parts: &[&Extent], wide: &[Extent]) -> VecDeque<Run> {
+fn runs(parts: &[&Extent], wide: &[Extent]) -> VecDeque<SparseRun> {
     let mut runs = VecDeque::new();
     let mut parts = parts.iter().peekable();
     for Extent { offset, length } in wide {
         let (mut at, end) = (*offset, offset + length);
         while let Some(part) = parts.next_if(|part| part.offset < end) {
             let (zeros, data) = ((part.offset - at) as usize, part.length);
-            runs.push_back(Run { zeros, data });
+            runs.push_back(SparseRun { zeros, data });
             at = part.offset + part.length;
         }
         let (zeros, data) = ((end - at) as usize, 0);
-        runs.push_back(Run { zeros, data });
+        runs.push_back(SparseRun { zeros, data });
     }
     runs
 }

@@ -11,7 +11,7 @@ use crate::path::EntryPath;
 use crate::store::pipeline::Run;
 use crate::tar::archive::{Entry, EntryKind};
 use crate::tar::writer::{Writer, stored};
-use crate::view::{Body, Item, Tree};
+use crate::view::{Body, ImageTree, Item};
 
 use super::spool::Spool;
 
@@ -46,7 +46,7 @@ const BUFFER: usize = 256 * 1024;
 /// ```
 pub fn write_archive<W: Write>(
     image: &Image,
-    tree: &Tree,
+    tree: &ImageTree,
     out: W,
     run: Run<'_>,
 ) -> Result<(W, Report)> {

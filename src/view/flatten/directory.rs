@@ -15,11 +15,11 @@ use crate::fs::root::{self, Root};
 use crate::image::Image;
 use crate::meta::Device;
 use crate::path::EntryPath;
-use crate::store::Beside;
+use crate::store::AtomicDir;
 use crate::store::pipeline::Run;
 use crate::tar::archive::FileShape;
-use crate::unpack::{Fresh, Inode as OnDisk, Options, Owners, Report, Warning, apply, system};
-use crate::view::{Body, Id, Inode, Item, Tree, contents, file_ids, read_parts};
+use crate::unpack::{Fresh, InodeRef, Options, Owners, Report, Warning, apply, system};
+use crate::view::{Body, Id, ImageInode, ImageTree, Item, contents, file_ids, read_parts};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -51,13 +51,13 @@ const BUFFER: usize = 256 * 1024;
 /// ```
 pub fn write_directory(
     image: &Image,
-    tree: &Tree,
+    tree: &ImageTree,
     target: &Path,
     options: &Options,
     run: Run<'_>,
 ) -> Result<Report> {
-    let beside = Beside::new(target, "tree")?;
-    let directory = beside.directory()?;
+    let output = AtomicDir::new(target, "tree")?;
+    let directory = output.directory()?;
     directory
         .remove_acls()
         .map_err(|error| system("removing an inherited ACL", error))?;
@@ -76,13 +76,13 @@ pub fn write_directory(
     if run.progress.is_cancelled() {
         return Err(Error::cancelled());
     }
-    beside.sync(run.sync)?;
-    beside.publish(run.sync)?;
+    output.sync(run.sync)?;
+    output.publish(run.sync)?;
     Ok(report)
 }
 
 struct Making<'a> {
-    tree: &'a Tree,
+    tree: &'a ImageTree,
     root: Root,
     options: &'a Options,
     report: Report,
@@ -138,14 +138,14 @@ impl<'a> Making<'a> {
             .map_err(|error| system("creating it", error).at_entry(path))
     }
 
-    fn describe(&mut self, file: &File, path: &EntryPath, inode: &Inode) -> Result<()> {
-        let on_disk = OnDisk::Open(file.as_fd());
+    fn describe(&mut self, file: &File, path: &EntryPath, inode: &ImageInode) -> Result<()> {
+        let on_disk = InodeRef::Open(file.as_fd());
         let (meta, fresh, report) = (&inode.meta, Fresh::default(), &mut self.report);
         apply(&on_disk, meta, path, self.options, fresh, report)
     }
 
     /// A symbolic link, a device or a pipe.
-    fn node(&mut self, path: &EntryPath, inode: &Inode) -> Result<()> {
+    fn node(&mut self, path: &EntryPath, inode: &ImageInode) -> Result<()> {
         let (parent, name) = path.split().expect("the root is a directory");
         let doing = |error| system("creating it", error).at_entry(path);
         let directory = self.root.dir(&parent).map_err(doing)?;
@@ -175,7 +175,7 @@ impl<'a> Making<'a> {
             }
             Err(error) => return Err(doing(error)),
         }
-        let on_disk = OnDisk::Named(directory, name, kind);
+        let on_disk = InodeRef::Named(directory, name, kind);
         let (meta, fresh, report) = (&inode.meta, Fresh::default(), &mut self.report);
         apply(&on_disk, meta, path, self.options, fresh, report)
     }
@@ -235,7 +235,7 @@ impl<'a> Making<'a> {
                 .root
                 .dir(&path)
                 .map_err(|error| system("opening it", error).at_entry(&path))?;
-            let on_disk = OnDisk::Open(directory.as_fd());
+            let on_disk = InodeRef::Open(directory.as_fd());
             apply(
                 &on_disk,
                 &inode.meta,

@@ -11,7 +11,7 @@ use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 use crate::setters::setters;
 use crate::tar::archive::FileShape;
-use crate::view::{Body, Inode, Source, Stored, Tree};
+use crate::view::{Body, ImageInode, ImageTree, Source, Stored};
 
 /// Set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;
@@ -66,7 +66,7 @@ impl Edits {
     /// Errors: a pattern that means nothing; a path that leads through something that is no
     /// directory, or that a layer would read as a deletion; a file that is not there; no `/usr`
     /// whose attributes could be taken.
-    pub fn apply(&self, tree: &mut Tree) -> Result<()> {
+    pub fn apply(&self, tree: &mut ImageTree) -> Result<()> {
         self.check_names()?;
         if !self.exclude.is_empty() {
             let patterns = self.patterns()?;
@@ -81,7 +81,7 @@ impl Edits {
                 ..Meta::default()
             };
             let body = Body::Symlink(target.as_slice().into());
-            tree.put(path, Inode { meta, body })?;
+            tree.put(path, ImageInode { meta, body })?;
         }
         for path in &self.directories {
             tree.make_directory(path)?;
@@ -126,7 +126,7 @@ impl Edits {
             .map_err(|error| Error::usage(format!("the patterns: {}", error.kind())))
     }
 
-    fn set_root(&self, tree: &mut Tree) -> Result<()> {
+    fn set_root(&self, tree: &mut ImageTree) -> Result<()> {
         let meta = match self.root {
             RootMeta::Image => return Ok(()),
             RootMeta::Default => Meta::of_implied_directory(),
@@ -149,7 +149,7 @@ impl Edits {
 
 /// Owner, mode and time of the file that is there stay, as they would if it were written to; so
 /// set-user-ID bits and capabilities go. Its other names keep the old content.
-fn replace(tree: &mut Tree, path: &EntryPath, file: PathBuf) -> Result<()> {
+fn replace(tree: &mut ImageTree, path: &EntryPath, file: PathBuf) -> Result<()> {
     let looking = |error| Error::system(format!("looking at {}", file.display()), error);
     let metadata = fs::metadata(&file).map_err(looking)?;
     if !metadata.is_file() {
@@ -174,5 +174,5 @@ fn replace(tree: &mut Tree, path: &EntryPath, file: PathBuf) -> Result<()> {
     };
     let source = Source::Host(file);
     let body = Body::File(Stored { shape, source });
-    tree.put(path, Inode { meta, body })
+    tree.put(path, ImageInode { meta, body })
 }

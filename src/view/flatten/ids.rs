@@ -2,11 +2,11 @@
 
 use crate::error::Result;
 use crate::ids::IdMaps;
-use crate::view::Tree;
+use crate::view::ImageTree;
 
 /// Maps the ids of each inode of a tree, once. Errors ([`Kind::Refused`](crate::Kind::Refused)): an id that
 /// is in no range, with its path; the tree is then invalid.
-pub fn map_ids(tree: &mut Tree, ids: &IdMaps) -> Result<()> {
+pub fn map_ids(tree: &mut ImageTree, ids: &IdMaps) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }

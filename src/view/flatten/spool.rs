@@ -10,7 +10,7 @@ use crate::copy::copy;
 use crate::error::{Error, Result};
 use crate::image::{self, Image};
 use crate::store::pipeline::Run;
-use crate::view::{Id, Tree, contents, file_ids, parts};
+use crate::view::{Id, ImageTree, contents, file_ids, parts};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -24,7 +24,7 @@ pub struct Spool {
 
 impl Spool {
     /// Reads the content of every file of a tree that is not empty.
-    pub fn fill(image: &Image, tree: &Tree, run: Run<'_>) -> Result<Spool> {
+    pub fn fill(image: &Image, tree: &ImageTree, run: Run<'_>) -> Result<Spool> {
         let file = tempfile::tempfile_in(image::temporary()).map_err(image::spooling)?;
         let mut places = BTreeMap::new();
         let mut end = 0;

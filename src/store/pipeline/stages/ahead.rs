@@ -34,13 +34,13 @@ pub trait Stage: Send {
 pub struct Ahead<'scope, 'env, S: Stage> {
     name: &'static str,
     /// `None` only while it moves.
-    place: Option<Place<'scope, S>>,
+    place: Option<Running<'scope, S>>,
     helpers: Helpers<'scope, 'env>,
     /// What [`Read`] has taken and not yet given.
     left: Piece,
 }
 
-enum Place<'scope, S: Stage> {
+enum Running<'scope, S: Stage> {
     Here(S),
     Thread {
         chunks: Receiver<Passed>,
@@ -57,7 +57,7 @@ impl<'scope, 'env, S: Stage + 'scope> Ahead<'scope, 'env, S> {
     ) -> Ahead<'scope, 'env, S> {
         Ahead {
             name,
-            place: Some(Place::Here(stage)),
+            place: Some(Running::Here(stage)),
             helpers,
             left: Piece::default(),
         }
@@ -65,10 +65,10 @@ impl<'scope, 'env, S: Stage + 'scope> Ahead<'scope, 'env, S> {
 
     /// Moves the stage to a thread of its own, if it is here and there is one.
     pub fn try_move(&mut self) {
-        let (Some(share), Some(Place::Here(_))) = (self.helpers.share, &self.place) else {
+        let (Some(share), Some(Running::Here(_))) = (self.helpers.share, &self.place) else {
             return;
         };
-        let Some(Place::Here(stage)) = self.place.take() else {
+        let Some(Running::Here(stage)) = self.place.take() else {
             return;
         };
         let (to, chunks) = sync_channel(QUEUE);
@@ -83,16 +83,16 @@ impl<'scope, 'env, S: Stage + 'scope> Ahead<'scope, 'env, S> {
             stage.finish()
         });
         self.place = Some(match started {
-            Ok(thread) => Place::Thread { chunks, thread },
-            Err(stage) => Place::Here(stage),
+            Ok(thread) => Running::Thread { chunks, thread },
+            Err(stage) => Running::Here(stage),
         });
     }
 
     /// The next chunk; `None` at the end, or if its thread panicked: [`finish`](Ahead::finish) says so.
     pub fn next(&mut self) -> Option<Passed> {
         match self.place.as_mut()? {
-            Place::Here(stage) => stage.next(),
-            Place::Thread { chunks, .. } => chunks.recv().ok(),
+            Running::Here(stage) => stage.next(),
+            Running::Thread { chunks, .. } => chunks.recv().ok(),
         }
     }
 
@@ -107,8 +107,8 @@ impl<'scope, 'env, S: Stage + 'scope> Ahead<'scope, 'env, S> {
     /// Ends the stage, wherever it stands. Errors: it panicked.
     pub fn finish(self) -> Result<S::Summary> {
         match self.place.expect("it does not move now") {
-            Place::Here(stage) => stage.finish(),
-            Place::Thread { chunks, thread } => {
+            Running::Here(stage) => stage.finish(),
+            Running::Thread { chunks, thread } => {
                 // A thread that waits to hand over a chunk waits no longer.
                 drop(chunks);
                 thread.join()?

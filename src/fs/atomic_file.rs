@@ -1,4 +1,4 @@
-//! `NewFile`: a file that appears complete and on disk under its name, or not at all; and `Output`: what an
+//! `AtomicFile`: a file that appears complete and on disk under its name, or not at all; and `Output`: what an
 //! output path from the user leads to.
 //!
 //! [`crate::repack::layout`] writes blobs and documents with it, and the command line the files of `-o`.
@@ -28,16 +28,16 @@ const MODE: u32 = 0o666;
 const KEPT_MODE: u32 = 0o777;
 
 /// An unfinished file, removed on drop.
-pub struct NewFile {
+pub struct AtomicFile {
     file: File,
     directory: PathBuf,
     /// Its temporary name, if it needs one.
     name: Option<TempPath>,
 }
 
-impl NewFile {
+impl AtomicFile {
     /// Starts a file in a directory.
-    pub fn in_directory(directory: &Path) -> Result<NewFile> {
+    pub fn in_directory(directory: &Path) -> Result<AtomicFile> {
         let make = || match unnamed(directory)? {
             Some(file) => Ok((file, None)),
             None => named(directory).map(|(file, name)| (file, Some(name))),
@@ -46,7 +46,7 @@ impl NewFile {
             Error::system(format!("making a file in {}", directory.display()), error)
                 .during(Operation::WriteOutput)
         })?;
-        Ok(NewFile {
+        Ok(AtomicFile {
             file,
             directory: directory.into(),
             name,
@@ -54,8 +54,8 @@ impl NewFile {
     }
 
     /// Starts a file in the directory of its final path.
-    pub fn beside(path: &Path) -> Result<NewFile> {
-        NewFile::in_directory(directory_of(path))
+    pub fn beside(path: &Path) -> Result<AtomicFile> {
+        AtomicFile::in_directory(directory_of(path))
     }
 
     /// Gives it its name, in its directory. A regular file with that name is replaced; the new one gets its
@@ -77,7 +77,7 @@ impl NewFile {
             Err(error) => return Err(naming(error)),
         }
         self.file.sync_all().map_err(naming)?;
-        let NewFile {
+        let AtomicFile {
             file,
             directory,
             name,
@@ -101,7 +101,7 @@ impl NewFile {
     }
 }
 
-impl Write for NewFile {
+impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
     }

@@ -1,4 +1,4 @@
-//! `Wanted`: what the caller of [`write()`] chose.
+//! `BundleOptions`: what the caller of [`write()`] chose.
 
 use crate::mount::{Upper, UserNamespace};
 use crate::setters::setters;
@@ -32,7 +32,7 @@ const NO_CHANGES: &Upper = &Upper::None;
 /// The options of a bundle.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Wanted<'a> {
+pub struct BundleOptions<'a> {
     /// Where changes go. [`Upper::None`] makes the container's root read-only.
     pub upper: &'a Upper,
     /// What mounts the layers.
@@ -52,10 +52,10 @@ pub struct Wanted<'a> {
     pub sync: Sync,
 }
 
-impl Default for Wanted<'_> {
+impl Default for BundleOptions<'_> {
     /// What the image says, on a root that is read-only and mounted at once.
     fn default() -> Self {
-        Wanted {
+        BundleOptions {
             upper: NO_CHANGES,
             overlay: Overlay::Mounted,
             command: &[],
@@ -68,7 +68,7 @@ impl Default for Wanted<'_> {
     }
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> BundleOptions<'a> {
     setters! {
         upper: &'a Upper,
         overlay: Overlay,

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Advice, Error, Result};
 use crate::progress::{Progress, Silent};
 use crate::setters::setters;
-use crate::store::{Hold, Store, Sync};
+use crate::store::{Store, StoreLock, Sync};
 
 pub use in_use::InUse;
 
@@ -99,7 +99,7 @@ impl<'a> Removing<'a> {
 /// ```
 pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Removal> {
     store.check_writable()?;
-    let hold = store.hold_alone(how.progress)?;
+    let hold = store.lock_exclusive(how.progress)?;
     let found = store.find_image(wanted)?;
     let digest = found.ok_or_else(|| no_such_image(store, wanted))?;
     let mut removal = match store.image(&digest) {
@@ -147,14 +147,14 @@ fn no_such_image(store: &Store, wanted: &str) -> Error {
 /// an image or a pin is damaged, so that its layers are not known.
 pub fn prune(store: &Store, how: Removing<'_>) -> Result<Removal> {
     store.check_writable()?;
-    let hold = store.hold_alone(how.progress)?;
+    let hold = store.lock_exclusive(how.progress)?;
     let needed = needed(store, None)?;
     let loose = store.layers()?.difference(&needed).cloned().collect();
     let removal = look(store, loose)?;
     remove(store, removal, hold, how)
 }
 
-fn remove(store: &Store, removal: Removal, hold: Hold, how: Removing<'_>) -> Result<Removal> {
+fn remove(store: &Store, removal: Removal, hold: StoreLock, how: Removing<'_>) -> Result<Removal> {
     if !how.dry_run {
         store.remove_layers(&removal.layers, hold, how.sync)?;
     }

@@ -1,4 +1,4 @@
-//! `Place`: the directory of an additional image store, in which new files are staged and then renamed
+//! `ImageStore`: the directory of an additional image store, in which new files are staged and then renamed
 //! into place together.
 
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ use crate::image::{Image, Layer};
 use crate::path::EntryPath;
 use crate::progress::{Progress, waiting};
 use crate::store::pipeline::Run;
-use crate::store::{ALONE, NAME_ELSEWHERE, Staging, StoredLayer, check_outside, lock};
+use crate::store::{EXCLUSIVE, NAME_ELSEWHERE, Staging, StoredLayer, check_outside, lock};
 
 use super::super::duplicate::{Means, duplicate};
 use super::documents::Documents;
@@ -35,19 +35,19 @@ const IMAGES: [&str; 2] = ["overlay-images/images.json", "overlay-images/images.
 const LAST_WRITER: usize = 64;
 
 /// A directory that is, or becomes, an additional image store; locked as long as this lives.
-pub struct Place<'a> {
+pub struct ImageStore<'a> {
     path: &'a Path,
     directory: Dir,
     /// Whether it was created for this export.
     is_new: bool,
 }
 
-impl Place<'_> {
+impl ImageStore<'_> {
     /// Opens or creates it, and waits for its lock. Errors: it is something else; cancelled.
-    pub fn open<'a>(path: &'a Path, progress: &dyn Progress) -> Result<Place<'a>> {
+    pub fn open<'a>(path: &'a Path, progress: &dyn Progress) -> Result<ImageStore<'a>> {
         check_outside(path, "the image store")?;
         loop {
-            let place = Place::open_or_make(path)?;
+            let place = ImageStore::open_or_make(path)?;
             place.lock(progress)?;
             // A failed export that held the lock may have removed the directory.
             if place.is_named()? {
@@ -57,7 +57,7 @@ impl Place<'_> {
         }
     }
 
-    fn open_or_make(path: &Path) -> Result<Place<'_>> {
+    fn open_or_make(path: &Path) -> Result<ImageStore<'_>> {
         let failed = |doing: &str, error| {
             let text = format!("{doing} {}", path.display());
             Error::system(text, error)
@@ -68,7 +68,7 @@ impl Place<'_> {
             Err(error) => return Err(failed("making", error)),
         };
         let directory = Dir::open(path).map_err(|error| failed("opening", error))?;
-        Ok(Place {
+        Ok(ImageStore {
             path,
             directory,
             is_new,
@@ -78,7 +78,7 @@ impl Place<'_> {
     /// Waits for other exports to the same directory.
     fn lock(&self, progress: &dyn Progress) -> Result<()> {
         let what = self.path.display().to_string();
-        lock(&self.directory, ALONE, &what, waiting(progress, || ()))
+        lock(&self.directory, EXCLUSIVE, &what, waiting(progress, || ()))
     }
 
     fn is_named(&self) -> Result<bool> {

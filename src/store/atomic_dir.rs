@@ -1,4 +1,4 @@
-//! `Beside`: a directory that is built beside its target, and appears there complete or not at all.
+//! `AtomicDir`: a directory that is built beside its target, and appears there complete or not at all.
 //!
 //! [`crate::store::pipeline`] fills it with one layer, [`crate::view::flatten`] with a merged tree, and
 //! [`crate::repack::convert`] with the tree that replaces another. It is in a [`Staging`] directory, so
@@ -17,31 +17,31 @@ use crate::unpack::system;
 
 use super::{FS, Staging, Sync, check_outside, sync_directory};
 
-/// An unfinished directory, removed if it is dropped before it is [published](Beside::publish).
-pub struct Beside {
+/// An unfinished directory, removed if it is dropped before it is [published](AtomicDir::publish).
+pub struct AtomicDir {
     target: PathBuf,
     staging: Staging,
     /// Its content, for errors.
     what: &'static str,
 }
 
-impl Beside {
+impl AtomicDir {
     /// Starts a directory whose target is absent or empty.
-    pub fn new(target: &Path, what: &'static str) -> Result<Beside> {
+    pub fn new(target: &Path, what: &'static str) -> Result<AtomicDir> {
         check_outside(target, what)?;
         check_target(target)?;
-        Beside::replacing(target, what)
+        AtomicDir::replacing(target, what)
     }
 
-    /// Starts a directory to [exchange](Beside::exchange) with an existing one.
-    pub fn replacing(target: &Path, what: &'static str) -> Result<Beside> {
+    /// Starts a directory to [exchange](AtomicDir::exchange) with an existing one.
+    pub fn replacing(target: &Path, what: &'static str) -> Result<AtomicDir> {
         let staging = Staging::beside_target(target)?;
         staging
             .directory()
             .make_dir(FS.as_bytes())
             .map_err(opening)?;
         let target = target.into();
-        Ok(Beside {
+        Ok(AtomicDir {
             target,
             staging,
             what,
@@ -65,7 +65,7 @@ impl Beside {
 
     /// Renames it to its target; the rename replaces an empty directory and nothing else.
     pub fn publish(self, sync: Sync) -> Result<()> {
-        let Beside { target, what, .. } = &self;
+        let AtomicDir { target, what, .. } = &self;
         let renaming = |error: io::Error| {
             let text = format!("renaming the {what} to {}", target.display());
             Error::system(text, error).during(Operation::Publish)

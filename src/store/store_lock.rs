@@ -1,9 +1,9 @@
-//! `Hold`: who relies on what is in the store, so that nothing is removed under their hands.
+//! `StoreLock`: shared by processes that use layers in a store, exclusive for one that removes them.
 //!
-//! [`crate::store::pipeline`] shares a hold from the first look for a layer until the image is recorded;
-//! the command line's `mount` until the mount is up, and `images` while it looks; so does
-//! [`crate::store::verify`]. [`crate::store::collect`] takes it alone, looks at what images and mounts need, and
-//! takes the rest away. A dead process holds nothing.
+//! [`crate::store::pipeline`] holds a shared lock from looking up the first layer until the image is recorded;
+//! so do `mount` until the mount is up, `images` while it lists, and
+//! [`crate::store::verify`]. [`crate::store::gc`] locks exclusively while it finds out what images and
+//! mounts need, and removes the rest. The lock of a dead process is free.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,60 +17,60 @@ use crate::progress::{Progress, waiting};
 
 use super::Store;
 
-/// Until it is dropped, nothing in the stores is removed; or, if one is held alone, nobody looks at it.
+/// A lock on one or more stores, until it is dropped.
 #[derive(Debug)]
-pub struct Hold {
+pub struct StoreLock {
     _directories: Vec<Dir>,
 }
 
 const LOCKS: &str = "locks";
 const SHARED: FlockOperation = FlockOperation::NonBlockingLockShared;
-pub(crate) const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+pub(crate) const EXCLUSIVE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
 
 impl Store {
-    /// Keeps what is in each store. While somebody holds one alone, this waits. Errors: cancelled.
-    pub fn share(&self, progress: &dyn Progress) -> Result<Hold> {
-        self.hold(|_| SHARED, progress)
+    /// A shared lock on each store: nothing is removed from it. Waits for exclusive locks. Errors:
+    /// cancelled.
+    pub fn lock_shared(&self, progress: &dyn Progress) -> Result<StoreLock> {
+        self.lock_each(|_| SHARED, progress)
     }
 
-    /// Keeps everybody else out of this store, and what is in the others. While somebody holds it,
-    /// this waits. Errors: cancelled.
-    pub(crate) fn hold_alone(&self, progress: &dyn Progress) -> Result<Hold> {
+    /// An exclusive lock on this store, and shared locks on the others. Waits for other locks. Errors:
+    /// cancelled.
+    pub(crate) fn lock_exclusive(&self, progress: &dyn Progress) -> Result<StoreLock> {
         let is_this = |store: &Store| std::ptr::eq(store, self);
-        self.hold(
-            |store| if is_this(store) { ALONE } else { SHARED },
+        self.lock_each(
+            |store| if is_this(store) { EXCLUSIVE } else { SHARED },
             progress,
         )
     }
 
-    /// Keeps everybody else out of each store.
-    pub(crate) fn hold_all_alone(&self, progress: &dyn Progress) -> Result<Hold> {
-        self.hold(|_| ALONE, progress)
+    /// An exclusive lock on each store.
+    pub(crate) fn lock_all_exclusive(&self, progress: &dyn Progress) -> Result<StoreLock> {
+        self.lock_each(|_| EXCLUSIVE, progress)
     }
 
-    fn hold(
+    fn lock_each(
         &self,
         operation: impl Fn(&Store) -> FlockOperation,
         progress: &dyn Progress,
-    ) -> Result<Hold> {
-        // In one order for all processes, so that none waits in a circle.
+    ) -> Result<StoreLock> {
+        // All processes lock in the same order, so that there is no deadlock.
         let mut stores: Vec<&Store> = self.each().collect();
         stores.sort_by(|one, other| one.path.cmp(&other.path));
         let mut directories = Vec::new();
         for store in stores {
-            // On a medium that has no such directory there is nobody who removes anything.
+            // A medium without this directory is never written to.
             if let Some(directory) = store.find_dir(LOCKS)? {
                 directories.push((directory, operation(store)));
             }
         }
-        Hold::take(directories, progress)
+        StoreLock::take(directories, progress)
     }
 }
 
-impl Hold {
-    /// Keeps what is in stores that are not open, by their paths. Errors: cancelled; what the system
-    /// says.
-    pub(crate) fn shared(stores: &[PathBuf], progress: &dyn Progress) -> Result<Hold> {
+impl StoreLock {
+    /// Shared locks on stores that are not open, by their paths. Errors: cancelled; the system.s.
+    pub(crate) fn shared(stores: &[PathBuf], progress: &dyn Progress) -> Result<StoreLock> {
         let mut stores: Vec<&PathBuf> = stores.iter().collect();
         stores.sort();
         let mut directories = Vec::new();
@@ -84,22 +84,22 @@ impl Hold {
                 }
             }
         }
-        Hold::take(directories, progress)
+        StoreLock::take(directories, progress)
     }
 
-    fn take(directories: Vec<(Dir, FlockOperation)>, progress: &dyn Progress) -> Result<Hold> {
+    fn take(directories: Vec<(Dir, FlockOperation)>, progress: &dyn Progress) -> Result<StoreLock> {
         let mut held = Vec::with_capacity(directories.len());
         for (directory, operation) in directories {
             let wait = waiting(progress, || progress.waits_for_store());
             lock(&directory, operation, "the store", wait)?;
             held.push(directory);
         }
-        Ok(Hold { _directories: held })
+        Ok(StoreLock { _directories: held })
     }
 }
 
-/// Locks a directory, for which it need not be written to. While somebody else has it, `wait` is called
-/// again and again: it lets some time pass, or gives up.
+/// Locks a directory, which may be read-only. While another process has the lock, `wait` is called
+/// repeatedly: it waits a little, or gives up.
 pub(crate) fn lock(
     directory: &Dir,
     operation: FlockOperation,

@@ -1,4 +1,4 @@
-//! `Place`: the directory to convert, and its parent: the checks before a tree beside it can replace it.
+//! `Target`: the directory to convert, and its parent: the checks before a tree beside it can replace it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::fs::root::Dir;
 use crate::path::EntryPath;
 
 /// A directory, locked against other conversions for as long as this lives.
-pub struct Place {
+pub struct Target {
     /// Absolute, without symbolic links.
     pub path: PathBuf,
     /// The directory itself.
@@ -20,10 +20,10 @@ pub struct Place {
     pub mount: Option<u64>,
 }
 
-impl Place {
+impl Target {
     /// Opens and locks a directory. Errors: it cannot be exchanged with another; another conversion holds
     /// the lock.
-    pub fn open(directory: &Path) -> Result<Place> {
+    pub fn open(directory: &Path) -> Result<Target> {
         let opening = |error: std::io::Error| {
             Error::system(format!("opening {}", directory.display()), error)
         };
@@ -53,7 +53,7 @@ impl Place {
             let what = format!("{} was replaced while it was opened", directory.display());
             return Err(Error::conflict(what).hint("run it again"));
         }
-        Ok(Place {
+        Ok(Target {
             path,
             top,
             stat,
