@@ -148,7 +148,7 @@ fn pins_agree_with_the_database_after_a_start() {
     fs::write(&pin, "damaged").unwrap();
     let damaged = prune(&place.store(), now()).unwrap_err();
     assert!(
-        damaged.hint_text().unwrap().contains("started"),
+        damaged.hint_text().unwrap().contains("when it starts"),
         "{damaged}"
     );
     drop(place.open());
