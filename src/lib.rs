@@ -15,12 +15,14 @@
 //!     ▼
 //!   compress   gzip, zstd, xz or plain; both digests on the way
 //!   tar        blocks -> entries
-//!   unpack     entries -> a directory, and a Pending: what only the layers below can tell
+//!   layer      entries -> actions: what each makes, replaces or links
+//!   unpack     actions -> a directory, and a Pending: what only the layers below can tell
 //!     │
 //!     │ one after another, bottom to top                               store::pipeline
 //!     ▼
 //!   overlay    what the finished layers below show, merged
-//!   unpack     settle: whiteouts, opaque marks, attributes of directories
+//!   layer      a plan: whiteouts, opaque marks, attributes of directories
+//!   unpack     settle: the plan carried out
 //!     │
 //!     ▼
 //!   store      verified, on disk, renamed to the chain ID: whole or absent
@@ -35,7 +37,7 @@
 //! | `setters`, `escape`, `error`, `path`, `meta`, `ids`, `dialect`, `digest`, `content`, `canonical`, `limits`, `chunk`, `threads`, `magic`, `copy` | small types that every folder needs |
 //! | `tar` | archive bytes to entries, and back; no semantics |
 //! | `compress` | gzip, zstd, xz, and digests on the way |
-//! | `layer` | the translation rules that are pure: markers, paths through links, the tree of a layer |
+//! | `layer` | the translation rules, decided once for all sinks: entries in, actions out, then a plan; pure |
 //! | `progress` | what long work reports, and how it is asked to stop |
 //! | `fs` | the callers of the kernel for files: directories by descriptor, files that appear complete |
 //! | `overlay` | how overlayfs spells a layer, what a stack of directories shows, which mounts use a directory |

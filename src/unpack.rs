@@ -146,7 +146,11 @@ impl Unpacker<'_> {
 
     fn carry_out(&mut self, action: Action, archive: &mut Archive<Chunks<'_>>) -> Result<()> {
         match action {
-            Action::Remove { parent, place, .. } => self.remove(parent, &place),
+            Action::Remove {
+                parent,
+                place,
+                is_full_directory,
+            } => self.remove(parent, &place, is_full_directory),
             Action::MakeDirectory(directory) => self.make_directory(directory),
             // Directories get their attributes when nothing more is added to them.
             Action::Describe(_) => Ok(()),
@@ -200,8 +204,14 @@ impl Unpacker<'_> {
         }
     }
 
-    fn remove(&mut self, parent: DirId, place: &EntryPath) -> Result<()> {
-        self.wait()?;
+    fn remove(&mut self, parent: DirId, place: &EntryPath, is_full_directory: bool) -> Result<()> {
+        if is_full_directory {
+            let mut made = made(&mut self.layer, &mut self.intake);
+            self.pool.close_directories(&mut made)?;
+            self.directory.close_all();
+        } else {
+            self.wait()?;
+        }
         self.directory
             .get(parent, &self.layer.tree)
             .and_then(|directory| directory.remove_tree(place.name()))

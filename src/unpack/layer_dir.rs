@@ -47,6 +47,11 @@ impl LayerDir {
         &self.top
     }
 
+    /// Keeps none of the directories below open: they may be removed.
+    pub fn close_all(&mut self) {
+        self.open.clear();
+    }
+
     /// A directory of the layer.
     ///
     /// Errors: the system's.

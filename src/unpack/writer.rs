@@ -42,6 +42,8 @@ pub enum Order {
     Write(u64, Piece),
     /// The file is complete: set its attributes.
     Close,
+    /// Keep no directory open: it may be removed.
+    CloseDirectory,
 }
 
 /// The result of some orders.
@@ -114,6 +116,7 @@ impl<'a> Writer<'a> {
                     self.fail(&file, error);
                 }
             }
+            Order::CloseDirectory => self.last = None,
         }
     }
 

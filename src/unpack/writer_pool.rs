@@ -186,6 +186,24 @@ impl<'a> WriterPool<'a> {
         }
     }
 
+    /// Waits, and keeps no directory open. The kernel keeps a removed directory as long as it is open, with
+    /// all above it, and the removal of each of those passes over all below it: a deep tree with one open
+    /// directory is removed in quadratic time. Errors: as for [`wait`](WriterPool::wait).
+    pub fn close_directories(&mut self, made: &mut Made<'_>) -> Result<()> {
+        self.wait(made)?;
+        self.own.run(Order::CloseDirectory);
+        for worker in &mut self.workers {
+            let orders = vec![Order::CloseDirectory];
+            let batch = Batch {
+                orders,
+                ..Batch::default()
+            };
+            worker.unanswered += 1;
+            worker.todo.send(batch).map_err(|_| died(NAME))?;
+        }
+        self.wait(made)
+    }
+
     fn give(&mut self, order: Order, cost: usize, made: &mut Made<'_>) -> Result<()> {
         if self.is_own {
             self.own.run(order);
@@ -264,7 +282,7 @@ impl<'a> WriterPool<'a> {
 fn directory_of(order: &Order) -> Option<DirId> {
     match order {
         Order::Open(file) => Some(file.directory),
-        Order::Write(..) | Order::Close => None,
+        Order::Write(..) | Order::Close | Order::CloseDirectory => None,
     }
 }
 
