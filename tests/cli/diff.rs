@@ -21,7 +21,7 @@ fn an_opaque_directory_is_expanded() {
         [
             "D etc/localtime",
             "D etc/network/interfaces",
-            "A etc/network/atomic_file"
+            "A etc/network/newfile"
         ]
     );
     let run = bench.run(&["diff", "oci:crfs", "--layer", "1"]);

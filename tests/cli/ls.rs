@@ -26,7 +26,7 @@ pub fn crfs(bench: &Bench) {
         .dir("etc/network", at(0o755))
         .file("etc/network/.wh..wh..opq", at(0), "")
         .file("etc/.wh.localtime", at(0), "")
-        .file("etc/network/atomic_file", at(0o644), "new\n");
+        .file("etc/network/newfile", at(0o644), "new\n");
     image(bench, "crfs", vec![low, high]);
 }
 
@@ -60,7 +60,7 @@ fn the_example_of_crfs_issue_40() {
 drwxr-xr-x 0:0               - 1970-01-01 00:00:00 - .
 drwxr-xr-x 0:0               - 2020-01-01 00:00:00 2 etc
 drwxr-xr-x 0:0               - 2020-01-01 00:00:00 2 etc/network
--rw-r--r-- 0:0               4 2020-01-01 00:00:00 2 etc/network/atomic_file
+-rw-r--r-- 0:0               4 2020-01-01 00:00:00 2 etc/network/newfile
 -rw-r--r-- 0:0               5 2020-01-01 00:00:00 1 etc/passwd
 "
     );
@@ -72,7 +72,7 @@ drwxr-xr-x 0:0               - 1970-01-01 00:00:00 - .
 drwxr-xr-x 0:0               - 2020-01-01 00:00:00 2 etc
 deleted    -                 - 2020-01-01 00:00:00 2 etc/localtime
 drwxr-xr-x 0:0               - 2020-01-01 00:00:00 2 etc/network (opaque)
--rw-r--r-- 0:0               4 2020-01-01 00:00:00 2 etc/network/atomic_file
+-rw-r--r-- 0:0               4 2020-01-01 00:00:00 2 etc/network/newfile
 "
     );
     assert_eq!((merged.stderr.as_str(), layer.stderr.as_str()), ("", ""));

@@ -109,7 +109,7 @@ fn deletions() -> io::Result<Vec<u8>> {
     }
     add(
         &mut layer,
-        "etc/network/atomic_file",
+        "etc/network/newfile",
         tar::EntryType::Regular,
         0o644,
         b"from layer 2\n",
