@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Meta, Time, Xattr};
+use crate::meta::{Meta, Time, Xattr, is_label};
 use crate::setters::setters;
 
 /// How a deletion is written into a layer directory.
@@ -240,9 +240,8 @@ impl Dialect {
     /// The xattrs that the mount shows for those on disk: without orders, unescaped; without the
     /// label, which belongs to the system that the directory lies on, unless asked for (rule X2).
     pub(crate) fn shown(self, xattrs: Vec<Xattr>, selinux: bool) -> Vec<Xattr> {
-        let is_shown = |xattr: &Xattr| {
-            !self.is_order(&xattr.name) && (selinux || &*xattr.name != b"security.selinux")
-        };
+        let is_shown =
+            |xattr: &Xattr| !self.is_order(&xattr.name) && (selinux || !is_label(&xattr.name));
         let shown = xattrs.into_iter().filter(is_shown);
         let mut shown: Vec<Xattr> = shown
             .map(|xattr| match self.unescape(&xattr.name) {

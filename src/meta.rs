@@ -53,6 +53,12 @@ const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 /// The prefix under which xfs shows its ACLs a second time.
 pub(crate) const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
 
+/// Whether an xattr of this name is an SELinux label, which belongs to the system that a directory lies on
+/// unless it is asked for (rule X2).
+pub fn is_label(name: &[u8]) -> bool {
+    name == b"security.selinux"
+}
+
 /// Whether an xattr of this name is a POSIX ACL.
 pub(crate) fn is_acl_xattr(name: &[u8]) -> bool {
     ACLS.contains(&name)

@@ -21,6 +21,9 @@ pub(crate) const ESTARGZ: [&[u8]; 3] = [
     b".no.prefetch.landmark",
 ];
 
+/// Why rule S1 refuses one.
+pub const DEVICE_ZERO: &str = "a character device 0:0, which overlayfs would read as a deletion";
+
 /// Takes the entries of one layer.
 pub struct Intake<'a> {
     options: &'a Options,
@@ -92,10 +95,7 @@ impl<'a> Intake<'a> {
                 self.report.warn(Warning::DeviceZeroSkipped, &entry.path);
                 Ok(true)
             }
-            DeviceZero::Refuse => Err(Error::refused(
-                "a character device 0:0, which overlayfs would read as a deletion",
-            )
-            .hint(Advice::SkipDeviceZero)),
+            DeviceZero::Refuse => Err(Error::refused(DEVICE_ZERO).hint(Advice::SkipDeviceZero)),
         }
     }
 }

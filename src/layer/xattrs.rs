@@ -3,14 +3,11 @@
 
 use crate::dialect::Dialect;
 use crate::error::{Advice, Error, Result};
-use crate::meta::{Meta, Xattr, is_foreign_xattr};
+use crate::meta::{Meta, Xattr, is_foreign_xattr, is_label};
 use crate::path::{self, EntryPath};
 
 use super::options::{ForeignXattrs, Options, OverlayXattrs};
 use super::report::{Report, Warning};
-
-/// The xattr of an SELinux label.
-pub const SELINUX: &[u8] = b"security.selinux";
 
 /// Removes the xattrs of an entry that are not kept: those of other systems, overlayfs's own and labels,
 /// depending on the options. Names stay as in the image.
@@ -24,7 +21,7 @@ pub fn keep(
 ) -> Result<()> {
     leave_out_foreign(meta, path, options.foreign_xattrs, report)?;
     if !options.selinux {
-        meta.xattrs.retain(|xattr| &*xattr.name != SELINUX);
+        meta.xattrs.retain(|xattr| !is_label(&xattr.name));
     }
     let is_overlays = |xattr: &Xattr| options.dialect.is_overlays(&xattr.name);
     match options.overlay_xattrs {

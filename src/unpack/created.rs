@@ -5,7 +5,7 @@ use std::io;
 
 use crate::error::Result;
 use crate::fs::root::{self, Dir};
-use crate::meta::{Meta, Time, Xattr};
+use crate::meta::{Meta, Time, Xattr, is_label};
 
 use super::{Options, Owners, system};
 use crate::layer::tree::Inode;
@@ -80,5 +80,5 @@ fn probe(directory: &Dir, selinux: bool) -> io::Result<Created> {
 
 /// Whether an xattr counts: a label only if labels are kept (rule X2).
 fn counts(xattr: &Xattr, selinux: bool) -> bool {
-    selinux || &*xattr.name != b"security.selinux"
+    selinux || !is_label(&xattr.name)
 }

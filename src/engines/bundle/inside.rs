@@ -12,7 +12,7 @@ use crate::fs::root::Dir;
 use crate::ids::IdMaps;
 use crate::layer::lower::Lower;
 use crate::layer::walk::{PathWalk, Steps};
-use crate::meta::Meta;
+use crate::meta::{Meta, is_label};
 use crate::overlay::inspect::check_marks_show;
 use crate::overlay::merged_view::{DirectoryId, MergedView, Seen};
 use crate::path::{EntryPath, display};
@@ -138,9 +138,8 @@ impl Inside {
         let mut meta = self.view.directory_meta_on_disk(directory)?;
         if let Some(meta) = &mut meta {
             // A label belongs to the system that the layer lies on, not to the layer (rule X2).
-            meta.xattrs.retain(|xattr| {
-                !self.dialect.is_order(&xattr.name) && &*xattr.name != b"security.selinux"
-            });
+            meta.xattrs
+                .retain(|xattr| !self.dialect.is_order(&xattr.name) && !is_label(&xattr.name));
         }
         Ok(meta)
     }

@@ -8,6 +8,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::error::{Advice, Error, Result};
 use crate::fs::root::{self, Dir};
+use crate::layer::intake::DEVICE_ZERO;
 use crate::layer::marker::{self, Marker};
 use crate::meta::Time;
 use crate::overlay::inspect::{DirMarks, Inspected, inspect, is_whiteout_device};
@@ -84,8 +85,7 @@ impl Converter<'_> {
             return Ok(());
         }
         if self.options.from == Form::Oci {
-            let what = "a character device 0:0, which overlayfs would read as a deletion";
-            return Err(Error::refused(what));
+            return Err(Error::refused(DEVICE_ZERO));
         }
         let length = name.len() + marker::PREFIX.len();
         if self.options.to.has_marker_files() && length > NAME_MAX {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::fs::root::{Dir, Root};
-use crate::meta::Xattr;
+use crate::meta::{Xattr, is_label};
 use crate::path::EntryPath;
 use crate::unpack::{InodeId, InodeKind, Tree};
 
@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
         let stat = directory.stat(name)?.ok_or(Errno::NOENT)?;
         let mode = stat.st_mode & 0o7777;
         let mut xattrs = readable(directory, name, mode, || directory.kept_xattrs(name))?;
-        xattrs.retain(|xattr: &Xattr| self.selinux || &*xattr.name != b"security.selinux");
+        xattrs.retain(|xattr: &Xattr| self.selinux || !is_label(&xattr.name));
         let mut node = Node::new(path.clone(), &stat, xattrs);
         if node.kind == NodeKind::Symlink {
             node.target = Some(directory.read_link(name)?.into());
