@@ -93,7 +93,7 @@ struct Global {
     /// with colons.
     #[arg(long, global = true, value_name = "DIR")]
     store: Vec<PathBuf>,
-    /// How many cores to use: so many layers at once, and 1 for a single thread [default: all]
+    /// How many cores to use, which is how many layers to read at once; 1 uses one worker thread [default: all]
     #[arg(short, long, global = true, value_name = "N")]
     jobs: Option<std::num::NonZero<usize>>,
     #[command(flatten)]

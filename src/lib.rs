@@ -4,7 +4,48 @@
 //! A layer is a tar archive whose deletions are files named `.wh.NAME`; overlayfs wants 0:0
 //! character devices and `trusted.overlay.opaque` instead. This crate unpacks each layer into a
 //! directory of its own, in the spelling of overlayfs, so that the mounted stack is exactly the
-//! image: whatever the order of the entries, of the layers, or of the threads.
+//! image: wherever the markers stand in a layer, in whatever order the layers are processed, and with any
+//! number of threads.
+//!
+//! # Example
+//!
+//! The whole trip, as root:
+//!
+//! ```no_run
+//! use lowerdir::{Image, Reference, Store};
+//!
+//! let image = Image::open(&Reference::parse("alpine.tar")?)?;
+//! let store = Store::open("/var/lib/lowerdir")?;
+//! let stack = store.unpack(&image).jobs(4).run()?;
+//! stack.mount("/mnt")?;
+//! # Ok::<(), lowerdir::Error>(())
+//! ```
+//!
+//! One layer from any [`Read`](std::io::Read), over another, without privilege:
+//!
+//! ```
+//! use lowerdir::{Blob, Options, unpack_layer};
+//! # fn layer(name: &str) -> std::io::Result<std::io::Cursor<Vec<u8>>> {
+//! #     let mut archive = tar::Builder::new(Vec::new());
+//! #     let mut header = tar::Header::new_gnu();
+//! #     header.set_mode(0o644);
+//! #     header.set_size(0);
+//! #     archive.append_data(&mut header, name, std::io::empty())?;
+//! #     Ok(std::io::Cursor::new(archive.into_inner()?))
+//! # }
+//! # let place = tempfile::tempdir()?;
+//! # let (base, top) = (place.path().join("base"), place.path().join("top"));
+//!
+//! let options = Options::rootless(place.path())?;
+//! let blob = Blob::from_reader(layer("etc/motd")?)?;
+//! unpack_layer(&blob, &base).lowest().options(options.clone()).run()?;
+//!
+//! // `.wh.motd` deletes the file.
+//! let blob = Blob::from_reader(layer("etc/.wh.motd")?)?;
+//! let (report, _) = unpack_layer(&blob, &top).parents([&base]).options(options).run()?;
+//! assert_eq!(report.deletions, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # The tour
 //!
@@ -60,46 +101,6 @@
 //!
 //! Comments cite the translation rules by number (W1, O3, ...); [`rules`] defines them. There is no
 //! unsafe code.
-//!
-//! # Example
-//!
-//! The whole trip, as root:
-//!
-//! ```no_run
-//! use lowerdir::{Image, Store};
-//!
-//! let image = Image::open(&"alpine.tar".parse()?)?;
-//! let store = Store::open("/var/lib/lowerdir")?;
-//! let stack = store.unpack(&image).jobs(4).run()?;
-//! stack.mount("/mnt")?;
-//! # Ok::<(), lowerdir::Error>(())
-//! ```
-//!
-//! One layer from any [`Read`](std::io::Read), over another, without privilege:
-//!
-//! ```
-//! use lowerdir::{Blob, Options, unpack_layer};
-//! # fn layer(name: &str) -> std::io::Result<std::io::Cursor<Vec<u8>>> {
-//! #     let mut archive = tar::Builder::new(Vec::new());
-//! #     let mut header = tar::Header::new_gnu();
-//! #     header.set_mode(0o644);
-//! #     header.set_size(0);
-//! #     archive.append_data(&mut header, name, std::io::empty())?;
-//! #     Ok(std::io::Cursor::new(archive.into_inner()?))
-//! # }
-//! # let place = tempfile::tempdir()?;
-//! # let (base, top) = (place.path().join("base"), place.path().join("top"));
-//!
-//! let options = Options::rootless(place.path())?;
-//! let blob = Blob::from_reader(layer("etc/motd")?)?;
-//! unpack_layer(&blob, &base).lowest().options(options.clone()).run()?;
-//!
-//! // `.wh.motd` deletes the file.
-//! let blob = Blob::from_reader(layer("etc/.wh.motd")?)?;
-//! let (report, _) = unpack_layer(&blob, &top).parents([&base]).options(options).run()?;
-//! assert_eq!(report.deletions, 1);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

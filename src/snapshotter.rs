@@ -31,7 +31,7 @@ mod mounts;
 mod snapshot;
 mod usage;
 
-#[allow(unnameable_types)] // Our `Kind` becomes that of the interface.
+#[allow(unnameable_types)] // `SnapshotKind` becomes that of the interface.
 pub(crate) mod api;
 pub mod server;
 pub(crate) mod service;
@@ -101,7 +101,7 @@ impl Config {
 /// The snapshots. All calls block.
 ///
 /// ```
-/// use lowerdir::snapshotter::{Code, Config, Kind, Labels, Snapshotter};
+/// use lowerdir::snapshotter::{Code, Config, Labels, SnapshotKind, Snapshotter};
 /// # use lowerdir::{Image, Options, Reference, Store};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc_image.in"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -74,7 +74,6 @@ fn words(advice: Advice) -> &'static str {
             "unmount it, or remount it read-only; with --live it is packed as it is"
         }
         Advice::PackInstead => "`lowerdir pack` writes it into an archive",
-        Advice::GiveParents => "give each layer below with --parent",
         Advice::GiveParentsOrBase => {
             "give each layer below with --parent, or say with --base that there is none"
         }

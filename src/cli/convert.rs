@@ -22,10 +22,10 @@ Examples:
   lowerdir convert layer --from trusted --to user    for a mount with `userxattr`
   lowerdir convert diff --from fuse-overlayfs        what a rootless container left
 
-A mounted tree is refused, and nothing may change the tree meanwhile. Whatever is open in it, such as
-a shell's current directory, stays in the old tree, which is removed. If every layer directory below is
-given with --parent, deletions and opaque marks that hide nothing are dropped, and an opaque root becomes
-deletions. The directories below must have overlayfs's form already.";
+A mounted tree is refused, and nothing may change the tree meanwhile. Whatever is open in it, such
+as a shell's current directory, stays in the old tree, which is removed. If every layer directory
+below is given with --parent, deletions and opaque marks that hide nothing are dropped, and an
+opaque root becomes deletions. The directories below must have overlayfs's form already.";
 
 /// Convert a directory from `.wh.` files to overlayfs's form, back, or between dialects.
 ///

@@ -91,7 +91,7 @@ pub struct EditArgs {
     /// Put the whole tree below PATH
     #[arg(long, value_name = "PATH")]
     prefix: Option<OsString>,
-    /// Set times after this one to it, in seconds since the epoch [default: SOURCE_DATE_EPOCH]
+    /// Set later times to SECONDS since the epoch [default: SOURCE_DATE_EPOCH]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     clamp_mtime: Option<Option<u64>>,
     /// Attributes of the root directory

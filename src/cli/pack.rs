@@ -37,11 +37,11 @@ Examples:
   lowerdir pack changes -o - --compression none | tar tv
   SOURCE_DATE_EPOCH=0 lowerdir pack changes -o layer.tar.zst --compression zstd
 
-It prints the digest, the diff ID and the size of the blob. A mounted upperdir is refused, unless it
-is mounted read-only or --live is given. `lowerdir mount` records id maps in the upperdir, and `pack`
-turns the ids back into the image's. Without --lower, an opaque directory becomes `.wh..wh..opq`, every
-deletion is written, and what the upperdir holds only in part is refused: renamed directories
-(redirect_dir) and files with changed attributes alone (metacopy).";
+It prints the digest, the diff ID and the size of the blob. A mounted upperdir is refused, unless
+it is mounted read-only or --live is given. `lowerdir mount` records id maps in the upperdir, and
+`pack` turns the ids back into the image's. Without --lower, an opaque directory becomes
+`.wh..wh..opq`, every deletion is written, and what the upperdir holds only in part is refused:
+renamed directories (redirect_dir) and files with changed attributes alone (metacopy).";
 
 /// Turn an overlay upperdir, the changes of a mount, into an image layer.
 ///

@@ -83,9 +83,7 @@ pub enum Advice {
     PackLive,
     /// A whiteout of so long a name can only be in an archive.
     PackInstead,
-    /// What the layers below show has to be known.
-    GiveParents,
-    /// The same, where there may be none.
+    /// What the layers below show has to be known, or that there are none.
     GiveParentsOrBase,
     /// No archive can have a name for two things.
     ReplacesDirectory,

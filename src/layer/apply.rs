@@ -39,9 +39,6 @@ pub struct Layer<'a, L: Lower> {
     implied: u64,
     /// Bytes from the layers below.
     pub(super) copied: u64,
-    /// Neighbours in an archive mostly have one parent. Only one that no symbolic link leads to is
-    /// kept: what a link means may change with every entry.
-    last_parent: Option<(Box<[u8]>, DirId)>,
     /// Names that the sink could not make.
     pub(super) left_out: HashSet<(DirId, Box<[u8]>)>,
     is_postponed: bool,
@@ -93,7 +90,6 @@ impl<'a, L: Lower> Layer<'a, L> {
             entries: 0,
             implied: 0,
             copied: 0,
-            last_parent: None,
             left_out: HashSet::new(),
             is_postponed: false,
         }
@@ -158,15 +154,9 @@ impl<'a, L: Lower> Layer<'a, L> {
         path: EntryPath,
         actions: &mut Vec<Action>,
     ) -> Result<Option<(DirId, EntryPath)>> {
-        if let Some((last, directory)) = &self.last_parent
-            && **last == *path.parent_bytes()
-        {
-            return Ok(Some((*directory, path)));
-        }
         // What is a directory of this layer, is so by each of its components.
         let known = self.tree.directory_at(path.parent_bytes());
         if let Some(directory) = known {
-            self.last_parent = Some((path.parent_bytes().into(), directory));
             return Ok(Some((directory, path)));
         }
         let parent = path.parent().unwrap_or_default();
@@ -275,7 +265,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         }
         let directory = self.tree.add_directory(parent, name, replaces);
         if self.below.is_none() && !replaces {
-            self.tree.may_be_link_below(directory);
+            self.tree.note_possible_link(directory);
         }
         actions.push(Action::MakeDirectory(directory));
         Ok(directory)
@@ -344,7 +334,6 @@ impl<'a, L: Lower> Layer<'a, L> {
             is_full_directory: directory.is_some_and(is_full),
         });
         self.tree.remove(parent, place.name());
-        self.last_parent = None;
         true
     }
 

@@ -100,12 +100,12 @@ impl<L: Lower> Below<L> {
                 below.change(place, |place| place.emptied = Some(time));
             }
         }
-        below.apply_markers();
+        below.mark_what_is_gone();
         Ok(below)
     }
 
-    /// Now that all are known.
-    fn apply_markers(&self) {
+    /// Sets `is_gone` of every place, once all markers are recorded.
+    fn mark_what_is_gone(&self) {
         let mut todo = vec![(Self::ROOT, false)];
         let places = &mut *self.places.borrow_mut();
         while let Some((id, is_gone)) = todo.pop() {

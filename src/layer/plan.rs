@@ -258,8 +258,8 @@ impl<L: Lower> Planner<'_, L> {
             unknown.push(at);
             at = self.below.parent(at);
         }
-        let mut own = self.owns.get(&at).copied();
-        let mut own = own.take().unwrap_or(Own::Directory(Tree::ROOT));
+        let own = self.owns.get(&at).copied();
+        let mut own = own.unwrap_or(Own::Directory(Tree::ROOT));
         while let Some(place) = unknown.pop() {
             own = self.own_in(own, place);
             self.owns.insert(place, own);

@@ -83,19 +83,6 @@ impl Tree {
     /// The layer's own directory.
     pub const ROOT: DirId = DirId(0);
 
-    /// What is at a path. Symbolic links are not followed.
-    pub fn find(&self, path: &EntryPath) -> Option<InodeId> {
-        match path.is_root() {
-            true => Some(self.inode_of(Tree::ROOT)),
-            false => self.child(self.directory_at(path.parent_bytes())?, path.name()),
-        }
-    }
-
-    /// The directory at a path.
-    pub fn find_directory(&self, path: &EntryPath) -> Option<DirId> {
-        self.directory_at(path.as_bytes())
-    }
-
     /// The path of a directory.
     pub fn path(&self, directory: DirId) -> EntryPath {
         let mut names = Vec::new();
@@ -161,11 +148,6 @@ impl Tree {
     /// Whether a directory has anything in it.
     pub fn has_children(&self, directory: DirId) -> bool {
         self.names.has_any(directory)
-    }
-
-    /// Whether this path is a directory of the layer.
-    pub fn has_directory(&self, path: &EntryPath) -> bool {
-        self.find_directory(path).is_some()
     }
 
     /// A directory of the layer.
@@ -255,7 +237,7 @@ impl Tree {
     }
 
     /// Records that the layers below may have a symbolic link in place of an implied directory.
-    pub fn may_be_link_below(&mut self, directory: DirId) {
+    pub fn note_possible_link(&mut self, directory: DirId) {
         self.directories[directory.index()].may_be_link_below = true;
     }
 

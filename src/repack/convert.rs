@@ -10,7 +10,7 @@
 //!
 //! First the whole tree is read, and refused if something has no counterpart. Everything is reached by
 //! descriptor, beneath the directory, and no link is followed, because the tree may be hostile. Rules W1
-//! to W7, O1 to O3, X1. Called by the command line.
+//! to W8, O1 to O3, X1. Called by the command line.
 //!
 //! ```
 //! use lowerdir::Silent;

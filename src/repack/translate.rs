@@ -15,7 +15,6 @@
 //! of a hard link to a file there (refused), and what an opaque root deletes (refused).
 //!
 //! ```
-//! use lowerdir::internals::Archive;
 //! use lowerdir::options::Dialect;
 //! use lowerdir::repack::translate::{TranslateOptions, to_oci, to_overlay};
 //!

@@ -42,13 +42,7 @@ impl Created {
         probe(directory, options.selinux).map_err(|error| system("trying to make a file", error))
     }
 
-    /// The inode on disk after it gets these attributes.
-    pub fn describe(self, mut inode: Inode, meta: &Meta, options: &Options) -> Inode {
-        self.complete(&mut inode, meta, options);
-        inode
-    }
-
-    /// The same, for one that is in the tree already.
+    /// Notes what the disk says of an inode after it gets these attributes.
     pub fn complete(self, inode: &mut Inode, meta: &Meta, options: &Options) {
         inode.describe(meta);
         inode.must_be_read |= !self.keeps_nanoseconds && meta.mtime.nanoseconds != 0;

@@ -78,7 +78,7 @@ impl Settler<'_> {
             self.directory
                 .get(node.parent, &self.tree)
                 .and_then(|parent| parent.make_dir(&node.name))
-                .map_err(|error| system("making it", error).at_entry(self.tree.path(id)))?;
+                .map_err(|error| system("creating it", error).at_entry(self.tree.path(id)))?;
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Settler<'_> {
         let inode = self.tree.inode_of(id);
         let inode = self.tree.inode_mut(inode);
         self.created.complete(inode, &meta, options);
-        // With --owners=caller it keeps its inherited owner.
+        // With --owners=caller the layer directory keeps its inherited owner.
         inode.must_be_read |= path.is_root();
         Ok(())
     }

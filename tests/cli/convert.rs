@@ -381,3 +381,23 @@ fn a_tree_is_found_by_whatever_path() {
         .run(&["convert", "/", "-n"])
         .fails(1, &["/ is the root directory"]);
 }
+
+/// The kernel could never remove the directory: rule W8.
+#[test]
+fn w8_a_directory_of_which_nothing_below_remains_becomes_opaque() {
+    let bench = Bench::new();
+    for name in ["low/d/a", "low/d/b", "low/e/a", "low/e/b"] {
+        fs::create_dir_all(bench.path(name).parent().unwrap()).unwrap();
+        bench.write(name, "");
+    }
+    for name in ["tree/d/.wh.a", "tree/d/.wh.b", "tree/e/.wh.a"] {
+        fs::create_dir_all(bench.path(name).parent().unwrap()).unwrap();
+        bench.write(name, "");
+    }
+    let run = bench.run(&["convert", "tree", "--to=user-xattr", "--parent", "low"]);
+    run.lines();
+    assert!(bench.names("tree/d".as_ref()).is_empty());
+    assert_eq!(opaque(&bench, "tree/d").unwrap(), b"y");
+    assert_eq!(bench.names("tree/e".as_ref()), ["a"]);
+    assert_eq!(opaque(&bench, "tree/e").unwrap(), b"x");
+}

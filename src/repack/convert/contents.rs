@@ -127,7 +127,7 @@ impl Converter<'_> {
             Marker::Opaque(of) => {
                 if of.is_root() && !self.options.to.has_marker_files() && self.parents.is_none() {
                     let what = "the root is opaque, which overlayfs ignores on the root of a layer";
-                    return Err(Error::refused(what).hint(Advice::GiveParents));
+                    return Err(Error::refused(what).hint(Advice::GiveParentsOrBase));
                 }
                 contents.opaque = Some(time);
             }

@@ -25,6 +25,12 @@ impl Form {
         !matches!(self, Form::Overlay(_))
     }
 
+    /// Whether deletions are xattrs of empty files.
+    pub fn has_xattr_whiteouts(self) -> bool {
+        self.dialect()
+            .is_some_and(|dialect| dialect.whiteout == Whiteout::Xattr)
+    }
+
     /// The dialect, if it is overlayfs's form.
     pub fn dialect(self) -> Option<Dialect> {
         match self {

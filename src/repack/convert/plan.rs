@@ -1,4 +1,7 @@
-//! The deletions and opaque marks for each directory of the new tree, by rules W2 to W4 and O1 to O3.
+//! The deletions and opaque marks for each directory of the new tree, by rules W2 to W4, W8 and O1 to O3.
+//!
+//! [`crate::layer`] decides the same for the entries of an archive. Here the marks may be in any form, of
+//! the same directory, and nothing but they changes.
 
 use crate::error::Result;
 use crate::layer::lower::{Found, Lower};
@@ -48,7 +51,8 @@ impl Converter<'_> {
     ) -> Result<DirectoryPlan> {
         let path = &place.path;
         let mut plan = DirectoryPlan::default();
-        let is_emptied = contents.opaque.is_some() || place.replaces;
+        let is_emptied =
+            contents.opaque.is_some() || place.replaces || self.deletes_all(place, contents)?;
         let empties_root = is_emptied && path.is_root() && !self.options.to.has_marker_files();
         if empties_root {
             self.delete_all_below(contents, &mut plan)?;
@@ -87,6 +91,34 @@ impl Converter<'_> {
             });
         }
         Ok(plan)
+    }
+
+    /// Rule W8: whether nothing that is below remains visible in a directory, so that the form of xattr
+    /// whiteouts, which the kernel could never remove with the directory, wants it opaque instead.
+    fn deletes_all(&self, place: &PlannedDirectory, contents: &Contents) -> Result<bool> {
+        let Some(view) = self
+            .parents
+            .filter(|_| self.options.to.has_xattr_whiteouts())
+        else {
+            return Ok(false);
+        };
+        let Some(directory) = view.directory(&place.path)? else {
+            return Ok(false);
+        };
+        let mut deletes = false;
+        for name in view.names(directory)? {
+            let is_deleted = contents.deletions.contains_key(&name);
+            match contents.names.get(&name) {
+                None if is_deleted => deletes = true,
+                Some(stat) if is_deleted || !is_directory(stat) => {}
+                None => return Ok(false),
+                Some(_) => match view.directory(&place.path.join(&name)?)? {
+                    Some(child) if !view.names(child)?.is_empty() => return Ok(false),
+                    _ => {}
+                },
+            }
+        }
+        Ok(deletes && !place.alone && !place.path.is_root())
     }
 
     fn deletion(
