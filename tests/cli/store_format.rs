@@ -163,7 +163,7 @@ fn a_store_that_has_lost_its_layers_is_none() {
     bench.unpack("oci:image").lines();
     fs::rename(bench.path("store/layers"), bench.path("elsewhere")).unwrap();
     let run = bench.on_store(&["prune"]);
-    run.fails(1, &["has other files in it, and is no store"]);
+    run.fails(1, &["has other files in it, and is not a store"]);
     let both = ["--store", "other", "--store", "store", "images"];
-    bench.run(&both).fails(1, &["store is no store"]);
+    bench.run(&both).fails(1, &["store is not a store"]);
 }
