@@ -261,5 +261,5 @@ fn a_read_only_mount_without_a_store_is_told_so() {
     let complaint = site
         .run(&["media"], &["images"])
         .expect_err("there is none");
-    assert!(complaint.contains("media is no store"), "{complaint}");
+    assert!(complaint.contains("media is not a store"), "{complaint}");
 }
