@@ -55,7 +55,7 @@ pub(crate) const XFS_ACLS: &[u8] = b"trusted.SGI_ACL_";
 
 /// Whether an xattr of this name is an SELinux label, which belongs to the system that a directory lies on
 /// unless it is asked for (rule X2).
-pub fn is_label(name: &[u8]) -> bool {
+pub(crate) fn is_label(name: &[u8]) -> bool {
     name == b"security.selinux"
 }
 

@@ -35,7 +35,7 @@ use crate::layer::apply::Layer;
 use crate::layer::intake::Intake;
 use crate::layer::xattrs;
 use crate::limits::Limits;
-use crate::meta::{Device, Meta};
+use crate::meta::{Device, Meta, Time};
 use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::tar::archive::{Archive, Entry, EntryKind};
@@ -159,15 +159,17 @@ impl Unpacker<'_> {
                 place,
                 inode,
                 kind,
-                mut meta,
+                meta,
             } => {
-                xattrs::escape(&mut meta, self.options.dialect);
-                self.describe(inode, &meta);
+                let meta = self.describe(inode, meta);
                 match kind {
                     EntryKind::File(shape) => {
                         self.file(archive, parent, place, inode, &shape, meta)
                     }
-                    kind => self.make(parent, place, inode, &kind, &meta),
+                    kind => {
+                        let whiteout = Some(meta.mtime);
+                        self.make((parent, place), inode, &kind, &meta, whiteout)
+                    }
                 }
             }
             Action::Link {
@@ -175,18 +177,14 @@ impl Unpacker<'_> {
                 source: (directory, source),
                 parent,
                 place,
-            } => {
-                self.wait_for(inode)?;
-                self.link((directory, &source), (parent, &place))
-            }
+                time,
+            } => self.link(inode, (directory, &source), (parent, &place), time),
             Action::LeaveOut {
                 parent,
                 place,
                 time,
             } => {
-                self.warn(Warning::DeviceNotMade, &place);
-                let markers = &mut self.intake.markers;
-                self.layer.leave_out(parent, place, time, markers);
+                self.leave_out(parent, &place, Some(time));
                 Ok(())
             }
             Action::CopyUp {
@@ -195,10 +193,9 @@ impl Unpacker<'_> {
                 inode,
                 from,
                 kind,
-                mut meta,
+                meta,
             } => {
-                xattrs::escape(&mut meta, self.options.dialect);
-                self.describe(inode, &meta);
+                let meta = self.describe(inode, meta);
                 self.copy_up((parent, &place), inode, from, kind, &meta)
             }
         }
@@ -230,11 +227,11 @@ impl Unpacker<'_> {
     /// Makes something that is neither a directory nor a regular file.
     fn make(
         &mut self,
-        parent: DirId,
-        place: EntryPath,
+        (parent, place): (DirId, EntryPath),
         inode: InodeId,
         kind: &EntryKind,
         meta: &Meta,
+        whiteout: Option<Time>,
     ) -> Result<()> {
         let name = place.name();
         let directory = self.open(parent, &place)?;
@@ -254,13 +251,17 @@ impl Unpacker<'_> {
         match made {
             Ok(()) => self.finish(&directory, &place, inode, meta),
             Err(error) if self.may_be_left_out(kind, &error) => {
-                self.warn(Warning::DeviceNotMade, &place);
-                let markers = &mut self.intake.markers;
-                self.layer.leave_out(parent, place, meta.mtime, markers);
+                self.leave_out(parent, &place, whiteout);
                 Ok(())
             }
             Err(error) => Err(system("creating it", error).at_entry(place)),
         }
+    }
+
+    /// Rule H3: leaves out a device node, or a link to one, with a whiteout if there is a time for it.
+    fn leave_out(&mut self, parent: DirId, place: &EntryPath, whiteout: Option<Time>) {
+        self.warn(Warning::DeviceNotMade, place);
+        self.layer.leave_out(parent, place.name(), whiteout);
     }
 
     /// Whether the caller may not make a device node.
@@ -272,8 +273,18 @@ impl Unpacker<'_> {
     }
 
     /// Gives an existing inode another name.
-    fn link(&mut self, source: (DirId, &EntryPath), new: (DirId, &EntryPath)) -> Result<()> {
-        let (directory, place) = new;
+    fn link(
+        &mut self,
+        inode: InodeId,
+        source: (DirId, &EntryPath),
+        (directory, place): (DirId, &EntryPath),
+        time: Option<Time>,
+    ) -> Result<()> {
+        if self.layer.was_left_out(source.0, source.1.name()) {
+            self.leave_out(directory, place, time);
+            return Ok(());
+        }
+        self.wait_for(inode)?;
         let from = self
             .directory
             .get(source.0, &self.layer.tree)
@@ -307,10 +318,13 @@ impl Unpacker<'_> {
             .map_err(|error| system("opening its directory", error).at_entry(place))
     }
 
-    /// Records what is on disk for an inode with these attributes.
-    fn describe(&mut self, inode: InodeId, meta: &Meta) {
+    /// Records what will be on disk for an inode with these attributes, and returns them with the names that
+    /// xattrs have there.
+    fn describe(&mut self, inode: InodeId, mut meta: Meta) -> Meta {
+        xattrs::escape(&mut meta, self.options.dialect);
         let inode = self.layer.tree.inode_mut(inode);
-        self.created.complete(inode, meta, self.options);
+        self.created.complete(inode, &meta, self.options);
+        meta
     }
 
     fn warn(&mut self, warning: Warning, path: &EntryPath) {

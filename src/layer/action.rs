@@ -47,6 +47,8 @@ pub enum Action {
         parent: DirId,
         /// Its whole path.
         place: EntryPath,
+        /// The time of its entry; `None` for a name that a copied-up file has below.
+        time: Option<Time>,
     },
     /// Leave out a hard link to something that was left out (rule H3): see
     /// [`Layer::leave_out`](super::apply::Layer::leave_out).

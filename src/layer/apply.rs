@@ -9,7 +9,7 @@
 //! there (rule N4), and a hard link to a file there (rule H2). A layer that is applied before these are
 //! known records such a case, and must then be applied again ([`Unsettled::needs_second_pass`]).
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::path::EntryPath;
 use crate::tar::archive::{Entry, EntryKind};
 
 use super::action::Action;
-use super::below::{Below, Markers, PlaceId};
+use super::below::{Below, PlaceId};
 use super::lower::{Found, Lower};
 use super::options::Options;
 use super::places::places;
@@ -40,7 +40,7 @@ pub struct Layer<'a, L: Lower> {
     /// Bytes from the layers below.
     pub(super) copied: u64,
     /// Names that the sink could not make.
-    pub(super) left_out: HashSet<(DirId, Box<[u8]>)>,
+    pub(super) left_out: LeftOut,
     is_postponed: bool,
 }
 
@@ -51,8 +51,24 @@ pub struct Unsettled {
     pub tree: Tree,
     /// Entries and implied directories.
     pub(super) counts: (u64, u64),
-    /// A hard link did not find its target in this layer (rule H2), or a path led in a circle.
+    /// What the sink could not make.
+    pub(super) left_out: LeftOut,
+    /// A hard link did not find its target in this layer (rule H2), or a path led in a circle, or
+    /// elsewhere than the layers below may lead it.
     is_postponed: bool,
+}
+
+/// Names that could not be made, and the times of the whiteouts that stand for them.
+pub(super) type LeftOut = BTreeMap<(DirId, Box<[u8]>), Option<Time>>;
+
+/// Where the parents of a path lead.
+pub(super) enum Resolved {
+    /// To a directory, of this layer or of those below.
+    Place(PathWalk<At>),
+    /// To nothing.
+    Nowhere,
+    /// Only the second pass can tell.
+    Postponed,
 }
 
 /// Where a path leads, in this layer and in what remains of the layers below.
@@ -90,7 +106,7 @@ impl<'a, L: Lower> Layer<'a, L> {
             entries: 0,
             implied: 0,
             copied: 0,
-            left_out: HashSet::new(),
+            left_out: LeftOut::new(),
             is_postponed: false,
         }
     }
@@ -124,18 +140,16 @@ impl<'a, L: Lower> Layer<'a, L> {
         }
     }
 
-    /// Records that the sink could not make something (rule H3). A whiteout keeps the name in the layers
-    /// below from showing instead.
-    pub fn leave_out(
-        &mut self,
-        parent: DirId,
-        place: EntryPath,
-        time: Time,
-        markers: &mut Markers,
-    ) {
-        self.tree.remove(parent, place.name());
-        self.left_out.insert((parent, place.name().into()));
-        markers.whiteouts.insert(place, time);
+    /// Records that the sink could not make something (rule H3). With a time, a whiteout keeps what the
+    /// layers below have by that name from showing instead.
+    pub fn leave_out(&mut self, parent: DirId, name: &[u8], whiteout: Option<Time>) {
+        self.tree.remove(parent, name);
+        self.left_out.insert((parent, name.into()), whiteout);
+    }
+
+    /// Whether something of this layer by that name could not be made.
+    pub fn was_left_out(&self, parent: DirId, name: &[u8]) -> bool {
+        !self.left_out.is_empty() && self.left_out.contains_key(&(parent, name.into()))
     }
 
     /// Ends the entries.
@@ -143,6 +157,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         Unsettled {
             tree: self.tree,
             counts: (self.entries, self.implied),
+            left_out: self.left_out,
             is_postponed: self.is_postponed,
         }
     }
@@ -160,7 +175,7 @@ impl<'a, L: Lower> Layer<'a, L> {
             return Ok(Some((directory, path)));
         }
         let parent = path.parent().unwrap_or_default();
-        let Some(walk) = self.resolve(&parent, Missing::Make, actions)? else {
+        let Resolved::Place(walk) = self.resolve(&parent, Missing::Make, actions)? else {
             return Ok(None);
         };
         let directory = walk.here().own.expect("each step was found or made");
@@ -174,7 +189,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         path: &EntryPath,
         missing: Missing,
         actions: &mut Vec<Action>,
-    ) -> Result<Option<PathWalk<At>>> {
+    ) -> Result<Resolved> {
         let root = At {
             own: Some(Tree::ROOT),
             below: self.below.map(|_| Below::<L>::ROOT),
@@ -183,6 +198,8 @@ impl<'a, L: Lower> Layer<'a, L> {
         while let Some(name) = walk.next_name() {
             let at = walk.here();
             let own = at.own.and_then(|own| self.tree.child(own, &name));
+            let is_in_the_way =
+                own.is_some() || at.own.is_some_and(|own| self.was_left_out(own, &name));
             let target = match own.map(|inode| (inode, self.tree.inode(inode).kind)) {
                 Some((_, InodeKind::Directory(directory))) => {
                     let next = self.enter(at, directory, &name)?;
@@ -190,13 +207,12 @@ impl<'a, L: Lower> Layer<'a, L> {
                     continue;
                 }
                 Some((inode, InodeKind::Symlink)) => Some(Rc::from(self.tree.target(inode))),
-                Some(_) => None,
-                None => self.link_below(at, &name)?,
+                _ if is_in_the_way => None,
+                _ => self.link_below(at, &name)?,
             };
             if let Some(target) = target {
-                if !walk.follow(&target, &mut self.steps)? {
-                    self.postpone(|| Error::refused("its parents are a loop of symbolic links"))?;
-                    return Ok(None);
+                if !self.follow(&mut walk, &target)? {
+                    return Ok(Resolved::Postponed);
                 }
                 continue;
             }
@@ -205,17 +221,35 @@ impl<'a, L: Lower> Layer<'a, L> {
                     let directory = self.imply(parent, &name, actions)?;
                     self.enter(at, directory, &name)?
                 }
-                _ => At {
-                    own: None,
-                    below: match own {
-                        Some(_) => None,
-                        None => self.place_below(at, &name)?,
-                    },
-                },
+                _ => {
+                    let below = match is_in_the_way {
+                        true => None,
+                        false => self.place_below(at, &name)?,
+                    };
+                    // Not even `..` leads out of nothing.
+                    if below.is_none() {
+                        return Ok(Resolved::Nowhere);
+                    }
+                    At { own: None, below }
+                }
             };
             walk.enter(name, next)?;
         }
-        Ok(Some(walk))
+        Ok(Resolved::Place(walk))
+    }
+
+    /// Follows a symbolic link; false if that is left to the second pass: the layers below may lead the
+    /// path elsewhere, where this link is not on it.
+    fn follow(&mut self, walk: &mut PathWalk<At>, target: &[u8]) -> Result<bool> {
+        let followed = walk.follow(target, &mut self.steps);
+        match followed {
+            Err(error) if self.below.is_some() => Err(error),
+            Ok(true) => Ok(true),
+            _ => {
+                self.postpone(|| Error::refused("its parents are a loop of symbolic links"))?;
+                Ok(false)
+            }
+        }
     }
 
     fn enter(&self, at: At, directory: DirId, name: &[u8]) -> Result<At> {
@@ -258,10 +292,10 @@ impl<'a, L: Lower> Layer<'a, L> {
     ) -> Result<DirId> {
         self.implied += 1;
         self.limits.check_implied(self.implied, self.entries)?;
-        let replaces = self.tree.child(parent, name).is_some();
-        if replaces {
+        let mut replaces = self.was_left_out(parent, name);
+        if self.tree.child(parent, name).is_some() {
             let place = self.tree.path_of(parent, name);
-            self.make_room(parent, &place, actions);
+            replaces = self.make_room(parent, &place, actions);
         }
         let directory = self.tree.add_directory(parent, name, replaces);
         if self.below.is_none() && !replaces {
@@ -316,7 +350,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         });
     }
 
-    /// Removes what this layer has at a place; returns whether it had anything.
+    /// Removes what this layer has at a place; returns whether it had anything, be it left out.
     pub(super) fn make_room(
         &mut self,
         parent: DirId,
@@ -324,7 +358,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         actions: &mut Vec<Action>,
     ) -> bool {
         let Some(inode) = self.tree.child(parent, place.name()) else {
-            return false;
+            return self.was_left_out(parent, place.name());
         };
         let directory = self.tree.as_directory(inode);
         let is_full = |directory| self.tree.has_children(directory);

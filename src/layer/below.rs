@@ -48,6 +48,8 @@ struct Place<Directory> {
     /// What the layers below show here, markers not applied.
     shown: Found<Directory>,
     children: BTreeMap<Box<[u8]>, PlaceId>,
+    /// The names in it that were looked up and are no directories.
+    leaves: BTreeMap<Box<[u8]>, Found<Directory>>,
     /// The symbolic links in it that were read, and where they lead.
     links: BTreeMap<Box<[u8]>, Rc<[u8]>>,
     /// The names in it that the layer deletes, and the times of their whiteouts.
@@ -194,14 +196,18 @@ impl<L: Lower> Below<L> {
         if let Some(known) = self.child(directory, name) {
             return Ok(self.shown(known));
         }
-        if self.read(directory, |place| place.links.contains_key(name)) {
-            return Ok(Found::Symlink);
+        if let Some(known) = self.read(directory, |place| place.leaves.get(name).copied()) {
+            return Ok(known);
         }
-        match self.shown(directory) {
-            Found::Directory(shown) => self.lower.lookup(shown, name),
-            Found::Unknown => Ok(Found::Unknown),
-            Found::Absent | Found::Symlink | Found::Other => Ok(Found::Absent),
+        let found = match self.shown(directory) {
+            Found::Directory(shown) => self.lower.lookup(shown, name)?,
+            Found::Unknown => Found::Unknown,
+            Found::Absent | Found::Symlink | Found::Other => return Ok(Found::Absent),
+        };
+        if matches!(found, Found::Absent | Found::Symlink | Found::Other) {
+            self.change(directory, |place| place.leaves.insert(name.into(), found));
         }
+        Ok(found)
     }
 
     /// What is left of the layers below by a name.
@@ -382,6 +388,7 @@ fn new_place<Directory>(parent: PlaceId, name: &[u8], shown: Found<Directory>) -
         name: name.into(),
         shown,
         children: BTreeMap::new(),
+        leaves: BTreeMap::new(),
         links: BTreeMap::new(),
         deleted: BTreeMap::new(),
         emptied: None,

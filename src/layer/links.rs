@@ -2,11 +2,11 @@
 //! to H3). A part of [`super::apply`]. Pure but for what [`Lower`] does.
 
 use crate::error::{Advice, Error, Result};
-use crate::meta::Meta;
+use crate::meta::{Meta, Time};
 use crate::path::EntryPath;
 
 use super::action::Action;
-use super::apply::{At, Layer, Missing};
+use super::apply::{At, Layer, Missing, Resolved};
 use super::below::Below;
 use super::lower::{Found, Lower};
 use super::tree::{DirId, Inode, InodeId, InodeKind, Tree};
@@ -24,8 +24,10 @@ impl<L: Lower> Layer<'_, L> {
         let (directory, name) = target
             .split()
             .expect("the archive refuses links to the root");
-        let Some(walk) = self.resolve(&directory, Missing::Pass, actions)? else {
-            return Ok(());
+        let walk = match self.resolve(&directory, Missing::Pass, actions)? {
+            Resolved::Place(walk) => walk,
+            Resolved::Nowhere => return self.find_no_target(target),
+            Resolved::Postponed => return Ok(()),
         };
         let (at, source) = (walk.here(), walk.path().join(name)?);
         let own = at.own.and_then(|own| self.tree.child(own, name));
@@ -38,7 +40,7 @@ impl<L: Lower> Layer<'_, L> {
         }
         let inode = match own {
             Some(inode) => Some(inode),
-            None if self.is_left_out(at, name) => {
+            None if at.own.is_some_and(|own| self.was_left_out(own, name)) => {
                 self.make_room(parent, &place, actions);
                 let time = meta.mtime;
                 actions.push(Action::LeaveOut {
@@ -51,33 +53,29 @@ impl<L: Lower> Layer<'_, L> {
             None => self.copy_up(at, &source, actions)?,
         };
         match inode {
-            None => {
-                let is_unknown = self.below.is_some_and(Below::is_unknown);
-                self.postpone(|| no_target(target, is_unknown))
-            }
+            None => self.find_no_target(target),
             Some(_) if source == place => Ok(()),
             Some(inode) => {
                 let directory = source.parent_bytes();
                 let directory = self.tree.directory_at(directory).expect("it is there");
-                self.link(inode, (directory, source), parent, place, actions);
+                let time = Some(meta.mtime);
+                self.link(inode, (directory, source), (parent, place), time, actions);
                 Ok(())
             }
         }
     }
 
-    fn is_left_out(&self, at: At, name: &[u8]) -> bool {
-        !self.left_out.is_empty()
-            && at
-                .own
-                .is_some_and(|own| self.left_out.contains(&(own, name.into())))
+    fn find_no_target(&mut self, target: &EntryPath) -> Result<()> {
+        let is_unknown = self.below.is_some_and(Below::is_unknown);
+        self.postpone(|| no_target(target, is_unknown))
     }
 
     fn link(
         &mut self,
         inode: InodeId,
         source: (DirId, EntryPath),
-        parent: DirId,
-        place: EntryPath,
+        (parent, place): (DirId, EntryPath),
+        time: Option<Time>,
         actions: &mut Vec<Action>,
     ) {
         self.make_room(parent, &place, actions);
@@ -87,6 +85,7 @@ impl<L: Lower> Layer<'_, L> {
             source,
             parent,
             place,
+            time,
         });
     }
 
@@ -125,7 +124,8 @@ impl<L: Lower> Layer<'_, L> {
         for other in below.names_of_inode(from, name)? {
             if other != *source && self.is_free(&other) {
                 let directory = self.imply_parents(&other, actions)?;
-                self.link(inode, (parent, source.clone()), directory, other, actions);
+                let source = (parent, source.clone());
+                self.link(inode, source, (directory, other), None, actions);
             }
         }
         Ok(Some(inode))
@@ -159,7 +159,7 @@ impl<L: Lower> Layer<'_, L> {
             {
                 Some(Some(directory)) => at = directory,
                 Some(None) => return false,
-                None => return true,
+                None => return !self.was_left_out(at, name),
             }
         }
         false

@@ -65,10 +65,15 @@ impl Plan {
             places,
             owns: HashMap::new(),
             implied: Vec::new(),
+            is_alone: Vec::new(),
         };
         planner.imply_directories_of_markers()?;
         let opaque = planner.opaque_directories();
-        let deletions = planner.deletions(&opaque)?;
+        let mut deletions = planner.deletions(&opaque)?;
+        for ((directory, name), time) in &layer.left_out {
+            let deletion = time.map(|time| planner.deletion_of_left_out(*directory, name, time));
+            deletions.extend(deletion.transpose()?.flatten());
+        }
         let mut plan = Plan {
             implied: planner.implied,
             places: planner.places,
@@ -205,6 +210,8 @@ struct Planner<'a, L: Lower> {
     /// What this layer has at the places that were asked for.
     owns: HashMap<PlaceId, Own>,
     implied: Vec<DirId>,
+    /// For each directory, whether nothing that is below shows in it.
+    is_alone: Vec<bool>,
 }
 
 /// What this layer has at a place.
@@ -312,7 +319,7 @@ impl<L: Lower> Planner<'_, L> {
 
     /// The directories of this layer that must hide what the layers below have in them. Nothing
     /// needs hiding below a directory that is hidden already, or that is no directory below.
-    fn opaque_directories(&self) -> HashSet<DirId> {
+    fn opaque_directories(&mut self) -> HashSet<DirId> {
         let below = self.below;
         let is_emptied = |place| below.emptied_at(place).is_some();
         let mut opaque = HashSet::new();
@@ -333,6 +340,7 @@ impl<L: Lower> Planner<'_, L> {
             }
             is_alone[directory.index()] = parent_is_alone || hides || !shows_directory;
         }
+        self.is_alone = is_alone;
         opaque
     }
 
@@ -369,6 +377,31 @@ impl<L: Lower> Planner<'_, L> {
             deletions.extend(self.deletions_of_root(time)?);
         }
         Ok(deletions)
+    }
+
+    /// Rule H3: what the sink could not make hides what is below, unless that is deleted anyway.
+    fn deletion_of_left_out(
+        &self,
+        directory: DirId,
+        name: &[u8],
+        time: Time,
+    ) -> Result<Option<Deletion>> {
+        let below = self.below;
+        let is_hidden = !self.tree.is_there(directory)
+            || self.is_alone[directory.index()]
+            || self.tree.child(directory, name).is_some();
+        let Some(place) = self.places[directory.index()].filter(|_| !is_hidden) else {
+            return Ok(None);
+        };
+        let is_deleted = below.is_deleted(place, name) || below.emptied_at(place).is_some();
+        if is_deleted || !below.may_show(place, name)? {
+            return Ok(None);
+        }
+        Ok(Some(Deletion {
+            directory,
+            name: name.into(),
+            time,
+        }))
     }
 
     /// Rule O3: one deletion for each name that the layers below show in the root.

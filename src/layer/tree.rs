@@ -278,6 +278,11 @@ impl Tree {
         all.filter(move |id| is_there[id.index()])
     }
 
+    /// Whether a directory is still there.
+    pub fn is_there(&self, directory: DirId) -> bool {
+        !self.directory(directory).is_removed
+    }
+
     /// All directories that were ever made, parents before children.
     pub fn directories_ever(&self) -> impl Iterator<Item = (DirId, &Directory)> {
         (0..).map(DirId).zip(&self.directories)

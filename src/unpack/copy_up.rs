@@ -34,7 +34,8 @@ impl Unpacker<'_> {
             InodeKind::Fifo => EntryKind::Fifo,
             InodeKind::Directory(_) => unreachable!("no hard link leads to a directory"),
         };
-        self.make(parent, place.clone(), inode, &kind, meta)
+        // If it cannot be made, it still shows from below.
+        self.make((parent, place.clone()), inode, &kind, meta, None)
     }
 
     fn copy_file(

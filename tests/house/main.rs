@@ -202,7 +202,14 @@ fn every_test_file_is_part_of_a_target() {
     for directory in ["src", "tests", "integration"] {
         rust_files(&source().with_file_name(directory), &mut files);
     }
-    let roots = ["main.rs", "lib.rs", "demo.rs", "micro.rs", "phases.rs"];
+    let roots = [
+        "main.rs",
+        "lib.rs",
+        "demo.rs",
+        "micro.rs",
+        "phases.rs",
+        "documents.rs",
+    ];
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
         let places = text.lines().filter(|line| line.starts_with("#[path"));

@@ -14,7 +14,7 @@ const SURFACE: &str = "
 lowerdir: Advice Blob Digest Error Hint Image Kind Limits Options Owners Parents Platform Progress Reference Result Run \
 Silent Stack Store Sync Unpack UnpackLayer unpack_layer
 engines:
-engines::bundle: Bundle Overlay ROOTFS SCRIPT Wanted write
+engines::bundle: Bundle Overlay ROOTFS SCRIPT BundleOptions write
 engines::export: Format export write_mstack
 engines::export::containers_storage: Added Adding ImageName Link add
 ids: IdMap IdMaps Range
@@ -25,17 +25,17 @@ mount: Method MountBuilder MountOption MountOptions SOURCE Upper UserNamespace h
 options: DeviceZero Dialect ForeignXattrs Namespace Options OverlayXattrs Owners Whiteout
 path: EntryPath display from_display
 repack: Compression
-repack::convert: Change Form Options Report Tell convert
+repack::convert: Conversion Form ConvertOptions ConvertReport Tell convert
 repack::layout: BlobWriter History Layout NewLayer
-repack::pack: Ids Options pack
-repack::translate: Options to_oci to_overlay
+repack::pack: Ids PackOptions pack
+repack::translate: TranslateOptions to_oci to_overlay
 report: Occurrences Report Warning
 rules:
-snapshotter: Code Config Failure Kind Labels Log Mount Result Snapshot Snapshotter Usage
+snapshotter: Code Config Failure SnapshotKind Labels Log Mount Result Snapshot Snapshotter Usage
 snapshotter::server: Socket serve
-store: Change StoreLock ImageRecord Pin Record Removal Removing Store StoredLayer Sync Unpacked Verifier prune \
+store: Discrepancy StoreLock ImageRecord Pin Record Removal Removing Store StoredLayer Sync Unpacked Verifier prune \
 remove_image repair
-view: Applied Body Change Extent FileShape Id Inode Item Name Part Side Source Stored Tree View Walk What compare
+view: Applied Body Change Extent FileShape Id ImageInode Item Name Part Side Source Stored ImageTree View Walk What compare
 view::flatten: Edits RootMeta map_ids write_archive write_directory
 ";
 
