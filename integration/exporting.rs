@@ -126,7 +126,7 @@ fn podman_runs_an_exported_image_from_a_read_only_mount() {
         let listed = site.sh("podman images --format '{{.Repository}}:{{.Tag}} {{.ReadOnly}}'");
         assert_eq!(listed, "localhost/busy:1 true");
         let listing = site.sh(&format!("{PODMAN_RUN} busy:1 ls -R /srv"));
-        assert_eq!(listing, "/srv:\nopaque\n/srv/opaque:\nnew");
+        assert_eq!(listing, "/srv:\nopaque\n\n/srv/opaque:\nnew");
         let script = "echo written >> /srv/opaque/new; cat /srv/opaque/new";
         let text = site.sh(&format!("{PODMAN_RUN} localhost/busy:1 sh -c '{script}'"));
         assert_eq!(text, "new\nwritten");
@@ -232,7 +232,7 @@ fn where_no_hard_links_can_be_made_layers_are_links_or_copies() {
     let images = elsewhere.0.join("copy");
     mount_bind(&images, &site.media.0).expect("a bind mount");
     let listing = site.sh(&format!("{PODMAN_RUN} busy:1 ls -R /srv"));
-    assert_eq!(listing, "/srv:\nopaque\n/srv/opaque:\nnew");
+    assert_eq!(listing, "/srv:\nopaque\n\n/srv/opaque:\nnew");
 }
 
 /// systemd mounts with `userxattr`, whoever it is.
@@ -265,7 +265,7 @@ fn systemd_mounts_an_exported_mount_stack_without_what_is_deleted() {
         );
         let listing = site.sh_with(&engines, &script);
         assert_eq!(
-            listing, "srv:\nopaque\nsrv/opaque:\nnew\npasswd",
+            listing, "srv:\nopaque\n\nsrv/opaque:\nnew\npasswd",
             "{whiteout}"
         );
         fs::remove_dir_all(&target).expect("it was made");

@@ -152,6 +152,11 @@ impl<'a, L: Lower> Layer<'a, L> {
         !self.left_out.is_empty() && self.left_out.contains_key(&(parent, name.into()))
     }
 
+    /// Whether what is made by a name takes the place of something that was left out.
+    fn is_in_place_of_left_out(&mut self, parent: DirId, name: &[u8]) -> bool {
+        !self.left_out.is_empty() && self.left_out.remove(&(parent, name.into())).is_some()
+    }
+
     /// Ends the entries.
     pub fn finish(self) -> Unsettled {
         Unsettled {
@@ -292,7 +297,7 @@ impl<'a, L: Lower> Layer<'a, L> {
     ) -> Result<DirId> {
         self.implied += 1;
         self.limits.check_implied(self.implied, self.entries)?;
-        let mut replaces = self.was_left_out(parent, name);
+        let mut replaces = self.is_in_place_of_left_out(parent, name);
         if self.tree.child(parent, name).is_some() {
             let place = self.tree.path_of(parent, name);
             replaces = self.make_room(parent, &place, actions);
@@ -358,7 +363,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         actions: &mut Vec<Action>,
     ) -> bool {
         let Some(inode) = self.tree.child(parent, place.name()) else {
-            return self.was_left_out(parent, place.name());
+            return self.is_in_place_of_left_out(parent, place.name());
         };
         let directory = self.tree.as_directory(inode);
         let is_full = |directory| self.tree.has_children(directory);

@@ -292,3 +292,48 @@ fn h3_a_link_to_a_file_in_the_place_of_a_device_that_was_left_out_is_made() {
         assert_eq!(top.names("."), ["null", "same"]);
     });
 }
+
+/// `a` is a link below: `a/..` is where it leads to, and not where it stands.
+#[test]
+fn h2_a_target_through_dot_dot_behind_a_link_below_is_what_the_layers_below_show() {
+    let place = Place::new();
+    let below = layer()
+        .dir("x/y", 0o755)
+        .file("x/f", 0o644, "right")
+        .symlink("a", "x/y");
+    let above = layer()
+        .symlink("s", "a/..")
+        .file("f", 0o644, "wrong")
+        .hardlink("l", "s/f");
+    let top = place.stack([below, above]);
+    assert_eq!(top.read("l"), b"right");
+    assert!(top.same_inode("l", "x/f"));
+}
+
+/// Nothing is behind nothing, not even what is beside it.
+#[test]
+fn h3_a_target_through_dot_dot_behind_nothing_is_refused() {
+    let place = Place::new();
+    let above = layer()
+        .symlink("s", "nothere/..")
+        .file("f", 0o644, "")
+        .hardlink("l", "s/f");
+    let error = place.refused([layer().file("g", 0o644, ""), above]);
+    assert_eq!(error.kind(), Kind::Refused);
+}
+
+/// Only root may make device nodes.
+#[test]
+fn h3_what_was_left_out_is_deleted_where_it_stands() {
+    as_nobody(|| {
+        let place = Place::new();
+        let below = layer().file("c/x", 0o644, "stays").symlink("a", "c");
+        // The file makes way, so the device is in a directory of this layer.
+        let above = layer()
+            .file("a", 0o644, "")
+            .add(Entry::chardev("a/x", 1, 3));
+        let top = place.stack([below, above]);
+        assert_eq!(top.names("."), ["a"]);
+        assert!(top.names("a").is_empty());
+    });
+}
