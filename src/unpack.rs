@@ -137,7 +137,7 @@ impl Unpacker<'_> {
         let Some(entry) = self.intake.take(entry)? else {
             return Ok(());
         };
-        self.layer.place(entry, actions)?;
+        self.layer.apply(entry, actions)?;
         for action in actions.drain(..) {
             self.carry_out(action, archive)?;
         }

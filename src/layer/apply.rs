@@ -114,7 +114,7 @@ impl<'a, L: Lower> Layer<'a, L> {
     /// Applies an entry that [`Intake`](super::intake::Intake) returned, and adds the actions for it.
     ///
     /// Errors: what a rule refuses; limits; the system's, of looking at the layers below.
-    pub fn place(&mut self, entry: Entry, actions: &mut Vec<Action>) -> Result<()> {
+    pub fn apply(&mut self, entry: Entry, actions: &mut Vec<Action>) -> Result<()> {
         self.entries += 1;
         self.steps.allow_entry();
         let Entry { path, kind, meta } = entry;
@@ -188,7 +188,7 @@ impl<'a, L: Lower> Layer<'a, L> {
         Ok(Some((directory, place)))
     }
 
-    /// Walks along a path; `None` if that is left to the second pass.
+    /// Walks along a path, through the symbolic links of this layer and of what remains below.
     pub(super) fn resolve(
         &mut self,
         path: &EntryPath,

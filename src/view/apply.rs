@@ -78,7 +78,7 @@ pub fn apply(
     let mut actions = Vec::new();
     for (number, entry) in said.entries {
         let path = entry.path.clone();
-        let placed = new.layer.place(entry, &mut actions);
+        let placed = new.layer.apply(entry, &mut actions);
         placed.map_err(|error| error.at_entry(path))?;
         for action in actions.drain(..) {
             new.carry_out(action, number);

@@ -57,7 +57,7 @@ impl<'a, W: Write> ToOverlay<'a, W> {
             return Ok(());
         };
         let mut actions = std::mem::take(&mut self.actions);
-        self.layer.place(entry, &mut actions)?;
+        self.layer.apply(entry, &mut actions)?;
         for action in actions.drain(..) {
             self.carry_out(action, archive)?;
         }
