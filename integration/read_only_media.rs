@@ -147,7 +147,7 @@ impl Site {
                 .run(&["media"], arguments)
                 .expect_err("it cannot be written to");
             assert!(complaint.contains("media can only be read"), "{complaint}");
-            assert!(complaint.contains("hint: --store DIR"), "{complaint}");
+            assert!(complaint.contains("another --store DIR"), "{complaint}");
         }
         // With one that can be written to, only what is missing is unpacked.
         for stores in [["media", "local"], ["local", "media"]] {
