@@ -372,7 +372,7 @@ def _replaced():
         Shape(
             "one file 20,000 times",
             [same_name],
-            {**_usual(), "unpack": 6},
+            _usual(unpack=6),
             "each waits until the one before is on disk, which is two switches of threads",
         ),
         Shape(
