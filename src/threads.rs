@@ -91,10 +91,7 @@ impl ThreadBudget {
         state: S,
         work: impl FnOnce(S) -> T + Send + 'scope,
     ) -> std::result::Result<Thread<'scope, T>, S> {
-        match self.worker() {
-            Some(permit) => spawn(scope, name, permit, state, work),
-            None => Err(state),
-        }
+        spawn(scope, name, self.worker(), state, work)
     }
 
     fn worker(&self) -> Option<Permit<'_>> {
@@ -150,10 +147,7 @@ impl ThreadShare<'_> {
         state: S,
         work: impl FnOnce(S) -> T + Send + 'scope,
     ) -> std::result::Result<Thread<'scope, T>, S> {
-        match self.helper() {
-            Some(permit) => spawn(scope, name, permit, state, work),
-            None => Err(state),
-        }
+        spawn(scope, name, self.helper(), state, work)
     }
 
     fn helper(&self) -> Option<Permit<'_>> {
@@ -202,10 +196,13 @@ impl Drop for Permit<'_> {
 fn spawn<'scope, S: Send + 'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
-    permit: Permit<'scope>,
+    permit: Option<Permit<'scope>>,
     state: S,
     work: impl FnOnce(S) -> T + Send + 'scope,
 ) -> std::result::Result<Thread<'scope, T>, S> {
+    let Some(permit) = permit else {
+        return Err(state);
+    };
     // A closure that was refused its thread is lost, with all that it owns.
     let handed_over = Arc::new(Mutex::new(Some((permit, state))));
     let taken = Arc::clone(&handed_over);

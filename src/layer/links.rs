@@ -38,8 +38,8 @@ impl<L: Lower> Layer<'_, L> {
         if source.is_below(&place) {
             return self.postpone(|| hard_link_error("is inside what it replaces", target));
         }
-        let inode = match own {
-            Some(inode) => Some(inode),
+        let found = match own {
+            Some(inode) => at.own.map(|directory| (directory, inode)),
             None if at.own.is_some_and(|own| self.was_left_out(own, name)) => {
                 self.make_room(parent, &place, actions);
                 let time = meta.mtime;
@@ -52,12 +52,10 @@ impl<L: Lower> Layer<'_, L> {
             }
             None => self.copy_up(at, &source, actions)?,
         };
-        match inode {
+        match found {
             None => self.find_no_target(target),
             Some(_) if source == place => Ok(()),
-            Some(inode) => {
-                let directory = source.parent_bytes();
-                let directory = self.tree.directory_at(directory).expect("it is there");
+            Some((directory, inode)) => {
                 let time = Some(meta.mtime);
                 self.link(inode, (directory, source), (parent, place), time, actions);
                 Ok(())
@@ -90,13 +88,14 @@ impl<L: Lower> Layer<'_, L> {
     }
 
     /// Rule H2: a file of the layers below becomes one of this layer under every name that it has there,
-    /// so that they stay names of one inode. `None` if nothing is left there that could be linked.
+    /// so that they stay names of one inode. The directory and the inode that it then has; `None` if nothing
+    /// is left there that could be linked.
     fn copy_up(
         &mut self,
         at: At,
         source: &EntryPath,
         actions: &mut Vec<Action>,
-    ) -> Result<Option<InodeId>> {
+    ) -> Result<Option<(DirId, InodeId)>> {
         let (Some(below), Some(from)) = (self.below, at.below) else {
             return Ok(None);
         };
@@ -128,7 +127,7 @@ impl<L: Lower> Layer<'_, L> {
                 self.link(inode, source, (directory, other), None, actions);
             }
         }
-        Ok(Some(inode))
+        Ok(Some((parent, inode)))
     }
 
     /// The directory above something that a lower layer has, implied where this layer has none.

@@ -61,6 +61,35 @@ impl Store {
     }
 }
 
+/// In an `impl<'a>` block: the choices that a builder hands on to its [`Run`].
+macro_rules! run_setters {
+    () => {
+        /// Cores to use, at least 1: see [`Run::jobs`].
+        pub fn jobs(mut self, jobs: usize) -> Self {
+            self.run = self.run.jobs(jobs);
+            self
+        }
+
+        /// When a layer counts as written.
+        pub fn sync(mut self, sync: Sync) -> Self {
+            self.run = self.run.sync(sync);
+            self
+        }
+
+        /// Reports progress to this, and asks it whether to stop.
+        pub fn progress(mut self, progress: &'a dyn Progress) -> Self {
+            self.run = self.run.progress(progress);
+            self
+        }
+
+        /// What one layer may cost.
+        pub fn limits(mut self, limits: Limits) -> Self {
+            self.run = self.run.limits(limits);
+            self
+        }
+    };
+}
+
 impl<'a> Unpack<'a> {
     /// How layers are translated. A layer that is in the store already must have been unpacked with the
     /// same options.
@@ -69,29 +98,7 @@ impl<'a> Unpack<'a> {
         self
     }
 
-    /// Cores to use, at least 1: see [`Run::jobs`].
-    pub fn jobs(mut self, jobs: usize) -> Self {
-        self.run = self.run.jobs(jobs);
-        self
-    }
-
-    /// When a layer counts as written.
-    pub fn sync(mut self, sync: Sync) -> Self {
-        self.run = self.run.sync(sync);
-        self
-    }
-
-    /// Reports progress to this, and asks it whether to stop.
-    pub fn progress(mut self, progress: &'a dyn Progress) -> Self {
-        self.run = self.run.progress(progress);
-        self
-    }
-
-    /// What one layer may cost.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.run = self.run.limits(limits);
-        self
-    }
+    run_setters!();
 
     /// Unpacks the image, and returns the stack of its layers.
     ///
@@ -189,29 +196,7 @@ impl<'a> UnpackLayer<'a> {
         self
     }
 
-    /// Cores to use, at least 1: see [`Run::jobs`].
-    pub fn jobs(mut self, jobs: usize) -> Self {
-        self.run = self.run.jobs(jobs);
-        self
-    }
-
-    /// When the layer counts as written.
-    pub fn sync(mut self, sync: Sync) -> Self {
-        self.run = self.run.sync(sync);
-        self
-    }
-
-    /// Reports progress to this, and asks it whether to stop.
-    pub fn progress(mut self, progress: &'a dyn Progress) -> Self {
-        self.run = self.run.progress(progress);
-        self
-    }
-
-    /// What the layer may cost.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.run = self.run.limits(limits);
-        self
-    }
+    run_setters!();
 
     /// Unpacks the layer, and returns what was done, and what the blob turned out to be. Errors: as of
     /// [`Unpack::run`]; a target in the way, or within a layer below.
