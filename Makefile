@@ -35,8 +35,7 @@ demo:
 share: build
 	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
 		$(SHARE)/fish/vendor_completions.d
-	target/release/lowerdir man $(SHARE)/man/man1
-	mkdir -p $(SHARE)/man/man7 && mv $(SHARE)/man/man1/*.7 $(SHARE)/man/man7/
+	target/release/lowerdir man --dir $(SHARE)/man
 	target/release/lowerdir completions bash > $(SHARE)/bash-completion/completions/lowerdir
 	target/release/lowerdir completions zsh > $(SHARE)/zsh/vendor-completions/_lowerdir
 	target/release/lowerdir completions fish > $(SHARE)/fish/vendor_completions.d/lowerdir.fish

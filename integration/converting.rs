@@ -182,7 +182,7 @@ fn parents<'a>(options: &[&str], below: &'a [PathBuf]) -> Vec<&'a OsStr> {
         [] => vec!["--base".as_ref()],
         below => below
             .iter()
-            .flat_map(|parent| [OsStr::new("--parent"), parent.as_ref()])
+            .flat_map(|parent| [OsStr::new("--lower"), parent.as_ref()])
             .collect(),
     }
 }
@@ -302,7 +302,7 @@ fn rich_layer(site: &Path) -> (PathBuf, PathBuf) {
         ];
         match name {
             "base" => arguments.push("--base".as_ref()),
-            _ => arguments.extend([OsStr::new("--parent"), below.as_ref()]),
+            _ => arguments.extend([OsStr::new("--lower"), below.as_ref()]),
         }
         scratch::lowerdir(&arguments, None)
             .done()

@@ -251,7 +251,7 @@ fn marks_that_do_not_show_to_the_caller_are_not_taken_for_absent() {
         &["pack", "tree", "--base", "-o", "new"],
         &["convert", "tree", "--from=trusted", "--to=oci"],
         &["convert", "tree", "--from=trusted", "--to=oci", "--dry-run"],
-        &["unpack-layer", "layer", "new", "--parent=tree"],
+        &["unpack-layer", "layer", "new", "--lower=tree"],
     ];
     for verb in verbs {
         let output = run(&AS_NOBODY, site.path(), verb);

@@ -93,9 +93,9 @@ impl Site {
             "blob",
             "new",
             "--sync=none",
-            "--parent",
+            "--lower",
             "upper",
-            "--parent",
+            "--lower",
             "below",
         ]);
         if self.namespace == "user" {

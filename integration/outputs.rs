@@ -136,7 +136,7 @@ fn a_full_disk_is_no_damage_and_keeps_what_was_there() {
         "pack upper --base -o small/old --compression zstd",
         "flatten oci:image small/new",
         "flatten oci:image oci:small/layout:flat",
-        "flatten oci:image oci:small/layout:flat --compress zstd",
+        "flatten oci:image oci:small/layout:flat --compression zstd",
         "unpack-layer --base layer.tar small/new",
     ] {
         let output = run(site.path(), verb);
@@ -186,7 +186,7 @@ fn a_read_only_file_system_is_told() {
         "flatten oci:image place/new",
         "flatten oci:image oci:place/new:flat",
         "unpack-layer --base layer.tar place/new",
-        "man place",
+        "man --dir place",
     ] {
         let output = run(site.path(), verb);
         fails(&output, "read-only file system", "mount this one writable");
@@ -207,7 +207,7 @@ fn who_may_not_write_is_told() {
     for verb in [
         "translate layer.tar new",
         "translate layer.tar old",
-        "man new",
+        "man --dir new",
     ] {
         let mut command = Command::new("setpriv");
         command.args([

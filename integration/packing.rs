@@ -106,7 +106,7 @@ fn round_trip(mode: Mode) {
         let options = mode.unpack.iter().chain(stack.options());
         arguments.extend(options.map(OsStr::new));
         let parents = layers.iter();
-        arguments.extend(parents.flat_map(|layer| [OsStr::new("--parent"), layer.as_ref()]));
+        arguments.extend(parents.flat_map(|layer| [OsStr::new("--lower"), layer.as_ref()]));
         scratch::lowerdir(&arguments, None).done()?;
 
         let stacked: Vec<PathBuf> = [vec![top], layers].concat();

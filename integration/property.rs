@@ -164,7 +164,7 @@ impl Image<'_> {
             _ => arguments.extend(
                 parents
                     .iter()
-                    .flat_map(|parent| [OsStr::new("--parent"), parent.as_os_str()]),
+                    .flat_map(|parent| [OsStr::new("--lower"), parent.as_os_str()]),
             ),
         }
         scratch::lowerdir(&arguments, stdin)

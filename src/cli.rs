@@ -21,9 +21,11 @@ mod ls;
 mod man;
 mod mount;
 mod options;
+mod other_tools;
 mod outfile;
 mod output;
 mod pack;
+mod parsing;
 mod progress;
 mod remove;
 mod row;
@@ -38,6 +40,7 @@ mod unpack_layer;
 mod usage;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,7 +62,7 @@ Examples:
   lowerdir umount /mnt
   lowerdir bundle alpine.tar box              what runc runs
   lowerdir stack oci:layout:latest            what follows lowerdir= in a mount
-  lowerdir unpack-layer layer.tar.gz dir --parent below
+  lowerdir unpack-layer layer.tar.gz dir --lower below
   lowerdir pack changes -o layer.tar.gz       an upperdir becomes a layer
   lowerdir verify --all                       check the store for changes
   lowerdir rm alpine:3.20
@@ -75,7 +78,7 @@ const ROOTS_STORE: &str = "/var/lib/lowerdir";
 /// Whiteouts (`.wh.NAME`) and opaque markers (`.wh..wh..opq`) become overlayfs whiteouts and opaque
 /// directories, so that one overlay mount of the layer directories is exactly the image.
 #[derive(Debug, Parser)]
-#[command(name = "lowerdir", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "lowerdir", version, after_help = EXAMPLES, max_term_width = 80)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -132,7 +135,15 @@ pub fn run() -> ExitCode {
     if let Some(status) = hold_user_namespace::run_if_asked() {
         return ExitCode::from(status);
     }
-    let cli = Cli::parse();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match parsing::parse(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = error.kind().exit_status();
+            console::show_error(&error.into(), status, parsing::asks_for_json(&arguments));
+            return ExitCode::from(status);
+        }
+    };
     raise_descriptor_limit();
     ExitCode::from(run_verb(&cli))
 }

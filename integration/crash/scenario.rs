@@ -163,7 +163,7 @@ fn words(verb: Verb, subject: &Subject) -> Vec<String> {
         Verb::Unpack => &["unpack", &subject.image("one")],
         Verb::UnpackLayer => {
             let blob = subject.blob("one", 1);
-            return ["unpack-layer", &blob, TARGET, "--parent", "below"]
+            return ["unpack-layer", &blob, TARGET, "--lower", "below"]
                 .map(Into::into)
                 .into();
         }

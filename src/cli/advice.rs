@@ -81,7 +81,7 @@ fn words(advice: Advice) -> &'static str {
         }
         Advice::PackInstead => "`lowerdir pack` writes it into an archive",
         Advice::GiveParentsOrBase => {
-            "give each layer below with --parent, or say with --base that there is none"
+            "give each layer below with --lower, or say with --base that there is none"
         }
         Advice::ReplacesDirectory => {
             "readers of tar archives refuse that; `lowerdir unpack-layer` does it"
@@ -89,10 +89,10 @@ fn words(advice: Advice) -> &'static str {
         Advice::IsLayerAlready => "is this a layer already? `--to overlay` is the other way",
         Advice::PackContent => "`lowerdir pack` with --lower takes its content from below",
         Advice::DeleteBelow => {
-            "`lowerdir unpack-layer` with --parent deletes what the layers below have"
+            "`lowerdir unpack-layer` with --lower deletes what the layers below have"
         }
         Advice::LinkBelow => {
-            "a file of a layer below is found by `lowerdir unpack-layer` with --parent"
+            "a file of a layer below is found by `lowerdir unpack-layer` with --lower"
         }
         Advice::GiveAllLowers => {
             "give with --lower each directory that was below when it was mounted"

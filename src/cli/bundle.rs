@@ -29,7 +29,7 @@ Examples:
   lowerdir bundle alpine.tar box --overlay=cmd > mount.sh
   lowerdir bundle alpine.tar box --overlay=systemd > unit";
 
-/// Make an OCI runtime bundle from an unpacked image, for runc or crun.
+/// Make an OCI runtime bundle, for runc or crun.
 ///
 /// DIR gets a rootfs and a config.json, which is converted from the image's config as the image
 /// specification says. The root is read-only, or its changes go to --upper or --tmpfs. The image must be

@@ -109,26 +109,34 @@ impl ConsoleArgs {
 
     /// Prints why the command failed, and the hint.
     pub fn error(&self, error: &anyhow::Error, status: u8) {
-        let known = error.downcast_ref::<Error>();
-        let hint = known.and_then(advice::hint);
-        if self.speaks_json() {
-            event(&json!({
-                "event": "error",
-                "status": status,
-                "kind": known.map(|error| error.kind().name()),
-                "message": format!("{error:#}"),
-                "layer": known.and_then(Error::layer),
-                "entry": known.and_then(Error::entry),
-                "hint": hint,
-            }));
-            return;
-        }
-        let error = format!("{error:#}");
-        let error = controls(&error);
-        line(format_args!("{BOLD_RED}lowerdir:{BOLD_RED:#} {error}"));
-        if let Some(hint) = hint {
-            line(format_args!("{BOLD_CYAN}hint:{BOLD_CYAN:#} {hint}"));
-        }
+        show_error(error, status, self.speaks_json());
+    }
+}
+
+/// Prints why the command failed, and the hint: as text, or as JSON.
+pub fn show_error(error: &anyhow::Error, status: u8, as_json: bool) {
+    let known = error.downcast_ref::<Error>();
+    let hint = known.and_then(advice::hint);
+    if as_json {
+        event(&json!({
+            "event": "error",
+            "status": status,
+            "kind": known.map(|error| error.kind().name()),
+            "message": format!("{error:#}"),
+            "layer": known.and_then(Error::layer),
+            "entry": known.and_then(Error::entry),
+            "hint": hint,
+        }));
+        return;
+    }
+    let error = format!("{error:#}");
+    let error = controls(&error);
+    line(format_args!("{BOLD_RED}lowerdir:{BOLD_RED:#} {error}"));
+    if let Some(hint) = hint {
+        line(format_args!(
+            "{BOLD_CYAN}hint:{BOLD_CYAN:#} {}",
+            controls(&hint)
+        ));
     }
 }
 

@@ -17,17 +17,17 @@ use super::{Global, interrupt, output};
 const EXAMPLES: &str = "\
 Examples:
   lowerdir convert rootfs --dry-run                  what would change
-  lowerdir convert rootfs --parent below             `.wh.` files into whiteouts
+  lowerdir convert rootfs --lower below             `.wh.` files into whiteouts
   lowerdir convert layer --to oci                    and back; --from trusted is implied
   lowerdir convert layer --from trusted --to user    for a mount with `userxattr`
   lowerdir convert diff --from fuse-overlayfs        what a rootless container left
 
 A mounted tree is refused, and nothing may change the tree meanwhile. Whatever is open in it, such
 as a shell's current directory, stays in the old tree, which is removed. If every layer directory
-below is given with --parent, deletions and opaque marks that hide nothing are dropped, and an
+below is given with --lower, deletions and opaque marks that hide nothing are dropped, and an
 opaque root becomes deletions. The directories below must have overlayfs's form already.";
 
-/// Convert a directory from `.wh.` files to overlayfs's form, back, or between dialects.
+/// Convert a directory with `.wh.` files to a layer, or back.
 ///
 /// The new tree is built beside the old one and renamed over it in one step: stopped or killed at any
 /// moment, DIR is either unchanged or converted. Directories take a few inodes; files take no space,
@@ -47,7 +47,12 @@ pub struct Convert {
     #[arg(long, value_enum, value_name = "FORM", default_value = "trusted")]
     to: FormArg,
     /// A layer directory below, topmost first; may be given many times
-    #[arg(long, value_name = "DIR", conflicts_with = "base")]
+    #[arg(
+        long = "lower",
+        alias = "parent",
+        value_name = "DIR",
+        conflicts_with = "base"
+    )]
     parent: Vec<PathBuf>,
     /// There are no layers below
     #[arg(long)]

@@ -26,7 +26,7 @@ Examples:
   lowerdir diff alpine.tar --layer 2                what layer 2 changes in the layers below it
   lowerdir diff alpine.tar --layer 2 --json | jq -r 'select(.change == \"deleted\") | .path'";
 
-/// Show what differs between two images, or what one layer changes, without unpacking.
+/// Show what differs between two images, or what one layer changes.
 ///
 /// Each line is `A` (added), `C` (changed) or `D` (deleted) and a path; after a changed path comes
 /// what differs. An opaque or deleted directory has a line for every path that it hides. Files of the same

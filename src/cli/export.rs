@@ -35,7 +35,7 @@ Podman, Buildah and CRI-O find /srv/images by this in /etc/containers/storage.co
   [storage.options]
   additionalimagestores = [\"/srv/images\"]";
 
-/// Export an image for other programs, as a list of its merged tree or as layers to mount.
+/// Export an image to Podman, CRI-O or systemd, or as a list.
 ///
 /// composefs-dump and mtree lists are printed, and read from the blobs alone. They are sorted, and the
 /// same tree gives the same bytes. composefs-dump has the content of files of up to 64 bytes, the
@@ -56,7 +56,7 @@ pub struct Export {
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
     /// What to write
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "HOW")]
     format: FormatArg,
     #[command(flatten)]
     storage: StorageArgs,

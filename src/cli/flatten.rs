@@ -34,14 +34,14 @@ Examples:
   lowerdir flatten alpine.tar rootfs                    one directory
   lowerdir flatten alpine.tar - | tar -C rootfs -x      the same through a pipe
   lowerdir flatten alpine.tar oci:layout:flat           an image of one layer
-  lowerdir flatten alpine.tar - --compress zstd > alpine.tar.zst
+  lowerdir flatten alpine.tar - --compression zstd > alpine.tar.zst
   lowerdir flatten alpine.tar rootfs --exclude 'usr/share/man/**' --symlink etc/mtab=/proc/mounts
   SOURCE_DATE_EPOCH=0 lowerdir flatten alpine.tar - --clamp-mtime --root-meta usr > alpine.tar";
 
 /// What to type instead of writing the archive to a terminal.
 const INSTEAD: &str = "redirect it, or name a directory";
 
-/// Write an image as one tree: a directory, one tar archive, or an image of one layer.
+/// Write an image as one directory, archive, or layer.
 ///
 /// Works from the blobs alone, without a store and without a mount. Files that a later layer hides are
 /// never written, and every file is written once. The same tree gives the same bytes, however it is
@@ -55,8 +55,8 @@ pub struct Flatten {
     /// image of one layer in that layout, which is created if needed
     target: OsString,
     /// How to compress the archive [default: none on standard output, gzip in a layout]
-    #[arg(long, value_enum, value_name = "HOW")]
-    compress: Option<CompressArg>,
+    #[arg(long, alias = "compress", value_enum, value_name = "HOW")]
+    compression: Option<CompressArg>,
     #[command(flatten)]
     edits: EditArgs,
     #[command(flatten)]
@@ -130,8 +130,8 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
         Target::Directory(path) => verb.refuse_archive_name(path)?,
         Target::Layout(..) => {}
     }
-    if matches!(target, Target::Directory(_)) && verb.compress.is_some() {
-        return Err(usage("--compress is for archives, not for a directory"));
+    if matches!(target, Target::Directory(_)) && verb.compression.is_some() {
+        return Err(usage("--compression is for archives, not for a directory"));
     }
     let edits = verb.edits.edits()?;
     let image = verb.image.open(global)?;
@@ -221,7 +221,7 @@ impl Flatten {
     }
 
     fn refuse_archive_name(&self, path: &Path) -> anyhow::Result<()> {
-        let compress = compression_of(path).map(|how| format!(" --compress {how}"));
+        let compress = compression_of(path).map(|how| format!(" --compression {how}"));
         let compress = compress.unwrap_or_default();
         let path_shown = path.display();
         let instead = format!("`lowerdir flatten IMAGE -{compress} > {path_shown}` writes it");
@@ -229,7 +229,7 @@ impl Flatten {
     }
 
     fn compression(&self, usual: Compression) -> Compression {
-        match self.compress {
+        match self.compression {
             None => usual,
             Some(CompressArg::None) => Compression::None,
             Some(CompressArg::Gzip) => Compression::Gzip,

@@ -14,22 +14,25 @@ use crate::store::Store;
 use crate::{Error, Result};
 
 use super::Global;
+use super::other_tools::refuse_reference;
 
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
-    /// A name or the first digits of a digest of an image in the store; or oci:DIR[:TAG],
-    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], skopeo's dir:DIR, a path to one of these, which
-    /// is recognised by its content, or `-` for an archive on standard input. A file comes before a name;
-    /// store:NAME is never a file. `@DIGEST` instead of `:TAG` names a manifest or an index, `:TAG@DIGEST`
-    /// checks both, and `:@N` is image number N, from 0
+    /// An image in the store, by its name or the first digits of its digest; or oci:DIR[:TAG],
+    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:DIR, the path of one of these, or `-`
+    ///
+    /// A path that exists comes before a name of the store; store:NAME is never a path. `-` is an archive on standard
+    /// input. `@DIGEST` instead of `:TAG` names a manifest or an index, `:TAG@DIGEST` checks both, and `:@N` is
+    /// image number N, from 0.
     #[arg(value_name = "IMAGE")]
     pub reference: OsString,
     /// Platform of the image, as OS/ARCHITECTURE[/VARIANT], or either of the first two alone
     /// [default: this machine's]
     #[arg(long)]
     pub platform: Option<Platform>,
-    /// IMAGE is the digest of a manifest or an index in this content store. containerd's is
-    /// /var/lib/containerd/io.containerd.content.v1.content
+    /// IMAGE is the digest of a manifest or an index in this content store
+    ///
+    /// containerd's is /var/lib/containerd/io.containerd.content.v1.content.
     #[arg(long, value_name = "DIR")]
     pub blobs: Option<PathBuf>,
 }
@@ -88,6 +91,9 @@ impl ImageArgs {
     }
 
     fn reference(&self) -> Result<Reference> {
+        if !Path::new(&self.reference).exists() {
+            refuse_reference(&self.reference.to_string_lossy())?;
+        }
         match &self.blobs {
             Some(directory) => Reference::in_blobs(directory, &self.reference),
             None => Reference::parse(&self.reference),

@@ -23,7 +23,7 @@ Examples:
   lowerdir images 8d5b                     by the first digits of a digest
   lowerdir images --json | jq -r 'select(.complete | not) | .digest'";
 
-/// List the images in the store, or in each of several stores.
+/// List the images in the store.
 ///
 /// An image has a line for each of its names. SIZE is the total size of the files in its layers; shared
 /// layers count for each image.

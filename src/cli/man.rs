@@ -13,23 +13,27 @@ use roff::{Roff, bold, roman};
 
 use super::outfile::{Inputs, OutFile};
 use super::{Cli, output};
+use crate::image::names::closest;
 
 const EXAMPLES: &str = "\
 Examples:
-  lowerdir man | man -l -                   read lowerdir(1)
-  lowerdir man pages                        write lowerdir.1, a page for each verb, and
-                                            lowerdir-rules.7, the translation rules
-  man -l pages/lowerdir-rules.7             read lowerdir-rules(7)";
+  lowerdir man | man -l -              lowerdir(1)
+  lowerdir man mount | man -l -        lowerdir-mount(1)
+  lowerdir man rules | man -l -        lowerdir-rules(7), the translation rules
+  lowerdir man --dir /usr/share/man    write all pages, into man1 and man7";
 
 /// The translation rules, as they are read on GitHub and in rustdoc.
 const RULES: &str = include_str!("../../docs/rules.md");
 
-/// Print the manual page, or write all pages into a directory.
+/// Print a manual page, or write all of them into a directory.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Man {
-    /// Where to write lowerdir.1, lowerdir-unpack.1 and so on, and lowerdir-rules.7
-    #[arg(value_name = "DIR")]
+    /// A verb, or a subject such as `rules` [default: the page of the program]
+    #[arg(value_name = "VERB", conflicts_with = "directory")]
+    page: Option<String>,
+    /// Write all pages into the directories man1 and man7 of this one
+    #[arg(long = "dir", value_name = "DIR")]
     directory: Option<PathBuf>,
 }
 
@@ -91,9 +95,10 @@ const SECTIONS: [Section; 4] = [
                 "The listing that verify compares with: a JSON object for each name, compressed with zstd.",
             ),
             (
-                "STORE/images/sha256-DIGITS.json",
-                "An unpacked image, and its layers.",
+                "STORE/images/sha256-DIGITS/",
+                "An unpacked image: image.json, which lists its layers, manifest.json and config.json.",
             ),
+            ("STORE/images/names.json", "The names of the images."),
             (
                 "STORE/pins/",
                 "Layers that snapshots of lowerdir-snapshotter use: rm and prune leave them.",
@@ -135,15 +140,19 @@ const SECTIONS: [Section; 4] = [
             ),
             (
                 "images",
-                "A line for each image: digest, names, layers (chain IDs, lowest first), bytes (total size of their files), complete (whether all layers are there), and store (the directory of the store that lists it).",
+                "A line for each image: digest, names, platform and created (or null), layers (chain IDs, lowest first), bytes (total size of their files), complete (whether all layers are there), and store (the directory of the store that lists it).",
             ),
             (
                 "verify",
                 "A line for each change: layer (its number and digest, or its digest alone), chain_id, store (the directory of its store), path (null if the change concerns the layer as a whole) and change. For a damaged image record, image (a digest) instead of layer and chain_id.",
             ),
             (
+                "tag",
+                "digest, names (all of them), and moved: name and from (the digest of the image that had it).",
+            ),
+            (
                 "rm, prune",
-                "image (the digest of the removed image, or null), layers (chain IDs), bytes (total size of their files), mounted and pinned (chain IDs of layers kept for a mount, or for a snapshot of lowerdir-snapshotter) and dry_run.",
+                "A line for each image: image (the digest of the removed image, or null), name (taken away from an image that stays, or null), layers (chain IDs), bytes (total size of their files), mounted and pinned (chain IDs of layers kept for a mount, or for a snapshot of lowerdir-snapshotter) and dry_run.",
             ),
             (
                 "pack",
@@ -190,27 +199,78 @@ const SECTIONS: [Section; 4] = [
 ];
 
 pub fn run(verb: &Man) -> anyhow::Result<()> {
-    let mut command = Cli::command().disable_help_subcommand(true);
-    // Fills in what subcommands inherit.
-    command.build();
+    let pages = pages()?;
     let Some(directory) = &verb.directory else {
-        output::bytes(&page(&command, "lowerdir", &SECTIONS)?)?;
+        let wanted = match verb.page.as_deref() {
+            None | Some("lowerdir") => "lowerdir".to_string(),
+            Some(name) => format!("lowerdir-{}", name.trim_start_matches("lowerdir-")),
+        };
+        let page = pages.iter().find(|page| page.name == wanted);
+        let page = page.ok_or_else(|| no_page(verb.page.as_deref().unwrap_or_default(), &pages))?;
+        output::bytes(&page.text)?;
         return Ok(());
     };
     crate::store::check_outside(directory, "the directory")?;
-    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
-    let write = |name: &str, text: &[u8]| {
-        let path = directory.join(name);
+    for page in &pages {
+        let section = directory.join(format!("man{}", page.section));
+        fs::create_dir_all(&section).with_context(|| format!("making {}", section.display()))?;
+        let path = section.join(format!("{}.{}", page.name, page.section));
         let mut out = OutFile::open(&path, &Inputs::default(), "name a directory")?;
-        out.write_all(text)?;
-        out.keep()
-    };
-    write("lowerdir.1", &page(&command, "lowerdir", &SECTIONS)?)?;
-    for verb in command.get_subcommands() {
-        let name = format!("lowerdir-{}", verb.get_name());
-        write(&format!("{name}.1"), &page(verb, &name, &[])?)?;
+        out.write_all(&page.text)?;
+        out.keep()?;
     }
-    write("lowerdir-rules.7", &rules()?)
+    Ok(())
+}
+
+/// A manual page.
+struct ManualPage {
+    name: String,
+    section: u8,
+    text: Vec<u8>,
+}
+
+/// All pages: of the program, of each verb, of each subject.
+fn pages() -> anyhow::Result<Vec<ManualPage>> {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    // Fills in what subcommands inherit.
+    command.build();
+    let mut pages = vec![ManualPage {
+        name: "lowerdir".into(),
+        section: 1,
+        text: page(&command, "lowerdir", &SECTIONS)?,
+    }];
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let name = format!("lowerdir-{}", verb.get_name());
+        let text = page(verb, &name, &[])?;
+        let section = 1;
+        pages.push(ManualPage {
+            name,
+            section,
+            text,
+        });
+    }
+    pages.push(ManualPage {
+        name: "lowerdir-rules".into(),
+        section: 7,
+        text: rules()?,
+    });
+    Ok(pages)
+}
+
+fn no_page(name: &str, pages: &[ManualPage]) -> crate::Error {
+    let shown = crate::path::display(name.as_bytes());
+    let names = pages
+        .iter()
+        .filter_map(|page| page.name.strip_prefix("lowerdir-"));
+    let names: Vec<&str> = names.collect();
+    let hint = match closest(name, names.iter().copied()) {
+        Some(name) => format!("did you mean {name}?"),
+        None if name.contains('/') => {
+            format!("`lowerdir man --dir {shown}` writes all pages there")
+        }
+        None => format!("there are pages on {}", names.join(", ")),
+    };
+    crate::Error::usage(format!("there is no manual page on {shown}")).hint(hint)
 }
 
 /// lowerdir-rules(7).

@@ -21,6 +21,7 @@ pub struct TranslationArgs {
     #[arg(
         long,
         value_enum,
+        value_name = "HOW",
         default_value = "device",
         help_heading = "Translation"
     )]
@@ -29,6 +30,7 @@ pub struct TranslationArgs {
     #[arg(
         long,
         value_enum,
+        value_name = "HOW",
         default_value = "escape",
         help_heading = "Translation"
     )]
@@ -37,13 +39,20 @@ pub struct TranslationArgs {
     #[arg(
         long,
         value_enum,
+        value_name = "HOW",
         default_value = "refuse",
         help_heading = "Translation"
     )]
     device_zero: DeviceZeroArg,
     /// Whether a parent directory that is a symbolic link in a lower layer is followed, or masked
     /// by a directory
-    #[arg(long, value_enum, default_value = "yes", help_heading = "Translation")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "YES|NO",
+        default_value = "yes",
+        help_heading = "Translation"
+    )]
     keep_dirlinks: YesNo,
     /// Leave out the bookkeeping files of eStargz
     #[arg(long, help_heading = "Translation")]
@@ -61,7 +70,7 @@ pub struct TranslationArgs {
     )]
     xattrs: ForeignXattrsArg,
     /// Owner of the unpacked files: the image's, or the caller [default: image for root]
-    #[arg(long, value_enum, help_heading = "Translation")]
+    #[arg(long, value_enum, value_name = "WHOSE", help_heading = "Translation")]
     owners: Option<OwnersArg>,
     #[command(flatten)]
     ids: IdArgs,
@@ -117,7 +126,13 @@ pub struct ViewArgs {
     device_zero: DeviceZeroArg,
     /// Whether a parent directory that is a symbolic link in a lower layer is followed, or masked
     /// by a directory
-    #[arg(long, value_enum, default_value = "yes", help_heading = "Reading")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "YES|NO",
+        default_value = "yes",
+        help_heading = "Reading"
+    )]
     keep_dirlinks: YesNo,
     /// Leave out the bookkeeping files of eStargz
     #[arg(long, help_heading = "Reading")]
@@ -139,7 +154,7 @@ pub struct ViewArgs {
 #[derive(Debug, Args)]
 pub struct SyncArgs {
     /// Whether to wait until the result is on disk
-    #[arg(long, value_enum, default_value = "fs")]
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "fs")]
     sync: SyncArg,
 }
 

@@ -43,7 +43,7 @@ it is mounted read-only or --live is given. `lowerdir mount` records id maps in 
 `.wh..wh..opq`, every deletion is written, and what the upperdir holds only in part is refused:
 renamed directories (redirect_dir) and files with changed attributes alone (metacopy).";
 
-/// Turn an overlay upperdir, the changes of a mount, into an image layer.
+/// Turn the changes of a mount, its upperdir, into an image layer.
 ///
 /// Applied to the layers below, the layer gives the tree that the mount showed. Deletions become
 /// `.wh.NAME`; hard links, sparse files, xattrs and ACLs are kept; overlayfs's own xattrs are not. If

@@ -24,7 +24,7 @@ Examples:
   lowerdir prune -n     what would be removed
   lowerdir prune";
 
-/// Remove images from the store, with the layers that only they need.
+/// Remove images, with the layers that only they need.
 ///
 /// Prints the chain IDs of these layers. Of an image with several names, a name removes only itself; a digest
 /// removes the image. A mounted image is not removed, in whatever mount namespace it is
@@ -39,7 +39,7 @@ pub struct Rm {
     how: RemovalArgs,
 }
 
-/// Remove layers that no image of the store, no mount and no snapshot needs.
+/// Remove layers that no image, mount or snapshot needs.
 ///
 /// Prints their chain IDs. Such layers remain when a run is killed at the last moment, or when the
 /// record of a mounted image is removed by hand.

@@ -18,7 +18,7 @@ Examples:
 
 Without the variable, mount(8) of util-linux 2.39 and later accepts at most 255 bytes of lowerdir=.";
 
-/// Print the value of `lowerdir=` for an overlay mount of an unpacked image.
+/// Print the value of `lowerdir=` for an overlay mount.
 ///
 /// One line: the layer directories, topmost first, joined by colons, with colons, commas and
 /// backslashes escaped. A single layer gets an empty directory below it, because overlayfs needs two

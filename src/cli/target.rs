@@ -60,7 +60,7 @@ fn transport_of(path: &Path) -> Option<&'static str> {
     transport.copied()
 }
 
-/// The compression that an archive's name implies, as `flatten --compress` spells it.
+/// The compression that an archive's name implies, as `flatten --compression` spells it.
 pub fn compression_of(path: &Path) -> Option<&'static str> {
     let name = path.to_string_lossy().to_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));

@@ -31,14 +31,14 @@ Examples:
   lowerdir translate layer.tar.gz layer.tar && mkfs.erofs --tar=f layer.erofs layer.tar
   tar c --xattrs --xattrs-include='*' -C upper . | lowerdir translate --to oci - layer.tar
 
-Some questions need the layers below, and only `unpack-layer --parent` answers them: which
+Some questions need the layers below, and only `unpack-layer --lower` answers them: which
 deletions are needed, the attributes of directories without an entry (here 0755 0:0), and where a
 parent leads that is a symbolic link below. Hard links to files below, an opaque root, and a file
 that replaces a directory with something in it are refused. With --to oci, the mount's records of
 renamed directories (redirect) and of files with changed attributes (metacopy) are refused: `pack`
 resolves them.";
 
-/// Translate a layer from tar to tar, so that another tool can unpack it.
+/// Translate a layer archive for another tool to unpack.
 ///
 /// Deletions become entries for 0:0 character devices, and opaque directories get the PAX xattr
 /// trusted.overlay.opaque; --to oci does the reverse. Entries are passed on in order. Markers may
@@ -60,7 +60,7 @@ pub struct Translate {
     #[arg(long)]
     userxattr: bool,
     /// How to write deletions; both forms are read
-    #[arg(long, value_enum, default_value = "device")]
+    #[arg(long, value_enum, value_name = "HOW", default_value = "device")]
     whiteout: WhiteoutArg,
     /// Keep SELinux labels (security.selinux xattrs)
     #[arg(long)]

@@ -28,7 +28,7 @@ Examples:
   lowerdir unpack --blobs /var/lib/containerd/io.containerd.content.v1.content sha256:DIGITS
   lowerdir unpack --json alpine.tar | jq -r '.layers[].directory'";
 
-/// Unpack every layer of an image into the store, and print the layer directories.
+/// Unpack an image into the store, and print the layer directories.
 ///
 /// The directories are printed one per line, topmost first. Layers already in the store are not read
 /// again. The digest, size and diff ID of every blob are verified. If a layer fails, or on Ctrl-C, no
@@ -87,15 +87,15 @@ fn summarize(layers: &[Unpacked], seconds: f64) -> String {
     let unpacked = count((layers.len() - were_there) as u64, "layer", "layers");
     match (layers.len(), were_there) {
         (0, _) => "the image has no layers".into(),
-        (1, 1) => "its layer was there already".into(),
+        (1, 1) => "its layer is already present".into(),
         (all, were) if all == were => {
-            format!("all {} layers were there already", HumanCount(all as u64))
+            format!("all {} layers are already present", HumanCount(all as u64))
         }
         (_, 0) => format!("{unpacked} in {seconds:.2} s: {}", counts(&total)),
         (_, were) => format!(
-            "{unpacked} in {seconds:.2} s: {}; {} there already",
+            "{unpacked} in {seconds:.2} s: {}; {} already present",
             counts(&total),
-            count(were as u64, "was", "were")
+            HumanCount(were as u64)
         ),
     }
 }

@@ -25,8 +25,8 @@ use super::{Global, output};
 const EXAMPLES: &str = "\
 Examples:
   lowerdir unpack-layer --base layer1.tar.gz dir1           the lowest layer
-  lowerdir unpack-layer layer2.tar.gz dir2 --parent dir1    the one above it
-  lowerdir unpack-layer layer3.tar.gz dir3 --parent dir2 --parent dir1
+  lowerdir unpack-layer layer2.tar.gz dir2 --lower dir1    the one above it
+  lowerdir unpack-layer layer3.tar.gz dir3 --lower dir2 --lower dir1
   lowerdir unpack-layer layer.tar.zst dir                   over layers that are not known
   curl -s URL | lowerdir unpack-layer --digest sha256:DIGITS - dir
 
@@ -35,7 +35,7 @@ A snapshotter runs it once per layer; mount(8) stacks the directories, topmost f
 /// Unpack one layer into a directory.
 ///
 /// DIR must be absent or empty. The layer is unpacked beside it and renamed when it is complete; on
-/// failure nothing is left. If every layer directory below is given with --parent, or there is none
+/// failure nothing is left. If every layer directory below is given with --lower, or there is none
 /// (--base), the result equals that of `unpack`. Otherwise the result fits over any layers, if that is
 /// possible: every whiteout is written, needed or not, and directories without an entry get 0755 0:0.
 /// An archive of a whole image is refused, unless --digest or --diff-id says that it is the layer.
@@ -48,7 +48,12 @@ pub struct UnpackLayer {
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// A layer directory below, topmost first; may be given many times
-    #[arg(long, value_name = "DIR", conflicts_with = "base")]
+    #[arg(
+        long = "lower",
+        alias = "parent",
+        value_name = "DIR",
+        conflicts_with = "base"
+    )]
     parent: Vec<PathBuf>,
     /// There are no layers below
     #[arg(long)]

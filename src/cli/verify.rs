@@ -27,7 +27,7 @@ Examples:
 
 Exit status: 0 nothing was changed, 3 something was changed.";
 
-/// Compare layers in the store with the listings that were recorded when they were unpacked.
+/// Check that layers in the store are as they were unpacked.
 ///
 /// Prints each path that was changed, and how (type, mode, owner, time, xattrs, target or content), and
 /// each path that is missing or was added.

@@ -75,7 +75,7 @@ impl Warning {
             Warning::DeviceZeroSkipped => "0:0 character devices left out, as asked",
             Warning::DeviceNotMade => "device nodes left out: making them needs root",
             Warning::ParentNotKnown => {
-                "directories without an entry got 0755 0:0: --parent would tell their attributes"
+                "directories without an entry got 0755 0:0: --lower would tell their attributes"
             }
             Warning::OtherMarkIsData => {
                 "marks of overlayfs in the other xattr namespace, kept as data: --userxattr reads user.overlay.*, and trusted.overlay.* is read without it"

@@ -2,7 +2,7 @@
 //!
 //! Deletions become entries for 0:0 character devices, and opaque directories get a PAX xattr, so that any
 //! tool that unpacks tar archives (GNU tar, bsdtar, `mkfs.erofs --tar`) makes a layer directory. The result
-//! is the same as from `unpack-layer` without --parent. It streams: files are passed on, and only names and
+//! is the same as from `unpack-layer` without --lower. It streams: files are passed on, and only names and
 //! the attributes of directories are kept in memory.
 //!
 //! Markers may come anywhere in a layer, and apply to all of it (rules W1, O1). So their marks are written

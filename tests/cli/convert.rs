@@ -137,7 +137,7 @@ fn an_opaque_root_deletes_what_the_layers_below_have() {
     tree(&bench);
     bench.write("tree/.wh..wh..opq", "");
     bench
-        .run(&["convert", "tree", "--to=user", "--parent", "lower"])
+        .run(&["convert", "tree", "--to=user", "--lower", "lower"])
         .lines();
     assert!(is_whiteout(&bench.path("tree/d")));
     assert!(!bench.path("tree/.wh..wh..opq").exists());
@@ -157,7 +157,7 @@ fn under_an_opaque_root_what_is_a_directory_below_is_opaque() {
     bench.write("tree/o/sub/.wh.x", "");
     bench.write("tree/.wh..wh..opq", "");
     bench.write("tree/.wh.gone", "");
-    let run = bench.run(&["convert", "tree", "--to=user", "--parent", "lower", "-v"]);
+    let run = bench.run(&["convert", "tree", "--to=user", "--lower", "lower", "-v"]);
     let mut lines = run.lines();
     lines.sort_unstable();
     let expected = [
@@ -394,7 +394,7 @@ fn w8_a_directory_of_which_nothing_below_remains_becomes_opaque() {
         fs::create_dir_all(bench.path(name).parent().unwrap()).unwrap();
         bench.write(name, "");
     }
-    let run = bench.run(&["convert", "tree", "--to=user-xattr", "--parent", "low"]);
+    let run = bench.run(&["convert", "tree", "--to=user-xattr", "--lower", "low"]);
     run.lines();
     assert!(bench.names("tree/d".as_ref()).is_empty());
     assert_eq!(opaque(&bench, "tree/d").unwrap(), b"y");

@@ -118,7 +118,7 @@ fn a_new_image_has_one_step_in_its_history() {
         "flatten",
         "oci:crfs",
         "oci:out:flat",
-        "--compress=zstd",
+        "--compression=zstd",
         "--json",
     ]);
     let told: serde_json::Value = serde_json::from_str(&run.stdout).expect("an object");
@@ -297,8 +297,8 @@ fn a_target_must_make_sense() {
         let run = bench.run(&["flatten", "oci:crfs", target]);
         run.fails(2, &["a new image needs a name: oci:DIR:TAG"]);
     }
-    let run = bench.run(&["flatten", "oci:crfs", "dir", "--compress=gzip"]);
-    run.fails(2, &["--compress is for archives"]);
+    let run = bench.run(&["flatten", "oci:crfs", "dir", "--compression=gzip"]);
+    run.fails(2, &["--compression is for archives"]);
 }
 
 #[test]

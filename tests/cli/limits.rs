@@ -286,7 +286,7 @@ fn bytes_that_hard_links_copy() {
     assert_eq!(unpack(&["base.tar", "base", "--base"]).status, 0);
     let two = [("one", "f"), ("other", "g")];
     bench.write("top.tar", top(&two));
-    let limited = ["top.tar", "top", "--parent=base", "--max-bytes=16K"];
+    let limited = ["top.tar", "top", "--lower=base", "--max-bytes=16K"];
     let run = unpack(&limited);
     run.fails(4, &["16384 bytes"]);
     assert!(run.hint().starts_with("--max-bytes"), "{run:?}");

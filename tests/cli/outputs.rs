@@ -398,7 +398,7 @@ fn a_layer_is_not_unpacked_into_its_parent() {
         bench.run(&words)
     };
     assert_eq!(unpack("below", &["--base"]).status, 0);
-    let run = unpack("below/new", &["--parent", "below"]);
+    let run = unpack("below/new", &["--lower", "below"]);
     run.fails(1, &["below/new", "being read"]);
     assert_eq!(bench.names(Path::new("below")), ["f"]);
 }
@@ -418,7 +418,7 @@ fn the_name_of_an_archive_is_no_directory() {
         }
     }
     let run = bench.run(&["flatten", "oci:image", "x.tar.zst"]);
-    let command = "`lowerdir flatten IMAGE - --compress zstd > x.tar.zst`";
+    let command = "`lowerdir flatten IMAGE - --compression zstd > x.tar.zst`";
     run.fails(2, &[command]);
     let run = bench.run(&["unpack-layer", "layer.tar", "x.tar"]);
     run.fails(2, &["`lowerdir translate BLOB x.tar`"]);
@@ -432,17 +432,17 @@ fn the_name_of_an_archive_is_no_directory() {
 #[test]
 fn manual_pages_and_layouts_keep_modes_and_links() {
     let bench = bench();
-    fs::create_dir(bench.path("man")).expect("a directory");
+    fs::create_dir_all(bench.path("man/man1")).expect("directories");
     bench.write("page", "old");
-    symlink("../page", bench.path("man/lowerdir.1")).expect("a link");
+    symlink("../../page", bench.path("man/man1/lowerdir.1")).expect("a link");
     fs::set_permissions(
-        bench.write("man/lowerdir-ls.1", ""),
+        bench.write("man/man1/lowerdir-ls.1", ""),
         Permissions::from_mode(0o600),
     )
     .expect("its owner may");
-    assert_eq!(bench.run(&["man", "man"]).status, 0);
+    assert_eq!(bench.run(&["man", "--dir", "man"]).status, 0);
     assert!(
-        fs::symlink_metadata(bench.path("man/lowerdir.1"))
+        fs::symlink_metadata(bench.path("man/man1/lowerdir.1"))
             .expect("a link")
             .is_symlink()
     );
@@ -451,7 +451,7 @@ fn manual_pages_and_layouts_keep_modes_and_links() {
             .expect("a page")
             .contains("NAME")
     );
-    assert_eq!(mode(&bench, "man/lowerdir-ls.1"), 0o600);
+    assert_eq!(mode(&bench, "man/man1/lowerdir-ls.1"), 0o600);
 
     let index = bench.path("image/index.json");
     fs::set_permissions(&index, Permissions::from_mode(0o600)).expect("its owner may");

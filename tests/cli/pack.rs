@@ -378,7 +378,7 @@ fn every_verb_refuses_an_xattr_whiteout_in_a_directory_without_the_mark_for_it()
     }
     bench.write("blob", LayerBuilder::new().whiteout("d/gone").finish());
     let convert = ["convert", "tree", "--from=user-xattr", "--to=oci"];
-    let below = ["unpack-layer", "blob", "out", "--parent", "upper"];
+    let below = ["unpack-layer", "blob", "out", "--lower", "upper"];
     let options = ["--userxattr", "--owners=caller"];
     let runs = || {
         [

@@ -31,7 +31,7 @@ fn anybody_unpacks_a_layer_for_a_mount_in_a_user_namespace() {
         assert_eq!(run.status, 0, "{run:?}");
     };
     unpack(&["low.tar", "low", "--base"]);
-    unpack(&["high.tar", "high", "--parent=low"]);
+    unpack(&["high.tar", "high", "--lower=low"]);
     let whiteout = fs::symlink_metadata(bench.path("high/gone"))
         .expect("a whiteout")
         .file_type();

@@ -23,7 +23,7 @@ const VERBS: &[(&str, &str)] = &[
         "new",
     ),
     (
-        "unpack-layer layer.tar new --parent upper --userxattr --owners=caller",
+        "unpack-layer layer.tar new --lower upper --userxattr --owners=caller",
         "new",
     ),
     ("translate layer.tar new", "new"),
@@ -61,7 +61,7 @@ const VERBS: &[(&str, &str)] = &[
     ("--store store verify oci:image --repair", ""),
     ("--store store prune --dry-run", ""),
     ("--store store rm --dry-run image:1", ""),
-    ("man new", ""),
+    ("man --dir new", ""),
 ];
 
 /// These open one file at a time, so the descriptor that loads the program is enough.

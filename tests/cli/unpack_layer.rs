@@ -75,7 +75,7 @@ fn a_layer_from_a_pipe_may_have_a_link_to_a_layer_below() {
     bench.write("blob", tar());
     unpack(&bench, &["blob", "below", "--base"]).lines();
     let upper = LayerBuilder::new().hardlink("g", "d/f").finish();
-    let arguments = ["unpack-layer", "-", "out", "--parent", "below"];
+    let arguments = ["unpack-layer", "-", "out", "--lower", "below"];
     let run = bench.run_with_input(&[&arguments, &OPTIONS[..]].concat(), &upper);
     assert!(run.lines().is_empty());
     assert_eq!(fs::read(bench.path("out/g")).unwrap(), b"x");
@@ -107,8 +107,8 @@ fn parents_are_given_topmost_first() {
         bench.write(&format!("blob{number}"), layer.finish());
     }
     unpack(&bench, &["blob0", "0", "--base"]).lines();
-    unpack(&bench, &["blob1", "1", "--parent", "0"]).lines();
-    unpack(&bench, &["blob2", "2", "--parent", "1", "--parent=0"]).lines();
+    unpack(&bench, &["blob1", "1", "--lower", "0"]).lines();
+    unpack(&bench, &["blob2", "2", "--lower", "1", "--lower=0"]).lines();
     assert!(is_whiteout(&bench, "2/d/f"));
     assert_eq!(bench.names("2/d".as_ref()), ["f"]);
     let mode = fs::metadata(bench.path("2/d")).unwrap().permissions();
@@ -133,7 +133,7 @@ fn without_parents_and_with_none_are_two_things() {
 fn a_parent_that_is_missing_is_an_error() {
     let bench = Bench::new();
     bench.write("blob", tar());
-    unpack(&bench, &["blob", "out", "--parent", "nowhere"]).fails(1, &["the parent nowhere"]);
+    unpack(&bench, &["blob", "out", "--lower", "nowhere"]).fails(1, &["the parent nowhere"]);
     assert_eq!(bench.names("".as_ref()), ["blob"]);
 }
 
@@ -174,7 +174,7 @@ fn an_opaque_root_over_unknown_layers_is_refused_with_a_hint() {
     bench.write("blob", LayerBuilder::new().opaque("").finish());
     let run = unpack(&bench, &["blob", "out"]);
     run.fails(3, &["layer blob: ", "opaque"]);
-    assert!(run.hint().contains("--parent"));
+    assert!(run.hint().contains("--lower"));
     assert_eq!(bench.names("".as_ref()), ["blob"]);
     unpack(&bench, &["blob", "out", "--base"]).lines();
 }
@@ -260,7 +260,7 @@ fn a_parent_that_is_not_complete_is_refused_by_name() {
         ),
     ] {
         bench.write("blob", layer.finish());
-        let parents = ["--parent", "upper", "--parent", "base"];
+        let parents = ["--lower", "upper", "--lower", "base"];
         let run = unpack(&bench, &[&["blob", "out"], &parents[..]].concat());
         run.fails(3, &words);
         assert!(run.hint().contains("lowerdir pack"), "{run:?}");
@@ -268,5 +268,5 @@ fn a_parent_that_is_not_complete_is_refused_by_name() {
     }
     // What the layer does not touch may be elsewhere.
     bench.write("blob", LayerBuilder::new().file("f", 0o644, "").finish());
-    unpack(&bench, &["blob", "out", "--parent", "upper"]).lines();
+    unpack(&bench, &["blob", "out", "--lower", "upper"]).lines();
 }

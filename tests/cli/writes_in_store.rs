@@ -47,7 +47,7 @@ const VERBS: &[&str] = &[
     "mount oci:image target --upper changes --work @",
     "mount oci:image target --print=fstab --upper @ --work work",
     "--store @ unpack oci:image --userxattr --owners=caller",
-    "man @",
+    "man --dir @",
 ];
 
 #[test]

@@ -117,7 +117,7 @@ pub const ALL: &[Verb] = &[
     verb(
         "flatten zstd",
         Layers,
-        &["flatten", IMAGE, "-", "--compress=zstd"],
+        &["flatten", IMAGE, "-", "--compression=zstd"],
         true,
     ),
     verb(
@@ -200,7 +200,7 @@ pub const ALL: &[Verb] = &[
             "unpack-layer",
             "-",
             "empty",
-            "--parent=empty2",
+            "--lower=empty2",
             AS_ANYBODY[0],
             AS_ANYBODY[1],
             AS_ANYBODY[2],
