@@ -15,6 +15,7 @@ mod hold_user_namespace;
 mod images;
 mod inspect;
 mod interrupt;
+mod json;
 mod limits;
 mod ls;
 mod man;

@@ -13,11 +13,12 @@ use crate::store::Sync;
 use crate::view::{Body, Change, ImageInode, Part, Side, View, What, compare};
 use crate::{Error, Run};
 
+use super::json::Name;
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
 use super::row::{self, Row};
 use super::summary::warn_of_view;
-use super::{Global, ImageArgs};
+use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,7 +88,8 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
 /// A path that differs, as JSON.
 #[derive(Serialize)]
 struct ChangeJson {
-    path: String,
+    #[serde(flatten)]
+    path: Name,
     change: &'static str,
     /// What differs, for a path that both images have.
     parts: Vec<&'static str>,
@@ -140,14 +142,13 @@ impl<W: Write> Lines<W> {
         let side = |inode: Option<&ImageInode>| inode.map(|inode| Row::of(&change.path, inode));
         let parts = parts.map(|parts| parts.iter().map(|part| name(*part)).collect::<Vec<_>>());
         let object = ChangeJson {
-            path: change.path.to_string(),
+            path: Name::entry("path", &change.path),
             change: word,
             parts: parts.unwrap_or_default(),
             before: side(change.before),
             after: side(change.after),
         };
-        serde_json::to_writer(&mut self.out, &object)?;
-        self.out.write_all(b"\n")
+        output::json_line(&mut self.out, &object)
     }
 
     fn text(&mut self, change: &Change<'_>) -> io::Result<()> {

@@ -8,9 +8,9 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::image::{Image, Layer};
-use crate::layer::report::Report;
 use crate::store::pipeline::{self, Unpacked};
 
+use super::json::{Name, ReportJson};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
 use super::progress::Shown;
@@ -106,10 +106,11 @@ struct LayerJson {
     chain_id: String,
     digest: String,
     size: u64,
-    directory: String,
+    #[serde(flatten)]
+    directory: Name,
     was_there: bool,
     #[serde(flatten)]
-    report: Report,
+    report: ReportJson,
 }
 
 impl Unpacking {
@@ -128,14 +129,14 @@ impl Unpacking {
 }
 
 fn layer_json(layer: &Layer, unpacked: &Unpacked) -> LayerJson {
-    let record = unpacked.record.clone();
+    let record = &unpacked.record;
     LayerJson {
         diff_id: layer.diff_id.to_string(),
-        chain_id: record.chain_id,
-        digest: record.blob,
+        chain_id: record.chain_id.clone(),
+        digest: record.blob.clone(),
         size: record.size,
-        directory: output::text(&unpacked.path),
+        directory: Name::path("directory", &unpacked.path),
         was_there: unpacked.was_there,
-        report: record.report,
+        report: ReportJson::from(&record.report),
     }
 }
