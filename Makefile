@@ -88,7 +88,7 @@ test: unit
 	fi
 
 unit:
-	$(CARGO) test --locked
+	tests/again.sh $(CARGO) test --locked
 	$(CARGO) test --locked --features containerd --test snapshotter
 	$(CARGO) test --locked --features containerd --doc snapshotter
 	$(CARGO) test --locked --manifest-path tests/json_features/Cargo.toml \
@@ -100,8 +100,8 @@ test-conditions:
 	tests/conditions.sh $(CONDITIONS)
 
 integration: peers
-	STRICT=1 $(CARGO) test --release --locked --test integration
-	STRICT=1 $(CARGO) test --locked --features containerd --test containerd
+	STRICT=1 tests/again.sh $(CARGO) test --release --locked --test integration
+	STRICT=1 tests/again.sh $(CARGO) test --locked --features containerd --test containerd
 
 # make property [STACKS=2000]: so many random stacks through every verb, there and back where there is
 # a way back, and changed through a mount; as root. A failing one is printed and made smaller.

@@ -12,6 +12,7 @@ mod diff;
 mod export;
 mod flatten;
 mod hold_user_namespace;
+mod image_args;
 mod images;
 mod inspect;
 mod interrupt;
@@ -29,6 +30,7 @@ mod remove;
 mod row;
 mod stack;
 mod summary;
+mod tag;
 mod target;
 mod translate;
 mod umount;
@@ -37,20 +39,18 @@ mod unpack_layer;
 mod usage;
 mod verify;
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::error::Surroundings;
-use crate::image::{Image, Platform, Reference};
+use crate::error::{Advice, Surroundings};
 use crate::store::{Store, Sync};
 use crate::{Limits, Progress, Run};
 
 use console::ConsoleArgs;
+use image_args::ImageArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,7 +69,7 @@ Exit status: 0 done, 1 failed, 2 usage, 3 image refused or digest mismatch, 4 a 
 On SIGINT, SIGTERM or SIGHUP it cleans up and dies of that signal: a shell reports 130, 143 or 129.
 `lowerdir help VERB` has examples of each verb.";
 
-const DEFAULT_STORE: &str = "/var/lib/lowerdir";
+const ROOTS_STORE: &str = "/var/lib/lowerdir";
 
 /// Unpack every layer of an OCI or Docker image into its own overlayfs-ready directory.
 ///
@@ -87,7 +87,8 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Where unpacked layers live [env: LOWERDIR_STORE] [default: /var/lib/lowerdir]
+    /// Where images and their layers live [env: LOWERDIR_STORE] [default: /var/lib/lowerdir; without
+    /// root, $XDG_DATA_HOME/lowerdir or ~/.local/share/lowerdir]
     ///
     /// May be given several times: layers are looked up in each store, in this order. New layers go to
     /// the first store that is writable; the others are only read. In LOWERDIR_STORE, separate stores
@@ -119,6 +120,7 @@ enum Verb {
     Flatten(flatten::Flatten),
     Export(export::Export),
     Verify(verify::Verify),
+    Tag(tag::Tag),
     Rm(remove::Rm),
     Prune(remove::Prune),
     Completions(completions::Completions),
@@ -165,6 +167,7 @@ fn run_verb(cli: &Cli) -> u8 {
         Verb::Flatten(verb) => flatten::run(verb, global),
         Verb::Export(verb) => export::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
+        Verb::Tag(verb) => tag::run(verb, global),
         Verb::Rm(verb) => remove::rm(verb, global),
         Verb::Prune(verb) => remove::prune(verb, global),
         Verb::Completions(verb) => completions::run(verb),
@@ -216,66 +219,80 @@ fn note_privilege(error: &mut anyhow::Error) {
     }
 }
 
-#[derive(Debug, Args)]
-struct ImageArgs {
-    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], skopeo's dir:DIR, a path to
-    /// one of these, which is recognised by its content, or `-` for an archive on standard input.
-    /// `@DIGEST` instead of `:TAG` names a manifest or an index, `:TAG@DIGEST` checks both, and `:@N`
-    /// is image number N, from 0
-    #[arg(value_name = "IMAGE")]
-    reference: OsString,
-    /// Platform of the image, as OS/ARCHITECTURE[/VARIANT], or either of the first two alone
-    /// [default: this machine's]
-    #[arg(long)]
-    platform: Option<Platform>,
-    /// IMAGE is the digest of a manifest or an index in this content store. containerd's is
-    /// /var/lib/containerd/io.containerd.content.v1.content
-    #[arg(long, value_name = "DIR")]
-    blobs: Option<PathBuf>,
+/// The user's own store, unless the user is root: see the XDG Base Directory Specification.
+fn default_store() -> crate::Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(ROOTS_STORE.into());
+    }
+    let of = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let data = of("XDG_DATA_HOME").or_else(|| of("HOME").map(|home| home.join(".local/share")));
+    data.map(|data| data.join("lowerdir")).ok_or_else(|| {
+        crate::Error::usage("neither XDG_DATA_HOME nor HOME says where the store is")
+            .hint(Advice::AnotherStore)
+    })
 }
 
-impl ImageArgs {
-    fn open(&self) -> anyhow::Result<Image> {
-        let reference = match &self.blobs {
-            Some(directory) => Reference::in_blobs(directory, &self.reference)?,
-            None => Reference::parse(&self.reference)?,
-        };
-        let image = match &self.platform {
-            Some(platform) => Image::open_for(&reference, platform),
-            None => Image::open(&reference),
-        };
-        image.with_context(|| crate::path::display(self.reference.as_encoded_bytes()).to_string())
-    }
+/// Whether there is a store, or something else that opening it will complain of.
+fn is_there(path: &Path) -> bool {
+    Store::is_at(path)
+        || path.is_file()
+        || path
+            .read_dir()
+            .is_ok_and(|mut names| names.next().is_some())
 }
 
 impl Global {
+    /// The store, to write to: it is made if there is none.
     fn open_store(&self) -> anyhow::Result<Store> {
         // Opening removes what a killed run left; a signal must not cut that short.
         interrupt::listen()?;
-        Ok(Store::open_all(&self.stores())?)
+        Ok(Store::open_all(&self.stores()?)?)
+    }
+
+    /// The store, for what needs one. Errors: there is none.
+    fn open_existing_store(&self) -> anyhow::Result<Store> {
+        interrupt::listen()?;
+        let store = self.find_store()?;
+        Ok(store.ok_or_else(|| self.no_store())?)
     }
 
     /// The stores that exist, if any does. Creates none.
-    fn open_existing_store(&self) -> crate::Result<Option<Store>> {
-        let mut stores = self.stores();
-        stores.retain(|store| Store::is_at(store));
+    fn find_store(&self) -> crate::Result<Option<Store>> {
+        let mut stores = self.stores()?;
+        // A new store is the first one; the others are only read, and a missing one is an error.
+        if stores.first().is_some_and(|first| !is_there(first)) {
+            stores.remove(0);
+        }
         match stores.is_empty() {
             true => Ok(None),
             false => Store::open_all(&stores).map(Some),
         }
     }
 
+    fn no_store(&self) -> crate::Error {
+        let stores = self.stores().unwrap_or_default();
+        let path = stores
+            .first()
+            .map(|path| crate::path::display(path.as_os_str().as_encoded_bytes()).to_string());
+        crate::Error::not_found(format!("there is no store at {}", path.unwrap_or_default()))
+            .hint(Advice::NoStore)
+    }
+
     /// The option comes before the environment, which separates stores with colons, as PATH does.
-    fn stores(&self) -> Vec<PathBuf> {
+    fn stores(&self) -> crate::Result<Vec<PathBuf>> {
         if !self.store.is_empty() {
-            return self.store.clone();
+            return Ok(self.store.clone());
         }
         let listed = std::env::var_os("LOWERDIR_STORE").unwrap_or_default();
         let listed = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty());
         let listed: Vec<PathBuf> = listed.collect();
         match listed.is_empty() {
-            true => vec![PathBuf::from(DEFAULT_STORE)],
-            false => listed,
+            true => Ok(vec![default_store()?]),
+            false => Ok(listed),
         }
     }
 

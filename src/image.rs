@@ -21,6 +21,7 @@ pub(crate) mod names;
 mod platform;
 mod reference;
 mod signs;
+pub(crate) mod stored;
 
 use std::fs::File;
 use std::path::Path;
@@ -35,6 +36,7 @@ pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
 
 pub(crate) use archive::{spooling, temporary};
+pub(crate) use blob::DOCUMENT_MAX;
 pub(crate) use json::{config_value, manifest_value, null_is_empty};
 pub(crate) use signs::ImageSigns;
 
@@ -49,6 +51,9 @@ pub struct Image {
     pub digest: Digest,
     /// The name that the archive or layout gives it.
     pub name: Option<String>,
+    /// The names that it gets in a store, unless the caller has others: full names that it came with, or else
+    /// one made of the file that it came from, and its tag.
+    pub names: Vec<String>,
     /// The platform that it was built for, if it says.
     pub platform: Option<Platform>,
     /// Lowest first.
@@ -143,16 +148,25 @@ impl Image {
     }
 
     fn find(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
+        if reference.transport == Transport::Store {
+            return Err(Error::usage("an image in a store is opened by that store"));
+        }
         let source = open_source(reference)?;
         let choice = reference.choice.as_ref();
         let wanted = Selection { choice, platform };
-        match reference.transport {
-            Transport::DockerArchive => docker::open(&source, &wanted),
-            Transport::Dir => layout::open_flat(&source, &wanted),
+        let mut image = Image::open_in(reference.transport, source, &wanted)?;
+        image.names = names::in_store(&image.names, reference);
+        Ok(image)
+    }
+
+    fn open_in(transport: Transport, source: Source, wanted: &Selection) -> Result<Image> {
+        match transport {
+            Transport::DockerArchive => docker::open(&source, wanted),
+            Transport::Dir => layout::open_flat(&source, wanted),
             Transport::Oci | Transport::OciArchive | Transport::Blobs => {
-                layout::open(&source, &wanted)
+                layout::open(&source, wanted)
             }
-            Transport::Any => open_any(source, &wanted),
+            Transport::Any | Transport::Store => open_any(source, wanted),
         }
     }
 }

@@ -13,7 +13,8 @@
 //!   layers/sha256/<chain ID>/fs/         the lowerdir
 //!   layers/sha256/<chain ID>/layer.json  see Record
 //!   layers/sha256/<chain ID>/tree.zst    the listing of the lowerdir, see the module `listing`
-//!   images/sha256-<digest>.json          see ImageRecord
+//!   images/sha256-<digest>/image.json    see ImageRecord; manifest.json and config.json beside it
+//!   images/names.json                    see the module `names`
 //!   pins/<name>.json                     see Pin
 //!   locks/                               locked by users of the store, see StoreLock
 //!   locks/<chain ID>                     held while a layer is being unpacked
@@ -29,6 +30,7 @@ mod gc;
 mod links;
 pub(crate) mod listing;
 mod locks;
+mod names;
 mod opening;
 mod outside;
 mod pins;

@@ -48,6 +48,12 @@ fn words(advice: Advice) -> &'static str {
         Advice::UnmountFirst => "unmount it first: see `lowerdir umount`",
         Advice::EmptyLayer => "with --digest or --diff-id, an empty layer is accepted",
         Advice::Unpack => "`lowerdir unpack` puts it there",
+        Advice::NoStore => {
+            "`lowerdir unpack IMAGE` makes one; --store or LOWERDIR_STORE names another place"
+        }
+        Advice::NeitherFileNorName => {
+            "`lowerdir images` lists the images in the store; files are named by their path"
+        }
         Advice::RemoveFromStore => "use --store with that directory alone, if you may write to it",
         Advice::ListImages => "`lowerdir images` lists them",
         Advice::Flatten => "`lowerdir flatten IMAGE oci:DIR:TAG` makes an image of one layer of it",

@@ -53,7 +53,7 @@ pub struct Diff {
 }
 
 pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
-    let image = verb.image.open()?;
+    let image = verb.image.open(global)?;
     let options = verb.view.options();
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let mut lines = Lines {
@@ -73,7 +73,7 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
                 platform: verb.image.platform.clone(),
                 blobs: verb.image.blobs.clone(),
             }
-            .open()?;
+            .open(global)?;
             let before = View::read(&image, &options, how)?;
             let after = View::read(&other, &options, how)?;
             warn_of_view(&global.console, &image, &before, None);

@@ -135,7 +135,7 @@ fn list(verb: &Export, format: Format, global: &Global) -> anyhow::Result<()> {
         ));
     }
     let edits = verb.edits.edits()?;
-    let image = verb.image.open()?;
+    let image = verb.image.open(global)?;
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let view = View::read(&image, &verb.view.options(), how)?;
     warn_of_view(&global.console, &image, &view, None);
@@ -162,8 +162,8 @@ impl Export {
                 "changes are for lists: layers are exported as they are",
             ));
         }
-        let image = self.image.open()?;
-        let store = global.open_store()?;
+        let store = global.open_existing_store()?;
+        let image = self.image.open_with(&store, global)?;
         let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
         write(&image, &store.layers_of(&image)?, target)
     }

@@ -98,7 +98,7 @@ struct Step {
 }
 
 pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
-    let image = verb.image.open()?;
+    let image = verb.image.open(global)?;
     // With --no-read, the documents are shown unchecked.
     if !verb.no_read {
         image.check_media_types()?;
@@ -159,7 +159,7 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
 /// Each layer that is in the store; `None` if it is missing or damaged. Creates no store.
 /// Errors: the store has another format, so that nobody knows what is in it.
 fn stored(image: &Image, global: &Global) -> crate::Result<Vec<Option<StoredLayer>>> {
-    let store = match global.open_existing_store() {
+    let store = match global.find_store() {
         Err(error) if error.kind() == Kind::Unsupported => return Err(error),
         Err(error) => {
             let text = format!("skipping the store: {error}");

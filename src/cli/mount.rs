@@ -136,10 +136,10 @@ struct MountJson {
 }
 
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
-    let store = global.open_store()?;
+    let store = global.open_existing_store()?;
     // Keeps its layers in the store until the mount is up.
     let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
-    let stack = stack::of_image(&verb.image, &store)?;
+    let stack = stack::of_image(&verb.image, &store, global)?;
     let upper = verb.upper.upper();
     let options = MountOptions::new(verb.options.iter().cloned());
     let options = options.map_err(|error| of_option("--options", error))?;

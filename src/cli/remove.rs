@@ -24,15 +24,17 @@ Examples:
   lowerdir prune -n     what would be removed
   lowerdir prune";
 
-/// Remove an image from the store, with the layers that only it needs.
+/// Remove images from the store, with the layers that only they need.
 ///
-/// Prints the chain IDs of these layers. A mounted image is not removed, in whatever mount namespace it is
+/// Prints the chain IDs of these layers. Of an image with several names, a name removes only itself; a digest
+/// removes the image. A mounted image is not removed, in whatever mount namespace it is
 /// mounted. Layers in use by a snapshot of lowerdir-snapshotter stay.
 #[derive(Debug, Args)]
 #[command(after_help = RM_EXAMPLES)]
 pub struct Rm {
     /// One of its names, its digest, or the first four or more digits of its digest
-    image: String,
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
     #[command(flatten)]
     how: RemovalArgs,
 }
@@ -58,16 +60,20 @@ struct RemovalArgs {
 }
 
 pub fn rm(verb: &Rm, global: &Global) -> anyhow::Result<()> {
-    let store = global.open_store()?;
-    let removal = {
-        let shown = Shown::start(&global.console, 0)?;
-        store::remove_image(&store, &verb.image, verb.how.removing(&shown))?
-    };
-    print(&removal, verb.how.dry_run, global)
+    let store = global.open_existing_store()?;
+    for image in &verb.images {
+        let removal = {
+            let shown = Shown::start(&global.console, 0)?;
+            let image = image.strip_prefix("store:").unwrap_or(image);
+            store::remove_image(&store, image, verb.how.removing(&shown))?
+        };
+        print(&removal, verb.how.dry_run, global)?;
+    }
+    Ok(())
 }
 
 pub fn prune(verb: &Prune, global: &Global) -> anyhow::Result<()> {
-    let store = global.open_store()?;
+    let store = global.open_existing_store()?;
     let removal = {
         let shown = Shown::start(&global.console, 0)?;
         store::prune(&store, verb.how.removing(&shown))?
@@ -107,6 +113,7 @@ fn print(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()
     if global.console.json {
         output::json(&json!({
             "image": removal.image,
+            "name": removal.name,
             "layers": layers,
             "bytes": removal.bytes,
             "pinned": removal.pinned.keys().map(ToString::to_string).collect::<Vec<_>>(),
@@ -118,6 +125,12 @@ fn print(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()
     let image = removal.image.as_ref();
     let image = image.map_or_else(String::new, |image| format!("image {image}: "));
     let done = if dry_run { "would remove" } else { "removed" };
+    if let Some(name) = &removal.name {
+        let name = crate::path::display(name.as_bytes());
+        let text = format!("{done} the name {name}: its image has others, and stays");
+        global.console.note(&text);
+        return Ok(());
+    }
     let layers_in_words = count(layers.len() as u64, "layer", "layers");
     let bytes = HumanBytes(removal.bytes);
     let summary = format!("{done} {image}{layers_in_words}, {bytes}");

@@ -45,7 +45,7 @@ struct StackJson {
 }
 
 pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
-    let stack = of_image(&verb.image, &global.open_store()?)?;
+    let stack = of_image(&verb.image, &global.open_existing_store()?, global)?;
     let line = stack.lowerdir();
     let fits_one_page = "lowerdir=".len() + line.len() < stack::PAGE;
     if !fits_one_page {
@@ -73,6 +73,8 @@ pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
 }
 
 /// The stack of an unpacked image.
-pub fn of_image(image: &ImageArgs, store: &Store) -> anyhow::Result<stack::Stack> {
-    Ok(store.stack(&image.open()?)?)
+pub fn of_image(args: &ImageArgs, store: &Store, global: &Global) -> anyhow::Result<stack::Stack> {
+    let image = args.open_with(store, global)?;
+    args.note_platform(&image, global);
+    Ok(store.stack(&image)?)
 }

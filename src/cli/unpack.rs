@@ -15,6 +15,8 @@ use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
 use super::progress::Shown;
 use super::summary::{self, count, counts, warn};
+use super::tag::check_names;
+use super::usage::of_option;
 use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
@@ -36,6 +38,10 @@ Examples:
 pub struct Unpack {
     #[command(flatten)]
     image: ImageArgs,
+    /// Name of the image in the store; may be given many times [default: its full names or, if it has none, the
+    /// name of its file and its tag]
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
     #[command(flatten)]
     translation: TranslationArgs,
     #[command(flatten)]
@@ -46,7 +52,12 @@ pub struct Unpack {
 
 pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
     let started = Instant::now();
-    let image = verb.image.open()?;
+    let names = check_names(&verb.name).map_err(|error| of_option("--name", error))?;
+    let mut image = verb.image.open(global)?;
+    if !names.is_empty() {
+        image.names = names;
+    }
+    verb.image.note_platform(&image, global);
     let store = global.open_store()?;
     let options = verb.translation.options(|| store.stage())?;
     let layers = {

@@ -7,18 +7,16 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use crate::Error;
 use crate::digest::Digest;
-use crate::image::{Image, Platform, Reference};
+use crate::image::{Image, Layer, LayerBlob, Platform};
 use crate::store::{self, Store, Verifier};
-use crate::{Error, Kind};
 
 use super::limits::LimitsArgs;
 use super::options::SyncArgs;
 use super::progress::Shown;
 use super::summary::count;
 use super::{Global, ImageArgs, output};
-
-const ENOENT: i32 = rustix::io::Errno::NOENT.raw_os_error();
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,8 +87,8 @@ struct Outcome {
 }
 
 pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
-    let store = global.open_store()?;
-    let image = verb.open_image(&store)?;
+    let store = global.open_existing_store()?;
+    let image = verb.open_image(&store, global)?;
     let outcome = verify(verb, image.as_ref(), &store, global)?;
     print(&outcome.findings, global)?;
     // A system error is no reason to repair anything.
@@ -137,62 +135,23 @@ impl Verify {
         }
     }
 
-    /// The image, if its blobs are available; `None` if only the store has it.
-    fn open_image(&self, store: &Store) -> anyhow::Result<Option<Image>> {
+    fn open_image(&self, store: &Store, global: &Global) -> anyhow::Result<Option<Image>> {
         let Some(reference) = self.image.clone() else {
             return Ok(None);
         };
-        if !self.repair && self.blobs.is_none() && self.stored(store)?.is_some() {
-            return Ok(None);
-        }
-        let (platform, blobs) = (self.platform.clone(), self.blobs.clone());
         let image = ImageArgs {
             reference,
-            platform,
-            blobs,
+            platform: self.platform.clone(),
+            blobs: self.blobs.clone(),
         };
-        image.open().map(Some).map_err(|error| {
-            let known = error.downcast_ref::<Error>();
-            match known.and_then(Error::raw_os_error) == Some(ENOENT) {
-                true => self.nothing_there().into(),
-                false => error,
-            }
-        })
-    }
-
-    /// The image of this name in the first store that has it, and that store. Another image's damaged
-    /// record does not matter if the blobs are available.
-    fn stored<'a>(&self, store: &'a Store) -> crate::Result<Option<(&'a Store, Digest)>> {
-        let Some(name) = self.image.as_ref().and_then(|name| name.to_str()) else {
-            return Ok(None);
-        };
-        for one in store.each() {
-            match one.find_image(name) {
-                Ok(Some(digest)) => return Ok(Some((one, digest))),
-                Ok(None) => {}
-                Err(error) if error.kind() != Kind::NotFound && self.is_file() => {}
-                Err(error) => return Err(error),
-            }
+        let image = image.open_with(store, global)?;
+        let is_missing = |layer: &Layer| matches!(layer.blob, LayerBlob::Missing { .. });
+        if self.repair && !image.layers.is_empty() && image.layers.iter().all(is_missing) {
+            let text = "there are no blobs to repair the image from";
+            let hint = "name the archive or layout that it came from";
+            return Err(Error::not_found(text).hint(hint).into());
         }
-        Ok(None)
-    }
-
-    fn is_file(&self) -> bool {
-        let reference = self.image.as_ref().map(Reference::parse);
-        reference.is_some_and(|reference| reference.is_ok_and(|parsed| parsed.path.exists()))
-    }
-
-    fn nothing_there(&self) -> Error {
-        let name = self.image.as_deref().unwrap_or_default();
-        let name = crate::path::display(name.as_encoded_bytes()).to_string();
-        match self.repair {
-            true => Error::not_found(format!("there are no blobs of {name} to repair it from"))
-                .hint("name the archive or layout, as `unpack` takes it"),
-            false => Error::not_found(format!(
-                "{name} is neither an image in the store nor a file"
-            ))
-            .hint("`lowerdir images` lists the images in the store"),
-        }
+        Ok(Some(image))
     }
 
     /// The layers to verify, from the image or the store's records.
@@ -202,25 +161,19 @@ impl Verify {
             let labels = image.layers.iter().map(|layer| layer.label());
             return Ok(labels.zip(image.chain_ids()).collect());
         }
-        if self.all {
-            let mut layers = BTreeSet::new();
-            for one in store.each() {
-                layers.extend(one.layers()?);
-                for digest in one.image_digests()? {
-                    match one.image(&digest) {
-                        Ok(image) => layers.extend(image.layers),
-                        Err(error) if error.is_system_fault() => return Err(error),
-                        // Reported as a damaged record.
-                        Err(_) => {}
-                    }
+        let mut layers = BTreeSet::new();
+        for one in store.each() {
+            layers.extend(one.layers()?);
+            for digest in one.image_digests()? {
+                match one.image(&digest) {
+                    Ok(image) => layers.extend(image.layers),
+                    Err(error) if error.is_system_fault() => return Err(error),
+                    // Reported as a damaged record.
+                    Err(_) => {}
                 }
             }
-            return Ok(layers.into_iter().map(|id| (id.short(), id)).collect());
         }
-        let (one, digest) = self.stored(store)?.ok_or_else(|| self.nothing_there())?;
-        let layers = one.image(&digest)?.layers.into_iter().enumerate();
-        let named = layers.map(|(index, id)| (format!("{} ({})", index + 1, id.short()), id));
-        Ok(named.collect())
+        Ok(layers.into_iter().map(|id| (id.short(), id)).collect())
     }
 }
 
@@ -288,7 +241,7 @@ fn verify(
 
 /// Errors: the system could not look.
 fn damaged_record(store: &Store, digest: &Digest) -> crate::Result<Option<Finding>> {
-    let error = match store.image(digest) {
+    let error = match store.open_image(digest) {
         Ok(_) => return Ok(None),
         Err(error) if error.is_system_fault() => return Err(error),
         Err(error) => error,

@@ -47,6 +47,10 @@ pub enum Advice {
     EmptyLayer,
     /// Layers are missing in the store.
     Unpack,
+    /// There is no store yet.
+    NoStore,
+    /// An argument is no image.
+    NeitherFileNorName,
     /// The image is in a store that is only read.
     RemoveFromStore,
     /// No image has that name.

@@ -19,7 +19,7 @@ use super::holes::Holes;
 use super::media_type;
 
 /// Manifests are at most 4 MiB (distribution-spec, "Pushing Manifests"); configs are smaller.
-pub(super) const DOCUMENT_MAX: u64 = 4 << 20;
+pub(crate) const DOCUMENT_MAX: u64 = 4 << 20;
 
 /// A range of a file. Cheap to clone; each reader has its own position.
 #[derive(Clone, Debug)]
@@ -312,6 +312,8 @@ pub enum Source {
     Flat(PathBuf),
     /// The members of an archive.
     Archive(Members),
+    /// Documents by digest, and nothing else.
+    Documents(Vec<(Digest, Vec<u8>)>),
 }
 
 impl Source {
@@ -329,6 +331,7 @@ impl Source {
                 }
             }
             Source::Archive(members) => members.find(name).is_some(),
+            Source::Documents(_) => false,
         }
     }
 
@@ -340,6 +343,7 @@ impl Source {
                 Blob::named(&directory.join(path.as_os_str()), name)
             }
             Source::Archive(members) => members.find(name).ok_or_else(|| missing(name)),
+            Source::Documents(_) => Err(missing(name)),
         }
     }
 
@@ -350,6 +354,11 @@ impl Source {
             Source::Blobs(_) => name,
             Source::Flat(_) => self.flat_name(digest),
             Source::Directory(_) | Source::Archive(_) => format!("blobs/{name}"),
+            Source::Documents(documents) => {
+                let found = documents.iter().find(|(known, _)| known == digest);
+                let bytes = found.map(|(_, bytes)| bytes.clone());
+                return bytes.map(Blob::in_memory).ok_or_else(not_kept);
+            }
         })
     }
 
@@ -374,6 +383,10 @@ impl Source {
             .find(|name| self.has(name))
             .unwrap_or_else(|| hex.into())
     }
+}
+
+fn not_kept() -> Error {
+    Error::not_found("the image is in the store without its blobs")
 }
 
 fn missing(name: &str) -> Error {

@@ -59,7 +59,8 @@ pub fn open(source: &Source, wanted: &Selection) -> Result<Image> {
         .collect::<Result<Vec<Layer>>>()?;
     Ok(Image {
         digest,
-        name: saved.repo_tags.into_iter().next(),
+        name: saved.repo_tags.first().cloned(),
+        names: saved.repo_tags,
         platform,
         layers,
         documents: Documents {

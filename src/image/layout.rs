@@ -14,7 +14,7 @@ use super::json::{self, Config, Descriptor, Document};
 use super::names;
 use super::platform::Platform;
 use super::reference::Choice;
-use super::{Documents, Image, Layer, Selection};
+use super::{Documents, Image, Layer, Selection, stored};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -57,13 +57,13 @@ pub fn open_flat(source: &Source, wanted: &Selection) -> Result<Image> {
 }
 
 /// The image that a manifest or an index leads to.
-fn image(
+pub fn image(
     source: &Source,
     descriptor: Descriptor,
     bytes: Vec<u8>,
     wanted: &Selection,
 ) -> Result<Image> {
-    let name = names_of(&descriptor).into_iter().next();
+    let names = names_of(&descriptor);
     let (descriptor, bytes, manifest) = descend(source, descriptor, bytes, wanted)?;
     let (document, config, layers) = config_and_layers(source, &manifest)?;
     // The platform in the index comes first, because the image was chosen by it.
@@ -72,7 +72,8 @@ fn image(
     wanted.check(platform.as_ref(), &digest)?;
     Ok(Image {
         digest,
-        name,
+        name: names.first().cloned(),
+        names,
         platform,
         layers,
         documents: Documents {
@@ -277,7 +278,11 @@ fn config_and_layers(
 fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str) -> Result<Layer> {
     let (digest, size) = descriptor.digest_and_size()?;
     let diff_id = Digest::parse(diff_id)?;
-    let blob = LayerBlob::found(source.blob(&digest), || hint_at_missing(descriptor))?;
+    let hint = || match source {
+        Source::Documents(_) => stored::HINT.into(),
+        _ => hint_at_missing(descriptor),
+    };
+    let blob = LayerBlob::found(source.blob(&digest), hint)?;
     Ok(Layer {
         number,
         blob: blob.of_type(&descriptor.media_type),

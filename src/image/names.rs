@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+
+use super::reference::Reference;
 
 /// Prefixes that Docker leaves out of the names that it shows.
 const DOCKER_PREFIXES: [&str; 2] = ["docker.io/library/", "docker.io/"];
@@ -12,6 +14,13 @@ const DOCKER_PREFIXES: [&str; 2] = ["docker.io/library/", "docker.io/"];
 const LISTED_MAX: usize = 30;
 /// How similar, from 0 to 1, a name must be to be suggested.
 const ALIKE: f64 = 0.8;
+
+/// Suffixes of archives, which are not part of an image's name.
+const ENDINGS: [&str; 11] = [
+    ".gz", ".tgz", ".zst", ".zstd", ".tzst", ".xz", ".txz", ".oci", ".docker", ".tar", ".img",
+];
+/// The length of a name in a store, in bytes.
+const LENGTH_MAX: usize = 512;
 
 /// Whether `wanted` matches an image's name: Docker's short names match its long ones, and no tag
 /// means `latest`.
@@ -21,11 +30,15 @@ pub fn matches(wanted: &str, name: &str) -> bool {
         let rest = prefixes.find_map(|prefix| name.strip_prefix(prefix));
         rest.unwrap_or(name).into()
     };
-    let tagged = |name: String| match name.rsplit('/').next().unwrap_or_default().contains(':') {
-        true => name,
-        false => name + ":latest",
-    };
-    wanted == name || tagged(short(wanted)) == tagged(short(name))
+    wanted == name || tagged(&short(wanted)) == tagged(&short(name))
+}
+
+/// No tag means `latest`.
+fn tagged(name: &str) -> String {
+    match name.rsplit('/').next().unwrap_or_default().contains(':') {
+        true => name.into(),
+        false => format!("{name}:latest"),
+    }
 }
 
 /// The error for an unknown name, which lists the names that there are.
@@ -93,4 +106,74 @@ pub fn listed(names: &[String]) -> String {
         0 => first,
         more => format!("{first} and {more} more"),
     }
+}
+
+/// A name for an image in a store, with the tag `latest` if it has none.
+///
+/// Errors: it could not be given on a command line: empty, too long, with white space or characters that are not
+/// printed, or like a digest or an option ([`Kind::Usage`](crate::Kind::Usage)).
+pub fn parse(name: &str) -> Result<String> {
+    let refuse = |why: &str| {
+        let shown = crate::path::display(name.as_bytes());
+        Err(Error::usage(format!(
+            "{shown} is not a name for an image: {why}"
+        )))
+    };
+    if name.is_empty() {
+        return refuse("it is empty");
+    }
+    if name.len() > LENGTH_MAX {
+        return refuse("it is too long");
+    }
+    if name.contains(char::is_whitespace)
+        || crate::path::display(name.as_bytes()).to_string() != name
+    {
+        return refuse("it has white space or characters that are not printed");
+    }
+    if name.starts_with('-')
+        || name.contains('@')
+        || name.starts_with(['/', '.', ':'])
+        || name.ends_with([':', '/'])
+    {
+        return refuse("it would be read as something else");
+    }
+    if crate::digest::Digest::parse(name).is_ok() {
+        return refuse("it is a digest");
+    }
+    Ok(tagged(name))
+}
+
+/// How closely a name in a store matches: 0 is best, `None` not at all. After the name itself come those
+/// without what Docker leaves out, and those behind a `/`.
+pub fn rank(wanted: &str, name: &str) -> Option<u8> {
+    if wanted == name {
+        return Some(0);
+    }
+    if matches(wanted, name) {
+        return Some(1);
+    }
+    let rest = name.strip_suffix(&*tagged(wanted))?;
+    rest.ends_with('/').then_some(2)
+}
+
+/// The names of an image in a store: the full ones that it came with, or else one made of its file's name and
+/// its tag.
+pub fn in_store(given: &[String], reference: &Reference) -> Vec<String> {
+    let is_full = |name: &&String| name.contains(['/', ':']);
+    let full = given.iter().filter(is_full);
+    let full: Vec<String> = full.filter_map(|name| parse(name).ok()).collect();
+    if !full.is_empty() || !reference.is_named_by_file() {
+        return full;
+    }
+    // `.` and `..` have a name of their own.
+    let path = reference.path.canonicalize().unwrap_or_default();
+    let Some(file) = path.file_name().and_then(|name| name.to_str()) else {
+        return Vec::new();
+    };
+    let mut base = file;
+    while let Some(shorter) = ENDINGS.iter().find_map(|ending| base.strip_suffix(ending)) {
+        base = shorter;
+    }
+    let tag = given.first().map_or("latest", String::as_str);
+    parse(&format!("{base}:{tag}")).into_iter().collect()
 }

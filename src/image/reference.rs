@@ -49,6 +49,8 @@ pub enum Transport {
     Any,
     /// A directory of blobs and nothing else, as containerd keeps them.
     Blobs,
+    /// `store:NAME`: the path is a name or the first digits of a digest in a [`Store`](crate::Store).
+    Store,
 }
 
 impl Reference {
@@ -61,21 +63,38 @@ impl Reference {
             (b"oci-archive:", Transport::OciArchive),
             (b"docker-archive:", Transport::DockerArchive),
             (b"dir:", Transport::Dir),
+            (b"store:", Transport::Store),
         ];
         let (transport, rest) = transports
             .iter()
             .find_map(|(prefix, transport)| Some((*transport, bytes.strip_prefix(*prefix)?)))
             .unwrap_or((Transport::Any, bytes));
-        let (path, choice) = split(rest);
+        let (path, choice) = match transport {
+            Transport::Store => (rest, None),
+            _ => split(rest),
+        };
         if path.is_empty() {
-            return Err(Error::usage("the image reference names no file")
-                .hint("references look like oci:DIR:TAG, docker-archive:FILE or just FILE"));
+            return Err(Error::usage("the image reference names no image")
+                .hint("references look like oci:DIR:TAG, docker-archive:FILE, FILE or NAME:TAG"));
         }
         Ok(Reference {
             transport,
             path: PathBuf::from(OsStr::from_bytes(path)),
             choice: choice.map(Choice::parse).transpose()?.flatten(),
         })
+    }
+
+    /// Whether it names a file that does not exist, without saying that it is one: then it may be a name in a
+    /// store.
+    pub fn may_be_in_store(&self) -> bool {
+        let is_stdin = self.path == Path::new("-");
+        self.transport == Transport::Any && !is_stdin && !self.path.exists()
+    }
+
+    /// Whether the file that it names says something about the image: not if it is standard input, or one
+    /// blob among many.
+    pub(super) fn is_named_by_file(&self) -> bool {
+        self.transport != Transport::Blobs && self.path != Path::new("-")
     }
 
     /// A manifest or an index in a directory of blobs: `[NAME@]DIGEST`.

@@ -3,9 +3,9 @@
 //! [`crate::store::pipeline`] records images; [`crate::store::gc`] removes them and layers that are
 //! no longer needed; [`crate::store::verify`] reads them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::FlockOperation;
@@ -14,7 +14,9 @@ use rustix::io::retry_on_intr;
 
 use crate::digest::Digest;
 use crate::error::{Advice, Error, Result};
-use crate::fs::root::Dir;
+use crate::fs::root::{Dir, is_absent};
+use crate::image::names::rank;
+use crate::image::{DOCUMENT_MAX, Documents, Image, stored};
 use crate::path::EntryPath;
 
 use super::{
@@ -23,27 +25,61 @@ use super::{
 
 /// The minimum number of digits of a digest that name an image.
 const PREFIX: usize = 4;
+const IMAGE: &str = "image.json";
+const MANIFEST: &str = "manifest.json";
+const CONFIG: &str = "config.json";
+
+/// An image that was looked up.
+pub(crate) struct Found {
+    pub digest: Digest,
+    /// The name that it was found by, if not by its digest.
+    pub name: Option<String>,
+}
 
 impl Store {
-    /// Records an image, once its layers are there. It keeps the names that it had.
-    pub(crate) fn record_image(&self, mut record: ImageRecord, sync: Sync) -> Result<()> {
+    /// Records an image, once its layers are there, with its documents.
+    pub(crate) fn record_image(
+        &self,
+        record: &ImageRecord,
+        documents: &Documents,
+        sync: Sync,
+    ) -> Result<()> {
+        let images = self.lock_images()?;
+        let is_there = self.read_image(&images, &record.digest);
+        let is_whole = is_there.is_ok_and(|known| known == *record)
+            && self.documents(&record.digest).is_ok_and(|known| {
+                (&known.manifest, &known.config) == (&documents.manifest, &documents.config)
+            });
+        if is_whole {
+            return sync_directory(&images, sync).map_err(recording);
+        }
         let staging = self.stage()?;
-        let images = self.open_dir("images")?;
-        let name = file_name(&record.digest);
-        let mut write = || -> io::Result<()> {
-            // Two processes may add a name: until this directory is closed, one at a time.
-            retry_on_intr(|| rustix::fs::flock(&images, FlockOperation::LockExclusive))?;
-            // A damaged record is rewritten.
-            if let Ok(known) = self.read_image(&images, &record.digest) {
-                record.names.extend(known.names);
+        let name = directory_name(&record.digest);
+        let write = || -> io::Result<()> {
+            staging.directory.make_dir(name.as_bytes())?;
+            let new = staging.directory.open_beneath(&entry(&name)?)?;
+            if let Some(manifest) = &documents.manifest {
+                write_file(&new, MANIFEST, manifest, sync)?;
             }
-            record.names.sort();
-            record.names.dedup();
-            write_json(&staging.directory, &name, &record, sync)?;
-            rustix::fs::renameat(&staging.directory, &*name, &images, &*name)?;
+            write_file(&new, CONFIG, &documents.config, sync)?;
+            write_json(&new, IMAGE, record, sync)?;
+            sync_directory(&new, sync)?;
+            match images.find_beneath(&entry(&name)?)? {
+                None => rustix::fs::renameat(&staging.directory, &*name, &images, &*name)?,
+                // What is damaged is replaced; the record comes last, as proof of the others.
+                Some(old) => {
+                    for file in [MANIFEST, CONFIG, IMAGE] {
+                        match rustix::fs::renameat(&new, file, &old, file) {
+                            Err(Errno::NOENT) if file == MANIFEST => {}
+                            renamed => renamed?,
+                        }
+                    }
+                    sync_directory(&old, sync)?;
+                }
+            }
             sync_directory(&images, sync)
         };
-        write().map_err(|error| Error::system("recording the image", error))
+        write().map_err(recording)
     }
 
     /// The digests of all images, sorted.
@@ -64,9 +100,12 @@ impl Store {
     }
 
     fn read_image(&self, images: &Dir, digest: &Digest) -> Result<ImageRecord> {
-        let name = file_name(digest);
+        let name = directory_name(digest);
         let hint = Advice::RewriteRecord;
-        let record = read_json::<ImageRecord>(images, &name);
+        let directory = entry(&name).and_then(|name| images.open_beneath(&name));
+        let directory = directory
+            .map_err(|error| Error::system(format!("opening image {}", digest.short()), error))?;
+        let record = read_json::<ImageRecord>(&directory, IMAGE);
         let record = record.map_err(|error| match error.is_system_fault() {
             true => error,
             false => error.hint(hint),
@@ -74,7 +113,7 @@ impl Store {
         match record.digest == *digest {
             true => Ok(record),
             false => {
-                let text = format!("reading {name}: it is of image {}", record.digest);
+                let text = format!("reading {IMAGE}: it is of image {}", record.digest);
                 Err(Error::conflict(text).hint(hint))
             }
         }
@@ -86,46 +125,154 @@ impl Store {
         digests.iter().map(|digest| self.image(digest)).collect()
     }
 
-    /// The image with a digest or a name, or whose digest begins with some digits, in this order. Errors:
-    /// several match; none does, but a record is damaged.
+    /// An image as its documents describe it, without its blobs, which a store does not keep. Its layers are found by
+    /// [`layers_of`](Store::layers_of), and its stack by [`stack`](Store::stack).
+    ///
+    /// Errors: it is not in this store; its record or a document is damaged
+    /// ([`Kind::Conflict`](crate::Kind::Conflict)).
+    pub fn open_image(&self, digest: &Digest) -> Result<Image> {
+        let record = self.image(digest)?;
+        let platform = record.platform.and_then(|text| text.parse().ok());
+        let opened = stored::open(digest, platform, self.documents(digest)?);
+        let mut image = opened.map_err(|error| {
+            let text = format!("image {} in the store: {}", digest.short(), error.reason());
+            Error::conflict(text).hint(Advice::RewriteRecord)
+        })?;
+        image.names = self.names_of(digest)?;
+        image.name = image.names.first().cloned();
+        Ok(image)
+    }
+
+    fn documents(&self, digest: &Digest) -> Result<Documents> {
+        let path = |file: &str| format!("images/{}/{file}", directory_name(digest));
+        let read = |file: &str| -> io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            let file = self.directory.open_file(&entry(&path(file))?)?;
+            file.take(DOCUMENT_MAX).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let failed = |file: &str, error: io::Error| match is_absent(&error) {
+            true => Error::conflict(format!("image {} lacks its {file}", digest.short()))
+                .hint(Advice::RewriteRecord),
+            false => Error::system(format!("reading {file}"), error),
+        };
+        let manifest = match read(MANIFEST) {
+            // An image of a Docker archive has none.
+            Err(error) if is_absent(&error) => None,
+            read => Some(read.map_err(|error| failed(MANIFEST, error))?),
+        };
+        let config = read(CONFIG).map_err(|error| failed(CONFIG, error))?;
+        Ok(Documents { manifest, config })
+    }
+
+    /// The image that a name or a digest leads to: its digest; its name; its name without the tag `latest`, or without
+    /// what Docker leaves out; what follows a `/` of its name; the first four or more digits of its digest, in this
+    /// order. `NAME@DIGEST` checks both.
+    ///
+    /// Errors: several match ([`Kind::NotFound`](crate::Kind::NotFound)); the names are damaged.
     pub fn find_image(&self, wanted: &str) -> Result<Option<Digest>> {
+        Ok(self.look_up(wanted)?.map(|found| found.digest))
+    }
+
+    /// The same in each of several stores: the first that has it.
+    pub fn find_in_each(&self, wanted: &str) -> Result<Option<(&Store, Digest)>> {
+        for store in self.each() {
+            if let Some(digest) = store.find_image(wanted)? {
+                return Ok(Some((store, digest)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn look_up(&self, wanted: &str) -> Result<Option<Found>> {
         let digests = self.image_digests()?;
+        let by_digest = |digest: &Digest| Found {
+            digest: digest.clone(),
+            name: None,
+        };
         if let Some(digest) = digests.iter().find(|digest| digest.to_string() == wanted) {
-            return Ok(Some(digest.clone()));
+            return Ok(Some(by_digest(digest)));
         }
-        let (mut named, mut damaged) = (Vec::new(), None);
-        for digest in &digests {
-            match self.image(digest) {
-                Ok(image) if image.names.iter().any(|name| name == wanted) => named.push(digest),
-                Ok(_) => {}
-                Err(error) if error.is_system_fault() => return Err(error),
-                Err(error) => damaged = damaged.or(Some(error)),
+        let (name, pinned) = match wanted.rsplit_once('@') {
+            Some((name, digest)) => (
+                name,
+                Some(Digest::parse(digest).map_err(|error| Error::usage(error.reason()))?),
+            ),
+            None => (wanted, None),
+        };
+        let (names, damage) = match self.names() {
+            Ok(names) => (names, None),
+            Err(error) if error.is_system_fault() => return Err(error),
+            Err(error) => (BTreeMap::new(), Some(error)),
+        };
+        let ranked = names.iter().filter(|(_, digest)| digests.contains(digest));
+        let ranked = ranked.filter_map(|(known, digest)| Some((rank(name, known)?, known, digest)));
+        let mut ranked: Vec<_> = ranked.collect();
+        ranked.sort();
+        let best = ranked.first().map(|(rank, ..)| *rank);
+        ranked.retain(|(rank, ..)| Some(*rank) == best);
+        let distinct: BTreeSet<&Digest> = ranked.iter().map(|(.., digest)| *digest).collect();
+        let found = match (ranked.first(), distinct.len()) {
+            (Some((_, known, digest)), 1) => Some(Found {
+                digest: (*digest).clone(),
+                name: Some((*known).clone()),
+            }),
+            (Some(_), _) => {
+                let several = ranked
+                    .iter()
+                    .map(|(_, known, digest)| format!("{known} ({digest})"));
+                return Err(ambiguous(wanted, several));
             }
-        }
-        if named.is_empty() {
-            named.extend(digests.iter().filter(|digest| begins(digest, wanted)));
-        }
-        match (named.as_slice(), damaged) {
-            ([], Some(error)) => Err(error),
-            ([], None) => Ok(None),
-            ([only], _) => Ok(Some((*only).clone())),
-            (several, _) => {
-                let digests: Vec<String> = several.iter().map(|one| one.to_string()).collect();
-                let text = format!("several images in the store are named {wanted}");
-                Err(Error::not_found(text).hint(format!("use one of {}", digests.join(", "))))
+            (None, _) => {
+                let mut several = digests.iter().filter(|digest| begins(digest, name));
+                match (several.next(), several.next()) {
+                    (None, _) => None,
+                    (Some(only), None) => Some(by_digest(only)),
+                    (Some(one), Some(other)) => {
+                        let all = [one, other].into_iter().chain(several);
+                        return Err(ambiguous(wanted, all.map(ToString::to_string)));
+                    }
+                }
             }
+        };
+        match (found, pinned, damage) {
+            (None, _, Some(error)) => Err(error),
+            (Some(found), Some(pinned), _) if found.digest != pinned => {
+                let text = format!("{name} is {}, not {pinned}", found.digest);
+                Err(Error::not_found(text).hint("leave out the digest, or the name"))
+            }
+            (found, ..) => Ok(found),
         }
     }
 
-    /// Removes the record of an image; its layers stay. Errors: the store can only be read.
+    /// Removes an image and its names; its layers stay. Errors: the store can only be read.
     pub(crate) fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
-        self.check_writable()?;
-        let images = self.open_dir("images")?;
+        let staging = self.stage()?;
+        let images = self.lock_images()?;
+        // A name without an image leads nowhere; an image without a name can be removed by its digest.
+        match self.names() {
+            Ok(mut names) => {
+                names.retain(|_, of| of != digest);
+                self.write_names(&images, &staging, names, sync)?;
+            }
+            Err(error) if error.is_system_fault() => return Err(error),
+            Err(_) => {}
+        }
+        let name = directory_name(digest);
         let forget = || -> io::Result<()> {
-            images.remove_file(file_name(digest).as_bytes())?;
+            rustix::fs::renameat(&images, &*name, &staging.directory, &*name)?;
             sync_directory(&images, sync)
         };
         forget().map_err(|error| Error::system(format!("forgetting image {digest}"), error))
+    }
+
+    /// The directory of images, which one process at a time changes: until it is closed.
+    pub(super) fn lock_images(&self) -> Result<Dir> {
+        self.check_writable()?;
+        let images = self.open_dir("images")?;
+        let lock = retry_on_intr(|| rustix::fs::flock(&images, FlockOperation::LockExclusive));
+        lock.map_err(|errno| Error::system("locking the images of the store", errno))?;
+        Ok(images)
     }
 
     /// The chain IDs of all layers, sorted.
@@ -210,12 +357,35 @@ impl Store {
     }
 }
 
-fn file_name(digest: &Digest) -> String {
-    format!("{}-{}.json", digest.algorithm().name(), digest.hex())
+fn recording(error: io::Error) -> Error {
+    Error::system("recording the image", error)
 }
 
-fn digest_in(file_name: &[u8]) -> Option<Digest> {
-    let name = std::str::from_utf8(file_name).ok()?.strip_suffix(".json")?;
+fn ambiguous(wanted: &str, several: impl Iterator<Item = String>) -> Error {
+    let several: Vec<String> = several.collect();
+    let text = format!("{wanted} is not the name of one image in the store");
+    Error::not_found(text).hint(format!("use one of {}", several.join(", ")))
+}
+
+fn entry(path: &str) -> io::Result<EntryPath> {
+    Ok(EntryPath::parse(path.as_bytes())?)
+}
+
+fn write_file(directory: &Dir, name: &str, bytes: &[u8], sync: Sync) -> io::Result<()> {
+    let mut file = directory.make_file(name.as_bytes())?;
+    file.write_all(bytes)?;
+    match sync {
+        Sync::Fs => file.sync_all(),
+        Sync::None => Ok(()),
+    }
+}
+
+fn directory_name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
+}
+
+fn digest_in(name: &[u8]) -> Option<Digest> {
+    let name = std::str::from_utf8(name).ok()?;
     Digest::parse(&name.replacen('-', ":", 1)).ok()
 }
 

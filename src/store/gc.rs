@@ -23,6 +23,8 @@ pub use in_use::InUse;
 pub struct Removal {
     /// The removed image.
     pub image: Option<Digest>,
+    /// The name that was taken away from an image that has others, and stays.
+    pub name: Option<String>,
     /// The chain IDs of the layers, sorted.
     pub layers: BTreeSet<Digest>,
     /// The total size of their files, as far as it is known.
@@ -67,7 +69,8 @@ impl<'a> Removing<'a> {
     }
 }
 
-/// Removes an image, and the layers that no other image needs. Other stores that are only read do not
+/// Removes an image, and the layers that no other image needs. Of an image with several names, a name
+/// removes only itself; its digest removes the image with all of them. Other stores that are only read do not
 /// change.
 ///
 /// Errors: the store can only be read; no such image ([`Kind::NotFound`](crate::Kind::NotFound)); one of
@@ -100,8 +103,19 @@ impl<'a> Removing<'a> {
 pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Removal> {
     store.check_writable()?;
     let hold = store.lock_exclusive(how.progress)?;
-    let found = store.find_image(wanted)?;
-    let digest = found.ok_or_else(|| no_such_image(store, wanted))?;
+    let found = store.look_up(wanted)?;
+    let found = found.ok_or_else(|| no_such_image(store, wanted))?;
+    if let Some(name) = found.name.filter(|_| !is_last_name(store, &found.digest)) {
+        let removal = look(store, BTreeSet::new())?;
+        if !how.dry_run {
+            store.untag(&name, how.sync)?;
+        }
+        return Ok(Removal {
+            name: Some(name),
+            ..removal
+        });
+    }
+    let digest = found.digest;
     let mut removal = match store.image(&digest) {
         Ok(image) => {
             let needed = needed(store, Some(&digest))?;
@@ -126,6 +140,11 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     }
     removal.image = Some(digest);
     remove(store, removal, hold, how)
+}
+
+/// Whether an image goes with this name: where it has no other, or its names are not known.
+fn is_last_name(store: &Store, digest: &Digest) -> bool {
+    store.names_of(digest).is_ok_and(|names| names.len() < 2)
 }
 
 fn no_such_image(store: &Store, wanted: &str) -> Error {
@@ -205,6 +224,7 @@ fn look(store: &Store, layers: BTreeSet<Digest>) -> Result<Removal> {
     let (in_use, pinned) = (InUse::now(store)?, pinned(store)?);
     let mut removal = Removal {
         image: None,
+        name: None,
         layers: BTreeSet::new(),
         bytes: 0,
         mounted: BTreeMap::new(),

@@ -224,13 +224,16 @@ pub(crate) fn unpack_missing(
             );
         }
     }
+    let config = image.documents.config_by_specification()?;
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap_or_default();
     let record = ImageRecord {
         digest: image.digest.clone(),
-        names: image.name.iter().cloned().collect(),
+        platform: image.platform.as_ref().map(ToString::to_string),
+        created: config["created"].as_str().map(String::from),
         layers: chain,
         options: options.clone(),
     };
-    if !store.is_writable() && is_recorded(&record, store) {
+    if !store.is_writable() && is_recorded(image, store) {
         return Ok(unpacked.into_values().collect());
     }
     // Status 0 promises durability, also of layers that others wrote. For an image without layers that
@@ -239,16 +242,21 @@ pub(crate) fn unpack_missing(
     if missing.is_empty() || unpacked.values().any(|layer| layer.was_there) {
         store.sync(run.sync, synced)?;
     }
-    store.record_image(record, run.sync)?;
+    store.record_image(&record, &image.documents, run.sync)?;
+    if !image.names.is_empty() {
+        store.tag(&image.digest, &image.names, run.sync)?;
+    }
     Ok(unpacked.into_values().collect())
 }
 
 /// Whether an image is recorded with all its names.
-fn is_recorded(image: &ImageRecord, store: &Store) -> bool {
-    let mut known = store
-        .each()
-        .filter_map(|store| store.image(&image.digest).ok());
-    known.any(|known| image.names.iter().all(|name| known.names.contains(name)))
+fn is_recorded(image: &Image, store: &Store) -> bool {
+    store.each().any(|store| {
+        let names = store
+            .image(&image.digest)
+            .and_then(|_| store.names_of(&image.digest));
+        names.is_ok_and(|names| image.names.iter().all(|name| names.contains(name)))
+    })
 }
 
 fn was_there(stored: StoredLayer) -> Unpacked {

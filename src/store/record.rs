@@ -32,14 +32,17 @@ pub struct Record {
     pub report: Report,
 }
 
-/// The record of an unpacked image.
+/// `image.json`: an unpacked image. Its names are in [`Store::names`](super::Store::names), its documents beside
+/// the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ImageRecord {
     /// The digest of its manifest, or of its config if there was none.
     pub digest: Digest,
-    /// The names it came with, sorted.
-    pub names: Vec<String>,
+    /// The platform that it was built for, if it says, as [`Platform`](crate::Platform) shows it.
+    pub platform: Option<String>,
+    /// When it was built, as its config says (RFC 3339).
+    pub created: Option<String>,
     /// The chain IDs of its layers, lowest first.
     pub layers: Vec<Digest>,
     /// How they were translated.

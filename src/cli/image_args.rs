@@ -1,0 +1,192 @@
+//! Which image a verb is about: a file, or an image of the store.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::error::Advice;
+use crate::image::{Image, Platform, Reference, Transport};
+use crate::path::display;
+use crate::store::Store;
+use crate::{Error, Result};
+
+use super::Global;
+
+/// How similar, from 0 to 1, a name must be to be suggested.
+const ALIKE: f64 = 0.85;
+
+#[derive(Debug, Args)]
+pub(super) struct ImageArgs {
+    /// A name or the first digits of a digest of an image in the store; or oci:DIR[:TAG],
+    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], skopeo's dir:DIR, a path to one of these, which
+    /// is recognised by its content, or `-` for an archive on standard input. A file comes before a name;
+    /// store:NAME is never a file. `@DIGEST` instead of `:TAG` names a manifest or an index, `:TAG@DIGEST`
+    /// checks both, and `:@N` is image number N, from 0
+    #[arg(value_name = "IMAGE")]
+    pub reference: OsString,
+    /// Platform of the image, as OS/ARCHITECTURE[/VARIANT], or either of the first two alone
+    /// [default: this machine's]
+    #[arg(long)]
+    pub platform: Option<Platform>,
+    /// IMAGE is the digest of a manifest or an index in this content store. containerd's is
+    /// /var/lib/containerd/io.containerd.content.v1.content
+    #[arg(long, value_name = "DIR")]
+    pub blobs: Option<PathBuf>,
+}
+
+impl ImageArgs {
+    /// Opens the image of a file or, if there is no such file, of the store.
+    pub fn open(&self, global: &Global) -> anyhow::Result<Image> {
+        let reference = self.reference()?;
+        match is_in_store(&reference) {
+            true => self.in_store(&reference, global.find_store()?.as_ref(), global),
+            false => self.in_file(&reference),
+        }
+    }
+
+    /// The same for a verb that needs the store: a note says if the store has another image of that name.
+    pub fn open_with(&self, store: &Store, global: &Global) -> anyhow::Result<Image> {
+        let reference = self.reference()?;
+        if is_in_store(&reference) {
+            return self.in_store(&reference, Some(store), global);
+        }
+        let image = self.in_file(&reference)?;
+        let hidden = match reference.transport {
+            Transport::Any => self
+                .find(store, &self.reference.to_string_lossy())
+                .ok()
+                .flatten(),
+            _ => None,
+        };
+        if let Some(hidden) = hidden.filter(|hidden| hidden.digest != image.digest) {
+            let name = self.shown();
+            let digest = hidden.digest.short();
+            let text = format!(
+                "{name} is a file; the image of that name in the store is store:{name} ({digest})"
+            );
+            global.console.note(&text);
+        }
+        Ok(image)
+    }
+
+    /// Says for which platform an image is, if the user did not ask for it and this machine does not run it.
+    pub fn note_platform(&self, image: &Image, global: &Global) {
+        let host = Platform::host();
+        let foreign = image
+            .platform
+            .as_ref()
+            .filter(|built_for| host.distance(built_for).is_none());
+        if let (Some(foreign), None) = (foreign, &self.platform) {
+            let text = format!("the image is for {foreign}, and this machine is {host}");
+            global.console.note(&text);
+        }
+    }
+
+    fn reference(&self) -> Result<Reference> {
+        match &self.blobs {
+            Some(directory) => Reference::in_blobs(directory, &self.reference),
+            None => Reference::parse(&self.reference),
+        }
+    }
+
+    fn in_file(&self, reference: &Reference) -> anyhow::Result<Image> {
+        let image = match &self.platform {
+            Some(platform) => Image::open_for(reference, platform),
+            None => Image::open(reference),
+        };
+        image.with_context(|| self.shown())
+    }
+
+    fn in_store(
+        &self,
+        reference: &Reference,
+        store: Option<&Store>,
+        global: &Global,
+    ) -> anyhow::Result<Image> {
+        let is_forced = reference.transport == Transport::Store;
+        let name = match is_forced {
+            true => reference.path.to_string_lossy(),
+            false => self.reference.to_string_lossy(),
+        };
+        let found = match store {
+            Some(store) => self.find(store, &name)?,
+            None if is_forced => return Err(global.no_store().into()),
+            None => None,
+        };
+        Ok(match found {
+            Some(image) => image,
+            None if is_forced => {
+                let text = format!(
+                    "no image in the store is named {}",
+                    display(name.as_bytes())
+                );
+                return Err(Error::not_found(text).hint(Advice::ListImages).into());
+            }
+            None => return Err(self.nowhere(reference, store).into()),
+        })
+    }
+
+    fn find(&self, store: &Store, name: &str) -> Result<Option<Image>> {
+        let Some((one, digest)) = store.find_in_each(name)? else {
+            return Ok(None);
+        };
+        let image = one.open_image(&digest)?;
+        let wanted = self.platform.as_ref().zip(image.platform.as_ref());
+        match wanted {
+            Some((wanted, built_for)) if wanted.distance(built_for).is_none() => {
+                let text = format!(
+                    "{} in the store is for {built_for}, not {wanted}",
+                    display(name.as_bytes())
+                );
+                Err(Error::not_found(text).hint(Advice::Unpack))
+            }
+            _ => Ok(Some(image)),
+        }
+    }
+
+    /// The error for a text that is neither a file nor a name: with what may have been meant.
+    fn nowhere(&self, reference: &Reference, store: Option<&Store>) -> Error {
+        let text = format!("{}: neither a file nor an image in the store", self.shown());
+        let error = Error::not_found(text);
+        let wanted = self.reference.to_string_lossy();
+        let names = store
+            .and_then(|store| store.names().ok())
+            .unwrap_or_default();
+        let files = beside(&reference.path);
+        let alike = names
+            .into_keys()
+            .chain(files)
+            .map(|name| (strsim::jaro_winkler(&wanted, &name), name));
+        let closest = alike
+            .filter(|(alike, _)| *alike >= ALIKE)
+            .max_by(|one, other| one.0.total_cmp(&other.0));
+        match closest {
+            Some((_, name)) => error.hint(format!("did you mean {name}?")),
+            None => error.hint(Advice::NeitherFileNorName),
+        }
+    }
+
+    fn shown(&self) -> String {
+        display(self.reference.as_encoded_bytes()).to_string()
+    }
+}
+
+fn is_in_store(reference: &Reference) -> bool {
+    reference.transport == Transport::Store || reference.may_be_in_store()
+}
+
+/// The files beside one that does not exist, as the user would spell them.
+fn beside(missing: &Path) -> Vec<String> {
+    let parent = missing.parent().unwrap_or(Path::new(""));
+    let directory = match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    };
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    let paths = entries.map(|entry| parent.join(entry.file_name()));
+    paths
+        .filter_map(|path| Some(display(path.to_str()?.as_bytes()).to_string()))
+        .collect()
+}
