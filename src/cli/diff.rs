@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::image::Image;
 use crate::path::display;
@@ -60,6 +61,7 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
         out: BufWriter::new(io::stdout().lock()),
         json: global.console.json,
         ignore_times: verb.ignore_times,
+        summary: Summary::default(),
     };
     match (verb.layer, &verb.other) {
         (Some(number), _) => {
@@ -80,6 +82,10 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
             warn_of_view(&global.console, &other, &after, None);
             lines.all((&image, &before.tree), (&other, &after.tree), how)?;
         }
+    }
+    if lines.json {
+        let summary = json!({ "summary": lines.summary });
+        output::json_line(&mut lines.out, &summary)?;
     }
     lines.out.flush()?;
     Ok(())
@@ -102,6 +108,15 @@ struct Lines<W> {
     out: W,
     json: bool,
     ignore_times: bool,
+    summary: Summary,
+}
+
+/// How much differs: the last line of JSON.
+#[derive(Default, Serialize)]
+struct Summary {
+    created: u64,
+    changed: u64,
+    deleted: u64,
 }
 
 impl<W: Write> Lines<W> {
@@ -134,11 +149,17 @@ impl<W: Write> Lines<W> {
     }
 
     fn object(&mut self, change: &Change<'_>) -> io::Result<()> {
-        let (word, parts) = match &change.what {
-            What::Created => ("created", None),
-            What::Deleted => ("deleted", None),
-            What::Changed(parts) => ("changed", Some(parts)),
+        let Summary {
+            created,
+            changed,
+            deleted,
+        } = &mut self.summary;
+        let (word, number, parts) = match &change.what {
+            What::Created => ("created", created, None),
+            What::Deleted => ("deleted", deleted, None),
+            What::Changed(parts) => ("changed", changed, Some(parts)),
         };
+        *number += 1;
         let side = |inode: Option<&ImageInode>| inode.map(|inode| Row::of(&change.path, inode));
         let parts = parts.map(|parts| parts.iter().map(|part| name(*part)).collect::<Vec<_>>());
         let object = ChangeJson {

@@ -58,13 +58,18 @@ impl Name {
     pub fn escaped(member: &'static str, text: &str) -> Name {
         Name::new(member, from_display(text).unwrap_or_else(|| text.into()))
     }
+
+    /// What the member holds.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        self.bytes.as_deref().map(text)
+    }
 }
 
 impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(self.member, &self.text())?;
         let bytes = self.bytes.as_deref();
-        map.serialize_entry(self.member, &bytes.map(text))?;
         if let Some(bytes) = bytes.filter(|bytes| std::str::from_utf8(bytes).is_err()) {
             map.serialize_entry(&in_bytes(self.member), &STANDARD.encode(bytes))?;
         }

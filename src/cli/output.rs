@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use crate::escape::is_control;
 use crate::{Error, Result};
@@ -45,14 +43,6 @@ fn printable_json(text: &str) -> Cow<'_, str> {
         false => character.into(),
     };
     text.chars().map(escaped).collect::<String>().into()
-}
-
-/// A path in JSON, with bytes that are not UTF-8 as `\xff`.
-pub fn text(path: &Path) -> String {
-    match path.to_str() {
-        Some(text) => text.into(),
-        None => crate::path::display(path.as_os_str().as_bytes()).to_string(),
-    }
 }
 
 /// Whether an error only means that the reader of our output is gone.
