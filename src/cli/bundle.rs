@@ -167,10 +167,7 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
                 Some(words) => Name::new("mount", words),
                 None => Name::null("mount"),
             },
-            script: match &script {
-                Some(script) => Name::path("script", script),
-                None => Name::null("script"),
-            },
+            script: Name::path_or_null("script", script.as_deref()),
             left_out: bundle.left_out,
             config,
         })?;

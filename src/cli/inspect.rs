@@ -129,10 +129,7 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
             chain_id: chain_id.to_string(),
             media_type: layer.media_type.clone(),
             size: layer.blob.size(),
-            directory: match stored {
-                Some(stored) => Name::path("directory", &stored.path),
-                None => Name::null("directory"),
-            },
+            directory: Name::path_or_null("directory", stored.map(|stored| &*stored.path)),
             counts: stored
                 .map(Counts::recorded)
                 .or_else(|| read.get(index).map(Counts::read)),

@@ -46,6 +46,11 @@ impl Name {
         Name::new(member, path.as_os_str().as_bytes())
     }
 
+    /// The path of a file, or null if there is none.
+    pub fn path_or_null(member: &'static str, path: Option<&Path>) -> Name {
+        path.map_or_else(|| Name::null(member), |path| Name::path(member, path))
+    }
+
     /// A path in an image; its root is `.`.
     pub fn entry(member: &'static str, path: &EntryPath) -> Name {
         match path.is_root() {

@@ -104,7 +104,8 @@ fn summarize(layers: &[Unpacked], seconds: f64) -> String {
 #[derive(Serialize)]
 struct Unpacking {
     digest: String,
-    name: Option<String>,
+    /// The names that it was given in the store.
+    names: Vec<String>,
     platform: Option<String>,
     /// The lowest first.
     layers: Vec<LayerJson>,
@@ -129,7 +130,7 @@ impl Unpacking {
         let layers = image.layers.iter().zip(layers);
         Unpacking {
             digest: image.digest.to_string(),
-            name: image.name.clone(),
+            names: image.names.clone(),
             platform: image.platform.as_ref().map(ToString::to_string),
             layers: layers
                 .map(|(layer, unpacked)| layer_json(layer, unpacked))

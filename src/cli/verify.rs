@@ -230,6 +230,13 @@ impl Verify {
 }
 
 impl Outcome {
+    /// Errors: the system could not look.
+    fn check_record(&mut self, store: &Store, digest: &Digest) -> crate::Result<()> {
+        self.images += 1;
+        self.findings.extend(damaged_record(store, digest)?);
+        Ok(())
+    }
+
     /// The last line of JSON. Without it, a run in which nothing was found could not be told from one
     /// that was cut short.
     fn print_summary(&self, repaired: usize, verb: &Verify, global: &Global) -> anyhow::Result<()> {
@@ -269,8 +276,7 @@ fn verify(
     if verb.all {
         for one in store.each() {
             for digest in one.image_digests()? {
-                outcome.images += 1;
-                outcome.findings.extend(damaged_record(one, &digest)?);
+                outcome.check_record(one, &digest)?;
             }
         }
     }
@@ -278,10 +284,7 @@ fn verify(
     if let Some(image) = image.filter(|_| verb.repair)
         && store.image_digests()?.contains(&image.digest)
     {
-        outcome.images += 1;
-        outcome
-            .findings
-            .extend(damaged_record(store, &image.digest)?);
+        outcome.check_record(store, &image.digest)?;
     }
     let is_one = store.each().count() == 1;
     for (index, (label, chain_id)) in layers.iter().enumerate() {
@@ -316,7 +319,7 @@ fn verify(
     Ok(outcome)
 }
 
-/// Errors: the system could not look.
+/// The finding about an image's record, if it is damaged. Errors: the system could not look.
 fn damaged_record(store: &Store, digest: &Digest) -> crate::Result<Option<Finding>> {
     let error = match store.open_image(digest) {
         Ok(_) => return Ok(None),
