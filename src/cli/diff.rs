@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Write};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::image::Image;
 use crate::path::display;
@@ -14,7 +13,7 @@ use crate::store::Sync;
 use crate::view::{Body, Change, ImageInode, Part, Side, View, What, compare};
 use crate::{Error, Run};
 
-use super::json::Name;
+use super::json::{Name, SummaryJson};
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
 use super::row::{self, Row};
@@ -84,8 +83,8 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
         }
     }
     if lines.json {
-        let summary = json!({ "summary": lines.summary });
-        output::json_line(&mut lines.out, &summary)?;
+        let summary = lines.summary;
+        output::json_line(&mut lines.out, &SummaryJson { summary })?;
     }
     lines.out.flush()?;
     Ok(())

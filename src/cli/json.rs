@@ -130,6 +130,13 @@ fn in_bytes(member: &str) -> String {
     format!("{member}_bytes")
 }
 
+/// The last line of a verb that has a line for each thing it finds. Without it, a run that found nothing
+/// could not be told from one that was cut short.
+#[derive(Serialize)]
+pub struct SummaryJson<T> {
+    pub summary: T,
+}
+
 /// The counts and warnings of a layer.
 #[derive(Serialize)]
 pub struct ReportJson {

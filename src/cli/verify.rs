@@ -6,14 +6,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::Error;
 use crate::digest::Digest;
 use crate::image::{Image, Layer, LayerBlob, Platform};
 use crate::store::{self, Store, Verifier};
 
-use super::json::Name;
+use super::json::{Name, SummaryJson};
 use super::limits::LimitsArgs;
 use super::options::SyncArgs;
 use super::progress::Shown;
@@ -237,8 +236,7 @@ impl Outcome {
         Ok(())
     }
 
-    /// The last line of JSON. Without it, a run in which nothing was found could not be told from one
-    /// that was cut short.
+    /// The last line of JSON.
     fn print_summary(&self, repaired: usize, verb: &Verify, global: &Global) -> anyhow::Result<()> {
         if !global.console.json {
             return Ok(());
@@ -252,7 +250,7 @@ impl Outcome {
             repaired,
             quick: verb.quick,
         };
-        output::json(&json!({ "summary": summary }))?;
+        output::json(&SummaryJson { summary })?;
         Ok(())
     }
 }
