@@ -39,7 +39,7 @@ mod unpack_layer;
 mod usage;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -236,15 +236,6 @@ fn default_store() -> crate::Result<PathBuf> {
     })
 }
 
-/// Whether there is a store, or something else that opening it will complain of.
-fn is_there(path: &Path) -> bool {
-    Store::is_at(path)
-        || path.is_file()
-        || path
-            .read_dir()
-            .is_ok_and(|mut names| names.next().is_some())
-}
-
 impl Global {
     /// The store, to write to: it is made if there is none.
     fn open_store(&self) -> anyhow::Result<Store> {
@@ -260,17 +251,9 @@ impl Global {
         Ok(store.ok_or_else(|| self.no_store())?)
     }
 
-    /// The stores that exist, if any does. Creates none.
+    /// The store, if there is one. Makes none.
     fn find_store(&self) -> crate::Result<Option<Store>> {
-        let mut stores = self.stores()?;
-        // A new store is the first one; the others are only read, and a missing one is an error.
-        if stores.first().is_some_and(|first| !is_there(first)) {
-            stores.remove(0);
-        }
-        match stores.is_empty() {
-            true => Ok(None),
-            false => Store::open_all(&stores).map(Some),
-        }
+        Store::open_existing(&self.stores()?)
     }
 
     fn no_store(&self) -> crate::Error {

@@ -162,8 +162,7 @@ impl Export {
                 "changes are for lists: layers are exported as they are",
             ));
         }
-        let store = global.open_existing_store()?;
-        let image = self.image.open_with(&store, global)?;
+        let (store, image) = self.image.open_with_store(global)?;
         let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
         write(&image, &store.layers_of(&image)?, target)
     }

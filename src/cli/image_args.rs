@@ -7,15 +7,13 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::error::Advice;
+use crate::image::names::closest;
 use crate::image::{Image, Platform, Reference, Transport};
 use crate::path::display;
 use crate::store::Store;
 use crate::{Error, Result};
 
 use super::Global;
-
-/// How similar, from 0 to 1, a name must be to be suggested.
-const ALIKE: f64 = 0.85;
 
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
@@ -46,18 +44,23 @@ impl ImageArgs {
         }
     }
 
-    /// The same for a verb that needs the store: a note says if the store has another image of that name.
-    pub fn open_with(&self, store: &Store, global: &Global) -> anyhow::Result<Image> {
+    /// The same for a verb that needs the store, too. A note says if the store has another image of that name.
+    pub fn open_with_store(&self, global: &Global) -> anyhow::Result<(Store, Image)> {
         let reference = self.reference()?;
         if is_in_store(&reference) {
-            return self.in_store(&reference, Some(store), global);
+            let store = global.open_existing_store()?;
+            let image = self.in_store(&reference, Some(&store), global)?;
+            return Ok((store, image));
         }
+        // What is wrong with the image comes first.
         let image = self.in_file(&reference)?;
+        image.check_media_types()?;
+        let store = global.open_existing_store()?;
         let hidden = match reference.transport {
-            Transport::Any => self
-                .find(store, &self.reference.to_string_lossy())
-                .ok()
-                .flatten(),
+            Transport::Any => {
+                let name = self.reference.to_string_lossy();
+                self.find(&store, &name).ok().flatten()
+            }
             _ => None,
         };
         if let Some(hidden) = hidden.filter(|hidden| hidden.digest != image.digest) {
@@ -68,7 +71,7 @@ impl ImageArgs {
             );
             global.console.note(&text);
         }
-        Ok(image)
+        Ok((store, image))
     }
 
     /// Says for which platform an image is, if the user did not ask for it and this machine does not run it.
@@ -155,15 +158,9 @@ impl ImageArgs {
             .and_then(|store| store.names().ok())
             .unwrap_or_default();
         let files = beside(&reference.path);
-        let alike = names
-            .into_keys()
-            .chain(files)
-            .map(|name| (strsim::jaro_winkler(&wanted, &name), name));
-        let closest = alike
-            .filter(|(alike, _)| *alike >= ALIKE)
-            .max_by(|one, other| one.0.total_cmp(&other.0));
-        match closest {
-            Some((_, name)) => error.hint(format!("did you mean {name}?")),
+        let known = names.into_keys().chain(files);
+        match closest(&wanted, known) {
+            Some(name) => error.hint(format!("did you mean {name}?")),
             None => error.hint(Advice::NeitherFileNorName),
         }
     }

@@ -15,7 +15,7 @@ use super::json::Name;
 use super::options::id_maps;
 use super::progress::Shown;
 use super::usage::of_option;
-use super::{Global, ImageArgs, hold_user_namespace, output, stack};
+use super::{Global, ImageArgs, hold_user_namespace, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -136,10 +136,11 @@ struct MountJson {
 }
 
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
-    let store = global.open_existing_store()?;
+    let (store, image) = verb.image.open_with_store(global)?;
+    verb.image.note_platform(&image, global);
     // Keeps its layers in the store until the mount is up.
     let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
-    let stack = stack::of_image(&verb.image, &store, global)?;
+    let stack = store.stack(&image)?;
     let upper = verb.upper.upper();
     let options = MountOptions::new(verb.options.iter().cloned());
     let options = options.map_err(|error| of_option("--options", error))?;

@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use serde::Serialize;
 
-use crate::store::Store;
 use crate::store::stack;
 
 use super::json::{Name, Names};
@@ -45,7 +44,9 @@ struct StackJson {
 }
 
 pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
-    let stack = of_image(&verb.image, &global.open_existing_store()?, global)?;
+    let (store, image) = verb.image.open_with_store(global)?;
+    verb.image.note_platform(&image, global);
+    let stack = store.stack(&image)?;
     let line = stack.lowerdir();
     let fits_one_page = "lowerdir=".len() + line.len() < stack::PAGE;
     if !fits_one_page {
@@ -70,11 +71,4 @@ pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
     }
     output::lines(std::iter::once(line.as_bytes()))?;
     Ok(())
-}
-
-/// The stack of an unpacked image.
-pub fn of_image(args: &ImageArgs, store: &Store, global: &Global) -> anyhow::Result<stack::Stack> {
-    let image = args.open_with(store, global)?;
-    args.note_platform(&image, global);
-    Ok(store.stack(&image)?)
 }

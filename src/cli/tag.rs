@@ -3,9 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::error::Advice;
-use crate::path::display;
-use crate::{Error, Result};
+use crate::Result;
+use crate::store::no_such_image;
 
 use super::options::SyncArgs;
 use super::progress::Shown;
@@ -38,13 +37,8 @@ pub fn run(verb: &Tag, global: &Global) -> anyhow::Result<()> {
     // The image stays until it has the names.
     let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
     let image = verb.image.strip_prefix("store:").unwrap_or(&verb.image);
-    let digest = store.find_image(image)?.ok_or_else(|| {
-        let text = format!(
-            "no image in the store is named {}",
-            display(image.as_bytes())
-        );
-        Error::not_found(text).hint(Advice::ListImages)
-    })?;
+    let found = store.find_image(image)?;
+    let digest = found.ok_or_else(|| no_such_image(&store, image))?;
     let moved = store.tag(&digest, &verb.names, verb.sync.sync())?;
     for (name, before) in &moved {
         let text = format!("{name} was the name of image {}", before.short());

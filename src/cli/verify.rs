@@ -134,8 +134,7 @@ struct Outcome {
 }
 
 pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
-    let store = global.open_existing_store()?;
-    let image = verb.open_image(&store, global)?;
+    let (store, image) = verb.open(global)?;
     let mut outcome = verify(verb, image.as_ref(), &store, global)?;
     print(&outcome.findings, global)?;
     // A system error is no reason to repair anything.
@@ -186,23 +185,24 @@ impl Verify {
         }
     }
 
-    fn open_image(&self, store: &Store, global: &Global) -> anyhow::Result<Option<Image>> {
+    /// The store and, without --all, the image.
+    fn open(&self, global: &Global) -> anyhow::Result<(Store, Option<Image>)> {
         let Some(reference) = self.image.clone() else {
-            return Ok(None);
+            return Ok((global.open_existing_store()?, None));
         };
         let image = ImageArgs {
             reference,
             platform: self.platform.clone(),
             blobs: self.blobs.clone(),
         };
-        let image = image.open_with(store, global)?;
+        let (store, image) = image.open_with_store(global)?;
         let is_missing = |layer: &Layer| matches!(layer.blob, LayerBlob::Missing { .. });
         if self.repair && !image.layers.is_empty() && image.layers.iter().all(is_missing) {
             let text = "there are no blobs to repair the image from";
             let hint = "name the archive or layout that it came from";
             return Err(Error::not_found(text).hint(hint).into());
         }
-        Ok(Some(image))
+        Ok((store, Some(image)))
     }
 
     /// The layers to verify, from the image or the store's records.

@@ -41,19 +41,26 @@ fn tagged(name: &str) -> String {
     }
 }
 
+/// The name that may have been meant, if one is similar.
+pub fn closest<T: AsRef<str>>(wanted: &str, names: impl IntoIterator<Item = T>) -> Option<T> {
+    let alike = |name: T| (strsim::jaro_winkler(wanted, name.as_ref()), name);
+    let alike = names
+        .into_iter()
+        .map(alike)
+        .filter(|(alike, _)| *alike >= ALIKE);
+    let closest = alike.max_by(|one, other| one.0.total_cmp(&other.0));
+    closest.map(|(_, name)| name)
+}
+
 /// The error for an unknown name, which lists the names that there are.
 pub fn no_such(wanted: &str, names: &[String]) -> Error {
     let error = Error::not_found(format!("no image is named {wanted}"));
-    let closest = names
-        .iter()
-        .map(|name| (strsim::jaro_winkler(wanted, name), name))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|one, other| one.0.total_cmp(&other.0));
+    let closest = closest(wanted, names);
     let listed = listed(names);
     error.hint(match (closest, names.is_empty()) {
         (_, true) => "the images in it have no names: leave the name out".to_string(),
-        (Some((_, closest)), _) if names.len() == 1 => format!("did you mean {closest}?"),
-        (Some((_, closest)), _) => format!("did you mean {closest}? There are: {listed}"),
+        (Some(closest), _) if names.len() == 1 => format!("did you mean {closest}?"),
+        (Some(closest), _) => format!("did you mean {closest}? There are: {listed}"),
         (None, _) => format!("there are: {listed}"),
     })
 }

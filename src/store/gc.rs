@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::error::{Advice, Error, Result};
+use crate::image::names::closest;
 use crate::progress::{Progress, Silent};
 use crate::setters::setters;
 use crate::store::{Store, StoreLock, Sync};
@@ -147,7 +148,8 @@ fn is_last_name(store: &Store, digest: &Digest) -> bool {
     store.names_of(digest).is_ok_and(|names| names.len() < 2)
 }
 
-fn no_such_image(store: &Store, wanted: &str) -> Error {
+/// The error for an image that is not in the store that is written to.
+pub(crate) fn no_such_image(store: &Store, wanted: &str) -> Error {
     let has_it = |other: &&Store| matches!(other.find_image(wanted), Ok(Some(_)));
     match store.each().find(has_it) {
         Some(other) => {
@@ -157,8 +159,16 @@ fn no_such_image(store: &Store, wanted: &str) -> Error {
             ))
             .hint(Advice::RemoveFromStore)
         }
-        None => Error::not_found(format!("no image in the store is named {wanted}"))
-            .hint(Advice::ListImages),
+        None => {
+            let names = store.names().unwrap_or_default();
+            let wanted = crate::path::display(wanted.as_bytes());
+            let text = format!("no image in the store is named {wanted}");
+            let error = Error::not_found(text);
+            match closest(&wanted.to_string(), names.into_keys()) {
+                Some(name) => error.hint(format!("did you mean {name}?")),
+                None => error.hint(Advice::ListImages),
+            }
+        }
     }
 }
 

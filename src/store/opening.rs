@@ -110,6 +110,31 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens several stores as one, as [`Store::open_all`] does, but makes none: `None` if the only one does not exist. If
+    /// the first of several does not, all of them are only read.
+    pub fn open_existing(paths: &[impl AsRef<Path>]) -> Result<Option<Store>> {
+        let is_missing = |path: &&Path| {
+            let names = path.read_dir().map(|mut names| names.next().is_none());
+            match names {
+                Ok(is_empty) => is_empty,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            }
+        };
+        let first = paths.first().map(AsRef::as_ref).filter(is_missing);
+        if first.is_none() {
+            return Store::open_all(paths).map(Some);
+        }
+        let others = paths[1..].iter();
+        let others = others.map(|path| Store::open_to_read(path.as_ref()));
+        let mut others = others.collect::<Result<Vec<Store>>>()?;
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let mut store = others.remove(0);
+        store.after = others;
+        Ok(Some(store))
+    }
+
     /// Opens an existing store to read it, even if it can be written to.
     fn open_to_read(path: &Path) -> Result<Store> {
         let store = Store::at(path)?;

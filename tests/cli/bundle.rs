@@ -580,7 +580,7 @@ fn a_failure_leaves_nothing() {
         "oci:image",
         "box",
     ]);
-    run.fails(1, &["layer 1", "not in the store"]);
+    run.fails(1, &["there is no store at"]);
     assert!(!bench.path("box").exists());
 }
 

@@ -36,6 +36,11 @@ fn status_1_when_an_image_was_not_unpacked() {
     let tar = LayerBuilder::new().file("f", 0o644, "x").finish();
     oci::write_layout(&bench.path("image"), "latest", &[(tar, Compression::Plain)]);
     let run = bench.stack("oci:image");
+    run.fails(1, &["there is no store at"]);
+    assert!(run.hint().contains("lowerdir unpack"));
+    oci::write_layout(&bench.path("other"), "latest", &[]);
+    bench.unpack("oci:other").lines();
+    let run = bench.stack("oci:image");
     run.fails(1, &["layer 1 (sha256:", "not in the store"]);
     assert!(run.hint().contains("lowerdir unpack"));
 }

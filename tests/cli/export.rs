@@ -457,7 +457,7 @@ fn an_image_that_is_not_in_the_store_is_not_exported() {
     let manifest = layout.document(MANIFEST, &layout.manifest(&layers("it")));
     layout.index(&[named(manifest, "it")]);
     let run = export(&bench, "it", &[]);
-    run.fails(1, &["not in the store"]);
+    run.fails(1, &["there is no store at"]);
     assert!(run.hint().contains("lowerdir unpack"), "{run:?}");
     assert!(!bench.path("target").exists());
 }

@@ -26,7 +26,7 @@ const VERBS: &[&str] = &[
     "export oci:image --format=containers-storage storage",
     "bundle oci:image bundle --overlay=config -- /f",
     "prune --dry-run",
-    "rm 1",
+    "rm image:1",
 ];
 
 /// An image of layers that have a directory and a file in common, and each a file of its own.
@@ -86,7 +86,7 @@ fn the_usual_hard_limit_is_enough_for_the_most_layers() {
         "stack oci:image",
         "verify --all",
         "ls oci:image",
-        "rm 1",
+        "rm image:1",
     ] {
         let run = run(&bench, 1024, 16, verb);
         assert_eq!(run.status, 0, "{verb}: {run:?}");

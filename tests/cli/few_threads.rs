@@ -133,7 +133,7 @@ fn verbs_do_without_any_thread() {
         "-j4 --store store stack oci:image",
         "-j4 --store store verify --all",
         "-j4 --store store images",
-        "-j4 --store store rm 1",
+        "-j4 --store store rm image:1",
     ] {
         for threads in [0, 1, 3] {
             for made in ["layer", "translated", "packed", "flat"] {

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
@@ -19,12 +20,12 @@ fn layer(name: &str) -> Vec<u8> {
     LayerBuilder::new().file(name, 0o644, name).finish()
 }
 
-/// Writes an image of these layers, named like its directory, and returns its digest.
+/// Writes an image of these layers, which the store names like its directory, and returns its digest.
 fn image(bench: &Bench, name: &str, layers: &[&str]) -> String {
     let layers: Vec<Vec<u8>> = layers.iter().map(|name| layer(name)).collect();
     let layout = Layout::new(bench.path(name));
     let descriptor = layout.document(MANIFEST, &layout.manifest(&layers));
-    layout.index(&[named(descriptor.clone(), name)]);
+    layout.index(&[named(descriptor.clone(), "latest")]);
     descriptor["digest"].as_str().unwrap().to_string()
 }
 
@@ -41,7 +42,14 @@ fn chain(layers: &[&str]) -> Vec<String> {
 }
 
 fn images_in_store(bench: &Bench) -> usize {
-    bench.names(&bench.store().join("images")).len()
+    let names = bench.names(&bench.store().join("images"));
+    names.iter().filter(|name| *name != "names.json").count()
+}
+
+/// The record of an image, or a document beside it.
+fn kept(bench: &Bench, digest: &str, file: &str) -> PathBuf {
+    let images = bench.store().join("images");
+    images.join(digest.replace(':', "-")).join(file)
 }
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
@@ -114,26 +122,69 @@ fn an_image_is_removed_by_name_digest_or_digits() {
     ] {
         let run = bench.on_store(&["rm", name]);
         run.fails(1, &["no image in the store is named"]);
-        assert_eq!(run.hint(), "`lowerdir images` lists them");
+        let hints = ["`lowerdir images` lists them", "did you mean image:latest?"];
+        assert!(hints.contains(&run.hint()), "{run:?}");
     }
     assert_eq!(images_in_store(&bench), 1);
 }
 
 #[test]
-fn a_name_of_several_images_is_no_name() {
+fn a_name_belongs_to_the_last_image_that_got_it() {
     let bench = Bench::new();
-    let one = unpacked(&bench, "latest", &["a"]);
-    fs::rename(bench.path("latest"), bench.path("old")).unwrap();
-    let two = unpacked(&bench, "latest", &["b"]);
-    let run = bench.on_store(&["rm", "latest"]);
-    run.fails(1, &["several images in the store are named latest"]);
-    assert!(
-        run.hint().contains(&one) && run.hint().contains(&two),
-        "{run:?}"
-    );
-    bench.on_store(&["rm", &one]).lines();
-    bench.on_store(&["rm", "latest"]).lines();
+    let one = unpacked(&bench, "app", &["a"]);
+    fs::rename(bench.path("app"), bench.path("old")).unwrap();
+    let two = unpacked(&bench, "app", &["b"]);
+    let names = |digest: &str| -> Vec<String> {
+        let run = bench.on_store(&["images", "--json", digest]);
+        let value: Value = serde_json::from_str(&run.stdout).unwrap();
+        serde_json::from_value(value["names"].clone()).unwrap()
+    };
+    assert_eq!(names(&one), [""; 0]);
+    assert_eq!(names(&two), ["app:latest"]);
+
+    let run = bench.on_store(&["tag", &one, "app", "me/app:2"]);
+    let note = format!("app:latest was the name of image {}", &two[..19]);
+    assert!(run.status == 0 && run.stderr.contains(&note), "{run:?}");
+    assert_eq!(names(&one), ["app:latest", "me/app:2"]);
+    assert_eq!(names(&two), [""; 0]);
+
+    let run = bench.on_store(&["rm", "app"]);
+    let note = "removed the name app:latest: its image has others, and stays";
+    assert!(run.status == 0 && run.stderr.contains(note), "{run:?}");
+    // What follows a `/` is enough.
+    assert_eq!(bench.on_store(&["rm", "app:2", &two]).lines().len(), 2);
     assert_eq!(images_in_store(&bench), 0);
+}
+
+#[test]
+fn a_name_of_two_images_is_refused_with_both() {
+    let bench = Bench::new();
+    let one = unpacked(&bench, "one", &["a"]);
+    let two = unpacked(&bench, "two", &["b"]);
+    bench.on_store(&["tag", "one", "here/app:1"]).lines();
+    bench.on_store(&["tag", "two", "there/app:1"]).lines();
+    for verb in [
+        &["rm", "app:1"][..],
+        &["tag", "app:1", "x"],
+        &["stack", "app:1"],
+    ] {
+        let run = bench.on_store(verb);
+        run.fails(1, &["app:1 is not the name of one image in the store"]);
+        for named in [
+            format!("here/app:1 ({one})"),
+            format!("there/app:1 ({two})"),
+        ] {
+            assert!(run.hint().contains(&named), "{run:?}");
+        }
+    }
+    let pinned = format!("there/app:1@{one}");
+    bench
+        .on_store(&["rm", &pinned])
+        .fails(1, &["there/app:1 is sha256:"]);
+    bench
+        .on_store(&["rm", &format!("there/app:1@{two}")])
+        .lines();
+    assert_eq!(images_in_store(&bench), 2);
 }
 
 /// A tag of digits means its own image before it means another one's digest.
@@ -155,7 +206,7 @@ fn rm_and_prune_speak_json() {
     let layers = sorted(chain(&["a", "bb"]));
     let expected = |image: Option<&str>, dry_run: bool| {
         serde_json::json!({
-            "image": image, "layers": layers, "bytes": 3, "mounted": [], "pinned": [], "dry_run": dry_run,
+            "image": image, "name": null, "layers": layers, "bytes": 3, "mounted": [], "pinned": [], "dry_run": dry_run,
         })
     };
     let run = bench.on_store(&["rm", "image", "-n", "--json"]);
@@ -172,8 +223,7 @@ fn prune_removes_what_no_image_needs() {
     let two = unpacked(&bench, "two", &["base", "b"]);
     assert_eq!(bench.on_store(&["prune"]).lines(), [""; 0]);
     // As if it had been killed between the two steps of `rm`.
-    let record = two.replace(':', "-") + ".json";
-    fs::remove_file(bench.store().join("images").join(record)).unwrap();
+    fs::remove_dir_all(kept(&bench, &two, "")).unwrap();
     let loose = chain(&["base", "b"]).remove(1);
     assert_eq!(bench.on_store(&["prune", "-n"]).lines(), [&loose]);
     assert_eq!(bench.layers_in_store(), 3);
@@ -204,8 +254,7 @@ fn a_damaged_record_keeps_everything_until_it_is_forgotten() {
     let bench = Bench::new();
     let one = unpacked(&bench, "one", &["base", "a"]);
     unpacked(&bench, "two", &["base", "b"]);
-    let name = one.replace(':', "-") + ".json";
-    let record = bench.store().join("images").join(&name);
+    let record = kept(&bench, &one, "image.json");
     let good = fs::read_to_string(&record).unwrap();
     let layer = chain(&["base", "a"]).remove(1);
     let damages = [
@@ -214,20 +263,15 @@ fn a_damaged_record_keeps_everything_until_it_is_forgotten() {
         "[]".into(),
         good.replace(&layer, &layer.replace(&layer[70..], "0")),
         good.replace(&format!("\"{layer}\""), "\"../../..\""),
-        good.replace("\"one\"", "\"uno\""),
+        good.replace("\"created\": null", "\"created\": \"now\""),
         good.replace("seal", "zeal"),
     ];
     for damage in damages {
         assert_ne!(damage, good);
         fs::write(&record, damage).unwrap();
-        for verb in [
-            &["prune"][..],
-            &["rm", "two"],
-            &["rm", "-n", "two"],
-            &["rm", "one"],
-        ] {
+        for verb in [&["prune"][..], &["rm", "two"], &["rm", "-n", "two"]] {
             let run = bench.on_store(verb);
-            run.fails(1, &[&format!("reading {name}")]);
+            run.fails(1, &["reading image.json"]);
             assert!(run.hint().contains("lowerdir rm"), "{run:?}");
         }
         let run = bench.on_store(&["images"]);
@@ -238,8 +282,8 @@ fn a_damaged_record_keeps_everything_until_it_is_forgotten() {
     // A record under the name of another one.
     let two = bench.on_store(&["images", "--json"]);
     let two: Value = serde_json::from_str(&two.stdout).unwrap();
-    let two = two["digest"].as_str().unwrap().replace(':', "-") + ".json";
-    fs::copy(bench.store().join("images").join(two), &record).unwrap();
+    let two = two["digest"].as_str().unwrap();
+    fs::copy(kept(&bench, two, "image.json"), &record).unwrap();
     bench
         .on_store(&["prune"])
         .fails(1, &["it is of image sha256:"]);
@@ -273,29 +317,44 @@ fn what_others_put_into_the_store_is_not_touched() {
     bench.on_store(&["rm", "image"]).lines();
     bench.on_store(&["prune"]).lines();
     assert_eq!(bench.names(&store.join("layers/sha256")), ["mine"]);
-    assert_eq!(bench.names(&store.join("images")), ["mine", "mine.json"]);
+    let images = bench.names(&store.join("images"));
+    assert_eq!(images, ["mine", "mine.json", "names.json"]);
     assert_eq!(bench.names(&store.join("l")), ["54321", "abcde", "mine"]);
 }
 
 #[test]
 fn images_are_listed_with_their_names_and_sizes() {
     let bench = Bench::new();
+    let place = bench.store().display().to_string();
     let run = bench.on_store(&["images"]);
-    assert_eq!(
-        (&*run.stdout, &*run.stderr),
-        ("", "there are no images in the store\n")
-    );
-    assert_eq!(bench.on_store(&["images", "--json"]).stdout, "");
+    run.fails(1, &["there is no store at", &place]);
     let one = unpacked(&bench, "one", &["base", "a"]);
-    fs::rename(bench.path("one"), bench.path("uno")).unwrap();
-    image(&bench, "uno", &["base", "a"]);
-    bench.unpack("oci:uno").lines();
+    bench
+        .on_store(&["tag", "one", "docker.io/me/uno:1"])
+        .lines();
+    let row = |name: &str, size: &str| {
+        let (platform, date) = ("linux/amd64", "-");
+        format!(
+            "{name:<18}  {}  {platform}  {date:<7}  {:>6}  {size:>4}",
+            &one[..19],
+            2
+        )
+    };
     let run = bench.on_store(&["images"]);
-    let line = format!("{:<20} {:>6} {:>10}  one, uno", &one[..19], 2, "5 B");
-    assert_eq!(
-        run.lines(),
-        ["DIGEST               LAYERS       SIZE  NAMES", &line]
-    );
+    let head = "NAME                DIGEST               PLATFORM     CREATED  LAYERS  SIZE";
+    let all = [row("docker.io/me/uno:1", "5 B"), row("one:latest", "5 B")];
+    assert_eq!(run.lines(), [head, &all[0], &all[1]]);
+    for (pattern, names) in [
+        ("one", 1),
+        ("*uno*", 1),
+        ("*", 2),
+        (&one[7..11], 2),
+        ("none", 0),
+    ] {
+        let run = bench.on_store(&["images", pattern]);
+        let lines = run.stdout.lines().count().saturating_sub(1);
+        assert_eq!(lines, names, "{pattern}: {run:?}");
+    }
     fs::remove_dir_all(
         bench
             .store()
@@ -304,14 +363,28 @@ fn images_are_listed_with_their_names_and_sizes() {
     )
     .unwrap();
     let run = bench.on_store(&["images"]);
-    assert!(run.lines()[1].ends_with("one, uno (incomplete)"), "{run:?}");
+    assert!(run.lines()[2].ends_with("4 B  (incomplete)"), "{run:?}");
     let run = bench.on_store(&["images", "--json"]);
     let value: Value = serde_json::from_str(&run.stdout).unwrap();
     let expected = serde_json::json!({
-        "digest": one, "names": ["one", "uno"], "layers": chain(&["base", "a"]), "bytes": 4,
+        "digest": one, "names": ["docker.io/me/uno:1", "one:latest"], "platform": "linux/amd64",
+        "created": null, "layers": chain(&["base", "a"]), "bytes": 4,
         "complete": false, "store": bench.store().canonicalize().unwrap(),
     });
     assert_eq!(value, expected);
+    // Nothing but the names is lost with them.
+    fs::write(bench.store().join("images/names.json"), "{}").unwrap();
+    let run = bench.on_store(&["images"]);
+    assert_eq!(run.lines().len(), 2, "{run:?}");
+    assert!(
+        run.stderr.contains("the names of the images are lost"),
+        "{run:?}"
+    );
+    bench
+        .on_store(&["rm", "one"])
+        .fails(1, &["reading names.json"]);
+    bench.on_store(&["rm", &one]).lines();
+    assert_eq!(images_in_store(&bench), 0);
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod ls;
 mod manual;
 mod mount_print;
 mod new_images;
+mod no_store;
 mod not_tar;
 mod one_store_at_once;
 mod outputs;

@@ -137,7 +137,8 @@ fn processes_that_make_a_store_at_once_make_one() {
         fs::create_dir(bench.store()).unwrap();
         let start = || {
             support::program::lowerdir()
-                .args(["--store", "store", "prune"])
+                .args(["--store", "store", "unpack", "oci:image"])
+                .args(["--userxattr", "--owners=caller", "--sync=none"])
                 .current_dir(bench.path(""))
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())

@@ -53,6 +53,13 @@ fn unpacked() -> Bench {
     bench
 }
 
+/// The name of the only image's directory in the store.
+fn record(bench: &Bench) -> String {
+    let mut names = bench.names(&bench.store().join("images"));
+    names.retain(|name| name != "names.json");
+    names.remove(0)
+}
+
 /// The label of each layer in an image.
 fn labels() -> Vec<String> {
     let digests = layers().into_iter().enumerate();
@@ -573,11 +580,11 @@ fn an_owner_is_compared_too() {
 #[test]
 fn an_image_is_known_by_name_digest_digits_and_archive() {
     let bench = unpacked();
-    let digest = bench.names(&bench.store().join("images"));
-    let digest = digest[0].trim_end_matches(".json").replace('-', ":");
+    let digest = record(&bench).replace('-', ":");
     let digits = digest.trim_start_matches("sha256:");
     for name in [
-        "1.0",
+        "image:1.0",
+        "store:image:1.0",
         &digest,
         digits,
         &digits[..4],
@@ -592,12 +599,12 @@ fn an_image_is_known_by_name_digest_digits_and_archive() {
     }
     for unknown in ["2.0", &digits[..3], "sha256:", "ffff"] {
         let run = bench.on_store(&["verify", unknown]);
-        run.fails(1, &["is neither an image in the store nor a file", unknown]);
+        run.fails(1, &["neither a file nor an image in the store", unknown]);
         assert!(run.hint().contains("lowerdir images"), "{run:?}");
     }
-    let run = bench.on_store(&["verify", "1.0", "--repair"]);
-    run.fails(1, &["no blobs of 1.0"]);
-    assert!(run.hint().contains("as `unpack` takes it"), "{run:?}");
+    let run = bench.on_store(&["verify", "store:image:1.0", "--repair"]);
+    run.fails(1, &["no blobs to repair the image from"]);
+    assert!(run.hint().contains("name the archive"), "{run:?}");
 }
 
 #[test]
@@ -618,16 +625,17 @@ fn all_finds_what_images_lack_and_records_that_are_damaged() {
     );
     assert_eq!((run.status, run.error()), (3, "1 of 2 layers changed"));
 
-    let name = bench.names(&bench.store().join("images")).remove(0);
-    let record = bench.store().join("images").join(&name);
+    let name = record(&bench);
+    let images = bench.store().join("images").join(&name);
+    let record = images.join("image.json");
     let text = fs::read_to_string(&record).unwrap();
-    fs::write(&record, text.replace("1.0", "2.0")).unwrap();
+    fs::write(&record, text.replace("linux", "Linux")).unwrap();
     let run = bench.on_store(&["verify", "--all"]);
     assert_eq!(run.status, 3);
     assert_eq!(
         run.stdout,
         format!(
-            "image sha256:{}…: reading {name}: it is not as it was written\n",
+            "image sha256:{}…: reading image.json: it is not as it was written\n",
             &name[7..19]
         )
     );
@@ -636,10 +644,23 @@ fn all_finds_what_images_lack_and_records_that_are_damaged() {
     bench.unpack("oci:image").lines();
     assert_eq!(bench.on_store(&["verify", "--all"]).status, 0);
     assert_eq!(fs::read_to_string(&record).unwrap(), text);
-    fs::write(&record, "junk").unwrap();
-    let run = bench.on_store(&["verify", "--repair", "oci:image"]);
-    assert_eq!(run.status, 0, "{run:?}");
-    assert_eq!(bench.on_store(&["verify", "--all"]).status, 0);
+    for document in ["image.json", "manifest.json", "config.json"] {
+        for damage in [Some("junk"), None] {
+            match damage {
+                Some(junk) => fs::write(images.join(document), junk).unwrap(),
+                None => fs::remove_file(images.join(document)).unwrap(),
+            }
+            let run = bench.on_store(&["verify", "--all"]);
+            assert_eq!(
+                (run.status, run.error()),
+                (3, "the record of an image is damaged")
+            );
+            bench.on_store(&["stack", "store:image:1.0"]).fails(1, &[]);
+            let run = bench.on_store(&["verify", "--repair", "oci:image"]);
+            assert_eq!(run.status, 0, "{document}: {run:?}");
+            assert_eq!(bench.on_store(&["verify", "--all"]).status, 0);
+        }
+    }
 }
 
 #[test]
