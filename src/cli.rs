@@ -16,6 +16,7 @@ mod image_args;
 mod images;
 mod inspect;
 mod interrupt;
+mod json;
 mod limits;
 mod ls;
 mod man;

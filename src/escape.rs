@@ -16,12 +16,12 @@ pub fn display(bytes: &[u8]) -> impl fmt::Display + '_ {
 /// A sentence without control characters: each is shown as `\x1b`. Everything else stays, the
 /// backslashes of [`display`] among it.
 pub fn controls(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_order) {
+    if !text.contains(is_control) {
         return text.into();
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        match is_order(character) {
+        match is_control(character) {
             true => hex(character, &mut shown).expect("memory takes it"),
             false => shown.push(character),
         }
@@ -31,7 +31,7 @@ pub fn controls(text: &str) -> Cow<'_, str> {
 
 /// Whether a terminal acts on a character: control characters, and those that change the direction of text
 /// (Unicode Standard Annex 9), which can make a name look like another.
-fn is_order(character: char) -> bool {
+pub(crate) fn is_control(character: char) -> bool {
     let turns = matches!(
         character,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
@@ -71,7 +71,7 @@ pub fn from_display(text: &str) -> Option<Vec<u8>> {
 struct Escaped<'a>(&'a [u8]);
 
 fn is_special(character: char) -> bool {
-    character == '\\' || is_order(character)
+    character == '\\' || is_control(character)
 }
 
 impl fmt::Display for Escaped<'_> {

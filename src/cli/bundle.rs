@@ -10,6 +10,7 @@ use crate::engines::bundle::{self, BundleOptions, Overlay, ROOTFS, SCRIPT};
 use crate::path::display;
 
 use super::console::ConsoleArgs;
+use super::json::Name;
 use super::mount::{IdmapArgs, UpperArgs};
 use super::options::SyncArgs;
 use super::progress::Shown;
@@ -94,14 +95,18 @@ enum OverlayArg {
 /// The result as JSON.
 #[derive(Serialize)]
 struct BundleJson {
-    directory: String,
-    rootfs: String,
+    #[serde(flatten)]
+    directory: Name,
+    #[serde(flatten)]
+    rootfs: Name,
     read_only: bool,
     lowerdirs: usize,
     /// What to mount the layers with, if another program is to do it.
-    mount: Option<String>,
+    #[serde(flatten)]
+    mount: Name,
     /// The script that mounts the layers and starts a runtime.
-    script: Option<String>,
+    #[serde(flatten)]
+    script: Name,
     left_out: Vec<String>,
     config: Value,
 }
@@ -153,14 +158,15 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     if global.console.json {
         let config: Value = serde_json::from_str(&bundle.config)?;
         output::json(&BundleJson {
-            directory: output::text(&bundle.path),
-            rootfs: output::text(&bundle.path.join(ROOTFS)),
+            directory: Name::path("directory", &bundle.path),
+            rootfs: Name::path("rootfs", &bundle.path.join(ROOTFS)),
             read_only: config["root"]["readonly"] == true,
             lowerdirs: bundle.stack.directories().len(),
-            mount: bundle
-                .words
-                .map(|text| String::from_utf8_lossy(&text).into_owned()),
-            script: script.as_deref().map(output::text),
+            mount: match bundle.words {
+                Some(words) => Name::new("mount", words),
+                None => Name::null("mount"),
+            },
+            script: Name::path_or_null("script", script.as_deref()),
             left_out: bundle.left_out,
             config,
         })?;

@@ -1,16 +1,19 @@
 //! Standard error: notes, warnings, errors and progress, as text for people or as one JSON object per
 //! line for programs.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 use crate::Error;
 use crate::escape::controls;
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use serde_json::json;
 
 use super::advice;
-use super::output::printable_json;
+use super::json::Name;
+use super::output;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -54,6 +57,26 @@ pub enum Show {
     Lines,
     Json,
     Nothing,
+}
+
+/// An event, with what it reports.
+#[derive(Serialize)]
+struct EventJson<T> {
+    event: &'static str,
+    #[serde(flatten)]
+    members: T,
+}
+
+/// Why the command failed.
+#[derive(Serialize)]
+struct ErrorJson<'a> {
+    status: u8,
+    kind: Option<&'static str>,
+    message: String,
+    layer: Option<&'a str>,
+    #[serde(flatten)]
+    entry: Name,
+    hint: Option<Cow<'a, str>>,
 }
 
 const BOLD_RED: Style = AnsiColor::Red.on_default().bold();
@@ -107,6 +130,20 @@ impl ConsoleArgs {
         }
     }
 
+    /// Prints the result as JSON; if the verb's output itself is on standard output, as an event.
+    pub fn result(&self, value: &impl Serialize, output_is_taken: bool) -> crate::Result<()> {
+        if !output_is_taken {
+            return output::json(value);
+        }
+        if self.speaks_json() && !self.quiet {
+            event(&EventJson {
+                event: "result",
+                members: value,
+            });
+        }
+        Ok(())
+    }
+
     /// Prints why the command failed, and the hint.
     pub fn error(&self, error: &anyhow::Error, status: u8) {
         show_error(error, status, self.speaks_json());
@@ -118,32 +155,36 @@ pub fn show_error(error: &anyhow::Error, status: u8, as_json: bool) {
     let known = error.downcast_ref::<Error>();
     let hint = known.and_then(advice::hint);
     if as_json {
-        event(&json!({
-            "event": "error",
-            "status": status,
-            "kind": known.map(|error| error.kind().name()),
-            "message": format!("{error:#}"),
-            "layer": known.and_then(Error::layer),
-            "entry": known.and_then(Error::entry),
-            "hint": hint,
-        }));
+        let entry = known.and_then(Error::entry);
+        event(&EventJson {
+            event: "error",
+            members: ErrorJson {
+                status,
+                kind: known.map(|error| error.kind().name()),
+                message: format!("{error:#}"),
+                layer: known.and_then(Error::layer),
+                entry: match entry {
+                    Some(entry) => Name::escaped("entry", entry),
+                    None => Name::null("entry"),
+                },
+                hint,
+            },
+        });
         return;
     }
     let error = format!("{error:#}");
     let error = controls(&error);
     line(format_args!("{BOLD_RED}lowerdir:{BOLD_RED:#} {error}"));
     if let Some(hint) = hint {
-        line(format_args!(
-            "{BOLD_CYAN}hint:{BOLD_CYAN:#} {}",
-            controls(&hint)
-        ));
+        let hint = controls(&hint);
+        line(format_args!("{BOLD_CYAN}hint:{BOLD_CYAN:#} {hint}"));
     }
 }
 
 /// One JSON line on standard error.
-pub fn event(value: &serde_json::Value) {
+pub fn event(value: &impl Serialize) {
     // The work goes on when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "{}", printable_json(&value.to_string()));
+    let _ = output::json_line(&mut std::io::stderr(), value);
 }
 
 /// One line of text on standard error, coloured only on a terminal.

@@ -11,6 +11,7 @@ use crate::path::EntryPath;
 use crate::repack::convert::{Conversion, ConvertOptions, ConvertReport, Form, convert};
 use crate::{Error, Progress};
 
+use super::json::Name;
 use super::summary::count;
 use super::{Global, interrupt, output};
 
@@ -121,7 +122,7 @@ pub fn run(verb: &Convert, global: &Global) -> anyhow::Result<()> {
         convert(&verb.directory, &options, &mut on_change, &Interrupts).with_context(named)?;
     if global.console.json {
         output::json(&Converted {
-            directory: output::text(&verb.directory),
+            directory: Name::path("directory", &verb.directory),
             from: options.from.to_string(),
             to: options.to.to_string(),
             dry_run: verb.dry_run,
@@ -188,7 +189,8 @@ fn counts(report: &ConvertReport) -> String {
 /// The result as JSON.
 #[derive(Serialize)]
 struct Converted {
-    directory: String,
+    #[serde(flatten)]
+    directory: Name,
     from: String,
     to: String,
     dry_run: bool,

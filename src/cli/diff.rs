@@ -13,11 +13,12 @@ use crate::store::Sync;
 use crate::view::{Body, Change, ImageInode, Part, Side, View, What, compare};
 use crate::{Error, Run};
 
+use super::json::{Name, SummaryJson};
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
 use super::row::{self, Row};
 use super::summary::warn_of_view;
-use super::{Global, ImageArgs};
+use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +60,7 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
         out: BufWriter::new(io::stdout().lock()),
         json: global.console.json,
         ignore_times: verb.ignore_times,
+        summary: Summary::default(),
     };
     match (verb.layer, &verb.other) {
         (Some(number), _) => {
@@ -80,6 +82,10 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
             lines.all((&image, &before.tree), (&other, &after.tree), how)?;
         }
     }
+    if lines.json {
+        let summary = lines.summary;
+        output::json_line(&mut lines.out, &SummaryJson { summary })?;
+    }
     lines.out.flush()?;
     Ok(())
 }
@@ -87,7 +93,8 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
 /// A path that differs, as JSON.
 #[derive(Serialize)]
 struct ChangeJson {
-    path: String,
+    #[serde(flatten)]
+    path: Name,
     change: &'static str,
     /// What differs, for a path that both images have.
     parts: Vec<&'static str>,
@@ -100,6 +107,15 @@ struct Lines<W> {
     out: W,
     json: bool,
     ignore_times: bool,
+    summary: Summary,
+}
+
+/// How much differs: the last line of JSON.
+#[derive(Default, Serialize)]
+struct Summary {
+    created: u64,
+    changed: u64,
+    deleted: u64,
 }
 
 impl<W: Write> Lines<W> {
@@ -132,22 +148,27 @@ impl<W: Write> Lines<W> {
     }
 
     fn object(&mut self, change: &Change<'_>) -> io::Result<()> {
-        let (word, parts) = match &change.what {
-            What::Created => ("created", None),
-            What::Deleted => ("deleted", None),
-            What::Changed(parts) => ("changed", Some(parts)),
+        let Summary {
+            created,
+            changed,
+            deleted,
+        } = &mut self.summary;
+        let (word, number, parts) = match &change.what {
+            What::Created => ("created", created, None),
+            What::Deleted => ("deleted", deleted, None),
+            What::Changed(parts) => ("changed", changed, Some(parts)),
         };
+        *number += 1;
         let side = |inode: Option<&ImageInode>| inode.map(|inode| Row::of(&change.path, inode));
         let parts = parts.map(|parts| parts.iter().map(|part| name(*part)).collect::<Vec<_>>());
         let object = ChangeJson {
-            path: change.path.to_string(),
+            path: Name::entry("path", &change.path),
             change: word,
             parts: parts.unwrap_or_default(),
             before: side(change.before),
             after: side(change.after),
         };
-        serde_json::to_writer(&mut self.out, &object)?;
-        self.out.write_all(b"\n")
+        output::json_line(&mut self.out, &object)
     }
 
     fn text(&mut self, change: &Change<'_>) -> io::Result<()> {

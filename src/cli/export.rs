@@ -4,7 +4,7 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::dialect::Namespace;
 use crate::engines::export::containers_storage::{self, Adding, ImageName, Link};
@@ -15,6 +15,7 @@ use crate::store::{StoredLayer, Sync};
 use crate::view::View;
 
 use super::flatten::EditArgs;
+use super::json::{Name, Names};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, ViewArgs};
 use super::progress::Shown;
@@ -190,6 +191,28 @@ impl Export {
     }
 }
 
+/// An image in an image store, as JSON.
+#[derive(Serialize)]
+struct StoredJson<'a> {
+    #[serde(flatten)]
+    directory: Name,
+    id: &'a str,
+    digest: String,
+    names: &'a [String],
+    layers: &'a [String],
+    new_layers: usize,
+}
+
+/// A mount stack, as JSON.
+#[derive(Serialize)]
+struct MstackJson {
+    #[serde(flatten)]
+    directory: Name,
+    /// The lowest first.
+    #[serde(flatten)]
+    layers: Names,
+}
+
 fn containers_storage(
     verb: &Export,
     image: &Image,
@@ -226,14 +249,14 @@ fn containers_storage(
         global.console.warning(text);
     }
     if global.console.json {
-        output::json(&json!({
-            "directory": output::text(target),
-            "id": added.id,
-            "digest": added.digest,
-            "names": added.names,
-            "layers": added.layers,
-            "new_layers": added.new_layers,
-        }))?;
+        output::json(&StoredJson {
+            directory: Name::path("directory", target),
+            id: &added.id,
+            digest: added.digest.to_string(),
+            names: &added.names,
+            layers: &added.layers,
+            new_layers: added.new_layers,
+        })?;
         return Ok(());
     }
     let (layers, new) = (added.layers.len() as u64, added.new_layers);
@@ -259,11 +282,11 @@ fn mstack(
     }
     write_mstack(layers, target, verb.storage.sync.sync())?;
     if global.console.json {
-        let layers = layers.iter().map(|layer| output::text(&layer.path));
-        output::json(&json!({
-            "directory": output::text(target),
-            "layers": layers.collect::<Vec<_>>(),
-        }))?;
+        let layers = layers.iter().map(|layer| &*layer.path);
+        output::json(&MstackJson {
+            directory: Name::path("directory", target),
+            layers: Names::paths("layers", layers),
+        })?;
     } else {
         let layers = count(layers.len() as u64, "layer", "layers");
         global.console.note(&layers);

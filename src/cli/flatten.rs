@@ -20,6 +20,7 @@ use crate::view::flatten::{Edits, RootMeta, map_ids, write_archive, write_direct
 use crate::view::{ImageTree, View};
 use crate::{Error, Run};
 
+use super::json::Name;
 use super::limits::LimitsArgs;
 use super::options::{IdArgs, OwnersArgs, SyncArgs, ViewArgs};
 use super::outfile::{Inputs, OutFile, Stoppable, refuse_terminal};
@@ -27,7 +28,7 @@ use super::progress::Shown;
 use super::summary::{counts, warn_of_view};
 use super::target::{compression_of, refuse_archive_name};
 use super::usage::usage;
-use super::{Global, ImageArgs, output};
+use super::{Global, ImageArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -150,11 +151,12 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
         (view, report, told)
     };
     warn_of_view(&global.console, &image, &view, Some(&report));
-    if matches!(target, Target::Stdout) {
+    let to_stdout = matches!(target, Target::Stdout);
+    if global.console.json {
+        global.console.result(&told, to_stdout)?;
         return Ok(());
     }
-    if global.console.json {
-        output::json(&told)?;
+    if to_stdout {
         return Ok(());
     }
     let text = match &told.digest {
@@ -166,9 +168,10 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
 }
 
 /// The result as JSON.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Flattened {
-    target: String,
+    #[serde(flatten)]
+    target: Name,
     entries: u64,
     bytes: u64,
     /// The digest of a new image's manifest.
@@ -186,8 +189,11 @@ impl Flatten {
         how: Run<'_>,
     ) -> anyhow::Result<(Report, Flattened)> {
         let mut told = Flattened {
-            target: output::text(Path::new(&self.target)),
-            ..Flattened::default()
+            target: Name::path("target", Path::new(&self.target)),
+            entries: 0,
+            bytes: 0,
+            digest: None,
+            diff_id: None,
         };
         let report = match target {
             Target::Directory(directory) => write_directory(image, tree, directory, options, how)?,

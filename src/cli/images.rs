@@ -13,6 +13,7 @@ use crate::store::Store;
 use crate::{Error, Result};
 
 use super::advice;
+use super::json::Name;
 use super::progress::Shown;
 use super::{Global, output};
 
@@ -49,7 +50,8 @@ struct ImageJson {
     /// Whether all its layers are there, in any of the stores.
     complete: bool,
     /// The store that it is listed in.
-    store: String,
+    #[serde(flatten)]
+    store: Name,
 }
 
 pub fn run(verb: &Images, global: &Global) -> anyhow::Result<()> {
@@ -177,7 +179,7 @@ fn measure(digest: &Digest, names: Vec<String>, one: &Store, all: &Store) -> Res
         layers: image.layers,
         bytes,
         complete,
-        store: output::text(one.path()),
+        store: Name::path("store", one.path()),
     })
 }
 
@@ -191,6 +193,7 @@ impl ImageJson {
             true => "",
             false => " (incomplete)",
         };
+        let store = self.store.text().unwrap_or_default();
         let row = |name: &str| {
             [
                 shown(name),
@@ -204,7 +207,7 @@ impl ImageJson {
                     .collect(),
                 self.layers.len().to_string(),
                 HumanBytes(self.bytes).to_string(),
-                format!("{}{note}", controls(&self.store)),
+                format!("{}{note}", controls(&store)),
             ]
         };
         match self.names.is_empty() {

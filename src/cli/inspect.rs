@@ -13,6 +13,7 @@ use crate::progress::Silent;
 use crate::store::{StoredLayer, Sync};
 use crate::view::{Applied, View};
 
+use super::json::Name;
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
 use super::{Global, ImageArgs, output, summary};
@@ -66,7 +67,8 @@ struct LayerJson {
     /// The size of the blob; `None` if the image lacks it.
     size: Option<u64>,
     /// Its directory in the store, if it is there.
-    directory: Option<String>,
+    #[serde(flatten)]
+    directory: Name,
     #[serde(flatten)]
     counts: Option<Counts>,
 }
@@ -127,7 +129,7 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
             chain_id: chain_id.to_string(),
             media_type: layer.media_type.clone(),
             size: layer.blob.size(),
-            directory: stored.map(|stored| output::text(&stored.path)),
+            directory: Name::path_or_null("directory", stored.map(|stored| &*stored.path)),
             counts: stored
                 .map(Counts::recorded)
                 .or_else(|| read.get(index).map(Counts::read)),
@@ -256,8 +258,11 @@ fn text(image: &ImageJson) -> String {
         if let Some(counts) = &layer.counts {
             line("  holds", &counts.text());
         }
-        let directory = layer.directory.as_deref();
-        line("  store", directory.unwrap_or("not in the store"));
+        let directory = layer.directory.text();
+        line(
+            "  store",
+            directory.as_deref().unwrap_or("not in the store"),
+        );
         let step = image
             .history
             .iter()

@@ -15,11 +15,12 @@ use crate::store::Sync;
 use crate::view::{Body, Id, ImageInode, Item, View};
 use crate::{Error, Result};
 
+use super::json::Name;
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
 use super::row::{self, Row};
 use super::summary::warn_of_view;
-use super::{Global, ImageArgs};
+use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -189,8 +190,7 @@ impl<W: Write> Lines<W> {
         match self.json {
             true => {
                 let row = self.row(listed);
-                serde_json::to_writer(&mut self.out, &row)?;
-                self.out.write_all(b"\n")
+                output::json_line(&mut self.out, &row)
             }
             false => self.text(listed),
         }
@@ -200,7 +200,9 @@ impl<W: Write> Lines<W> {
         match listed {
             Listed::There { item, opaque } => Row {
                 layer: Some(item.name.layer).filter(|&layer| layer > 0),
-                link: self.other_name(item).map(EntryPath::to_string),
+                link: self
+                    .other_name(item)
+                    .map(|first| Name::entry("link", first)),
                 opaque: *opaque,
                 ..Row::of(&item.path, item.inode)
             },

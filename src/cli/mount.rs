@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::ids::Range;
 use crate::mount::{
     self, Method, MountBuilder, MountOption, MountOptions, Upper, UserNamespace, Words,
 };
 
+use super::json::Name;
 use super::options::id_maps;
 use super::progress::Shown;
 use super::usage::of_option;
@@ -123,6 +124,17 @@ impl IdmapArgs {
     }
 }
 
+/// The result as JSON.
+#[derive(Serialize)]
+struct MountJson {
+    #[serde(flatten)]
+    target: Name,
+    lowerdirs: usize,
+    read_only: bool,
+    idmapped: bool,
+    method: &'static str,
+}
+
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let (store, image) = verb.image.open_with_store(global)?;
     verb.image.note_platform(&image, global);
@@ -164,13 +176,13 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
         Method::Classic => "mount",
     };
     if global.console.json {
-        output::json(&json!({
-            "target": output::text(&verb.target),
-            "lowerdirs": stack.directories().len(),
-            "read_only": options.is_read_only(&upper),
-            "idmapped": verb.idmap.idmap,
-            "method": method,
-        }))?;
+        output::json(&MountJson {
+            target: Name::path("target", &verb.target),
+            lowerdirs: stack.directories().len(),
+            read_only: options.is_read_only(&upper),
+            idmapped: verb.idmap.idmap,
+            method,
+        })?;
     }
     let count = stack.directories().len();
     let target = verb.target.display();

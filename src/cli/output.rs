@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
+use crate::escape::is_control;
 use crate::{Error, Result};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -22,31 +21,28 @@ pub fn lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<()> {
 
 /// Prints one JSON object on a line.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value)
-        .map_err(|error| Error::system("writing JSON", io::Error::from(error)))?;
-    let line = printable_json(&text).into_owned() + "\n";
-    print(|out| out.write_all(line.as_bytes()))
+    print(|out| json_line(out, value))
 }
 
-/// JSON with every control character escaped: JSON permits those beyond ASCII, and some terminals act
-/// on them. They can only occur in strings.
-pub fn printable_json(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+/// Writes one JSON object on a line.
+pub fn json_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(value)?;
+    let line = printable_json(&text).into_owned() + "\n";
+    // In one call, so that the lines of several threads do not mix.
+    out.write_all(line.as_bytes())
+}
+
+/// JSON with every character escaped that a terminal acts on: JSON itself requires that of control
+/// characters in ASCII alone. They can only occur in strings.
+fn printable_json(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_control) {
         return text.into();
     }
-    let escaped = |character: char| match character.is_control() {
+    let escaped = |character: char| match is_control(character) {
         true => format!("\\u{:04x}", u32::from(character)),
         false => character.into(),
     };
     text.chars().map(escaped).collect::<String>().into()
-}
-
-/// A path in JSON, with bytes that are not UTF-8 as `\xff`.
-pub fn text(path: &Path) -> String {
-    match path.to_str() {
-        Some(text) => text.into(),
-        None => crate::path::display(path.as_os_str().as_bytes()).to_string(),
-    }
 }
 
 /// Whether an error only means that the reader of our output is gone.

@@ -21,6 +21,7 @@ use crate::layer::report::Report;
 use crate::repack::layout::{History, Layout};
 use crate::repack::pack::{self, Ids, PackOptions};
 
+use super::json::ReportJson;
 use super::options::id_maps;
 use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};
 use super::summary::{counts, warn};
@@ -241,7 +242,7 @@ fn print(
         diff_id: measured.diff_id.to_string(),
         size: measured.size,
         manifest: manifest.map(Digest::to_string),
-        report,
+        report: ReportJson::from(report),
     };
     let mut lines = vec![
         format!("digest   {}", result.digest),
@@ -255,9 +256,9 @@ fn print(
             .map(|digest| format!("image    {digest}")),
     );
     match (global.console.json, to_stdout) {
-        (true, false) => output::json(&result)?,
+        (true, _) => global.console.result(&result, to_stdout)?,
         (false, false) => output::lines(lines.iter().map(String::as_bytes))?,
-        (_, true) => lines.iter().for_each(|line| global.console.note(line)),
+        (false, true) => lines.iter().for_each(|line| global.console.note(line)),
     }
     global.console.note(&counts(report));
     Ok(())
@@ -265,12 +266,11 @@ fn print(
 
 /// The result as JSON.
 #[derive(Serialize)]
-struct Packed<'a> {
+struct Packed {
     digest: String,
     diff_id: String,
     size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     manifest: Option<String>,
     #[serde(flatten)]
-    report: &'a Report,
+    report: ReportJson,
 }

@@ -1,13 +1,14 @@
 //! A path of an image with its inode, as a line of text or of JSON, for `ls` and `diff`.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use crate::meta::{Device, Meta, Time, Xattr};
-use crate::path::{EntryPath, display};
+use crate::path::EntryPath;
 use crate::view::{Body, ImageInode};
+
+use super::json::Name;
 
 /// The end of the year 9999, the last that RFC 3339 can express.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -15,7 +16,8 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// A path with its inode, as JSON. Members have the names that they have in the store's listings.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    pub path: String,
+    #[serde(flatten)]
+    pub path: Name,
     #[serde(rename = "type")]
     pub kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,21 +30,39 @@ pub struct Row {
     pub mtime: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
+    #[serde(flatten)]
+    pub target: Option<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// The first path of the same inode, if this is not it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub link: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub xattrs: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub link: Option<Name>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub xattrs: Vec<XattrJson>,
     /// The layer that the entry comes from; `None` if no layer has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<u32>,
     /// Whether the directory hides its content in the layers below.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub opaque: bool,
+}
+
+/// An xattr as JSON. `from_entries` of jq turns a list of them into an object.
+#[derive(Debug, Serialize)]
+pub struct XattrJson {
+    #[serde(flatten)]
+    name: Name,
+    #[serde(flatten)]
+    value: Name,
+}
+
+impl From<&Xattr> for XattrJson {
+    fn from(xattr: &Xattr) -> XattrJson {
+        XattrJson {
+            name: Name::new("name", &*xattr.name),
+            value: Name::new("value", &*xattr.value),
+        }
+    }
 }
 
 impl Row {
@@ -54,10 +74,8 @@ impl Row {
             mtime,
             xattrs,
         } = &inode.meta;
-        let text = |bytes: &[u8]| display(bytes).to_string();
-        let pair = |xattr: &Xattr| (text(&xattr.name), text(&xattr.value));
         Row {
-            path: path.to_string(),
+            path: Name::entry("path", path),
             kind: kind(&inode.body),
             mode: Some(format!("{mode:04o}")),
             uid: Some(*uid),
@@ -68,12 +86,12 @@ impl Row {
                 _ => None,
             },
             target: match &inode.body {
-                Body::Symlink(target) => Some(text(target)),
+                Body::Symlink(target) => Some(Name::new("target", &**target)),
                 _ => None,
             },
             device: device(&inode.body).map(|device| format!("{}:{}", device.major, device.minor)),
             link: None,
-            xattrs: xattrs.iter().map(pair).collect(),
+            xattrs: xattrs.iter().map(XattrJson::from).collect(),
             layer: None,
             opaque: false,
         }
@@ -82,7 +100,7 @@ impl Row {
     /// A name that a layer deletes.
     pub fn deleted(path: &EntryPath, layer: u32, time: Time) -> Row {
         Row {
-            path: path.to_string(),
+            path: Name::entry("path", path),
             kind: "deleted",
             mode: None,
             uid: None,
@@ -92,7 +110,7 @@ impl Row {
             target: None,
             device: None,
             link: None,
-            xattrs: BTreeMap::new(),
+            xattrs: Vec::new(),
             layer: Some(layer),
             opaque: false,
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::store::stack;
 
+use super::json::{Name, Names};
 use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
@@ -33,9 +34,11 @@ pub struct Stack {
 /// The result as JSON.
 #[derive(Serialize)]
 struct StackJson {
-    lowerdir: String,
+    #[serde(flatten)]
+    lowerdir: Name,
     /// Topmost first.
-    directories: Vec<String>,
+    #[serde(flatten)]
+    directories: Names,
     userxattr: bool,
     fits_one_page: bool,
 }
@@ -54,8 +57,8 @@ pub fn run(verb: &Stack, global: &Global) -> anyhow::Result<()> {
     if global.console.json {
         let directories = stack.directories().iter();
         output::json(&StackJson {
-            lowerdir: output::text(line.as_ref()),
-            directories: directories.map(|path| output::text(path)).collect(),
+            lowerdir: Name::path("lowerdir", line.as_ref()),
+            directories: Names::paths("directories", directories.map(|path| &**path)),
             userxattr: stack.needs_userxattr(),
             fits_one_page,
         })?;

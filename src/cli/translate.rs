@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
 use crate::compress::codec::Opened;
 use crate::dialect::{Dialect, Namespace, Whiteout};
-use crate::layer::report::Report;
 use crate::repack::translate::{TranslateOptions, to_oci, to_overlay};
 
+use super::Global;
+use super::json::ReportJson;
 use super::limits::LimitsArgs;
 use super::options::{ForeignXattrsArg, WhiteoutArg};
 use super::outfile::{Inputs, OutFile, Stoppable, is_stdout};
 use super::summary::{counts, warn};
-use super::{Global, output};
 
 const BUFFER: usize = 1 << 20;
 /// What to type instead of writing the archive to a terminal.
@@ -116,17 +115,12 @@ pub fn run(verb: &Translate, global: &Global) -> anyhow::Result<()> {
     let (out, report) = done.with_context(named)?;
     out.0.keep()?;
     warn(&global.console, std::iter::once((String::new(), &report)));
-    if global.console.json && !is_stdout(&verb.output) {
-        output::json(&Translated { report: &report })?;
+    if global.console.json {
+        global
+            .console
+            .result(&ReportJson::from(&report), is_stdout(&verb.output))?;
         return Ok(());
     }
     global.console.note(&counts(&report));
     Ok(())
-}
-
-/// The result as JSON.
-#[derive(Serialize)]
-struct Translated<'a> {
-    #[serde(flatten)]
-    report: &'a Report,
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 
+use super::json::Name;
 use super::{Global, output};
 
 const EXAMPLES: &str = "\
@@ -25,7 +25,7 @@ pub struct Umount {
 pub fn run(verb: &Umount, global: &Global) -> anyhow::Result<()> {
     crate::mount::umount(&verb.target)?;
     if global.console.json {
-        output::json(&json!({ "target": output::text(&verb.target) }))?;
+        output::json(&Name::path("target", &verb.target))?;
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::image::{Image, Layer};
-use crate::layer::report::Report;
 use crate::store::pipeline::{self, Unpacked};
 
+use super::json::{Name, ReportJson};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
 use super::progress::Shown;
@@ -104,7 +104,8 @@ fn summarize(layers: &[Unpacked], seconds: f64) -> String {
 #[derive(Serialize)]
 struct Unpacking {
     digest: String,
-    name: Option<String>,
+    /// The names that it was given in the store.
+    names: Vec<String>,
     platform: Option<String>,
     /// The lowest first.
     layers: Vec<LayerJson>,
@@ -117,10 +118,11 @@ struct LayerJson {
     chain_id: String,
     digest: String,
     size: u64,
-    directory: String,
+    #[serde(flatten)]
+    directory: Name,
     was_there: bool,
     #[serde(flatten)]
-    report: Report,
+    report: ReportJson,
 }
 
 impl Unpacking {
@@ -128,7 +130,7 @@ impl Unpacking {
         let layers = image.layers.iter().zip(layers);
         Unpacking {
             digest: image.digest.to_string(),
-            name: image.name.clone(),
+            names: image.names.clone(),
             platform: image.platform.as_ref().map(ToString::to_string),
             layers: layers
                 .map(|(layer, unpacked)| layer_json(layer, unpacked))
@@ -139,14 +141,14 @@ impl Unpacking {
 }
 
 fn layer_json(layer: &Layer, unpacked: &Unpacked) -> LayerJson {
-    let record = unpacked.record.clone();
+    let record = &unpacked.record;
     LayerJson {
         diff_id: layer.diff_id.to_string(),
-        chain_id: record.chain_id,
-        digest: record.blob,
+        chain_id: record.chain_id.clone(),
+        digest: record.blob.clone(),
         size: record.size,
-        directory: output::text(&unpacked.path),
+        directory: Name::path("directory", &unpacked.path),
         was_there: unpacked.was_there,
-        report: record.report,
+        report: ReportJson::from(&record.report),
     }
 }

@@ -11,10 +11,10 @@ use crate::Error;
 use crate::compress::codec::Expected;
 use crate::digest::Digest;
 use crate::image::Blob;
-use crate::layer::report::Report;
 use crate::store::Staging;
 use crate::store::pipeline::{self, Parents};
 
+use super::json::{Name, ReportJson};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
 use super::progress::Shown;
@@ -117,11 +117,11 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
     warn(&global.console, std::iter::once((String::new(), &report)));
     if global.console.json {
         output::json(&UnpackedLayer {
-            directory: output::text(&verb.directory),
+            directory: Name::path("directory", &verb.directory),
             diff_id: measured.diff_id.to_string(),
             digest: measured.blob.to_string(),
             size: measured.size,
-            report,
+            report: ReportJson::from(&report),
         })?;
         return Ok(());
     }
@@ -133,10 +133,11 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
 /// The result as JSON.
 #[derive(Serialize)]
 struct UnpackedLayer {
-    directory: String,
+    #[serde(flatten)]
+    directory: Name,
     diff_id: String,
     digest: String,
     size: u64,
     #[serde(flatten)]
-    report: Report,
+    report: ReportJson,
 }

@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::Error;
 use crate::digest::Digest;
 use crate::image::{Image, Layer, LayerBlob, Platform};
 use crate::store::{self, Store, Verifier};
 
+use super::json::{Name, SummaryJson};
 use super::limits::LimitsArgs;
 use super::options::SyncArgs;
 use super::progress::Shown;
@@ -67,17 +68,63 @@ type Named = (String, Digest);
 struct Finding {
     /// `layer 1 (sha256:ab12…)`
     of: String,
-    json: serde_json::Value,
-    /// The path in the layer.
+    /// Its number in the image, unless all layers of a store are verified.
+    layer: Option<usize>,
+    chain_id: Option<Digest>,
+    image: Option<Digest>,
+    store: PathBuf,
+    /// The path in the layer, escaped.
     path: Option<String>,
     what: String,
+}
+
+/// A finding as JSON.
+#[derive(Serialize)]
+struct FindingJson<'a> {
+    layer: Option<usize>,
+    chain_id: Option<&'a Digest>,
+    image: Option<&'a Digest>,
+    #[serde(flatten)]
+    store: Name,
+    #[serde(flatten)]
+    path: Name,
+    change: &'a str,
+}
+
+impl Finding {
+    fn json(&self) -> FindingJson<'_> {
+        FindingJson {
+            layer: self.layer,
+            chain_id: self.chain_id.as_ref(),
+            image: self.image.as_ref(),
+            store: Name::path("store", &self.store),
+            path: match &self.path {
+                Some(path) => Name::escaped("path", path),
+                None => Name::null("path"),
+            },
+            change: &self.what,
+        }
+    }
+}
+
+/// How much was verified: the last line of JSON.
+#[derive(Serialize)]
+struct Summary {
+    layers: usize,
+    changed: usize,
+    images: usize,
+    damaged_images: usize,
+    repaired: usize,
+    quick: bool,
 }
 
 /// What was verified, and what was found.
 #[derive(Default)]
 struct Outcome {
     layers: usize,
-    /// Which of them were changed.
+    /// Image records.
+    images: usize,
+    /// Which of the layers were changed.
     damaged: BTreeSet<usize>,
     /// One of them that is in a read-only store.
     beyond_repair: Option<String>,
@@ -88,10 +135,10 @@ struct Outcome {
 
 pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     let (store, image) = verb.open(global)?;
-    let outcome = verify(verb, image.as_ref(), &store, global)?;
+    let mut outcome = verify(verb, image.as_ref(), &store, global)?;
     print(&outcome.findings, global)?;
     // A system error is no reason to repair anything.
-    if let Some(failure) = outcome.failure {
+    if let Some(failure) = outcome.failure.take() {
         return Err(failure.into());
     }
     let total = count(outcome.layers as u64, "layer", "layers");
@@ -104,7 +151,7 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
             };
             let note = format!("{total}: nothing was changed{quick}");
             global.console.note(&note);
-            return Ok(());
+            return outcome.print_summary(0, verb, global);
         }
         0 => "the record of an image is damaged".into(),
         _ => format!("{damaged} of {total} changed"),
@@ -112,16 +159,20 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
     match image.filter(|_| verb.repair) {
         Some(image) => {
             global.console.note(&text);
-            if let Some(layer) = outcome.beyond_repair {
+            if let Some(layer) = &outcome.beyond_repair {
                 let text = format!("{layer} is damaged, and that store is read-only");
                 let hint = "replace that store, or leave it out of --store";
                 return Err(Error::conflict(text).hint(hint).into());
             }
-            repair(verb, &image, &store, &outcome.damaged, global)
+            let repaired = repair(verb, &image, &store, &outcome.damaged, global)?;
+            outcome.print_summary(repaired, verb, global)
         }
-        None => Err(Error::mismatch(text)
-            .hint("`lowerdir verify --repair IMAGE` unpacks it again, from the image's blobs")
-            .into()),
+        None => {
+            outcome.print_summary(0, verb, global)?;
+            Err(Error::mismatch(text)
+                .hint("`lowerdir verify --repair IMAGE` unpacks it again, from the image's blobs")
+                .into())
+        }
     }
 }
 
@@ -177,6 +228,33 @@ impl Verify {
     }
 }
 
+impl Outcome {
+    /// Errors: the system could not look.
+    fn check_record(&mut self, store: &Store, digest: &Digest) -> crate::Result<()> {
+        self.images += 1;
+        self.findings.extend(damaged_record(store, digest)?);
+        Ok(())
+    }
+
+    /// The last line of JSON.
+    fn print_summary(&self, repaired: usize, verb: &Verify, global: &Global) -> anyhow::Result<()> {
+        if !global.console.json {
+            return Ok(());
+        }
+        let damaged_images = self.findings.iter().filter(|one| one.image.is_some());
+        let summary = Summary {
+            layers: self.layers,
+            changed: self.damaged.len(),
+            images: self.images,
+            damaged_images: damaged_images.count(),
+            repaired,
+            quick: verb.quick,
+        };
+        output::json(&SummaryJson { summary })?;
+        Ok(())
+    }
+}
+
 /// Compares the layers. Prints nothing while progress is shown.
 fn verify(
     verb: &Verify,
@@ -196,7 +274,7 @@ fn verify(
     if verb.all {
         for one in store.each() {
             for digest in one.image_digests()? {
-                outcome.findings.extend(damaged_record(one, &digest)?);
+                outcome.check_record(one, &digest)?;
             }
         }
     }
@@ -204,9 +282,7 @@ fn verify(
     if let Some(image) = image.filter(|_| verb.repair)
         && store.image_digests()?.contains(&image.digest)
     {
-        outcome
-            .findings
-            .extend(damaged_record(store, &image.digest)?);
+        outcome.check_record(store, &image.digest)?;
     }
     let is_one = store.each().count() == 1;
     for (index, (label, chain_id)) in layers.iter().enumerate() {
@@ -227,10 +303,12 @@ fn verify(
             if change.store != store.path() {
                 outcome.beyond_repair.get_or_insert(of.clone());
             }
-            let place = output::text(&change.store);
             outcome.findings.push(Finding {
                 of,
-                json: json!({ "layer": label, "chain_id": chain_id, "store": place }),
+                layer: image.map(|_| index + 1),
+                chain_id: Some(chain_id.clone()),
+                image: None,
+                store: change.store,
                 path: change.path,
                 what: change.what,
             });
@@ -239,7 +317,7 @@ fn verify(
     Ok(outcome)
 }
 
-/// Errors: the system could not look.
+/// The finding about an image's record, if it is damaged. Errors: the system could not look.
 fn damaged_record(store: &Store, digest: &Digest) -> crate::Result<Option<Finding>> {
     let error = match store.open_image(digest) {
         Ok(_) => return Ok(None),
@@ -248,7 +326,10 @@ fn damaged_record(store: &Store, digest: &Digest) -> crate::Result<Option<Findin
     };
     Ok(Some(Finding {
         of: format!("image {}", digest.short()),
-        json: json!({ "image": digest, "store": output::text(store.path()) }),
+        layer: None,
+        chain_id: None,
+        image: Some(digest.clone()),
+        store: store.path().to_path_buf(),
         path: None,
         what: error.reason(),
     }))
@@ -257,10 +338,7 @@ fn damaged_record(store: &Store, digest: &Digest) -> crate::Result<Option<Findin
 fn print(findings: &[Finding], global: &Global) -> anyhow::Result<()> {
     for finding in findings {
         if global.console.json {
-            let mut object = finding.json.clone();
-            object["path"] = json!(finding.path);
-            object["change"] = json!(finding.what);
-            output::json(&object)?;
+            output::json(&finding.json())?;
             continue;
         }
         let path = finding.path.iter().map(|path| format!("{path}: "));
@@ -276,20 +354,21 @@ fn print(findings: &[Finding], global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Unpacks damaged layers again, and returns how many.
 fn repair(
     verb: &Verify,
     image: &Image,
     store: &Store,
     damaged: &BTreeSet<usize>,
     global: &Global,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<usize> {
     let layers = {
         let shown = Shown::start(&global.console, image.layers.len())?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
         store::repair(image, store, damaged, how)?
     };
     let unpacked = layers.iter().filter(|layer| !layer.was_there).count();
-    let unpacked = count(unpacked as u64, "layer was", "layers were");
-    global.console.note(&format!("{unpacked} unpacked again"));
-    Ok(())
+    let text = count(unpacked as u64, "layer was", "layers were");
+    global.console.note(&format!("{text} unpacked again"));
+    Ok(unpacked)
 }

@@ -110,7 +110,10 @@ fn a_change_is_a_json_object() {
         "path": "f", "change": "changed", "parts": ["mode", "content"],
         "before": row("0644"), "after": row("0600"),
     });
-    assert_eq!((lines.len(), change), (1, expected));
+    assert_eq!(change, expected);
+    let summary: Value = serde_json::from_str(lines[1]).expect("an object");
+    let expected = json!({ "summary": { "created": 0, "changed": 1, "deleted": 0 } });
+    assert_eq!((lines.len(), summary), (2, expected));
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn unpack_tells_all_that_the_manual_promises() {
     let value = result(&run);
     assert_eq!(
         keys(&value),
-        ["digest", "layers", "name", "platform", "seconds"]
+        ["digest", "layers", "names", "platform", "seconds"]
     );
     assert_eq!(value["platform"], "linux/amd64");
     let layers = value["layers"].as_array().unwrap();

@@ -680,7 +680,7 @@ fn json_has_a_line_for_each_change() {
     let chain = format!("sha256:{}", layer.file_name().unwrap().to_str().unwrap());
     let expected = |path: &str, change: &str| {
         serde_json::json!({
-            "layer": labels()[0], "chain_id": chain, "path": path, "change": change,
+            "layer": 1, "chain_id": chain, "image": null, "path": path, "change": change,
             "store": bench.store().canonicalize().unwrap(),
         })
     };
@@ -688,7 +688,11 @@ fn json_has_a_line_for_each_change() {
         lines,
         [
             expected("d/s", "is missing"),
-            expected("gone", "mode is 0000, was 0644")
+            expected("gone", "mode is 0000, was 0644"),
+            serde_json::json!({ "summary": {
+                "layers": 2, "changed": 1, "images": 0, "damaged_images": 0,
+                "repaired": 0, "quick": false,
+            } }),
         ]
     );
     let events: Vec<Value> = run
@@ -712,6 +716,8 @@ fn json_has_a_line_for_each_change() {
         "--sync=none",
     ]);
     assert_eq!((run.status, &*run.stderr), (0, ""), "{run:?}");
+    let last: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["summary"]["repaired"], 1);
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod layout;
 pub mod model;
 pub mod oci;
 pub mod program;
+pub mod reference;
 pub mod sample;
 pub mod skip;
 pub mod start;

@@ -10,6 +10,7 @@ use crate::Progress;
 use crate::layer::report::Report;
 
 use crate::cli::console::event;
+use crate::cli::json::ReportJson;
 
 /// How often a layer reports how much is read.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -45,7 +46,7 @@ impl Progress for Events {
     }
 
     fn ends(&self, layer: usize, _: &str, report: &Report) {
-        event(&json!({ "event": "end", "layer": layer + 1, "report": report }));
+        event(&json!({ "event": "end", "layer": layer + 1, "report": ReportJson::from(report) }));
     }
 
     fn verified(&self, layer: usize, _: &str, changes: usize) {
