@@ -14,6 +14,7 @@ mod flatten;
 mod hold_user_namespace;
 mod image_args;
 mod images;
+mod input;
 mod inspect;
 mod interrupt;
 mod json;

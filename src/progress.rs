@@ -23,6 +23,9 @@ pub trait Progress: Sync {
     /// Another process is removing something from the store: this one waits for it.
     fn waits_for_store(&self) {}
 
+    /// The wait for another process is over.
+    fn goes_on(&self) {}
+
     /// A layer's blob, of so many bytes, is about to be read.
     fn begins(&self, _layer: usize, _label: &str, _bytes: u64) {}
 
@@ -56,15 +59,32 @@ pub fn waiting<'a>(
     progress: &'a dyn Progress,
     tell: impl Fn() + 'a,
 ) -> impl FnMut() -> Result<()> + 'a {
-    let mut told = false;
+    let mut wait = Wait {
+        progress,
+        told: false,
+    };
     move || {
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut wait.told, true) {
             tell();
         }
         std::thread::sleep(MOMENT);
         match progress.is_cancelled() {
             true => Err(Error::cancelled()),
             false => Ok(()),
+        }
+    }
+}
+
+/// Tells when the wait is over, if it told that there was one.
+struct Wait<'a> {
+    progress: &'a dyn Progress,
+    told: bool,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if self.told {
+            self.progress.goes_on();
         }
     }
 }

@@ -13,7 +13,7 @@ use super::console::ConsoleArgs;
 use super::json::Name;
 use super::mount::{IdmapArgs, UpperArgs};
 use super::options::SyncArgs;
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::target::refuse_archive_name;
 use super::{Global, ImageArgs, output};
 
@@ -138,7 +138,10 @@ pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     let (store, image) = verb.image.open_with_store(global)?;
     verb.image.note_platform(&image, global);
     // Keeps its layers in the store until the mount is up.
-    let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
+    let _lock = store.lock_shared(&Shown::start(
+        &global.console,
+        &progress::Expected::nothing(),
+    )?)?;
     let upper = verb.upper.upper();
     let namespace = verb.idmap.user_namespace()?;
     let wanted = BundleOptions {

@@ -18,7 +18,7 @@ use super::flatten::EditArgs;
 use super::json::{Name, Names};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, ViewArgs};
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::summary::{count, warn_of_view};
 use super::target::refuse_archive_name;
 use super::usage::{of_option, usage};
@@ -163,7 +163,10 @@ impl Export {
             ));
         }
         let (store, image) = self.image.open_with_store(global)?;
-        let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
+        let _lock = store.lock_shared(&Shown::start(
+            &global.console,
+            &progress::Expected::nothing(),
+        )?)?;
         write(&image, &store.layers_of(&image)?, target)
     }
 
@@ -233,7 +236,7 @@ fn containers_storage(
         tar_split: verb.storage.tar_split,
     };
     let added = {
-        let shown = Shown::start(&global.console, 0)?;
+        let shown = Shown::start(&global.console, &progress::Expected::nothing())?;
         let how = global.how(verb.storage.sync.sync(), verb.limits.limits(), &shown);
         containers_storage::add(image, layers, &adding, how)?
     };

@@ -24,7 +24,7 @@ use super::json::Name;
 use super::limits::LimitsArgs;
 use super::options::{IdArgs, OwnersArgs, SyncArgs, ViewArgs};
 use super::outfile::{Inputs, OutFile, Stoppable, refuse_terminal};
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::summary::{counts, warn_of_view};
 use super::target::{compression_of, refuse_archive_name};
 use super::usage::usage;
@@ -142,7 +142,7 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
         ..verb.view.options()
     };
     let (view, report, told) = {
-        let shown = Shown::start(&global.console, image.layers.len())?;
+        let shown = Shown::start(&global.console, &progress::Expected::image(&image))?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
         let mut view = View::read(&image, &options, how)?;
         edits.apply(&mut view.tree)?;

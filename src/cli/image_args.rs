@@ -14,6 +14,7 @@ use crate::store::Store;
 use crate::{Error, Result};
 
 use super::Global;
+use super::input::refuse_terminal;
 use super::other_tools::refuse_reference;
 
 #[derive(Debug, Args)]
@@ -101,6 +102,9 @@ impl ImageArgs {
     }
 
     fn in_file(&self, reference: &Reference) -> anyhow::Result<Image> {
+        if reference.path == Path::new("-") {
+            refuse_terminal()?;
+        }
         let image = match &self.platform {
             Some(platform) => Image::open_for(reference, platform),
             None => Image::open(reference),

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 use super::advice;
 use super::json::Name;
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::{Global, output};
 
 const EXAMPLES: &str = "\
@@ -59,7 +59,10 @@ pub fn run(verb: &Images, global: &Global) -> anyhow::Result<()> {
     let store = global.open_existing_store()?;
     let (mut images, mut damaged) = (Vec::new(), Vec::new());
     {
-        let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
+        let _lock = store.lock_shared(&Shown::start(
+            &global.console,
+            &progress::Expected::nothing(),
+        )?)?;
         for one in store.each() {
             let names = names(one, global)?;
             for digest in one.image_digests()? {

@@ -13,7 +13,7 @@ use crate::mount::{
 
 use super::json::Name;
 use super::options::id_maps;
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::usage::of_option;
 use super::{Global, ImageArgs, hold_user_namespace, output};
 
@@ -139,7 +139,10 @@ pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     let (store, image) = verb.image.open_with_store(global)?;
     verb.image.note_platform(&image, global);
     // Keeps its layers in the store until the mount is up.
-    let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
+    let _lock = store.lock_shared(&Shown::start(
+        &global.console,
+        &progress::Expected::nothing(),
+    )?)?;
     let stack = store.stack(&image)?;
     let upper = verb.upper.upper();
     let options = MountOptions::new(verb.options.iter().cloned());

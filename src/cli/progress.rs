@@ -2,25 +2,63 @@
 //! [`crate::Progress`]; [`Shown`] adds Ctrl-C to it.
 
 mod bars;
+mod echo;
 mod events;
 mod lines;
 
 use crate::Progress;
+use crate::image::Image;
 use crate::layer::report::Report;
 use crate::progress::Silent;
 
 use super::console::{ConsoleArgs, Show};
 use super::{interrupt, summary};
 
+/// What is known of the work before it begins.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// How many layers there are.
+    pub layers: usize,
+    /// The size of each blob in bytes, where it is known.
+    pub sizes: Vec<u64>,
+}
+
+impl Expected {
+    /// The layers of an image, all of which may have to be read.
+    pub fn image(image: &Image) -> Expected {
+        let sizes = image
+            .layers
+            .iter()
+            .map(|layer| layer.blob.size().unwrap_or(0));
+        Expected {
+            layers: image.layers.len(),
+            sizes: sizes.collect(),
+        }
+    }
+
+    /// So many layers of unknown size.
+    pub fn layers(layers: usize) -> Expected {
+        Expected {
+            layers,
+            sizes: Vec::new(),
+        }
+    }
+
+    /// No layers: only waits are shown.
+    pub fn nothing() -> Expected {
+        Expected::default()
+    }
+}
+
 /// The progress of one run.
 pub struct Shown(Box<dyn Progress>);
 
 impl Shown {
     /// Starts to show progress, and to listen for Ctrl-C.
-    pub fn start(console: &ConsoleArgs, layers: usize) -> std::io::Result<Shown> {
+    pub fn start(console: &ConsoleArgs, expected: &Expected) -> std::io::Result<Shown> {
         interrupt::listen()?;
         Ok(Shown(match console.show() {
-            Show::Bars => Box::new(bars::Bars::new(layers, console.verbose)),
+            Show::Bars => Box::new(bars::Bars::new(expected, console.verbose)),
             Show::Lines => Box::<lines::Lines>::default(),
             Show::Json => Box::<events::Events>::default(),
             Show::Nothing => Box::new(Silent),
@@ -39,6 +77,10 @@ impl Progress for Shown {
 
     fn waits_for_store(&self) {
         self.0.waits_for_store();
+    }
+
+    fn goes_on(&self) {
+        self.0.goes_on();
     }
 
     fn begins(&self, layer: usize, label: &str, bytes: u64) {

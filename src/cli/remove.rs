@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::store::{self, Removal, Removing};
 
 use super::options::SyncArgs;
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::summary::count;
 use super::{Global, output};
 
@@ -63,7 +63,7 @@ pub fn rm(verb: &Rm, global: &Global) -> anyhow::Result<()> {
     let store = global.open_existing_store()?;
     for image in &verb.images {
         let removal = {
-            let shown = Shown::start(&global.console, 0)?;
+            let shown = Shown::start(&global.console, &progress::Expected::nothing())?;
             let image = image.strip_prefix("store:").unwrap_or(image);
             store::remove_image(&store, image, verb.how.removing(&shown))?
         };
@@ -75,7 +75,7 @@ pub fn rm(verb: &Rm, global: &Global) -> anyhow::Result<()> {
 pub fn prune(verb: &Prune, global: &Global) -> anyhow::Result<()> {
     let store = global.open_existing_store()?;
     let removal = {
-        let shown = Shown::start(&global.console, 0)?;
+        let shown = Shown::start(&global.console, &progress::Expected::nothing())?;
         store::prune(&store, verb.how.removing(&shown))?
     };
     print(&removal, verb.how.dry_run, global)

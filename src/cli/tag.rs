@@ -7,7 +7,7 @@ use crate::Result;
 use crate::store::no_such_image;
 
 use super::options::SyncArgs;
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::{Global, output};
 
 const EXAMPLES: &str = "\
@@ -35,7 +35,10 @@ pub struct Tag {
 pub fn run(verb: &Tag, global: &Global) -> anyhow::Result<()> {
     let store = global.open_existing_store()?;
     // The image stays until it has the names.
-    let _lock = store.lock_shared(&Shown::start(&global.console, 0)?)?;
+    let _lock = store.lock_shared(&Shown::start(
+        &global.console,
+        &progress::Expected::nothing(),
+    )?)?;
     let image = verb.image.strip_prefix("store:").unwrap_or(&verb.image);
     let found = store.find_image(image)?;
     let digest = found.ok_or_else(|| no_such_image(&store, image))?;

@@ -12,6 +12,7 @@ use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::repack::translate::{TranslateOptions, to_oci, to_overlay};
 
 use super::Global;
+use super::input::stdin;
 use super::json::ReportJson;
 use super::limits::LimitsArgs;
 use super::options::{ForeignXattrsArg, WhiteoutArg};
@@ -82,7 +83,7 @@ enum Form {
 pub fn run(verb: &Translate, global: &Global) -> anyhow::Result<()> {
     let named = || verb.input.display().to_string();
     let file = match verb.input == Path::new("-") {
-        true => File::from(rustix::io::dup(std::io::stdin())?),
+        true => stdin()?,
         false => File::open(&verb.input).with_context(|| format!("opening {}", named()))?,
     };
     let options = TranslateOptions {

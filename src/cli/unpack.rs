@@ -13,7 +13,7 @@ use crate::store::pipeline::{self, Unpacked};
 use super::json::{Name, ReportJson};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::summary::{self, count, counts, warn};
 use super::tag::check_names;
 use super::usage::of_option;
@@ -61,7 +61,7 @@ pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
     let store = global.open_store()?;
     let options = verb.translation.options(|| store.stage())?;
     let layers = {
-        let shown = Shown::start(&global.console, image.layers.len())?;
+        let shown = Shown::start(&global.console, &progress::Expected::image(&image))?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
         pipeline::unpack_image(&image, &store, &options, how)?
     };

@@ -14,10 +14,11 @@ use crate::image::Blob;
 use crate::store::Staging;
 use crate::store::pipeline::{self, Parents};
 
+use super::input::stdin;
 use super::json::{Name, ReportJson};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::summary::{counts, warn};
 use super::target::refuse_archive_name;
 use super::{Global, output};
@@ -91,7 +92,7 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
     );
     refuse_archive_name(&verb.directory, &instead)?;
     let file = match verb.blob == Path::new("-") {
-        true => File::from(rustix::io::dup(std::io::stdin())?),
+        true => stdin()?,
         false => File::open(&verb.blob)
             .map_err(|error| Error::system(format!("opening {}", verb.blob.display()), error))?,
     };
@@ -109,7 +110,7 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
         .translation
         .options(|| Staging::beside_target(&verb.directory))?;
     let done = {
-        let shown = Shown::start(&global.console, 1)?;
+        let shown = Shown::start(&global.console, &progress::Expected::layers(1))?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
         pipeline::unpack_layer(&blob, &expected, &verb.directory, &parents, &options, how)
     };

@@ -15,7 +15,7 @@ use crate::store::{self, Store, Verifier};
 use super::json::{Name, SummaryJson};
 use super::limits::LimitsArgs;
 use super::options::SyncArgs;
-use super::progress::Shown;
+use super::progress::{self, Shown};
 use super::summary::count;
 use super::{Global, ImageArgs, output};
 
@@ -263,7 +263,7 @@ fn verify(
     global: &Global,
 ) -> anyhow::Result<Outcome> {
     let expected = verb.layers(image, store)?.len();
-    let shown = Shown::start(&global.console, expected)?;
+    let shown = Shown::start(&global.console, &progress::Expected::layers(expected))?;
     let verifier = verb.verifier(store, &shown)?;
     // Another process may have removed an image before the verifier locked the store.
     let layers = verb.layers(image, store)?;
@@ -363,7 +363,7 @@ fn repair(
     global: &Global,
 ) -> anyhow::Result<usize> {
     let layers = {
-        let shown = Shown::start(&global.console, image.layers.len())?;
+        let shown = Shown::start(&global.console, &progress::Expected::image(image))?;
         let how = global.how(verb.sync.sync(), verb.limits.limits(), &shown);
         store::repair(image, store, damaged, how)?
     };

@@ -44,6 +44,7 @@ mod outputs;
 mod pack;
 mod refusals;
 mod rootless;
+mod screen;
 mod several_stores;
 mod sparse_archives;
 mod stack;

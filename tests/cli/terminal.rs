@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::bench::Bench;
 use crate::layout::Layout;
+use crate::screen;
 use crate::tarball::LayerBuilder;
 use support::program;
 
@@ -26,10 +28,27 @@ pub struct Terminal {
 impl Terminal {
     /// Runs the command with a terminal of its own.
     pub fn run(bench: &Bench, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
+        Terminal::of_width(80, bench, arguments, environment)
+    }
+
+    /// The same on a terminal of so many columns.
+    pub fn of_width(
+        columns: u16,
+        bench: &Bench,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pseudo-terminal");
         grantpt(&master).expect("it is ours");
         unlockpt(&master).expect("it is ours");
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&master, size).expect("it is ours");
         let name = ptsname(&master, Vec::new()).expect("it has a name");
         let open = || {
             let mut options = File::options();
@@ -110,8 +129,8 @@ fn bars_show_long_work_and_go_when_it_is_done() {
     let terminal = Terminal::run(&bench, &UNPACK, &[]);
     let (screen, status) = terminal.finish();
     assert!(status.success(), "{screen}");
-    assert!(screen.contains("layer 2 (sha256:"), "{screen}");
-    assert!(screen.contains("/2 layers"), "{screen}");
+    assert!(screen.contains("layer 2 ["), "{screen}");
+    assert!(screen.contains("/2 layers ["), "{screen}");
     // Plain lines are for those who are no terminal.
     assert!(!screen.contains("60,000 entries, 0 B\r\nlayer"), "{screen}");
     let end = screen.rfind("2 layers in ").expect("a summary");
@@ -120,6 +139,60 @@ fn bars_show_long_work_and_go_when_it_is_done() {
         !screen[end..].contains("[="),
         "the bars are still there: {screen}"
     );
+}
+
+/// A line that is too long wraps, and what clears it then clears the wrong line.
+#[test]
+fn bars_fit_the_terminal_and_leave_nothing_behind() {
+    for columns in [40, 80, 200] {
+        for is_interrupted in [false, true] {
+            let bench = Bench::new();
+            image(&bench, 60_000);
+            let mut terminal = Terminal::of_width(columns, &bench, &UNPACK, &[]);
+            assert!(terminal.wait_for("layer 2 ["), "{}", terminal.seen);
+            if is_interrupted {
+                terminal.press_ctrl_c();
+            }
+            let (output, status) = terminal.finish();
+            let what = format!("{columns} columns: {output:?}");
+            // The paths of the result are longer than some terminals, and are not ours to cut.
+            let end = output.rfind(bench.store().to_str().expect("text"));
+            let bars = output.split("2 layers in ").next().expect("a part");
+            let bars = bars.split("lowerdir:").next().expect("a part");
+            let rows = screen::rows(bars, usize::from(columns));
+            let rows: Vec<&str> = rows.iter().map(|row| row.trim()).collect();
+            let left = rows.iter().filter(|row| !row.is_empty());
+            assert_eq!(left.count(), 0, "{rows:?} of {what}");
+            assert_eq!(status.success(), !is_interrupted, "{what}");
+            assert_eq!(end.is_some(), !is_interrupted, "{what}");
+            assert_eq!(output.contains("interrupted"), is_interrupted, "{what}");
+            for part in ["/2 layers [", "%"].iter().filter(|_| columns == 40) {
+                assert!(output.contains(part), "no {part:?} in {what}");
+            }
+            for part in [" of ", "s left"].iter().filter(|_| columns > 40) {
+                assert!(output.contains(part), "no {part:?} in {what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_archive_is_not_typed() {
+    let bench = Bench::new();
+    for arguments in [
+        &["unpack", "-"][..],
+        &["ls", "-"],
+        &["unpack-layer", "-", "dir"],
+        &["translate", "-", "out"],
+    ] {
+        let (screen, status) = Terminal::run(&bench, arguments, &[]).finish();
+        assert_eq!(status.code(), Some(2), "{arguments:?}: {screen}");
+        assert!(
+            screen.contains("standard input, and that is a terminal"),
+            "{screen}"
+        );
+    }
+    assert!(bench.names(&bench.path("")).is_empty());
 }
 
 #[test]
@@ -159,7 +232,7 @@ fn ctrl_c_removes_what_is_not_finished() {
     let bench = Bench::new();
     image(&bench, 200_000);
     let mut terminal = Terminal::run(&bench, &UNPACK, &[]);
-    assert!(terminal.wait_for("layer 2 (sha256:"), "{}", terminal.seen);
+    assert!(terminal.wait_for("layer 2 ["), "{}", terminal.seen);
     terminal.press_ctrl_c();
     let (screen, status) = terminal.finish();
     assert_eq!(status.signal(), Some(SIGINT), "{screen}");

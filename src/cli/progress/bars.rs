@@ -10,17 +10,34 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::Progress;
 use crate::layer::report::Report;
 
-use super::{compared, done, named};
+use super::echo::NoEcho;
+use super::{Expected, compared, done, named};
 use crate::cli::console::line;
 
 /// Shorter work shows no bars.
 const PATIENCE: Duration = Duration::from_millis(300);
-const LAYER: &str = "{prefix} [{bar:24}] {bytes}/{total_bytes}, {bytes_per_sec}";
-const ALL: &str = "{pos}/{len} layers {msg}";
+/// On a narrower terminal the bars leave out how many bytes there are.
+const NARROW: u16 = 70;
+const LAYER: [&str; 2] = [
+    "{prefix} [{wide_bar}] {bytes} of {total_bytes}, {eta}",
+    "{prefix} [{wide_bar}] {percent}%",
+];
+const ALL: [&str; 2] = [
+    "{prefix} [{wide_bar}] {bytes} of {total_bytes}, {elapsed}, {eta} left{msg}",
+    "{prefix} [{wide_bar}] {percent}% {eta}{msg}",
+];
+/// Where the sizes are not known.
+const COUNT: [&str; 2] = [
+    "{prefix} {elapsed}{wide_msg}",
+    "{prefix} {elapsed}{wide_msg}",
+];
 
 pub struct Bars {
     all: MultiProgress,
-    layers: ProgressBar,
+    /// The work as a whole: the bytes of all layers, as far as they are known.
+    whole: ProgressBar,
+    layers: usize,
+    sizes: Vec<u64>,
     started: Instant,
     /// Whether each layer leaves a line behind.
     verbose: bool,
@@ -30,31 +47,39 @@ pub struct Bars {
 #[derive(Default)]
 struct State {
     is_visible: bool,
+    no_echo: Option<NoEcho>,
+    done: usize,
     bars: BTreeMap<usize, ProgressBar>,
     /// Lines printed before the bars appear, or instead of them.
     lines: Vec<String>,
 }
 
 impl Bars {
-    pub fn new(layers: usize, verbose: bool) -> Bars {
+    pub fn new(expected: &Expected, verbose: bool) -> Bars {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let style = ProgressStyle::with_template(ALL).expect("a good template");
-        let layers = all.add(ProgressBar::new(layers as u64).with_style(style));
-        Bars {
+        let total = expected.sizes.iter().sum();
+        let template = if total > 0 { ALL } else { COUNT };
+        let whole = all.add(ProgressBar::new(total).with_style(style(template)));
+        let bars = Bars {
             all,
-            layers,
+            whole,
+            layers: expected.layers,
+            sizes: expected.sizes.clone(),
             started: Instant::now(),
             verbose,
             state: Mutex::default(),
-        }
+        };
+        bars.count(0);
+        bars
     }
 
     /// Shows the bars.
     fn show(&self, state: &mut State) {
         if !std::mem::replace(&mut state.is_visible, true) {
+            state.no_echo = NoEcho::start();
             self.all.set_draw_target(ProgressDrawTarget::stderr());
             // A bar that never moved is not drawn with the others.
-            self.layers.tick();
+            self.whole.tick();
             for line in std::mem::take(&mut state.lines) {
                 drop(self.all.println(line));
             }
@@ -72,44 +97,79 @@ impl Bars {
         }
     }
 
+    fn count(&self, done: usize) {
+        if self.layers > 0 {
+            self.whole
+                .set_prefix(format!("{done}/{} layers", self.layers));
+        }
+    }
+
+    /// What the work as a whole does, beside reading.
+    fn note(&self, text: &str) {
+        let text = match text.is_empty() {
+            true => String::new(),
+            false => format!(" ({text})"),
+        };
+        self.whole.set_message(text);
+        self.whole.tick();
+    }
+
     fn end(&self, layer: usize) {
         let bar = {
             let mut state = self.state.lock().expect("no panic while it is locked");
+            state.done += 1;
+            self.count(state.done);
             state.bars.remove(&layer)
         };
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        self.layers.inc(1);
-        self.layers.set_message("");
+        self.whole.tick();
     }
 }
 
+/// The first template, or the second on a narrow terminal.
+fn style([wide, narrow]: [&str; 2]) -> ProgressStyle {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    let is_narrow = size.is_ok_and(|size| size.ws_col > 0 && size.ws_col < NARROW);
+    let template = if is_narrow { narrow } else { wide };
+    let style = ProgressStyle::with_template(template).expect("a good template");
+    style.progress_chars("=> ")
+}
+
+/// `layer 2`: with its digest it would fill the line.
+fn short(label: &str) -> String {
+    named(label.split(' ').next().unwrap_or_default())
+}
+
 impl Progress for Bars {
-    fn was_there(&self, _: usize, label: &str) {
-        self.tell(format!("{}: was there", named(label)));
-        self.layers.inc(1);
+    fn was_there(&self, layer: usize, label: &str) {
+        self.tell(format!("{}: already present", named(label)));
+        // It is not read.
+        let size = self.sizes.get(layer).copied().unwrap_or(0);
+        self.whole
+            .set_length(self.whole.length().unwrap_or(0).saturating_sub(size));
+        self.end(layer);
     }
 
     fn waits(&self, _: usize, label: &str) {
         self.show(&mut self.state.lock().expect("no panic while it is locked"));
-        let text = format!("({}: waiting for another process)", named(label));
-        self.layers.set_message(text);
-        self.layers.tick();
+        self.note(&format!("{} waits for another process", short(label)));
     }
 
     fn waits_for_store(&self) {
         self.show(&mut self.state.lock().expect("no panic while it is locked"));
-        self.layers.set_message("(waiting for another process)");
-        self.layers.tick();
+        self.note("waiting for another process");
+    }
+
+    fn goes_on(&self) {
+        self.note("");
     }
 
     fn begins(&self, layer: usize, label: &str, bytes: u64) {
-        let style = ProgressStyle::with_template(LAYER).expect("a good template");
-        let style = style.progress_chars("=> ");
-        let bar = ProgressBar::new(bytes).with_style(style);
-        let bar = self.all.insert_before(&self.layers, bar);
-        bar.set_prefix(named(label));
+        let bar = ProgressBar::new(bytes).with_style(style(LAYER));
+        let bar = self.all.insert_before(&self.whole, bar);
+        bar.set_prefix(short(label));
         let mut state = self.state.lock().expect("no panic while it is locked");
         state.bars.insert(layer, bar);
     }
@@ -121,6 +181,9 @@ impl Progress for Bars {
         }
         if let Some(bar) = state.bars.get(&layer) {
             bar.inc(bytes);
+        }
+        if !self.sizes.is_empty() {
+            self.whole.inc(bytes);
         }
     }
 
@@ -138,8 +201,7 @@ impl Progress for Bars {
     }
 
     fn syncs(&self) {
-        self.layers.set_message("(writing to disk)");
-        self.layers.tick();
+        self.note("writing to disk");
     }
 }
 

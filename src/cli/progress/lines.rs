@@ -27,7 +27,7 @@ struct Layer {
 
 impl Progress for Lines {
     fn was_there(&self, _: usize, label: &str) {
-        line(format_args!("{}: was there", named(label)));
+        line(format_args!("{}: already present", named(label)));
     }
 
     fn waits(&self, _: usize, label: &str) {
