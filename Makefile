@@ -150,7 +150,7 @@ check:
 	$(CARGO) package --locked --allow-dirty --no-verify --quiet -p lowerdir
 
 # Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its
-# chart, into README.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,
+# chart, into docs/benchmarks.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,
 # CORPORA, TOOLS, LOWERDIR and BENCH_DIR choose.
 bench: build
 	tests/bench/install.sh

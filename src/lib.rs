@@ -47,60 +47,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # The tour
 //!
-//! ```text
-//!   image      an OCI layout or a Docker archive: which layers, what digests, where the bytes are
-//!     │
-//!     │ several threads for each layer, layers in any order            store::pipeline
-//!     ▼
-//!   compress   gzip, zstd, xz or plain; both digests on the way
-//!   tar        blocks -> entries
-//!   layer      entries -> actions: what each makes, replaces or links
-//!   unpack     actions -> a directory, and a Pending: what only the layers below can tell
-//!     │
-//!     │ one after another, bottom to top                               store::pipeline
-//!     ▼
-//!   overlay    what the finished layers below show, merged
-//!   layer      a plan: whiteouts, opaque marks, attributes of directories
-//!   unpack     settle: the plan carried out
-//!     │
-//!     ▼
-//!   store      verified, on disk, renamed to the chain ID: whole or absent
-//!   mount      the directories in order; fsopen and lowerdir+, or mount(2) and short names
-//!   engines    what other programs run: bundles, stores of Podman and CRI-O, mount stacks
-//! ```
+//! # More
 //!
-//! The folders are the architecture. Each imports only those above it in this table:
-//!
-//! | folder | holds |
-//! |---|---|
-//! | `setters`, `escape`, `error`, `path`, `meta`, `ids`, `dialect`, `digest`, `content`, `canonical`, `limits`, `chunk`, `threads`, `magic`, `copy` | small types that every folder needs |
-//! | `tar` | archive bytes to entries, and back; no semantics |
-//! | `compress` | gzip, zstd, xz, and digests on the way |
-//! | `layer` | the translation rules, decided once for all sinks: entries in, actions out, then a plan; pure |
-//! | `progress` | what long work reports, and how it is asked to stop |
-//! | `fs` | the callers of the kernel for files: directories by descriptor, files that appear complete |
-//! | `overlay` | how overlayfs spells a layer, what a stack of directories shows, which mounts use a directory |
-//! | `image` | references, manifests, layers and blobs |
-//! | `unpack` | one layer into its directory, then settled against those below |
-//! | `store` | layers by chain ID, whole or absent; scheduling, listings, verification, removal |
-//! | `mount` | a stack of layers, mounted or printed |
-//! | `view` | an image without unpacking it: listings, differences, flattening |
-//! | `repack` | the way back: pack, translate, convert; layouts that are written to |
-//! | `engines` | bundles for OCI runtimes, exports for Podman, CRI-O, systemd, composefs, mtree |
-//! | `snapshotter` | with the feature `containerd`: what `lowerdir-snapshotter` serves; nothing else is asynchronous |
-//! | `cli` | with the feature `cli`: the program, one function for each verb; text or JSON, progress, signals |
-//!
-//! `cli` holds no rule of translation, and nothing else prints.
-//!
-//! What holds everywhere: names are bytes until they are shown; a file is reached through the
-//! descriptor of its directory, never through a path that an image could bend; errors say what was
-//! being done to which layer and path ([`Error`]); a directory has its final name only once it is
-//! complete.
-//!
-//! Comments cite the translation rules by number (W1, O3, ...); [`rules`] defines them. There is no
-//! unsafe code.
+//! [`guide`] shows what the library does, task by task; [`tour`] how it is built; [`rules`] defines the translation
+//! rules, which comments cite by number (W1, O3, ...).
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -134,8 +85,12 @@ mod overlay;
 pub mod path;
 mod progress;
 pub mod repack;
+#[doc = include_str!("../docs/library.md")]
+pub mod guide {}
 #[doc = include_str!("../docs/rules.md")]
 pub mod rules {}
+#[doc = include_str!("../docs/internals.md")]
+pub mod tour {}
 mod setters;
 #[cfg(feature = "containerd")]
 pub mod snapshotter;

@@ -22,8 +22,71 @@ Examples:
   lowerdir man rules | man -l -        lowerdir-rules(7), the translation rules
   lowerdir man --dir /usr/share/man    write all pages, into man1 and man7";
 
-/// The translation rules, as they are read on GitHub and in rustdoc.
-const RULES: &str = include_str!("../../docs/rules.md");
+/// A page of `docs/`, as it is read on GitHub.
+struct Subject {
+    name: &'static str,
+    about: &'static str,
+    text: &'static str,
+}
+
+/// The pages of section 7.
+const SUBJECTS: [Subject; 11] = [
+    Subject {
+        name: "containerd",
+        about: "layers of a store as containerd's snapshots",
+        text: include_str!("../../docs/containerd.md"),
+    },
+    Subject {
+        name: "images",
+        about: "how to name an image, look into it, and write it in another form",
+        text: include_str!("../../docs/images.md"),
+    },
+    Subject {
+        name: "json",
+        about: "what the verbs print with --json",
+        text: include_str!("../../docs/json.md"),
+    },
+    Subject {
+        name: "layers",
+        about: "one layer at a time: unpack, pack, translate, convert",
+        text: include_str!("../../docs/layers.md"),
+    },
+    Subject {
+        name: "limits",
+        about: "how much an image may ask for, and what each kernel adds",
+        text: include_str!("../../docs/limits.md"),
+    },
+    Subject {
+        name: "podman",
+        about: "images for Podman, Buildah, CRI-O and systemd",
+        text: include_str!("../../docs/podman.md"),
+    },
+    Subject {
+        name: "reliability",
+        about: "what a kill, a power cut, a full disk or a hostile image can do",
+        text: include_str!("../../docs/reliability.md"),
+    },
+    Subject {
+        name: "rootless",
+        about: "unpack, mount and run an image as an ordinary user",
+        text: include_str!("../../docs/rootless.md"),
+    },
+    Subject {
+        name: "run",
+        about: "mount an image, or make a bundle for runc and crun",
+        text: include_str!("../../docs/run.md"),
+    },
+    Subject {
+        name: "store",
+        about: "where images live, how they are named, checked and removed",
+        text: include_str!("../../docs/store.md"),
+    },
+    Subject {
+        name: "rules",
+        about: "what the entries of an image layer become in a layer directory",
+        text: include_str!("../../docs/rules.md"),
+    },
+];
 
 /// Print a manual page, or write all of them into a directory.
 #[derive(Debug, Args)]
@@ -41,7 +104,7 @@ pub struct Man {
 type Section = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// Sections of lowerdir(1) that the help text does not have.
-const SECTIONS: [Section; 4] = [
+const SECTIONS: [Section; 3] = [
     (
         "EXIT STATUS",
         &[
@@ -114,88 +177,6 @@ const SECTIONS: [Section; 4] = [
             ),
         ],
     ),
-    (
-        "JSON",
-        &[
-            (
-                "unpack",
-                "digest (of the manifest), name and platform (or null), seconds, and layers, lowest first: diff_id, chain_id, digest and size (of the blob), directory, was_there, entries, bytes, deletions, opaque, and warnings: for each name of a warning count, and first, a path.",
-            ),
-            (
-                "unpack-layer",
-                "directory, diff_id, digest, size, and from entries to warnings as for unpack.",
-            ),
-            (
-                "stack",
-                "lowerdir (the line printed without --json), directories (topmost first), userxattr and fits_one_page (true or false).",
-            ),
-            (
-                "mount",
-                "target, lowerdirs (their number), read_only, idmapped, and method: fsopen or mount.",
-            ),
-            ("umount", "target."),
-            (
-                "bundle",
-                "directory, rootfs, read_only, lowerdirs (their number), mount (what is printed without --json, or null), script (the path of with-rootfs, or null), left_out (labels that do not become annotations), and config: the content of config.json.",
-            ),
-            (
-                "images",
-                "A line for each image: digest, names, platform and created (or null), layers (chain IDs, lowest first), bytes (total size of their files), complete (whether all layers are there), and store (the directory of the store that lists it).",
-            ),
-            (
-                "verify",
-                "A line for each change: layer (its number and digest, or its digest alone), chain_id, store (the directory of its store), path (null if the change concerns the layer as a whole) and change. For a damaged image record, image (a digest) instead of layer and chain_id.",
-            ),
-            (
-                "tag",
-                "digest, names (all of them), and moved: name and from (the digest of the image that had it).",
-            ),
-            (
-                "rm, prune",
-                "A line for each image: image (the digest of the removed image, or null), name (taken away from an image that stays, or null), layers (chain IDs), bytes (total size of their files), mounted and pinned (chain IDs of layers kept for a mount, or for a snapshot of lowerdir-snapshotter) and dry_run.",
-            ),
-            (
-                "pack",
-                "digest and size (of the blob), diff_id, manifest (its digest, with --append), entries, bytes, deletions, opaque, and warnings as for unpack. Nothing with -o -, when the layer is on standard output.",
-            ),
-            (
-                "translate",
-                "entries, bytes, deletions, opaque, and warnings as for unpack; only if OUT is a file.",
-            ),
-            (
-                "convert",
-                "directory, from, to, dry_run (true or false), deletions, opaque, needless (marks that hid nothing), xattrs (inodes with renamed xattrs), and other_marks (marks of the other xattr namespace, which are data).",
-            ),
-            (
-                "ls",
-                "One object for each path: path, type (file, directory, symlink, char, block, fifo or deleted), mode (octal), uid, gid, mtime (seconds, a dot, nanoseconds counted forward), size (of a file), target (of a symbolic link), device (major:minor), link (the first path of the same inode, if this is not it), xattrs, layer (the layer that the entry comes from, from 1 at the bottom; absent if no layer has one), and opaque (present if true).",
-            ),
-            (
-                "diff",
-                "One object for each path that differs: path, change (created, changed or deleted), parts (of a changed path: type, mode, owner, time, size, content, target, device, xattrs, links), before and after (each as in ls, without layer, link and opaque, or null).",
-            ),
-            (
-                "inspect",
-                "digest, name and platform (or null), layers, lowest first: layer (from 1), digest, diff_id, chain_id, media_type, size, directory (in the store, or null), entries, bytes, deletions and opaque (absent if not known); history: layer (or null), created, created_by, author, comment, empty_layer; manifest and config, with known members under the names of image-spec.",
-            ),
-            (
-                "flatten",
-                "target, entries, bytes, and digest (of the manifest) and diff_id of a new image, otherwise null. Nothing if the archive goes to standard output.",
-            ),
-            (
-                "export",
-                "With --format=containers-storage: directory, id (of the image there), digest (of its manifest), names, layers (their IDs there, lowest first) and new_layers (how many were added). With --format=mstack: directory and layers (directories, lowest first). composefs-dump and mtree are printed as they are.",
-            ),
-            (
-                "Lines on standard error",
-                "With --progress=json, or with --json if standard error is not a terminal, each line is an object with the member event: begin (layer, from 1 at the bottom; bytes, of its blob), read (layer; bytes so far), end (layer, report), was-there (layer), wait (for another process; layer, absent for the whole store), verified (layer, from 1 in the order of comparison; changes, a number), sync, note (message), warning (message), and error (status, kind, message, layer, entry, hint). A kind is refused, mismatch, limit, usage, not-found, conflict, unsupported, network, system, cancelled or internal.",
-            ),
-            (
-                "Paths",
-                "Each byte of a path that is not printable UTF-8 is written as \\xff, and a backslash as two. The layer of an error, and in verify, is a string: its number and the beginning of its digest. Later versions may add members.",
-            ),
-        ],
-    ),
 ];
 
 pub fn run(verb: &Man) -> anyhow::Result<()> {
@@ -249,11 +230,16 @@ fn pages() -> anyhow::Result<Vec<ManualPage>> {
             text,
         });
     }
-    pages.push(ManualPage {
-        name: "lowerdir-rules".into(),
-        section: 7,
-        text: rules()?,
-    });
+    for subject in &SUBJECTS {
+        let name = format!("lowerdir-{}", subject.name);
+        let text = subject.page(&name)?;
+        let section = 7;
+        pages.push(ManualPage {
+            name,
+            section,
+            text,
+        });
+    }
     Ok(pages)
 }
 
@@ -273,15 +259,15 @@ fn no_page(name: &str, pages: &[ManualPage]) -> crate::Error {
     crate::Error::usage(format!("there is no manual page on {shown}")).hint(hint)
 }
 
-/// lowerdir-rules(7).
-fn rules() -> anyhow::Result<Vec<u8>> {
-    let summary = "what the entries of an image layer become in a layer directory";
-    let mut page = markdown::manual_page("lowerdir-rules", summary, RULES);
-    page.control("SH", ["SEE ALSO"]);
-    page.text([bold("lowerdir"), roman("(1)")]);
-    let mut text = Vec::new();
-    page.to_writer(&mut text)?;
-    Ok(text)
+impl Subject {
+    fn page(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let mut page = markdown::manual_page(name, self.about, self.text);
+        page.control("SH", ["SEE ALSO"]);
+        page.text([bold("lowerdir"), roman("(1)")]);
+        let mut text = Vec::new();
+        page.to_writer(&mut text)?;
+        Ok(text)
+    }
 }
 
 /// One page. The examples, which end the help text, get a section of their own.
@@ -318,14 +304,12 @@ fn page(command: &clap::Command, name: &str, sections: &[Section]) -> anyhow::Re
             roman("(7)"),
         ]
     } else {
-        vec![
-            bold("lowerdir-rules"),
-            roman("(7), "),
-            bold("mount"),
-            roman("(8), "),
-            bold("runc"),
-            roman("(8)"),
-        ]
+        let subjects = SUBJECTS.iter().flat_map(|subject| {
+            let name = bold(format!("lowerdir-{}", subject.name));
+            [name, roman("(7), ")]
+        });
+        let others = [bold("mount"), roman("(8), "), bold("runc"), roman("(8)")];
+        subjects.chain(others).collect()
     });
     roff.to_writer(&mut text)?;
     Ok(text)

@@ -243,7 +243,8 @@ pub(crate) fn unpack_missing(
         store.sync(run.sync, synced)?;
     }
     store.record_image(&record, &image.documents, run.sync)?;
-    if !image.names.is_empty() {
+    // A repair gives no names.
+    if damaged.is_empty() && !image.names.is_empty() {
         store.tag(&image.digest, &image.names, run.sync)?;
     }
     Ok(unpacked.into_values().collect())

@@ -1,4 +1,4 @@
-"""Makes Markdown of the results, and puts it and the chart into the README where that is asked for.
+"""Makes Markdown of the results, and puts it and the chart into docs/benchmarks.md where that is asked for.
 
 `python3 tests/bench run` calls it after the rounds; `... report` calls it again for the last ones.
 """
@@ -40,7 +40,7 @@ class Summary:
 
 
 def markdown(summary):
-    """The block between the two marks of the README."""
+    """The block between the two marks of the page."""
     parts = [
         _heading(summary),
         f"As a chart: `{CHART.relative_to(PROJECT)}`.",
@@ -53,13 +53,13 @@ def markdown(summary):
 
 
 def publish(summary):
-    """Writes the chart, and the block into README.md. Fails where the marks are not."""
+    """Writes the chart, and the block into docs/benchmarks.md. Fails where the marks are not."""
     CHART.write_text(chart.draw(summary))
-    readme = PROJECT / "README.md"
+    readme = PROJECT / "docs/benchmarks.md"
     before, begin, rest = readme.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"README.md has no place for the figures: {BEGIN} and {END}")
+        raise SystemExit(f"docs/benchmarks.md has no place for the figures: {BEGIN} and {END}")
     readme.write_text(f"{before}{BEGIN}\n{markdown(summary)}\n{END}{after}")
 
 

@@ -87,19 +87,68 @@ fn links(text: &str) -> Vec<&str> {
     inline.chain(definitions).collect()
 }
 
-/// Cargo.toml names no repository that crates.io could complete a relative link with.
-#[test]
-fn no_page_links_to_a_file_of_the_repository() {
-    let mut pages = vec![project().join("README.md"), project().join("CHANGELOG.md")];
+/// The name by which GitHub links to a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|&letter| letter.is_alphanumeric() || " -_".contains(letter));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter })
+        .collect()
+}
+
+fn pages() -> Vec<PathBuf> {
+    let top = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        ".github/SECURITY.md",
+    ];
+    let mut pages: Vec<PathBuf> = top.map(|name| project().join(name)).into();
     for entry in fs::read_dir(project().join("docs")).unwrap() {
         pages.push(entry.unwrap().path());
     }
-    for page in pages {
+    pages
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let mut count = 0;
+    for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        for link in links(&text) {
-            let is_whole = link.starts_with("https://") || link.starts_with('#');
-            assert!(is_whole, "{} links to {link}", page.display());
+        for link in links(&text)
+            .into_iter()
+            .filter(|link| !link.starts_with("https://"))
+        {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file.is_empty() {
+                true => page.clone(),
+                false => plain(&page.with_file_name(file)),
+            };
+            let shown = format!("{} links to {link}", page.display());
+            assert!(target.exists(), "{shown}, which is not there");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| anchor(line) == heading),
+                    "{shown}: no such heading"
+                );
+            }
+            count += 1;
         }
+    }
+    assert!(count > 20, "only {count} links were found");
+}
+
+/// rustdoc shows these, and has no other page.
+#[test]
+fn pages_of_the_library_link_to_no_other() {
+    for name in ["rules", "library", "internals"] {
+        let text = fs::read_to_string(project().join(format!("docs/{name}.md"))).unwrap();
+        let mut links = links(&text).into_iter();
+        let link = links.find(|link| !link.starts_with("https://") && !link.starts_with('#'));
+        assert_eq!(link, None, "{name}");
     }
 }
 

@@ -17,6 +17,7 @@ engines:
 engines::bundle: Bundle Overlay ROOTFS SCRIPT BundleOptions write
 engines::export: Format export write_mstack
 engines::export::containers_storage: Added Adding ImageName Link add
+guide:
 ids: IdMap IdMaps Range
 image: Algorithm Blob BlobReader Choice Documents Expected Image Layer LayerBlob Measured Platform Reference \
 Transport
@@ -35,6 +36,7 @@ snapshotter: Code Config Failure SnapshotKind Labels Log Mount Result Snapshot S
 snapshotter::server: Socket serve
 store: Discrepancy StoreLock ImageRecord Pin Record Removal Removing Store StoredLayer Sync Unpacked Verifier prune \
 remove_image repair
+tour:
 view: Applied Body Change Extent FileShape Id ImageInode Item Name Part Side Source Stored ImageTree View Walk What compare
 view::flatten: Edits RootMeta map_ids write_archive write_directory
 ";
