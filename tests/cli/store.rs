@@ -151,13 +151,13 @@ fn what_was_there_is_not_unpacked_again_and_that_is_said() {
     let bench = Bench::new();
     image(&bench, "image", &["f", "g"]);
     let first = bench.unpack("oci:image");
-    assert!(!first.stderr.contains("was there"));
+    assert!(!first.stderr.contains("already present"));
     let inode = |line: &str| fs::metadata(line).unwrap().ino();
     let inodes: Vec<u64> = first.lines().into_iter().map(inode).collect();
 
     let second = bench.unpack("oci:image");
     assert_eq!(second.stdout, first.stdout);
-    assert_eq!(second.stderr.matches(": was there").count(), 2);
+    assert_eq!(second.stderr.matches(": already present").count(), 2);
     let again: Vec<u64> = second.lines().into_iter().map(inode).collect();
     assert_eq!(again, inodes);
 }
@@ -170,7 +170,7 @@ fn layers_that_two_images_share_are_there_once() {
     let one = bench.unpack("oci:one");
     let two = bench.unpack("oci:two");
     assert_eq!(one.lines()[1], two.lines()[1]);
-    assert_eq!(two.stderr.matches(": was there").count(), 1);
+    assert_eq!(two.stderr.matches(": already present").count(), 1);
     assert_eq!(bench.layers_in_store(), 3);
 }
 
