@@ -44,6 +44,9 @@ share: build
 install: share
 	install -D -m 755 target/release/lowerdir "$(DESTDIR)$(PREFIX)/bin/lowerdir"
 	cd $(SHARE) && find . -type f -exec install -D -m 644 '{}' "$(abspath $(DESTDIR))$(PREFIX)/share/{}" \;
+	@# Outside /usr, zsh reads another directory.
+	[ "$(PREFIX)" = /usr ] || { cd "$(DESTDIR)$(PREFIX)/share/zsh" && mkdir -p site-functions && \
+		mv vendor-completions/_lowerdir site-functions/ && rmdir vendor-completions; }
 
 # make install-snapshotter [PREFIX=/usr] [DESTDIR=staging]
 install-snapshotter: snapshotter
@@ -56,6 +59,7 @@ uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/lowerdir" "$(DESTDIR)$(PREFIX)/bin/lowerdir-snapshotter" \
 		"$(DESTDIR)$(PREFIX)/share/man/man8/lowerdir-snapshotter.8"
 	cd $(SHARE) && find . -type f -exec rm -f "$(abspath $(DESTDIR))$(PREFIX)/share/{}" \;
+	rm -f "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lowerdir"
 
 # A program that needs no library of the system it runs on: with musl where cargo has that target
 # and there is a musl-gcc, else with glibc, which the program needs for nothing that would not work.

@@ -17,6 +17,7 @@ use support::{dice, generate, layout, model, oci, sample, tarball, touched};
 mod agreement;
 mod bench;
 mod bundles;
+mod completions;
 mod converting;
 mod crash;
 mod engines;

@@ -128,6 +128,7 @@ enum Verb {
     Rm(remove::Rm),
     Prune(remove::Prune),
     Completions(completions::Completions),
+    CompleteNames(completions::CompleteNames),
     Man(man::Man),
 }
 
@@ -183,6 +184,7 @@ fn run_verb(cli: &Cli) -> u8 {
         Verb::Rm(verb) => remove::rm(verb, global),
         Verb::Prune(verb) => remove::prune(verb, global),
         Verb::Completions(verb) => completions::run(verb),
+        Verb::CompleteNames(verb) => completions::names(verb, global),
         Verb::Man(verb) => man::run(verb),
     };
     let Err(error) = done else {
