@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
-use crate::Error;
 use crate::escape::controls;
+use crate::{Error, Kind};
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -71,7 +71,7 @@ struct EventJson<T> {
 #[derive(Serialize)]
 struct ErrorJson<'a> {
     status: u8,
-    kind: Option<&'static str>,
+    kind: &'static str,
     message: String,
     layer: Option<&'a str>,
     #[serde(flatten)]
@@ -160,7 +160,8 @@ pub fn show_error(error: &anyhow::Error, status: u8, as_json: bool) {
             event: "error",
             members: ErrorJson {
                 status,
-                kind: known.map(|error| error.kind().name()),
+                // What is not an error of the library is not expected.
+                kind: known.map_or(Kind::Internal, Error::kind).name(),
                 message: format!("{error:#}"),
                 layer: known.and_then(Error::layer),
                 entry: match entry {

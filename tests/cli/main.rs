@@ -30,6 +30,7 @@ mod incomplete;
 mod index_entries;
 mod inspect;
 mod json_output;
+mod json_reference;
 mod kinds;
 mod limits;
 mod link_names;

@@ -194,9 +194,16 @@ fn conforms(rows: &[Row], line: &Value) -> Result<Vec<[String; 3]>, String> {
             seen.push([row.section.clone(), row.member.clone(), "absent".into()]);
         }
         for value in found {
-            // Another row has the type of an object that may be null, and its members have their own.
-            let kind = kind(value, &row.types).ok_or(format!("{} is {value}", row.member))?;
-            seen.push([row.section.clone(), row.member.clone(), kind]);
+            // The members of an object that may be null have rows of their own.
+            let has_members = value.is_object()
+                && rows.iter().any(|other| {
+                    other.path.len() > row.path.len() && other.path.starts_with(&row.path)
+                });
+            match kind(value, &row.types) {
+                Some(kind) => seen.push([row.section.clone(), row.member.clone(), kind]),
+                None if has_members => {}
+                None => return Err(format!("{} is {value}", row.member)),
+            }
         }
     }
     let mut leaves = Vec::new();
