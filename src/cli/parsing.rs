@@ -40,7 +40,7 @@ pub fn command() -> Command {
     };
     let mut verbs = String::new();
     for (heading, names) in GROUPS {
-        let _ = write!(verbs, "{heading}:\n");
+        let _ = writeln!(verbs, "{heading}:");
         for name in *names {
             let _ = writeln!(verbs, "  {name:<width$}  {}", about(name));
         }

@@ -50,7 +50,7 @@ fn blocks(markdown: &str) -> Vec<String> {
     let mut is_code = false;
     for line in markdown.lines() {
         let is_fence = line.starts_with("```");
-        if (line.is_empty() && !is_code) || (is_fence && !is_code) {
+        if (line.is_empty() || is_fence) && !is_code {
             blocks.push(String::new());
         }
         let block = blocks.last_mut().expect("there is one");
