@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::snapshot::Snapshot;
-use super::subject::{Subject, is_clean, is_recorded, lowerdir, verifies, works};
+use super::subject::{NO_STORE, Subject, is_clean, is_recorded, lowerdir, verifies, works};
 use super::{Chance, wanted};
 use crate::scratch::Scratch;
 
@@ -106,6 +106,8 @@ impl Process {
         match output.status.code() {
             None => Ok(true),
             Some(0) => Ok(false),
+            // No other one was first.
+            Some(1) if self.words[0] != "unpack" && text.contains(NO_STORE) => Ok(false),
             // Another one was first.
             Some(1) if self.words[0] == "rm" && text.contains("no image in the store is named") => {
                 Ok(false)

@@ -21,15 +21,17 @@ pub enum Verb {
     Remove,
     Prune,
     Repair,
+    Tag,
 }
 
 impl Verb {
-    pub const ALL: [Verb; 5] = [
+    pub const ALL: [Verb; 6] = [
         Verb::Unpack,
         Verb::UnpackLayer,
         Verb::Remove,
         Verb::Prune,
         Verb::Repair,
+        Verb::Tag,
     ];
 }
 
@@ -89,6 +91,7 @@ impl Scenario {
             // What was damaged may be so still, and nothing else may be.
             Verb::Repair => self.damage_is_old_or_gone(place),
             Verb::UnpackLayer => self.target_is_whole_or_absent(place),
+            Verb::Tag => names_are_on_one_image(place).and_then(|()| verifies(place)),
             _ => verifies(place),
         }
     }
@@ -117,7 +120,7 @@ impl Scenario {
     /// The next run does what this one did not, and cleans up after it.
     pub fn next_run_ends_it(&self, place: &Path) -> Verdict {
         match self.verb {
-            Verb::Unpack | Verb::Prune | Verb::Repair => works(self.command(place))?,
+            Verb::Unpack | Verb::Prune | Verb::Repair | Verb::Tag => works(self.command(place))?,
             Verb::UnpackLayer => {
                 // A target that is whole stays; the next layer beside it is what cleans up.
                 if !place.join(TARGET).exists() {
@@ -155,6 +158,18 @@ impl Scenario {
     }
 }
 
+/// The names `one` and `two` are there, each on one image, whether or not `one` has moved.
+fn names_are_on_one_image(place: &Path) -> Verdict {
+    let mut images = lowerdir(place, &["images", "--quiet"]);
+    let run = output(&mut images);
+    let text = String::from_utf8_lossy(&run.stdout);
+    let is_once = |name: &str| text.lines().filter(|line| line.starts_with(name)).count() == 1;
+    match run.status.success() && is_once("one:latest ") && is_once("two:latest ") {
+        true => Ok(()),
+        false => Err(told(&images, &run)),
+    }
+}
+
 /// What `verify` says of the damage that [`prepare`] does.
 const DAMAGE: &str = "content was changed";
 
@@ -169,6 +184,7 @@ fn words(verb: Verb, subject: &Subject) -> Vec<String> {
         }
         Verb::Remove => &["rm", "one"],
         Verb::Prune => &["prune"],
+        Verb::Tag => &["tag", "two", "one", "new:1"],
         Verb::Repair => &["verify", "--repair", &subject.image("one")],
     };
     words.iter().map(ToString::to_string).collect()
@@ -189,7 +205,11 @@ fn prepare(verb: Verb, subject: &Subject, start: &Path) {
     match verb {
         Verb::Prune => {
             for image in images() {
-                fs::remove_file(image.expect("an image").path()).expect("it is there");
+                let path = image.expect("an image").path();
+                match path.is_dir() {
+                    true => fs::remove_dir_all(path).expect("it is there"),
+                    false => fs::remove_file(path).expect("it is there"),
+                }
             }
         }
         Verb::Repair => {

@@ -23,7 +23,7 @@ const VERBS: &[(&[&str], &str)] = &[
     ),
     (
         &["pull", "fetch", "copy"],
-        "`skopeo copy docker://NAME oci:DIR:TAG`, then `lowerdir unpack oci:DIR:TAG`",
+        "`skopeo copy docker://{} oci:image:latest`, then `lowerdir unpack oci:image:latest`",
     ),
     (&["push"], "`skopeo copy oci:DIR:TAG docker://NAME`"),
     (
@@ -36,7 +36,7 @@ const VERBS: &[(&[&str], &str)] = &[
     ),
     (
         &["login", "logout", "build", "commit"],
-        "lowerdir has no such verb: use Docker, Podman, Buildah or skopeo",
+        "that is for Docker, Podman, Buildah or skopeo",
     ),
     (
         &["cat"],

@@ -132,7 +132,14 @@ fn told_parts(told: &str) -> (String, Option<String>) {
     let tips = paragraphs.iter().flat_map(|paragraph| paragraph.lines());
     let tips = tips.filter_map(|line| line.trim().strip_prefix("tip: "));
     let tips: Vec<&str> = tips.collect();
-    (message, (!tips.is_empty()).then(|| tips.join("; ")))
+    let tips = tips.join("; ");
+    let similar = ["a similar argument exists: '", "a similar value exists: '"];
+    let similar = similar.iter().find_map(|start| tips.strip_prefix(start));
+    let tips = match similar.and_then(|rest| rest.strip_suffix('\'')) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => tips,
+    };
+    (message, (!tips.is_empty()).then_some(tips))
 }
 
 /// Where a value or a command stands where none can.

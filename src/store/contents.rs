@@ -53,6 +53,8 @@ impl Store {
         if is_whole {
             return sync_directory(&images, sync).map_err(recording);
         }
+        // Names that a killed removal left would lead to it again.
+        self.drop_loose_names(&images, sync)?;
         let staging = self.stage()?;
         let name = directory_name(&record.digest);
         let write = || -> io::Result<()> {
@@ -249,21 +251,15 @@ impl Store {
     pub(crate) fn forget_image(&self, digest: &Digest, sync: Sync) -> Result<()> {
         let staging = self.stage()?;
         let images = self.lock_images()?;
-        // A name without an image leads nowhere; an image without a name can be removed by its digest.
-        match self.names() {
-            Ok(mut names) => {
-                names.retain(|_, of| of != digest);
-                self.write_names(&images, &staging, names, sync)?;
-            }
-            Err(error) if error.is_system_fault() => return Err(error),
-            Err(_) => {}
-        }
         let name = directory_name(digest);
         let forget = || -> io::Result<()> {
             rustix::fs::renameat(&images, &*name, &staging.directory, &*name)?;
             sync_directory(&images, sync)
         };
-        forget().map_err(|error| Error::system(format!("forgetting image {digest}"), error))
+        forget().map_err(|error| Error::system(format!("forgetting image {digest}"), error))?;
+        // In this order: a name without an image leads nowhere, but an image that lost its name could not be
+        // removed by it.
+        self.drop_loose_names(&images, sync)
     }
 
     /// The directory of images, which one process at a time changes: until it is closed.

@@ -178,6 +178,9 @@ pub fn prune(store: &Store, how: Removing<'_>) -> Result<Removal> {
     store.check_writable()?;
     let hold = store.lock_exclusive(how.progress)?;
     let needed = needed(store, None)?;
+    if !how.dry_run {
+        store.drop_loose_names(&store.lock_images()?, how.sync)?;
+    }
     let loose = store.layers()?.difference(&needed).cloned().collect();
     let removal = look(store, loose)?;
     remove(store, removal, hold, how)

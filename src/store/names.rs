@@ -97,6 +97,22 @@ impl Store {
         self.write_names(&images, &staging, names, sync)
     }
 
+    /// Drops the names of images that are gone. The caller has locked the images. Damaged names stay as they are.
+    pub(super) fn drop_loose_names(&self, images: &Dir, sync: Sync) -> Result<()> {
+        let known = match self.names() {
+            Err(error) if error.is_system_fault() => return Err(error),
+            Err(_) => return Ok(()),
+            Ok(known) => known,
+        };
+        let digests = self.image_digests()?;
+        let mut names = known.clone();
+        names.retain(|_, digest| digests.contains(digest));
+        match names == known {
+            true => Ok(()),
+            false => self.write_names(images, &self.stage()?, names, sync),
+        }
+    }
+
     /// Replaces the names at once. The caller has locked the images.
     pub(super) fn write_names(
         &self,

@@ -80,6 +80,106 @@ fn the_fault_of_an_image_comes_first() {
     run.fails(1, &["opening nowhere"]);
 }
 
+/// A file comes before a name of the store, and a note says so if that is another image.
+#[test]
+fn a_file_that_hides_a_name_is_said_aloud() {
+    let bench = bench();
+    let unpack = ["--userxattr", "--owners=caller", "--sync=none"];
+    let run = bench.on_store(&[&["unpack", "oci:image"], &unpack[..]].concat());
+    let first = run.lines().join(":");
+    fs::rename(bench.path("image"), bench.path("other")).expect("it is there");
+    let run = bench.on_store(&["stack", "image:1"]);
+    assert!(run.lines()[0].starts_with(&first) && !run.stderr.contains("is a file"));
+    let layout = Layout::new(bench.path("image"));
+    let layer = LayerBuilder::new().file("another", 0o644, "").finish();
+    let manifest = layout.manifest(&[layer]);
+    layout.index(&[named(
+        layout.document(crate::layout::MANIFEST, &manifest),
+        "1",
+    )]);
+    let run = bench.on_store(&["stack", "image:1"]);
+    run.fails(1, &["not in the store"]);
+    assert!(
+        run.stderr
+            .contains("image:1 is a file; the image of that name in the store is store:image:1")
+    );
+    assert!(bench.on_store(&["stack", "store:image:1"]).lines()[0].starts_with(&first));
+}
+
+/// Whatever the order, each name is on one image at the end, and none is lost.
+#[test]
+fn names_that_processes_give_at_once_are_all_there() {
+    let bench = bench();
+    let unpack = ["--userxattr", "--owners=caller", "--sync=none"];
+    let digest = |name: &str, file: &str| {
+        let layout = Layout::new(bench.path(name));
+        let layer = LayerBuilder::new().file(file, 0o644, "").finish();
+        layout.image(&layout.manifest(&[layer]));
+        let run =
+            bench.on_store(&[&["unpack", &format!("oci:{name}"), "--json"], &unpack[..]].concat());
+        let value: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        value["digest"].as_str().expect("a digest").to_string()
+    };
+    let digests = [digest("one", "a"), digest("two", "b")];
+    let children = (0..16).map(|number| {
+        let own = format!("own:{number}");
+        program::lowerdir()
+            .args([
+                "--store",
+                bench.store().to_str().expect("text"),
+                "tag",
+                "--sync=none",
+            ])
+            .args([&digests[number % 2], "shared", &own])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("it starts")
+    });
+    let children: Vec<_> = children.collect();
+    for mut child in children {
+        assert!(child.wait().expect("it ends").success());
+    }
+    let run = bench.on_store(&["images"]);
+    let count = |name: &str| {
+        run.lines()
+            .iter()
+            .filter(|line| line.starts_with(name))
+            .count()
+    };
+    assert_eq!((count("own:"), count("shared:latest ")), (16, 1), "{run:?}");
+    for (number, digest) in (0..16).zip(digests.iter().cycle()) {
+        let line = format!("own:{number} ");
+        let lines = run.lines();
+        let line = lines
+            .iter()
+            .find(|one| one.starts_with(&line))
+            .expect("a name");
+        assert!(line.contains(&digest[..19]), "{run:?}");
+    }
+}
+
+#[test]
+fn an_image_for_another_platform_is_said_aloud() {
+    let bench = bench();
+    let layout = Layout::new(bench.path("foreign"));
+    let layer = LayerBuilder::new().file("f", 0o644, "").finish();
+    let mut config = crate::oci::config(&crate::oci::diff_ids(std::slice::from_ref(&layer)));
+    config["architecture"] = "s390x".into();
+    layout.image(&layout.manifest_with_config(&[layer], &config));
+    let unpack = [
+        "unpack",
+        "oci:foreign",
+        "--userxattr",
+        "--owners=caller",
+        "--sync=none",
+    ];
+    let note = "the image is for linux/s390x, and this machine is linux/";
+    assert!(bench.on_store(&unpack).stderr.contains(note));
+    assert!(bench.on_store(&["stack", "foreign"]).stderr.contains(note));
+    let asked = [&unpack[..], &["--platform=linux/s390x"]].concat();
+    assert!(!bench.on_store(&asked).stderr.contains(note));
+}
+
 #[test]
 fn the_users_own_store_is_the_default() {
     let bench = bench();
