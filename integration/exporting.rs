@@ -464,7 +464,7 @@ fn reflinks_make_layers_of_their_own_that_mount_as_the_same_tree() {
         Walk::new(&mounted.0, &BTreeSet::new()).listing
     };
     assert!(tree.len() > 8);
-    run(&["rm", "it"]);
+    run(&["rm", "layout:it"]);
     let mounted = Mounted::stack(&[diff(1), diff(0)], false, place).expect("an overlay mount");
     let walk = Walk::new(&mounted.0, &BTreeSet::new());
     let verdict = walk.compare("the exported layers", "those of the store", &tree);

@@ -177,9 +177,13 @@ fn diff(arguments: &[&str]) -> Result<Differences, String> {
         let parts = change["parts"].as_array().expect("a list");
         let words = std::iter::once(&change["change"]).chain(parts);
         let words: Vec<&str> = words.map(|word| word.as_str().expect("text")).collect();
-        (path_of(&change["path"]), words.join(" "))
+        (path_of(&change, "path"), words.join(" "))
     };
-    Ok(text.lines().map(line).collect())
+    // The last line is the summary.
+    let changes = text
+        .lines()
+        .filter(|line| !line.starts_with(r#"{"summary":"#));
+    Ok(changes.map(line).collect())
 }
 
 fn differences(before: &Listing, after: &Listing) -> Differences {

@@ -363,7 +363,7 @@ fn an_idmapped_mount_shows_one_copy_to_each_namespace_as_the_image() {
         let maps = ["--idmap", "--uid-map", &uids, "--gid-map", &gids];
         let mapped = shop.mounted("store", &maps);
         assert_eq!(mounts_on(&mapped.0), 1, "the overlay alone");
-        let removing = shop.try_lowerdir("store", &["rm", "--dry-run", "latest"]);
+        let removing = shop.try_lowerdir("store", &["rm", "--dry-run", "image:latest"]);
         let complaint = removing.complaint("a mount needs it");
         assert!(complaint.contains("in use"), "{complaint}");
         let root = Root {

@@ -3,7 +3,7 @@
 set -eu
 
 missing=
-for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr buildah:buildah \
+for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr setfacl:acl buildah:buildah \
     podman:podman skopeo:skopeo runc:runc crun:crun gzip:gzip xz:xz-utils zstd:zstd strace:strace \
     mksquashfs:squashfs-tools mkfs.erofs:erofs-utils \
     bsdtar:libarchive-tools mtree:mtree-netbsd fsverity:fsverity \

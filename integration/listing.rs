@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
-use lowerdir::path::from_display;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::generate::Flavour;
@@ -125,8 +126,11 @@ pub fn ls(image: &Image, options: &[&str]) -> Result<Told, String> {
     let mut names: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
     for line in text.lines() {
         let row: Value = serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))?;
-        let path = path_of(&row["path"]);
-        let first = row.get("link").map_or_else(|| path.clone(), path_of);
+        let path = path_of(&row, "path");
+        let first = match row.get("link") {
+            Some(_) => path_of(&row, "link"),
+            None => path.clone(),
+        };
         names.entry(first).or_default().push(path.clone());
         if told.insert(path, line_of_row(&row)).is_some() {
             return Err(format!("ls prints a path twice: {line}"));
@@ -146,15 +150,22 @@ fn same_inode(first: &[u8]) -> String {
     format!(" same inode as {}", first.escape_ascii())
 }
 
-pub fn path_of(text: &Value) -> Vec<u8> {
-    match text.as_str().expect("text") {
-        "." => Vec::new(),
-        _ => bytes(text),
+pub fn path_of(row: &Value, member: &str) -> Vec<u8> {
+    match name_of(row, member) {
+        root if root == b"." => Vec::new(),
+        path => path,
     }
 }
 
-fn bytes(text: &Value) -> Vec<u8> {
-    from_display(text.as_str().expect("text")).expect("what display writes")
+/// A member that holds a name: its text or, if that is not UTF-8, the bytes in base64 beside it.
+fn name_of(object: &Value, member: &str) -> Vec<u8> {
+    let text = object[member].as_str().expect("text");
+    match object.get(format!("{member}_bytes")) {
+        Some(bytes) => STANDARD
+            .decode(bytes.as_str().expect("text"))
+            .expect("base64"),
+        None => text.as_bytes().to_vec(),
+    }
 }
 
 fn line_of_row(row: &Value) -> String {
@@ -162,14 +173,14 @@ fn line_of_row(row: &Value) -> String {
     if kind == "deleted" {
         return format!("deleted {}", row["mtime"].as_str().expect("a time"));
     }
-    let xattrs = row["xattrs"].as_object().cloned().unwrap_or_default();
+    let xattrs = row["xattrs"].as_array().cloned().unwrap_or_default();
     let xattrs: BTreeMap<Vec<u8>, Vec<u8>> = xattrs
         .iter()
-        .map(|(name, value)| (from_display(name).expect("a name"), bytes(value)))
+        .map(|xattr| (name_of(xattr, "name"), name_of(xattr, "value")))
         .collect();
     let detail = match kind {
         "file" => row["size"].to_string(),
-        "symlink" => bytes(&row["target"]).escape_ascii().to_string(),
+        "symlink" => name_of(row, "target").escape_ascii().to_string(),
         "char" | "block" => row["device"].as_str().expect("a number").to_owned(),
         _ => String::new(),
     };

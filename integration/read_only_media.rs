@@ -34,7 +34,7 @@ impl Site {
         };
         for name in ["one", "two"] {
             let layers = [base(), top(name)].map(|layer| (layer, Compression::Gzip));
-            write_layout(&site.path(name), name, &layers);
+            write_layout(&site.path(name), "latest", &layers);
         }
         site.run(&["made"], &["unpack", "--sync=none", &site.image("one")])
             .expect("it can be written to");
@@ -46,7 +46,7 @@ impl Site {
     }
 
     fn image(&self, name: &str) -> String {
-        format!("oci:{}:{name}", self.path(name).display())
+        format!("oci:{}", self.path(name).display())
     }
 
     /// Runs the product on these stores.

@@ -98,7 +98,7 @@ fn a_script_mounts_the_layers_anew_and_leaves_the_changes_as_they_are() {
     assert_eq!(mode & 0o7777, 0o711);
     // No mount is left: the bundle can be removed, and the layers as well.
     fs::remove_dir_all(shop.path("box")).expect("nothing is mounted in it");
-    shop.lowerdir(&["rm", "it"]);
+    shop.lowerdir(&["rm", "image:it"]);
 }
 
 /// What a bundle is mounted from is in use, until the mount is taken down.
@@ -112,7 +112,7 @@ fn rm_leaves_the_layers_of_a_mounted_bundle() {
     let rm = |options: &[&str]| {
         let mut command = program::lowerdir();
         command.arg("--store").arg(shop.path("store"));
-        crate::scratch::Run::of(command.args(["rm", "it"]).args(options))
+        crate::scratch::Run::of(command.args(["rm", "image:it"]).args(options))
     };
     let refused = rm(&[]).complaint("the layers are in use");
     assert!(refused.contains("in use by the mount on"), "{refused}");

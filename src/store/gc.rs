@@ -106,7 +106,11 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     let hold = store.lock_exclusive(how.progress)?;
     let found = store.look_up(wanted)?;
     let found = found.ok_or_else(|| no_such_image(store, wanted))?;
-    if let Some(name) = found.name.filter(|_| !is_last_name(store, &found.digest)) {
+    let names = match found.name {
+        Some(_) => store.names_of(&found.digest)?.len(),
+        None => 0,
+    };
+    if let Some(name) = found.name.filter(|_| names > 1) {
         let removal = look(store, BTreeSet::new())?;
         if !how.dry_run {
             store.untag(&name, how.sync)?;
@@ -141,11 +145,6 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     }
     removal.image = Some(digest);
     remove(store, removal, hold, how)
-}
-
-/// Whether an image goes with this name: where it has no other, or its names are not known.
-fn is_last_name(store: &Store, digest: &Digest) -> bool {
-    store.names_of(digest).is_ok_and(|names| names.len() < 2)
 }
 
 /// The error for an image that is not in the store that is written to.
