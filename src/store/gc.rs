@@ -113,7 +113,7 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     if let Some(name) = found.name.filter(|_| names > 1) {
         let removal = look(store, BTreeSet::new())?;
         if !how.dry_run {
-            store.untag(&name, how.sync)?;
+            store.untag(&name, &found.digest, how.sync)?;
         }
         return Ok(Removal {
             name: Some(name),
