@@ -28,6 +28,8 @@ use std::path::Path;
 
 use crate::digest::{Digest, chain_id};
 use crate::error::{Advice, Error, Operation, Result};
+#[cfg(feature = "registry")]
+use crate::registry::Repository;
 
 pub use crate::compress::codec::{Expected, Measured};
 pub use crate::digest::Algorithm;
@@ -151,9 +153,15 @@ impl Image {
         if reference.transport == Transport::Store {
             return Err(Error::usage("an image in a store is opened by that store"));
         }
-        let source = open_source(reference)?;
         let choice = reference.choice.as_ref();
         let wanted = Selection { choice, platform };
+        #[cfg(feature = "registry")]
+        if reference.transport == Transport::Docker {
+            let name = reference.registry_name()?;
+            let repository = Repository::open(&name, temporary(), DOCUMENT_MAX)?;
+            return layout::open_in_registry(repository, &name, &wanted);
+        }
+        let source = open_source(reference)?;
         let mut image = Image::open_in(reference.transport, source, &wanted)?;
         image.names = names::in_store(&image.names, reference);
         Ok(image)
@@ -166,6 +174,8 @@ impl Image {
             Transport::Oci | Transport::OciArchive | Transport::Blobs => {
                 layout::open(&source, wanted)
             }
+            #[cfg(feature = "registry")]
+            Transport::Docker => layout::open(&source, wanted),
             Transport::Any | Transport::Store => open_any(source, wanted),
         }
     }

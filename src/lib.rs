@@ -84,6 +84,8 @@ pub mod mount;
 mod overlay;
 pub mod path;
 mod progress;
+#[cfg(feature = "registry")]
+mod registry;
 pub mod repack;
 #[doc = include_str!("../docs/library.md")]
 pub mod guide {}

@@ -52,7 +52,7 @@ fn words(advice: Advice) -> &'static str {
             "`lowerdir unpack IMAGE` makes one; --store or LOWERDIR_STORE names another place"
         }
         Advice::NeitherFileNorName => {
-            "`lowerdir images` lists what the store has; `skopeo copy docker://NAME oci:DIR:TAG` fetches an image from a registry"
+            "`lowerdir images` lists what the store has; docker://NAME is an image in a registry"
         }
         Advice::RemoveFromStore => "use --store with that directory alone, if you may write to it",
         Advice::ListImages => "`lowerdir images` lists them",

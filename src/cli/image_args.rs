@@ -20,7 +20,7 @@ use super::other_tools::refuse_reference;
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
     /// An image in the store, by its name or the first digits of its digest; or oci:DIR[:TAG],
-    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:DIR, the path of one of these, or `-`
+    /// oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:DIR, docker://NAME, the path of a file, or `-`
     ///
     /// A path that exists comes before a name of the store; store:NAME is never a path. `-` is an archive on standard
     /// input. `@DIGEST` instead of `:TAG` names a manifest or an index, `:TAG@DIGEST` checks both, and `:@N` is
@@ -51,7 +51,7 @@ impl ImageArgs {
     /// The same for a verb that needs the store, too. A note says if the store has another image of that name.
     pub fn open_with_store(&self, global: &Global) -> anyhow::Result<(Store, Image)> {
         let reference = self.reference()?;
-        if is_in_store(&reference) {
+        if is_in_store(&reference) || reference.name_in_store().is_some() {
             let store = global.open_existing_store()?;
             let image = self.in_store(&reference, Some(&store), global)?;
             return Ok((store, image));
@@ -118,10 +118,12 @@ impl ImageArgs {
         store: Option<&Store>,
         global: &Global,
     ) -> anyhow::Result<Image> {
-        let is_forced = reference.transport == Transport::Store;
-        let name = match is_forced {
-            true => reference.path.to_string_lossy(),
-            false => self.reference.to_string_lossy(),
+        let of_registry = reference.name_in_store();
+        let is_forced = reference.transport == Transport::Store || of_registry.is_some();
+        let name = match (of_registry, is_forced) {
+            (Some(name), _) => name.into(),
+            (None, true) => reference.path.to_string_lossy(),
+            (None, false) => self.reference.to_string_lossy(),
         };
         let found = match store {
             Some(store) => self.find(store, &name)?,
@@ -135,7 +137,11 @@ impl ImageArgs {
                     "no image in the store is named {}",
                     display(name.as_bytes())
                 );
-                return Err(Error::not_found(text).hint(Advice::ListImages).into());
+                let advice = match reference.transport {
+                    Transport::Store => Advice::ListImages,
+                    _ => Advice::Unpack,
+                };
+                return Err(Error::not_found(text).hint(advice).into());
             }
             None => return Err(self.nowhere(reference, store).into()),
         })

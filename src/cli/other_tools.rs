@@ -21,10 +21,7 @@ const VERBS: &[(&[&str], &str)] = &[
         &["run", "create", "start", "exec"],
         "`lowerdir bundle IMAGE DIR -- COMMAND`, then `runc run --bundle DIR NAME`",
     ),
-    (
-        &["pull", "fetch", "copy"],
-        "`skopeo copy docker://{} oci:image:latest`, then `lowerdir unpack oci:image:latest`",
-    ),
+    (&["pull", "fetch", "copy"], "`lowerdir unpack docker://{}`"),
     (&["push"], "`skopeo copy oci:DIR:TAG docker://NAME`"),
     (
         &["load", "import", "extract", "install", "add"],
@@ -55,6 +52,7 @@ const VERBS: &[(&[&str], &str)] = &[
 /// Prefixes of references that are not read here, and what helps. `{}` is what follows the prefix, and `{ref}` all of
 /// it.
 const REFERENCES: &[(&str, &str)] = &[
+    #[cfg(not(feature = "registry"))]
     (
         "docker://",
         "fetch it first: `skopeo copy {ref} oci:image:latest`, and name oci:image:latest",
@@ -69,7 +67,7 @@ const REFERENCES: &[(&str, &str)] = &[
     ),
     (
         "https://",
-        "download it first: `curl -L -o image.tar {ref}`, and name image.tar; from a registry, `skopeo copy docker://NAME oci:image:latest`",
+        "download it first: `curl -L -o image.tar {ref}`, and name image.tar; an image in a registry is named docker://NAME",
     ),
     (
         "http://",

@@ -203,7 +203,7 @@ const ROWS: &[Row] = &[
     row(
         &[Operation::OpenImage],
         &[ENOENT],
-        "IMAGE is a file or directory; `skopeo copy docker://NAME oci:DIR:TAG` fetches one from a registry",
+        "IMAGE is a file or directory; docker://NAME is an image in a registry",
     ),
     row(
         &[Operation::ReadTree],

@@ -11,6 +11,8 @@ use rustix::io::Errno;
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+#[cfg(feature = "registry")]
+use crate::registry::{Arriving, Remote, Repository};
 use crate::tar::archive::Extent;
 
 use super::archive::{Members, spool};
@@ -46,6 +48,8 @@ enum Bytes {
         stored: Arc<Blob>,
         extents: Arc<[Extent]>,
     },
+    #[cfg(feature = "registry")]
+    Remote(Arc<Remote>),
 }
 
 impl Blob {
@@ -101,6 +105,52 @@ impl Blob {
         Blob { bytes, length }
     }
 
+    /// A blob of a registry.
+    #[cfg(feature = "registry")]
+    pub(super) fn remote(remote: Arc<Remote>) -> Blob {
+        let length = remote.size();
+        let bytes = Bytes::Remote(remote);
+        Blob { bytes, length }
+    }
+
+    /// Has a blob of a registry fetched, after those that this was called for before.
+    #[cfg(feature = "registry")]
+    pub(crate) fn prefetch(&self) {
+        if let Bytes::Remote(remote) = &self.bytes {
+            remote.prefetch();
+        }
+    }
+
+    /// Lets go of the copy of a blob of a registry, which is not needed any more.
+    #[cfg(feature = "registry")]
+    pub(crate) fn release(&self) {
+        if let Bytes::Remote(remote) = &self.bytes {
+            remote.release();
+        }
+    }
+
+    /// The reason for an error about the content of this blob, if it lies in how it was fetched.
+    #[cfg(feature = "registry")]
+    pub(crate) fn blame(&self, error: Error, is_over: &dyn Fn() -> bool) -> Error {
+        match &self.bytes {
+            Bytes::Remote(remote)
+                if matches!(error.kind(), Kind::Refused | Kind::Mismatch | Kind::Limit) =>
+            {
+                remote.verdict(is_over).unwrap_or(error)
+            }
+            _ => error,
+        }
+    }
+
+    /// Forgets a copy that has another digest than the registry promised, once: whether it did.
+    #[cfg(feature = "registry")]
+    pub(crate) fn fetch_again(&self) -> bool {
+        match &self.bytes {
+            Bytes::Remote(remote) => remote.fetch_again(),
+            _ => false,
+        }
+    }
+
     /// A sparse file: this blob stores the extents, and the rest are zeros. The caller has checked that
     /// they fit.
     pub(super) fn with_holes(self, extents: Vec<Extent>, length: u64) -> Blob {
@@ -125,6 +175,8 @@ impl Blob {
             Bytes::Compressed { offset, .. } => Some(*offset),
             Bytes::Sparse { stored, .. } => stored.offset_in_compressed(),
             Bytes::File { .. } | Bytes::Named(_) | Bytes::Memory(_) => None,
+            #[cfg(feature = "registry")]
+            Bytes::Remote(_) => None,
         }
     }
 
@@ -148,6 +200,8 @@ impl Blob {
                 let extents = Arc::clone(extents);
                 Reader::Sparse(Holes::new(stored.open(), extents, self.length))
             }
+            #[cfg(feature = "registry")]
+            Bytes::Remote(remote) => Reader::Remote(remote.open()),
         })
     }
 
@@ -187,6 +241,8 @@ enum Reader {
     Memory(Cursor<Arc<[u8]>>),
     Compressed(Part),
     Sparse(Holes),
+    #[cfg(feature = "registry")]
+    Remote(Arriving),
 }
 
 impl Read for BlobReader {
@@ -217,6 +273,8 @@ impl Read for BlobReader {
             Reader::Memory(bytes) => bytes.read(buffer),
             Reader::Compressed(part) => part.read(buffer),
             Reader::Sparse(holes) => holes.read(buffer),
+            #[cfg(feature = "registry")]
+            Reader::Remote(remote) => remote.read(buffer),
         }
     }
 }
@@ -314,6 +372,9 @@ pub enum Source {
     Archive(Members),
     /// Documents by digest, and nothing else.
     Documents(Vec<(Digest, Vec<u8>)>),
+    /// A repository of a registry.
+    #[cfg(feature = "registry")]
+    Registry(Repository),
 }
 
 impl Source {
@@ -332,6 +393,8 @@ impl Source {
             }
             Source::Archive(members) => members.find(name).is_some(),
             Source::Documents(_) => false,
+            #[cfg(feature = "registry")]
+            Source::Registry(_) => false,
         }
     }
 
@@ -344,10 +407,24 @@ impl Source {
             }
             Source::Archive(members) => members.find(name).ok_or_else(|| missing(name)),
             Source::Documents(_) => Err(missing(name)),
+            #[cfg(feature = "registry")]
+            Source::Registry(_) => Err(missing(name)),
         }
     }
 
-    /// A blob by digest.
+    /// The blob of a layer or a config, whose size is known.
+    pub fn content(&self, digest: &Digest, size: u64) -> Result<Blob> {
+        match self {
+            #[cfg(feature = "registry")]
+            Source::Registry(repository) => Ok(Blob::remote(repository.blob(digest, size))),
+            _ => {
+                let _ = size;
+                self.blob(digest)
+            }
+        }
+    }
+
+    /// A blob by digest; of a registry, a manifest or an index.
     pub fn blob(&self, digest: &Digest) -> Result<Blob> {
         let name = format!("{}/{}", digest.algorithm().name(), digest.hex());
         self.get(&match self {
@@ -359,11 +436,19 @@ impl Source {
                 let bytes = found.map(|(_, bytes)| bytes.clone());
                 return bytes.map(Blob::in_memory).ok_or_else(not_kept);
             }
+            #[cfg(feature = "registry")]
+            Source::Registry(repository) => {
+                return repository.manifest(digest).map(Blob::in_memory);
+            }
         })
     }
 
-    /// Whether a blob is missing.
+    /// Whether a blob is missing. A registry is not asked: it has what its manifests name.
     pub fn lacks(&self, digest: &Digest) -> bool {
+        #[cfg(feature = "registry")]
+        if matches!(self, Source::Registry(_)) {
+            return false;
+        }
         let found = self.blob(digest);
         found.is_err_and(|error| error.kind() == Kind::NotFound)
     }

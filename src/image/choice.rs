@@ -88,7 +88,7 @@ impl Candidate {
             return;
         };
         if self.platform.is_none() {
-            let bytes = config.fetch(source, "the config");
+            let bytes = config.fetch_config(source);
             let read =
                 bytes.and_then(|bytes| json::parse::<Config>(&bytes, "the config", &json::CONFIG));
             self.platform = read.ok().and_then(|config| config.platform.platform());

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-use super::blob::Source;
+use super::blob::{Blob, Source};
 use super::members::{self, Field, Shape, Unknown};
 use super::platform::Platform;
 
@@ -244,8 +244,19 @@ impl Descriptor {
 
     /// Reads the document, and checks its size and digest.
     pub fn fetch(&self, source: &Source, what: &str) -> Result<Vec<u8>> {
+        let (digest, _) = self.digest_and_size()?;
+        self.read(&source.blob(&digest)?, what)
+    }
+
+    /// The same for a config, which is no manifest.
+    pub fn fetch_config(&self, source: &Source) -> Result<Vec<u8>> {
         let (digest, size) = self.digest_and_size()?;
-        let bytes = source.blob(&digest)?.document(what)?;
+        self.read(&source.content(&digest, size)?, "the config")
+    }
+
+    fn read(&self, blob: &Blob, what: &str) -> Result<Vec<u8>> {
+        let (digest, size) = self.digest_and_size()?;
+        let bytes = blob.document(what)?;
         if bytes.len() as u64 != size {
             let is = bytes.len();
             let text = format!("{what} {digest} has {is} bytes, its descriptor says {size}");

@@ -88,6 +88,32 @@ pub fn lists_images(source: &Source) -> Result<bool> {
     Ok(source.has("index.json") && !index(source)?.manifests.is_empty())
 }
 
+/// Opens an image of a registry: its digest counts, and the tag if there is none.
+#[cfg(feature = "registry")]
+pub fn open_in_registry(
+    repository: crate::registry::Repository,
+    name: &crate::registry::Name,
+    wanted: &Selection,
+) -> Result<Image> {
+    let (digest, bytes) = match (&name.digest, &name.tag) {
+        (Some(digest), _) => (digest.clone(), repository.manifest(digest)?),
+        (None, tag) => {
+            let bytes = repository.tagged(tag.as_deref().unwrap_or("latest"))?;
+            (Digest::of(&bytes), bytes)
+        }
+    };
+    let descriptor = Descriptor::of(&digest, bytes.len() as i64);
+    let source = Source::Registry(repository);
+    let mut image = image(&source, descriptor, bytes, wanted)?;
+    let full = name
+        .tag
+        .as_ref()
+        .map(|tag| format!("{}:{tag}", name.place()));
+    image.name = full.clone();
+    image.names = full.into_iter().collect();
+    Ok(image)
+}
+
 fn index(source: &Source) -> Result<Document> {
     if !source.has("index.json") && source.has("manifest.json") {
         return Err(Error::refused("not an OCI layout: it has no index.json")
@@ -252,7 +278,7 @@ fn config_and_layers(
         .config
         .as_ref()
         .expect("descend returns only manifests with a config");
-    let bytes = config.fetch(source, "the config").map_err(incomplete)?;
+    let bytes = config.fetch_config(source).map_err(incomplete)?;
     let config: Config = json::parse(&bytes, "the config", &json::CONFIG)?;
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
@@ -282,7 +308,7 @@ fn layer(source: &Source, number: usize, descriptor: &Descriptor, diff_id: &str)
         Source::Documents(_) => stored::HINT.into(),
         _ => hint_at_missing(descriptor),
     };
-    let blob = LayerBlob::found(source.blob(&digest), hint)?;
+    let blob = LayerBlob::found(source.content(&digest, size), hint)?;
     Ok(Layer {
         number,
         blob: blob.of_type(&descriptor.media_type),

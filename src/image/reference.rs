@@ -49,6 +49,9 @@ pub enum Transport {
     Any,
     /// A directory of blobs and nothing else, as containerd keeps them.
     Blobs,
+    /// `docker://[HOST/]NAME[:TAG][@DIGEST]`: the path is `HOST/NAME`.
+    #[cfg(feature = "registry")]
+    Docker,
     /// `store:NAME`: the path is a name or the first digits of a digest in a [`Store`](crate::Store).
     Store,
 }
@@ -66,6 +69,10 @@ impl Reference {
     /// exists is the path.
     pub fn parse(text: impl AsRef<OsStr>) -> Result<Reference> {
         let bytes = text.as_ref().as_bytes();
+        #[cfg(feature = "registry")]
+        if let Some(name) = bytes.strip_prefix(b"docker://") {
+            return Reference::in_registry(&String::from_utf8_lossy(name));
+        }
         let (transport, rest) = prefix(bytes).unwrap_or((Transport::Any, bytes));
         let (path, choice) = match transport {
             Transport::Store => (rest, None),
@@ -80,6 +87,51 @@ impl Reference {
             path: PathBuf::from(OsStr::from_bytes(path)),
             choice: choice.map(Choice::parse).transpose()?.flatten(),
         })
+    }
+
+    #[cfg(feature = "registry")]
+    fn in_registry(text: &str) -> Result<Reference> {
+        let name = crate::registry::Name::parse(text)?;
+        Ok(Reference {
+            transport: Transport::Docker,
+            path: name.place().into(),
+            choice: match (name.tag, name.digest) {
+                (Some(tag), Some(digest)) => Some(Choice::NameAndDigest(tag, digest)),
+                (None, Some(digest)) => Some(Choice::Digest(digest)),
+                (tag, None) => tag.map(Choice::Name),
+            },
+        })
+    }
+
+    /// What it names in a registry. Errors: its path was not made from a name.
+    #[cfg(feature = "registry")]
+    pub(super) fn registry_name(&self) -> Result<crate::registry::Name> {
+        let place = self.path.to_string_lossy();
+        let mut name = crate::registry::Name::parse(&place)?;
+        if let Some(choice) = &self.choice {
+            name.tag = choice.name().map(String::from);
+            name.digest = choice.digest().cloned();
+        }
+        Ok(name)
+    }
+
+    /// The name, or else the digest, that an image of a registry has in a store.
+    #[cfg(all(feature = "cli", feature = "registry"))]
+    pub(crate) fn name_in_store(&self) -> Option<String> {
+        let choice = self
+            .choice
+            .as_ref()
+            .filter(|_| self.transport == Transport::Docker)?;
+        let name = choice
+            .name()
+            .map(|tag| format!("{}:{tag}", self.path.display()));
+        choice.digest().map(ToString::to_string).or(name)
+    }
+
+    /// Without registries there is none.
+    #[cfg(all(feature = "cli", not(feature = "registry")))]
+    pub(crate) fn name_in_store(&self) -> Option<String> {
+        None
     }
 
     /// Whether it names a file that does not exist, without saying that it is one: then it may be a name in a

@@ -130,8 +130,23 @@ pub fn unpack_image(
     run: Run<'_>,
 ) -> Result<Vec<Unpacked>> {
     let hold = store.lock_shared(run.progress)?;
-    unpack_missing(image, store, options, run, &BTreeSet::new(), &hold)
-        .map_err(|error| store.told(error))
+    let unpack = || unpack_missing(image, store, options, run, &BTreeSet::new(), &hold);
+    let unpacked = match unpack() {
+        #[cfg(feature = "registry")]
+        Err(_) if fetches_again(image) => unpack(),
+        unpacked => unpacked,
+    };
+    unpacked.map_err(|error| store.told(error))
+}
+
+/// Whether a layer that did not have its digest is fetched once more.
+#[cfg(feature = "registry")]
+fn fetches_again(image: &Image) -> bool {
+    let blobs = image
+        .layers
+        .iter()
+        .filter_map(|layer| layer.blob.get().ok());
+    blobs.filter(|blob| blob.fetch_again()).count() > 0
 }
 
 /// The same, for a caller that holds the store. `damaged` layers (counted from 0) are unpacked again

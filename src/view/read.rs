@@ -137,10 +137,12 @@ pub fn read_archive(
     let share = threads.share();
     let share = is_worth_stages(blob).then_some(&share);
     let reader = watch.uncounted(blob.open());
-    staged(reader, &layer.expected, *limits, watch, share, |chunks| {
+    let done = staged(reader, &layer.expected, *limits, watch, share, |chunks| {
         read(&mut Archive::with_limits(chunks, *limits))
-    })
-    .map(drop)
+    });
+    #[cfg(feature = "registry")]
+    let done = done.map_err(|error| blob.blame(error, &|| watch.check().is_err()));
+    done.map(drop)
 }
 
 /// Adjusts the attributes of an entry to what a mount shows: symbolic links have no mode, and only files

@@ -233,7 +233,7 @@ fn errors() {
         "bundle oci:image box sh -c true",
         "ls docker-daemon:alpine",
         "ls containers-storage:localhost/app:1",
-        "ls docker://alpine:3.20",
+        "ls docker://Alpine:3.20",
         "ls https://example.com/image.tar",
         "ls no-imagg",
         "stack oci:image:latest",

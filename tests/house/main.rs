@@ -35,6 +35,7 @@ const ORDER: &[(&str, u8)] = &[
     ("progress", 1),
     ("fs", 1),
     ("overlay", 1),
+    ("registry", 1),
     ("image", 1),
     ("unpack", 2),
     ("store", 2),

@@ -70,6 +70,8 @@ impl<'a> Work<'a> {
             // What is best read in order comes in order.
             (blob.offset_in_compressed(), size)
         });
+        #[cfg(feature = "registry")]
+        queue.iter().for_each(|index| self.blobs[index].prefetch());
         let tasks = queue.into_iter().map(Task::Read).collect();
         let settling = Settling {
             work: self,
@@ -98,6 +100,9 @@ impl<'a> Work<'a> {
                 .map(Box::new)
                 .map(Done::Finished),
         });
+        #[cfg(feature = "registry")]
+        let result = result
+            .map_err(|error| self.blobs[&index].blame(error, &|| self.progress.is_cancelled()));
         if result.is_err() {
             self.failure.add(index);
         }
@@ -265,6 +270,8 @@ impl Settling<'_> {
     fn end(&mut self, index: usize, record: Record) -> Result<()> {
         let label = self.work.image.layers[index].label();
         self.work.progress.ends(index, &label, &record.report);
+        #[cfg(feature = "registry")]
+        self.work.blobs[&index].release();
         self.records.insert(index, record);
         let directory = self.work.staged[&index].fs()?;
         self.lower.insert(index, Arc::new(directory));

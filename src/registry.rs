@@ -1,0 +1,127 @@
+//! Images of a registry: documents by name or digest, and blobs that are read while they arrive.
+//!
+//! [`crate::image`] opens a [`Repository`] for `docker://`, asks it for manifests, and gets a [`Remote`] for each
+//! layer and config. Nothing is fetched before it is asked for, and nothing is written but unnamed temporary files.
+//! Source: distribution-spec, "Pulling manifests" and "Pulling blobs"; RFC 9110 for ranges, RFC 6750 for tokens.
+
+mod challenge;
+mod client;
+mod credentials;
+mod name;
+mod policy;
+mod retry;
+mod tls;
+mod token;
+mod transfer;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+
+pub use name::Name;
+pub use transfer::{Arriving, Remote};
+
+use client::Client;
+use retry::{Fault, Step};
+use transfer::Queue;
+
+/// The media types of manifests and indexes that are read.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// A repository in a registry.
+#[derive(Debug)]
+pub struct Repository {
+    client: Arc<Client>,
+    queue: Arc<Queue>,
+    spool: PathBuf,
+    document_max: u64,
+}
+
+impl Repository {
+    /// Fetches nothing yet. Blobs get unnamed files in the directory `spool`; a manifest has at most
+    /// `document_max` bytes. Errors: the policy of this host does not permit it
+    /// ([`Kind::Refused`](crate::Kind::Refused)); it or a certificate cannot be read.
+    pub fn open(name: &Name, spool: PathBuf, document_max: u64) -> Result<Repository> {
+        policy::check(name)?;
+        Ok(Repository {
+            client: Arc::new(Client::new(name)?),
+            queue: Arc::default(),
+            spool,
+            document_max,
+        })
+    }
+
+    /// The manifest or index that a tag names.
+    pub fn tagged(&self, tag: &str) -> Result<Vec<u8>> {
+        self.document(tag)
+    }
+
+    /// The manifest or index of a digest. Errors: the registry twice sent another one
+    /// ([`Kind::Mismatch`](crate::Kind::Mismatch)).
+    pub fn manifest(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let mut sent = String::new();
+        for _ in 0..2 {
+            let bytes = self.document(&digest.to_string())?;
+            let mut hasher = Hasher::new(digest.algorithm());
+            hasher.update(&bytes);
+            let is = hasher.finish();
+            if is == *digest {
+                return Ok(bytes);
+            }
+            sent = is.to_string();
+        }
+        let host = self.client.host();
+        let text = format!("{host} sent a manifest with the digest {sent}, not {digest}");
+        Err(Error::mismatch(text))
+    }
+
+    /// A blob, which is fetched when it is first read.
+    pub fn blob(&self, digest: &Digest, size: u64) -> Arc<Remote> {
+        let (client, queue) = (Arc::clone(&self.client), Arc::clone(&self.queue));
+        Arc::new(Remote::new(client, queue, self.spool.clone(), digest, size))
+    }
+
+    fn document(&self, reference: &str) -> Result<Vec<u8>> {
+        let path = format!("manifests/{reference}");
+        let mut failures = 0;
+        loop {
+            let fault = match self.try_document(&path) {
+                Ok(bytes) if bytes.len() as u64 > self.document_max => {
+                    let text = format!("the manifest has over {} bytes", self.document_max);
+                    return Err(Error::limit(text));
+                }
+                Ok(bytes) => return Ok(bytes),
+                Err(Fault::Status(404, _)) => {
+                    let text = format!("{}: no such image", self.client.url(&path));
+                    let hint = "check the name and the tag; a registry also says so to users \
+                        who have no right to the image";
+                    return Err(Error::not_found(text).hint(hint));
+                }
+                Err(fault) => fault,
+            };
+            failures += 1;
+            match retry::after(&fault, failures) {
+                Step::Again(pause) => std::thread::sleep(pause),
+                Step::GiveUp => return Err(self.client.error(&path, fault, 0, failures)),
+            }
+        }
+    }
+
+    fn try_document(&self, path: &str) -> std::result::Result<Vec<u8>, Fault> {
+        let mut answer = self.client.get(path, &[("Accept", ACCEPT.into())])?;
+        if answer.status() != 200 {
+            return Err(retry::of_answer(&answer));
+        }
+        let mut bytes = Vec::new();
+        let reader = answer.body_mut().with_config().limit(u64::MAX).reader();
+        let read = reader.take(self.document_max + 1).read_to_end(&mut bytes);
+        read.map_err(|error| Fault::Lost(error.to_string()))?;
+        Ok(bytes)
+    }
+}

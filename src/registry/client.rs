@@ -1,0 +1,287 @@
+//! `Client`: one request to a registry, with the authorization that it wants. Retries are up to the callers.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use crate::error::{Error, Result};
+
+use super::challenge::Challenge;
+use super::credentials::{self, Credentials};
+use super::name::Name;
+use super::retry::Fault;
+use super::tls;
+use super::token::Authorization;
+
+const CONNECT_MAX: Duration = Duration::from_secs(30);
+const HEADERS_MAX: Duration = Duration::from_secs(60);
+/// The longest time without a byte.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// A registry that answers 403 to a token of this age means that it is too old.
+const TOKEN_AGE: Duration = Duration::from_secs(60);
+const BUFFER: usize = 256 << 10;
+/// Where docker.io is.
+const DOCKER_HOST: &str = "registry-1.docker.io";
+
+/// Speaks to one repository.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    name: Name,
+    /// `https://HOST` or, on this machine, what answers there.
+    base: OnceLock<String>,
+    access: Mutex<Access>,
+}
+
+#[derive(Debug, Default)]
+struct Access {
+    challenge: Option<Challenge>,
+    authorization: Option<Authorization>,
+    credentials: Option<Option<Credentials>>,
+}
+
+impl Client {
+    pub fn new(name: &Name) -> Result<Client> {
+        let is_here = is_loopback(&name.host);
+        let builder = Agent::config_builder()
+            .http_status_as_error(false)
+            .https_only(!is_here)
+            .tls_config(tls::config(&name.host)?)
+            .user_agent(concat!("lowerdir/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .timeout_connect(Some(CONNECT_MAX))
+            .timeout_recv_response(Some(HEADERS_MAX))
+            .timeout_per_read(Some(STALL_MAX))
+            .input_buffer_size(BUFFER)
+            .max_idle_connections_per_host(super::transfer::CONNECTIONS);
+        let config = match is_here {
+            true => builder.proxy(None).build(),
+            false => builder.build(),
+        };
+        Ok(Client {
+            agent: config.into(),
+            name: name.clone(),
+            base: OnceLock::new(),
+            access: Mutex::default(),
+        })
+    }
+
+    pub fn host(&self) -> &str {
+        &self.name.host
+    }
+
+    /// The URL of a document or a blob, as it is shown.
+    pub fn url(&self, path: &str) -> String {
+        let base = self.base.get_or_init(|| self.find_base());
+        format!("{base}/v2/{}/{path}", self.name.repository)
+    }
+
+    /// HTTPS; plain HTTP if nothing on this machine answers to that.
+    fn find_base(&self) -> String {
+        let host = match self.name.host.as_str() {
+            "docker.io" => DOCKER_HOST,
+            host => host,
+        };
+        let secure = format!("https://{host}");
+        let answers = || self.agent.get(format!("{secure}/v2/")).call().is_ok();
+        match is_loopback(host) && !answers() {
+            true => format!("http://{host}"),
+            false => secure,
+        }
+    }
+
+    /// An answer of any status but 401.
+    pub fn get(
+        &self,
+        path: &str,
+        headers: &[(&str, String)],
+    ) -> std::result::Result<Response<Body>, Fault> {
+        let url = self.url(path);
+        let mut is_renewed = false;
+        loop {
+            let held = self.authorization()?;
+            let mut request = self.agent.get(&url);
+            for (name, value) in headers {
+                request = request.header(*name, value);
+            }
+            if let Some(held) = &held {
+                request = request.header("Authorization", held.header.expose());
+            }
+            let answer = request.call().map_err(|error| fault_of(&error))?;
+            let is_aged = held
+                .as_ref()
+                .is_some_and(|held| held.since.elapsed() > TOKEN_AGE);
+            match answer.status().as_u16() {
+                401 if !is_renewed => self.renew(&answer, held)?,
+                403 if !is_renewed && is_aged => self.renew(&answer, held)?,
+                401 => return Err(Fault::Status(401, None)),
+                _ if is_encoded(&answer) => {
+                    return Err(Fault::Fatal("the answer has a Content-Encoding".into()));
+                }
+                _ => return Ok(answer),
+            }
+            is_renewed = true;
+        }
+    }
+
+    /// What the next request has to carry, renewed if it is old.
+    fn authorization(&self) -> std::result::Result<Option<Authorization>, Fault> {
+        let mut access = self.access();
+        let is_old = access
+            .authorization
+            .as_ref()
+            .is_some_and(Authorization::is_old);
+        if is_old {
+            self.obtain(&mut access)?;
+        }
+        Ok(access.authorization.clone())
+    }
+
+    /// Answers the challenge of a refusal, unless another thread just did.
+    fn renew(
+        &self,
+        answer: &Response<Body>,
+        refused: Option<Authorization>,
+    ) -> std::result::Result<(), Fault> {
+        let mut access = self.access();
+        let since = |held: &Option<Authorization>| held.as_ref().map(|held| held.since);
+        if since(&access.authorization) != since(&refused) {
+            return Ok(());
+        }
+        let headers = answer.headers().get_all("WWW-Authenticate").iter();
+        let mut challenges = headers.filter_map(|value| Challenge::parse(value.to_str().ok()?));
+        if let Some(challenge) = challenges.next() {
+            access.challenge = Some(challenge);
+        }
+        self.obtain(&mut access)
+    }
+
+    fn obtain(&self, access: &mut Access) -> std::result::Result<(), Fault> {
+        let Some(challenge) = access.challenge.clone() else {
+            return Ok(());
+        };
+        if let Challenge::Bearer { realm, .. } = &challenge {
+            let is_plain = !realm.starts_with("https://");
+            if is_plain && !(realm.starts_with("http://") && is_loopback(&self.name.host)) {
+                return Err(Fault::Fatal("its token server does not use HTTPS".into()));
+            }
+        }
+        let credentials = match &access.credentials {
+            Some(found) => found.clone(),
+            None => credentials::find(&self.name).map_err(Fault::Fatal)?,
+        };
+        access.credentials = Some(credentials.clone());
+        let scope = format!("repository:{}:pull", self.name.repository);
+        let credentials = credentials.as_ref();
+        access.authorization = Authorization::answer(&self.agent, &challenge, credentials, &scope)?;
+        Ok(())
+    }
+
+    fn access(&self) -> MutexGuard<'_, Access> {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error for a request that is given up, after so many failures at an offset of a blob.
+    pub fn error(&self, path: &str, fault: Fault, offset: u64, failures: u32) -> Error {
+        let url = self.url(path);
+        let why = match &fault {
+            Fault::Lost(text) | Fault::Fatal(text) => text.clone(),
+            Fault::Range => "the answer is for another range".into(),
+            Fault::Status(status, _) => format!("the registry answered {status}"),
+        };
+        let at = match offset {
+            0 => String::new(),
+            offset => format!(" at byte {offset}"),
+        };
+        let tries = match failures {
+            1 => String::new(),
+            failures => format!(", {failures} times"),
+        };
+        Error::network(format!("{url}: {why}{at}{tries}")).hint(self.hint(&fault))
+    }
+
+    fn hint(&self, fault: &Fault) -> String {
+        let host = &self.name.host;
+        match fault {
+            Fault::Status(401 | 403, _) => match &self.access().credentials {
+                Some(Some(found)) => format!(
+                    "the login in {} was refused: `podman login {host}`",
+                    found.found_in.display()
+                ),
+                _ => format!("no login for it was found: `podman login {host}`"),
+            },
+            Fault::Status(429, Some(pause)) => {
+                format!(
+                    "there were too many requests: try again in {} s",
+                    pause.as_secs()
+                )
+            }
+            Fault::Status(429, None) => {
+                format!("there were too many requests: `podman login {host}`")
+            }
+            Fault::Lost(text) if text.contains("ertificate") => format!(
+                "put the certificate of its authority into /etc/containers/certs.d/{host}/ca.crt"
+            ),
+            Fault::Status(..) => "the registry is at fault: try again later".into(),
+            _ => format!("check the name {host}, the network and the proxy variables"),
+        }
+    }
+}
+
+/// What went wrong, without the query of a URL: it may be a secret.
+pub fn fault_of(error: &ureq::Error) -> Fault {
+    match error {
+        ureq::Error::Io(error) => Fault::Lost(super::transfer::lost(error)),
+        ureq::Error::Timeout(_) => Fault::Lost("no answer in time".into()),
+        ureq::Error::HostNotFound => Fault::Lost("no such host".into()),
+        ureq::Error::ConnectionFailed => Fault::Lost("the connection was refused".into()),
+        ureq::Error::Rustls(error) => Fault::Fatal(format!("TLS: {error}")),
+        ureq::Error::TooManyRedirects => Fault::Fatal("too many redirects".into()),
+        ureq::Error::RequireHttpsOnly(_) => Fault::Fatal("a redirect to plain HTTP".into()),
+        ureq::Error::BadUri(_) => Fault::Fatal("a redirect to a bad URL".into()),
+        other => Fault::Lost(other.to_string()),
+    }
+}
+
+fn is_encoded(answer: &Response<Body>) -> bool {
+    let header = answer.headers().get("Content-Encoding");
+    header.is_some_and(|value| value != "identity")
+}
+
+/// Whether a host is this machine, judging by its name alone.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_matches(['[', ']']);
+    name == "localhost"
+        || name
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn plain_http_is_for_this_machine() {
+        for (host, is) in [
+            ("localhost", true),
+            ("localhost:5000", true),
+            ("127.0.0.1:5000", true),
+            ("127.9.9.9", true),
+            ("[::1]:5000", true),
+            ("[::1]", true),
+            ("localhost.example.org", false),
+            ("10.0.0.1:5000", false),
+            ("docker.io", false),
+        ] {
+            assert_eq!(is_loopback(host), is, "{host}");
+        }
+    }
+}

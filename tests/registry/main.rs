@@ -1,0 +1,216 @@
+//! `docker://`: what the program makes of a registry that fails in many ways. The registry is a thread of the test.
+
+support::start!();
+
+mod server;
+
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use support::oci::{Compression, sha256, write_layout};
+use support::program::{Run, lowerdir};
+use support::tarball::LayerBuilder;
+
+use server::{Fault, Server};
+
+/// The size of the file in the upper layer, which does not compress.
+const BIG: usize = 1 << 20;
+
+struct Bench {
+    directory: tempfile::TempDir,
+    server: Server,
+    big: Vec<u8>,
+}
+
+impl Bench {
+    /// An image of two layers in a registry with a fault.
+    fn new(fault: Fault) -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = 1u64;
+        let big: Vec<u8> = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(BIG)
+        .collect();
+        let lower = LayerBuilder::new().file("motd", 0o644, "hello").finish();
+        let upper = LayerBuilder::new().file("big", 0o644, &big).finish();
+        let layout = directory.path().join("layout");
+        let layers = [(lower, Compression::Gzip), (upper, Compression::Gzip)];
+        let digest = write_layout(&layout, "1", &layers);
+        let server = Server::start(&layout, digest, fault);
+        Bench {
+            directory,
+            server,
+            big,
+        }
+    }
+
+    fn run(&self, verb: &[&str]) -> Run {
+        let mut command = lowerdir();
+        command
+            .arg("--store")
+            .arg(self.directory.path().join("store"));
+        command.env(
+            "REGISTRY_AUTH_FILE",
+            self.directory.path().join("auth.json"),
+        );
+        command.env("TMPDIR", self.directory.path());
+        Run::of(command.args(verb))
+    }
+
+    fn image(&self) -> String {
+        format!("docker://{}/app:1", self.server.host())
+    }
+
+    fn unpack(&self) -> Run {
+        self.run(&[
+            "unpack",
+            "--owners=caller",
+            "--userxattr",
+            "--whiteout=xattr",
+            &self.image(),
+        ])
+    }
+
+    fn check(&self, run: &Run) {
+        let lines = run.lines();
+        assert_eq!(fs::read(Path::new(lines[0]).join("big")).unwrap(), self.big);
+        assert_eq!(
+            fs::read(Path::new(lines[1]).join("motd")).unwrap(),
+            b"hello"
+        );
+    }
+
+    /// How often the large blob was asked for.
+    fn requests(&self) -> usize {
+        self.server.requests(&self.server.big)
+    }
+
+    fn login(&self, user: &str, password: &str) {
+        let auth = STANDARD.encode(format!("{user}:{password}"));
+        let host = self.server.host();
+        let text = format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#);
+        fs::write(self.directory.path().join("auth.json"), text).unwrap();
+    }
+}
+
+#[test]
+fn an_image_is_fetched_once() {
+    let bench = Bench::new(Fault::None);
+    bench.check(&bench.unpack());
+    assert_eq!(bench.requests(), 1);
+    bench.check(&bench.unpack());
+    assert_eq!(bench.requests(), 1, "the store has it");
+    let name = format!("{}/app:1", bench.server.host());
+    assert!(bench.run(&["images"]).stdout.contains(&name));
+    let stack = bench.run(&["stack", &bench.image()]);
+    assert_eq!(stack.lines().len(), 1, "{stack:?}");
+    let listed = bench.run(&["ls", &bench.image()]);
+    assert!(listed.stdout.contains("motd"), "{listed:?}");
+}
+
+/// Each fault is survived, with so many requests for the large blob.
+#[test]
+fn what_breaks_off_is_resumed() {
+    for (fault, requests) in [
+        (Fault::CutEach(300_000), 4),
+        (Fault::CutOnceWithoutRange(300_000), 2),
+        (Fault::WrongRangeOnce(300_000), 3),
+        (
+            Fault::Busy {
+                status: 503,
+                times: 2,
+            },
+            3,
+        ),
+        (
+            Fault::Busy {
+                status: 429,
+                times: 1,
+            },
+            2,
+        ),
+        (Fault::FlippedOnce, 2),
+        (Fault::TooLong, 1),
+    ] {
+        let bench = Bench::new(fault);
+        let run = bench.unpack();
+        assert_eq!(run.status, 0, "{fault:?}: {run:?}");
+        bench.check(&run);
+        assert_eq!(bench.requests(), requests, "{fault:?}");
+        let sent = bench.server.ranges(&bench.server.big);
+        if matches!(fault, Fault::CutEach(_)) {
+            assert!(sent[1..].iter().all(Option::is_some), "{sent:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_told_as_what_it_is() {
+    for (fault, status, words) in [
+        (Fault::Flipped, 3, &["sent a blob with the digest"][..]),
+        (Fault::Refused(403), 1, &["/blobs/sha256:", "answered 403"]),
+        (Fault::Refused(404), 1, &["/blobs/sha256:", "answered 404"]),
+        (Fault::Short, 1, &["/blobs/sha256:", "at byte ", "5 times"]),
+        (Fault::Encoded, 1, &["Content-Encoding"]),
+        (Fault::Patient, 1, &["answered 429"]),
+        (Fault::Loop, 1, &["too many redirects"]),
+    ] {
+        let bench = Bench::new(fault);
+        let run = bench.unpack();
+        run.fails(status, words);
+        assert!(!run.stderr.contains("damaged"), "{fault:?}: {run:?}");
+        let layers = bench.directory.path().join("store/layers/sha256");
+        assert_eq!(
+            fs::read_dir(layers).map_or(0, Iterator::count),
+            0,
+            "{fault:?}"
+        );
+    }
+}
+
+#[test]
+fn documents_are_checked() {
+    let bench = Bench::new(Fault::None);
+    let host = bench.server.host();
+    let missing = format!("docker://{host}/app:2");
+    bench
+        .run(&["ls", &missing])
+        .fails(1, &["manifests/2: no such image"]);
+    let by_digest = format!("docker://{host}/app@sha256:{}", sha256("other"));
+    bench.run(&["ls", &by_digest]).fails(1, &["no such image"]);
+    bench
+        .run(&["ls", "docker://App"])
+        .fails(2, &["not the name of an image"]);
+    let bench = Bench::new(Fault::Html);
+    bench
+        .run(&["ls", &bench.image()])
+        .fails(3, &["the manifest"]);
+    let bench = Bench::new(Fault::HugeManifest);
+    bench
+        .run(&["ls", &bench.image()])
+        .fails(4, &["the manifest has over 4194304 bytes"]);
+}
+
+#[test]
+fn logins_are_found_and_never_shown() {
+    for fault in [Fault::Basic, Fault::Bearer] {
+        let bench = Bench::new(fault);
+        let run = bench.unpack();
+        run.fails(1, &["401"]);
+        bench.login("user", "wrong-hunter2");
+        let run = bench.unpack();
+        run.fails(1, &["401"]);
+        let encoded = STANDARD.encode("user:wrong-hunter2");
+        for secret in ["wrong-hunter2", &encoded] {
+            assert!(!run.stderr.contains(secret), "{run:?}");
+        }
+        bench.login("user", "hunter2");
+        bench.check(&bench.unpack());
+    }
+}

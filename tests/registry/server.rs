@@ -1,0 +1,272 @@
+//! A registry of one image on a thread, which fails as it is told.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// What happens to the large blob, if nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// The connection ends after so many bytes, each time.
+    CutEach(usize),
+    /// It ends once, and ranges are ignored.
+    CutOnceWithoutRange(usize),
+    /// It ends once, and the answer to the first range is another range.
+    WrongRangeOnce(usize),
+    /// The first answers have this status.
+    Busy {
+        status: u16,
+        times: usize,
+    },
+    /// One bit is another, the first time.
+    FlippedOnce,
+    /// Always.
+    Flipped,
+    /// More bytes than the manifest says.
+    TooLong,
+    /// Half of the blob, as if that were all.
+    Short,
+    /// This status, always.
+    Refused(u16),
+    /// It claims to be compressed on the way.
+    Encoded,
+    /// It wants to be asked again in an hour.
+    Patient,
+    /// It redirects to itself.
+    Loop,
+    /// A page instead of the manifest.
+    Html,
+    /// A manifest without an end.
+    HugeManifest,
+    /// All answers need a password.
+    Basic,
+    /// All answers need a token, and that needs a password.
+    Bearer,
+}
+
+pub struct Server {
+    state: Arc<State>,
+    /// The digest of the large blob.
+    pub big: String,
+}
+
+struct State {
+    port: u16,
+    layout: PathBuf,
+    manifest: String,
+    big: String,
+    fault: Fault,
+    log: Mutex<Vec<(String, Option<usize>)>>,
+}
+
+struct Request {
+    path: String,
+    range: Option<usize>,
+    authorization: String,
+}
+
+impl Server {
+    pub fn start(layout: &Path, manifest: String, fault: Fault) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let blobs = fs::read_dir(layout.join("blobs/sha256")).unwrap();
+        let blobs = blobs.map(|blob| blob.unwrap());
+        let largest = blobs
+            .max_by_key(|blob| blob.metadata().unwrap().len())
+            .unwrap();
+        let big = format!("sha256:{}", largest.file_name().to_str().unwrap());
+        let manifest = match manifest.starts_with("sha256:") {
+            true => manifest,
+            false => format!("sha256:{manifest}"),
+        };
+        let state = Arc::new(State {
+            port: listener.local_addr().unwrap().port(),
+            layout: layout.into(),
+            manifest,
+            big: big.clone(),
+            fault,
+            log: Mutex::default(),
+        });
+        let of_thread = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let state = Arc::clone(&of_thread);
+                // A client that goes away is no failure.
+                std::thread::spawn(move || drop(state.serve(connection)));
+            }
+        });
+        Server { state, big }
+    }
+
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.state.port)
+    }
+
+    /// How often a blob was asked for.
+    pub fn requests(&self, digest: &str) -> usize {
+        self.ranges(digest).len()
+    }
+
+    /// Where the ranges began that were asked for.
+    pub fn ranges(&self, digest: &str) -> Vec<Option<usize>> {
+        let log = self.state.log.lock().unwrap();
+        let asked = log.iter().filter(|(path, _)| path.ends_with(digest));
+        asked.map(|(_, range)| *range).collect()
+    }
+}
+
+fn request(connection: &TcpStream) -> Option<Request> {
+    let mut lines = BufReader::new(connection).lines();
+    let first = lines.next()?.ok()?;
+    let path = first.strip_prefix("GET ")?.split(' ').next()?.to_string();
+    let (mut range, mut authorization) = (None, String::new());
+    for line in lines {
+        let line = line.ok()?;
+        let Some((name, value)) = line.split_once(": ") else {
+            break;
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "range" => {
+                let value = value.trim_start_matches("bytes=").trim_end_matches('-');
+                range = value.parse().ok();
+            }
+            "authorization" => authorization = value.into(),
+            _ => {}
+        }
+    }
+    Some(Request {
+        path,
+        range,
+        authorization,
+    })
+}
+
+fn reply(to: &mut TcpStream, status: u16, headers: &str, body: &[u8]) -> std::io::Result<()> {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    to.write_all(head.as_bytes())?;
+    to.write_all(body)
+}
+
+impl State {
+    /// One request on each connection.
+    fn serve(&self, mut connection: TcpStream) -> std::io::Result<()> {
+        // Whatever asks for TLS gets nothing.
+        let Some(request) = request(&connection) else {
+            return Ok(());
+        };
+        let to = &mut connection;
+        if let Some(headers) = self.challenge(&request) {
+            return reply(to, 401, &headers, b"");
+        }
+        if request.path.starts_with("/token") {
+            return reply(to, 200, "", br#"{"token":"good"}"#);
+        }
+        let (_, rest) = request.path.split_once("/v2/app/").unwrap_or_default();
+        let digest = match rest.split_once('/') {
+            Some(("manifests", "1")) => &*self.manifest,
+            Some((_, digest)) => digest,
+            None => return reply(to, 200, "", b"{}"),
+        };
+        let asked = (request.path.clone(), request.range);
+        let mut log = self.log.lock().unwrap();
+        let before = log.iter().filter(|(path, _)| *path == request.path).count();
+        log.push(asked);
+        drop(log);
+        let hex = digest.trim_start_matches("sha256:");
+        let file = self.layout.join("blobs/sha256").join(hex);
+        let Ok(bytes) = fs::read(file) else {
+            return reply(to, 404, "", b"");
+        };
+        match digest {
+            digest if digest == self.big => self.large(to, &request, bytes, before),
+            digest if digest == self.manifest => match self.fault {
+                Fault::Html => reply(to, 200, "", b"<html>sign in</html>"),
+                Fault::HugeManifest => reply(to, 200, "", &vec![b' '; 5 << 20]),
+                _ => reply(to, 200, "", &bytes),
+            },
+            _ => reply(to, 200, "", &bytes),
+        }
+    }
+
+    /// What is answered to a request that may not be made.
+    fn challenge(&self, request: &Request) -> Option<String> {
+        let basic = format!("Basic {}", STANDARD.encode("user:hunter2"));
+        let (port, is_token) = (self.port, request.path.starts_with("/token"));
+        let (is_good, challenge) = match self.fault {
+            Fault::Basic => (request.authorization == basic, "Basic realm=\"x\"".into()),
+            Fault::Bearer if is_token => (request.authorization == basic, String::new()),
+            Fault::Bearer => (
+                request.authorization == "Bearer good",
+                format!("Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"s\""),
+            ),
+            _ => (true, String::new()),
+        };
+        (!is_good).then(|| format!("WWW-Authenticate: {challenge}\r\n"))
+    }
+
+    fn large(
+        &self,
+        to: &mut TcpStream,
+        request: &Request,
+        mut bytes: Vec<u8>,
+        before: usize,
+    ) -> std::io::Result<()> {
+        let all = bytes.len();
+        let is_first = before == 0;
+        match self.fault {
+            Fault::Busy { status, times } if before < times => {
+                return reply(to, status, "Retry-After: 0\r\n", b"");
+            }
+            Fault::Refused(status) => return reply(to, status, "", b""),
+            Fault::Patient => return reply(to, 429, "Retry-After: 3600\r\n", b""),
+            Fault::Loop => {
+                let location = format!("Location: {}\r\n", request.path);
+                return reply(to, 307, &location, b"");
+            }
+            Fault::Encoded => return reply(to, 200, "Content-Encoding: gzip\r\n", &bytes),
+            Fault::Flipped => bytes[all / 2] ^= 1,
+            Fault::FlippedOnce if is_first => bytes[all / 2] ^= 1,
+            Fault::TooLong => bytes.resize(all + 100_000, 0),
+            Fault::Short => bytes.truncate(all / 2),
+            _ => {}
+        }
+        let ignores = matches!(self.fault, Fault::CutOnceWithoutRange(_));
+        let start = request
+            .range
+            .filter(|_| !ignores)
+            .map(|start| start.min(bytes.len()));
+        let body = &bytes[start.unwrap_or(0)..];
+        let shown = match (self.fault, before) {
+            (Fault::WrongRangeOnce(_), 1) => 0,
+            _ => start.unwrap_or(0),
+        };
+        let (status, range) = match start {
+            Some(_) => (
+                206,
+                format!("Content-Range: bytes {shown}-{}/{all}\r\n", all - 1),
+            ),
+            None => (200, String::new()),
+        };
+        let cut = match self.fault {
+            Fault::CutEach(bytes) => Some(bytes),
+            Fault::CutOnceWithoutRange(bytes) | Fault::WrongRangeOnce(bytes) if is_first => {
+                Some(bytes)
+            }
+            _ => None,
+        };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n{range}\r\n"
+        );
+        to.write_all(head.as_bytes())?;
+        to.write_all(&body[..cut.unwrap_or(length).min(length)])
+    }
+}
