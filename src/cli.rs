@@ -140,10 +140,14 @@ pub fn run() -> ExitCode {
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match parsing::parse(&arguments) {
-        Ok(cli) => cli,
+        Ok(Some(cli)) => cli,
+        Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
             let status = error.kind().exit_status();
-            console::show_error(&error.into(), status, parsing::asks_for_json(&arguments));
+            let error = error.into();
+            if !output::is_broken_pipe(&error) {
+                console::show_error(&error, status, parsing::asks_for_json(&arguments));
+            }
             return ExitCode::from(status);
         }
     };
@@ -207,6 +211,14 @@ fn run_verb(cli: &Cli) -> u8 {
 
 /// Turns a bare `std::io` error into an error of the library, so that it gets a kind and a hint.
 fn of_the_system(error: anyhow::Error) -> anyhow::Error {
+    let error = match error.downcast::<std::io::Error>() {
+        // An error of the library, which came through a reader or a writer.
+        Ok(error) => match error.downcast::<crate::Error>() {
+            Ok(known) => return known.into(),
+            Err(error) => error.into(),
+        },
+        Err(error) => error,
+    };
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     match cause.and_then(std::io::Error::raw_os_error) {
         Some(errno) if !error.is::<crate::Error>() => {

@@ -1,7 +1,7 @@
 //! `lowerdir diff A B`
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use clap::Args;
 use serde::Serialize;
@@ -57,7 +57,7 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
     let options = verb.view.options();
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let mut lines = Lines {
-        out: BufWriter::new(io::stdout().lock()),
+        out: output::buffered(),
         json: global.console.json,
         ignore_times: verb.ignore_times,
         summary: Summary::default(),

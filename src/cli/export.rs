@@ -1,6 +1,5 @@
 //! `lowerdir export IMAGE [DIR]`
 
-use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -141,7 +140,7 @@ fn list(verb: &Export, format: Format, global: &Global) -> anyhow::Result<()> {
     warn_of_view(&global.console, &image, &view, None);
     let mut tree = view.tree;
     edits.apply(&mut tree)?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = output::buffered();
     export(&image, &tree, format, how, &mut out)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::iter::Peekable;
 use std::os::unix::ffi::OsStrExt;
 
@@ -65,7 +65,7 @@ pub fn run(verb: &Ls, global: &Global) -> anyhow::Result<()> {
     };
     warn_of_view(&global.console, &image, &view, None);
     let top = verb.top(&view)?;
-    let out = BufWriter::new(io::stdout().lock());
+    let out = output::buffered();
     let mut lines = Lines {
         out,
         json: global.console.json,

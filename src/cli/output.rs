@@ -1,7 +1,7 @@
 //! Standard output: results, as text or as JSON.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use crate::escape::is_control;
 use crate::{Error, Result};
@@ -54,6 +54,32 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Prints a text that has its own line ends.
 pub fn bytes(text: &[u8]) -> Result<()> {
     print(|out| out.write_all(text))
+}
+
+/// Standard output with a buffer, for verbs whose lines are many. Its errors say that it is standard output.
+pub fn buffered() -> BufWriter<Stdout> {
+    BufWriter::new(Stdout(io::stdout().lock()))
+}
+
+/// Standard output, whose errors are errors of the library.
+pub struct Stdout(io::StdoutLock<'static>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(named)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(named)
+    }
+}
+
+/// `Interrupted` stays what it is: a writer tries again.
+fn named(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Interrupted => error,
+        _ => io::Error::other(Error::system("writing to standard output", error)),
+    }
 }
 
 fn print(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<()> {

@@ -1,7 +1,8 @@
 //! The command line, parsed by clap; what is wrong with it is told as every other error is.
 
 use std::ffi::OsString;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches};
@@ -58,16 +59,24 @@ pub fn is_grouped(verb: &str) -> bool {
     GROUPS.iter().any(|(_, verbs)| verbs.contains(&verb))
 }
 
-/// Parses the arguments. What asks for help or the version is printed, and ends the program.
+/// Parses the arguments; `None` if they asked for help or the version, which is printed.
 ///
-/// Errors: a command line that cannot be understood ([`Kind::Usage`](crate::Kind::Usage)).
-pub fn parse(arguments: &[OsString]) -> Result<Cli, Error> {
+/// Errors: it cannot be printed; a command line that cannot be understood ([`Kind::Usage`](crate::Kind::Usage)).
+pub fn parse(arguments: &[OsString]) -> Result<Option<Cli>, Error> {
     let parsed = command().try_get_matches_from(arguments);
     let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
-        _ => in_our_voice(&error, arguments),
-    })
+    match parsed {
+        Ok(cli) => Ok(Some(cli)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                let shown = error.print();
+                let shown = shown.and_then(|()| std::io::stdout().flush());
+                shown.map_err(|error| Error::system("writing to standard output", error))?;
+                Ok(None)
+            }
+            _ => Err(in_our_voice(&error, arguments)),
+        },
+    }
 }
 
 fn in_our_voice(error: &clap::Error, arguments: &[OsString]) -> Error {

@@ -68,6 +68,12 @@ pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
     let reports = image.layers.iter().zip(&layers);
     let reports = reports.map(|(layer, unpacked)| (layer.label(), &unpacked.record.report));
     warn(&global.console, reports);
+    if image.names.is_empty() && store.names_of(&image.digest)?.is_empty() {
+        let digest = image.digest.short();
+        let text =
+            format!("the image gets no name in the store: it is {digest}, and --name names it");
+        global.console.note(&text);
+    }
     let seconds = started.elapsed().as_secs_f64();
     if global.console.json {
         output::json(&Unpacking::new(&image, &layers, seconds))?;

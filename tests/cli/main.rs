@@ -49,6 +49,7 @@ mod screen;
 mod several_stores;
 mod sparse_archives;
 mod stack;
+mod standard_output;
 mod store;
 mod store_format;
 mod streams;
