@@ -159,12 +159,8 @@ fn every_runtime_starts_bundles_of_nobody_without_root() {
     if !may_unshare(&shop) {
         return;
     }
-    let trial = "mkdir -p trial/rootfs/bin && cp $(command -v busybox) trial/rootfs/bin/busybox && cd trial && \
-                 runc spec --rootless && sed -i 's/\"terminal\": true/\"terminal\": false/; s/\"sh\"/\"busybox\"/; \
-                 s/\"readonly\": true/\"readonly\": false/' config.json && \
-                 runc --root ../runc run lowerdir-trial-$$";
-    if let Err(why) = shop.nobody(&[], trial) {
-        return eprintln!("skipped: runc cannot run what `runc spec --rootless` writes: {why}");
+    if !may_run_runc(&shop) {
+        return;
     }
     let mut runtimes = runtimes();
     runtimes.retain(|runtime| {
@@ -266,3 +262,39 @@ fn runc_runs_bundles_with_user_namespaces() {
 /// What it prints has the ids of the container, also of a mount point that the image lacks.
 const WITH_IDS: &str = "echo new > /etc/new; busybox chown 7:7 /etc; \
                         busybox stat -c %u:%g / /etc/shadow /dev /etc; busybox head -1 /proc/self/uid_map";
+
+/// Whether runc runs what it writes itself for who is not root, in a directory `trial` that stays.
+fn may_run_runc(shop: &Shop) -> bool {
+    let trial = "mkdir -p trial/rootfs/bin && cp $(command -v busybox) trial/rootfs/bin/busybox && cd trial && \
+                 runc spec --rootless && sed -i 's/\"terminal\": true/\"terminal\": false/; s/\"sh\"/\"busybox\"/; \
+                 s/\"readonly\": true/\"readonly\": false/' config.json && \
+                 runc --root ../runc run lowerdir-trial-$$";
+    if let Err(why) = shop.nobody(&[], trial) {
+        eprintln!("skipped: runc cannot run what `runc spec --rootless` writes: {why}");
+        return false;
+    }
+    true
+}
+
+/// Word for word, with no store but the user's own.
+#[test]
+fn the_recipe_of_the_readme_works_for_nobody() {
+    let Some(shop) = Shop::of(NOBODY) else { return };
+    if !may_unshare(&shop) || !may_run_runc(&shop) {
+        return;
+    }
+    let readme = include_str!("../README.md");
+    let blocks = readme.split("```sh\n").skip(1);
+    let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let recipe = blocks
+        .find(|block| block.contains("unpack --rootless"))
+        .expect("a recipe");
+    // The script ends with the status of the container.
+    let script = format!(
+        "unset LOWERDIR_STORE; PATH=\"$(dirname \"$0\"):$PATH\"; tar -C image -cf alpine.tar .\n{recipe}"
+    );
+    shop.nobody(&[], &script)
+        .unwrap_or_else(|why| panic!("{why}"));
+    let store = shop.path(".local/share/lowerdir/images");
+    assert!(store.is_dir(), "{store:?}");
+}

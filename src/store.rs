@@ -58,7 +58,6 @@ use crate::path::EntryPath;
 
 pub(crate) use atomic_dir::AtomicDir;
 pub(crate) use format::{FormatFile, is_unfinished};
-pub(crate) use gc::no_such_image;
 pub use gc::{Removal, Removing, prune, remove_image};
 pub(crate) use links::NAME_ELSEWHERE;
 pub(crate) use outside::check_outside;

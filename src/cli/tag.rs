@@ -4,7 +4,6 @@ use clap::Args;
 use serde_json::json;
 
 use crate::Result;
-use crate::store::no_such_image;
 
 use super::options::SyncArgs;
 use super::progress::{self, Shown};
@@ -40,8 +39,7 @@ pub fn run(verb: &Tag, global: &Global) -> anyhow::Result<()> {
         &progress::Expected::nothing(),
     )?)?;
     let image = verb.image.strip_prefix("store:").unwrap_or(&verb.image);
-    let found = store.find_image(image)?;
-    let digest = found.ok_or_else(|| no_such_image(&store, image))?;
+    let digest = store.require_image(image)?;
     let moved = store.tag(&digest, &verb.names, verb.sync.sync())?;
     for (name, before) in &moved {
         let text = format!("{name} was the name of image {}", before.short());

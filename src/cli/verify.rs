@@ -129,6 +129,8 @@ struct Outcome {
     /// One of them that is in a read-only store.
     beyond_repair: Option<String>,
     findings: Vec<Finding>,
+    /// Why the names of the images are not known.
+    names: Option<Error>,
     /// Why the rest was not verified.
     failure: Option<Error>,
 }
@@ -153,7 +155,15 @@ pub fn run(verb: &Verify, global: &Global) -> anyhow::Result<()> {
             global.console.note(&note);
             return outcome.print_summary(0, verb, global);
         }
-        0 => "the record of an image is damaged".into(),
+        0 => match outcome.names.take() {
+            Some(error) if records == 1 => {
+                outcome.print_summary(0, verb, global)?;
+                let text = "the names of the images are damaged";
+                let hint = error.hint_text().unwrap_or_default().to_string();
+                return Err(Error::mismatch(text).hint(hint).into());
+            }
+            _ => "the record of an image is damaged".into(),
+        },
         _ => format!("{damaged} of {total} changed"),
     };
     match image.filter(|_| verb.repair) {
@@ -236,6 +246,26 @@ impl Outcome {
         Ok(())
     }
 
+    /// Errors: the system could not look.
+    fn check_names(&mut self, store: &Store) -> crate::Result<()> {
+        let error = match store.names() {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_system_fault() => return Err(error),
+            Err(error) => error,
+        };
+        self.findings.push(Finding {
+            of: "names of the images".into(),
+            layer: None,
+            chain_id: None,
+            image: None,
+            store: store.path().to_path_buf(),
+            path: None,
+            what: error.reason(),
+        });
+        self.names = Some(error);
+        Ok(())
+    }
+
     /// The last line of JSON.
     fn print_summary(&self, repaired: usize, verb: &Verify, global: &Global) -> anyhow::Result<()> {
         if !global.console.json {
@@ -273,6 +303,7 @@ fn verify(
     };
     if verb.all {
         for one in store.each() {
+            outcome.check_names(one)?;
             for digest in one.image_digests()? {
                 outcome.check_record(one, &digest)?;
             }

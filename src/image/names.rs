@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 
-use super::reference::Reference;
+use super::reference::{self, Reference};
 
 /// Prefixes that Docker leaves out of the names that it shows.
 const DOCKER_PREFIXES: [&str; 2] = ["docker.io/library/", "docker.io/"];
@@ -127,10 +127,11 @@ pub fn parse(name: &str) -> Result<String> {
         )))
     };
     if name.is_empty() {
-        return refuse("it is empty");
+        return Err(Error::usage("the name for the image is empty"));
     }
     if name.len() > LENGTH_MAX {
-        return refuse("it is too long");
+        let text = format!("the name for the image has more than {LENGTH_MAX} bytes");
+        return Err(Error::usage(text));
     }
     if name.contains(char::is_whitespace)
         || crate::path::display(name.as_bytes()).to_string() != name
@@ -146,6 +147,10 @@ pub fn parse(name: &str) -> Result<String> {
     }
     if crate::digest::Digest::parse(name).is_ok() {
         return refuse("it is a digest");
+    }
+    // `store:oci:latest` would find it, but `oci:latest` never.
+    if name.contains("://") || reference::prefix(name.as_bytes()).is_some() {
+        return refuse("it would be read as the place of an image");
     }
     Ok(tagged(name))
 }
@@ -181,6 +186,7 @@ pub fn in_store(given: &[String], reference: &Reference) -> Vec<String> {
     while let Some(shorter) = ENDINGS.iter().find_map(|ending| base.strip_suffix(ending)) {
         base = shorter;
     }
-    let tag = given.first().map_or("latest", String::as_str);
+    let tag = given.iter().find(|name| !is_full(name));
+    let tag = tag.map_or("latest", String::as_str);
     parse(&format!("{base}:{tag}")).into_iter().collect()
 }

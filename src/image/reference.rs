@@ -56,6 +56,14 @@ pub enum Transport {
     Store,
 }
 
+const PREFIXES: [(&[u8], Transport); 5] = [
+    (b"oci:", Transport::Oci),
+    (b"oci-archive:", Transport::OciArchive),
+    (b"docker-archive:", Transport::DockerArchive),
+    (b"dir:", Transport::Dir),
+    (b"store:", Transport::Store),
+];
+
 impl Reference {
     /// Parses a reference, which need not be UTF-8. Paths may contain colons: the longest prefix that
     /// exists is the path.
@@ -65,17 +73,7 @@ impl Reference {
         if let Some(name) = bytes.strip_prefix(b"docker://") {
             return Reference::in_registry(&String::from_utf8_lossy(name));
         }
-        let transports = [
-            (&b"oci:"[..], Transport::Oci),
-            (b"oci-archive:", Transport::OciArchive),
-            (b"docker-archive:", Transport::DockerArchive),
-            (b"dir:", Transport::Dir),
-            (b"store:", Transport::Store),
-        ];
-        let (transport, rest) = transports
-            .iter()
-            .find_map(|(prefix, transport)| Some((*transport, bytes.strip_prefix(*prefix)?)))
-            .unwrap_or((Transport::Any, bytes));
+        let (transport, rest) = prefix(bytes).unwrap_or((Transport::Any, bytes));
         let (path, choice) = match transport {
             Transport::Store => (rest, None),
             _ => split(rest),
@@ -203,6 +201,12 @@ impl Choice {
             Choice::Name(_) | Choice::Index(_) => None,
         }
     }
+}
+
+/// The transport that a reference begins with, and the rest.
+pub(super) fn prefix(text: &[u8]) -> Option<(Transport, &[u8])> {
+    let mut transports = PREFIXES.iter();
+    transports.find_map(|(prefix, transport)| Some((*transport, text.strip_prefix(*prefix)?)))
 }
 
 fn parse_index(digits: &str) -> Result<usize> {

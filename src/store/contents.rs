@@ -140,7 +140,11 @@ impl Store {
             let text = format!("image {} in the store: {}", digest.short(), error.reason());
             Error::conflict(text).hint(Advice::RewriteRecord)
         })?;
-        image.names = self.names_of(digest)?;
+        image.names = match self.names_of(digest) {
+            // Who gives the digest does not need the names.
+            Err(error) if !error.is_system_fault() => Vec::new(),
+            names => names?,
+        };
         image.name = image.names.first().cloned();
         Ok(image)
     }

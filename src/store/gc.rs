@@ -113,7 +113,7 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     if let Some(name) = found.name.filter(|_| names > 1) {
         let removal = look(store, BTreeSet::new())?;
         if !how.dry_run {
-            store.untag(&name, how.sync)?;
+            store.untag(&name, &found.digest, how.sync)?;
         }
         return Ok(Removal {
             name: Some(name),
@@ -147,8 +147,17 @@ pub fn remove_image(store: &Store, wanted: &str, how: Removing<'_>) -> Result<Re
     remove(store, removal, hold, how)
 }
 
+impl Store {
+    /// The image that a name or a digest leads to, as [`Store::find_image`] finds it. Errors: there is none
+    /// ([`Kind::NotFound`](crate::Kind::NotFound)); it is in a store that is only read.
+    pub fn require_image(&self, wanted: &str) -> Result<Digest> {
+        let found = self.find_image(wanted)?;
+        found.ok_or_else(|| no_such_image(self, wanted))
+    }
+}
+
 /// The error for an image that is not in the store that is written to.
-pub(crate) fn no_such_image(store: &Store, wanted: &str) -> Error {
+fn no_such_image(store: &Store, wanted: &str) -> Error {
     let has_it = |other: &&Store| matches!(other.find_image(wanted), Ok(Some(_)));
     match store.each().find(has_it) {
         Some(other) => {

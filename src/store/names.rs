@@ -88,12 +88,12 @@ impl Store {
         Ok(moved)
     }
 
-    /// Takes a name away; its image stays.
-    pub(super) fn untag(&self, name: &str, sync: Sync) -> Result<()> {
+    /// Takes a name away from an image, which stays. A name that another process has moved since stays too.
+    pub(super) fn untag(&self, name: &str, digest: &Digest, sync: Sync) -> Result<()> {
         let staging = self.stage()?;
         let images = self.lock_images()?;
         let mut names = self.names()?;
-        names.remove(name);
+        names.retain(|known, of| known != name || of != digest);
         self.write_names(&images, &staging, names, sync)
     }
 

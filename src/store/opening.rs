@@ -113,12 +113,12 @@ impl Store {
     /// Opens several stores as one, as [`Store::open_all`] does, but makes none: `None` if the only one does not exist. If
     /// the first of several does not, all of them are only read.
     pub fn open_existing(paths: &[impl AsRef<Path>]) -> Result<Option<Store>> {
-        let is_missing = |path: &&Path| {
-            let names = path.read_dir().map(|mut names| names.next().is_none());
-            match names {
-                Ok(is_empty) => is_empty,
-                Err(error) => error.kind() == io::ErrorKind::NotFound,
-            }
+        // What a store could be made in is none yet.
+        let is_missing = |path: &&Path| match path.read_dir() {
+            Ok(mut entries) => entries.all(|entry| {
+                entry.is_ok_and(|entry| counts_for_nothing(entry.file_name().as_encoded_bytes()))
+            }),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
         let first = paths.first().map(AsRef::as_ref).filter(is_missing);
         if first.is_none() {

@@ -388,6 +388,43 @@ fn images_are_listed_with_their_names_and_sizes() {
 }
 
 #[test]
+fn without_names_a_digest_still_leads_to_the_image() {
+    let bench = Bench::new();
+    let digest = unpacked(&bench, "one", &["a"]);
+    bench.on_store(&["verify", "--all"]).lines();
+    fs::write(bench.store().join("images/names.json"), "{}").unwrap();
+    bench.on_store(&["stack", &digest]).lines();
+    bench.on_store(&["stack", &digest[7..15]]).lines();
+    let run = bench.on_store(&["verify", "--all"]);
+    assert_eq!(run.status, 3, "{run:?}");
+    assert!(run.stdout.starts_with("names of the images: "), "{run:?}");
+    assert_eq!(run.error(), "the names of the images are damaged");
+    assert!(run.hint().contains("names.json"), "{run:?}");
+}
+
+/// A name that a transport hides is never found, so no image gets it.
+#[test]
+fn a_name_that_would_be_read_as_a_place_is_none() {
+    let bench = Bench::new();
+    let digest = image(&bench, "oci", &["a"]);
+    for name in ["oci:x", "store:x", "dir:1.0", "docker://x", "https://x/y"] {
+        let given = format!("--name={name}");
+        let run = bench.unpack_with("oci:oci", &[&given]);
+        run.fails(2, &[name, "it would be read as the place of an image"]);
+    }
+    bench.unpack("oci:oci").lines();
+    let run = bench.on_store(&["tag", &digest, "oci:latest"]);
+    run.fails(
+        2,
+        &["oci:latest", "it would be read as the place of an image"],
+    );
+    let list = bench.on_store(&["images"]);
+    assert!(list.lines()[1].starts_with("- "), "{list:?}");
+    bench.on_store(&["tag", &digest, "ociimage"]).lines();
+    bench.on_store(&["stack", "ociimage"]).lines();
+}
+
+#[test]
 fn an_image_without_layers_goes_too() {
     let bench = Bench::new();
     unpacked(&bench, "none", &[]);

@@ -98,12 +98,7 @@ fn anchor(heading: &str) -> String {
 }
 
 fn pages() -> Vec<PathBuf> {
-    let top = [
-        "README.md",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        ".github/SECURITY.md",
-    ];
+    let top = ["README.md", "CHANGELOG.md", ".github/SECURITY.md"];
     let mut pages: Vec<PathBuf> = top.map(|name| project().join(name)).into();
     for entry in fs::read_dir(project().join("docs")).unwrap() {
         pages.push(entry.unwrap().path());
