@@ -246,6 +246,13 @@ impl Outcome {
         Ok(())
     }
 
+    /// Checks the names and the records of a store. Errors: the system could not look.
+    fn check_images(&mut self, store: &Store) -> crate::Result<()> {
+        self.check_names(store)?;
+        let mut digests = store.image_digests()?.into_iter();
+        digests.try_for_each(|digest| self.check_record(store, &digest))
+    }
+
     /// Errors: the system could not look.
     fn check_names(&mut self, store: &Store) -> crate::Result<()> {
         let error = match store.names() {
@@ -303,10 +310,7 @@ fn verify(
     };
     if verb.all {
         for one in store.each() {
-            outcome.check_names(one)?;
-            for digest in one.image_digests()? {
-                outcome.check_record(one, &digest)?;
-            }
+            outcome.check_images(one)?;
         }
     }
     // A repaired layer is reported by `unpack`, which also writes a missing listing.
