@@ -86,7 +86,11 @@ impl Client {
             host => host,
         };
         let secure = format!("https://{host}");
-        let answers = || self.agent.get(format!("{secure}/v2/")).call().is_ok();
+        // A server with an unknown certificate does speak TLS.
+        let answers = || match self.agent.get(format!("{secure}/v2/")).call() {
+            Ok(_) => true,
+            Err(error) => is_about_certificate(&error.to_string()),
+        };
         match is_loopback(host) && !answers() {
             true => format!("http://{host}"),
             false => secure,
@@ -222,7 +226,7 @@ impl Client {
             Fault::Status(429, None) => {
                 format!("there were too many requests: `podman login {host}`")
             }
-            Fault::Lost(text) if text.contains("ertificate") => format!(
+            Fault::Lost(text) | Fault::Fatal(text) if is_about_certificate(text) => format!(
                 "put the certificate of its authority into /etc/containers/certs.d/{host}/ca.crt"
             ),
             Fault::Status(..) => "the registry is at fault: try again later".into(),
@@ -234,6 +238,9 @@ impl Client {
 /// What went wrong, without the query of a URL: it may be a secret.
 pub fn fault_of(error: &ureq::Error) -> Fault {
     match error {
+        ureq::Error::Io(error) if is_about_certificate(&error.to_string()) => {
+            Fault::Fatal(error.to_string())
+        }
         ureq::Error::Io(error) => Fault::Lost(super::transfer::lost(error)),
         ureq::Error::Timeout(_) => Fault::Lost("no answer in time".into()),
         ureq::Error::HostNotFound => Fault::Lost("no such host".into()),
@@ -244,6 +251,11 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::BadUri(_) => Fault::Fatal("a redirect to a bad URL".into()),
         other => Fault::Lost(other.to_string()),
     }
+}
+
+/// Judging by the words of rustls, which reach us through `std::io`.
+fn is_about_certificate(text: &str) -> bool {
+    text.contains("certificate")
 }
 
 fn is_encoded(answer: &Response<Body>) -> bool {
