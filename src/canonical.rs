@@ -1,5 +1,5 @@
 //! Documents as bytes: the same value is always the same text, so that a digest of it means something.
-//! Everything in JSON that this library writes for somebody to keep goes through here: records of the
+//! All JSON documents that this library stores go through here: records of the
 //! store, manifests, configs and indexes, the config of a bundle, the documents of other engines. Lines
 //! of which there is one for each file of a layer are of a `struct`, which has one order anyway.
 //!

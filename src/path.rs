@@ -84,7 +84,7 @@ impl EntryPath {
         EntryPath(path.into())
     }
 
-    /// This path without its last components, so many of them; the root if it has fewer.
+    /// This path without its last components; the root if it has no more than that.
     pub(crate) fn without_last(&self, components: usize) -> EntryPath {
         let mut end = self.0.len();
         for _ in 0..components {

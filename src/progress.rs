@@ -1,5 +1,5 @@
-//! `Progress`: what [`crate::store::pipeline`] tells of its work while it does it, and how it is told to
-//! stop. The command line implements it with bars and lines; [`Silent`] tells nobody.
+//! `Progress`: the events that [`crate::store::pipeline`] reports while it works, and the question whether to
+//! stop. The command line implements it with bars and lines; [`Silent`] ignores the events.
 //!
 //! Layers are counted from 0 at the bottom. Calls come from several threads at once, and should
 //! return soon: the work waits.
@@ -12,7 +12,7 @@ use crate::layer::report::Report;
 /// How long to wait before looking again whether another process is done.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Somebody who watches layers being unpacked.
+/// Watches layers being unpacked.
 pub trait Progress: Sync {
     /// A layer is in the store already, and is not read.
     fn was_there(&self, _layer: usize, _label: &str) {}
@@ -54,7 +54,7 @@ pub struct Silent;
 
 impl Progress for Silent {}
 
-/// Waits for another process, a moment at a time, and tells of it once. Errors: cancelled.
+/// Waits for another process, a moment at a time, and reports it once. Errors: cancelled.
 pub fn waiting<'a>(
     progress: &'a dyn Progress,
     tell: impl Fn() + 'a,

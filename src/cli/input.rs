@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use crate::Error;
 
-/// Standard input. Errors: it is a terminal, where nobody types an archive.
+/// Standard input. Errors: it is a terminal.
 pub fn stdin() -> anyhow::Result<File> {
     refuse_terminal()?;
     Ok(File::from(rustix::io::dup(std::io::stdin())?))

@@ -159,7 +159,7 @@ pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
 }
 
 /// Each layer that is in the store; `None` if it is missing or damaged. Creates no store.
-/// Errors: the store has another format, so that nobody knows what is in it.
+/// Errors: the store has another format, so that its content is unknown.
 fn stored(image: &Image, global: &Global) -> crate::Result<Vec<Option<StoredLayer>>> {
     let store = match global.find_store() {
         Err(error) if error.kind() == Kind::Unsupported => return Err(error),

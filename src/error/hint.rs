@@ -1,5 +1,5 @@
 //! What helps when the system says no: one table, from what was being done, the errno, the caller's
-//! privilege and the file system. Pure; whoever makes an error of the system's says what it knows.
+//! privilege and the file system. Pure; the code that makes a system error adds what it knows.
 
 use nix::errno::Errno::{self, *};
 

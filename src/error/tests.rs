@@ -99,7 +99,7 @@ fn a_kind_decides_the_exit_status() {
     assert_eq!(names.len(), Kind::ALL.len());
 }
 
-/// It is still an error of the system's for whoever asks what it says of a layer.
+/// It is still a system error, so that it says nothing about a layer.
 #[test]
 fn what_the_kernel_lacks_is_unsupported() {
     for errno in [ENOSYS, EOPNOTSUPP] {

@@ -1,4 +1,4 @@
-//! The root that file capabilities are for: those who are root in another user namespace do not get them.
+//! The root user of file capabilities: root of another user namespace does not get them.
 //!
 //! Source: the kernel's `include/uapi/linux/capability.h`, `struct vfs_ns_cap_data`, and
 //! `security/commoncap.c`. Version 2 means the first user namespace's root, version 3 has its id at the

@@ -1,5 +1,5 @@
 //! `Trail`: the path that was looked up last, component by component. The next path mostly shares its
-//! first components, and whoever remembers what they led to need not look them up again.
+//! first components, so that remembered directories need not be looked up again.
 
 /// A path, and where each of its components ends.
 #[derive(Clone, Debug, Default)]

@@ -29,7 +29,7 @@ pub struct LayerLock {
 
 impl Store {
     /// Takes the lock of a layer. While another process has it, `wait` is called repeatedly: it
-    /// lets some time pass, or gives up. Errors: the store can only be read.
+    /// waits a moment, or gives up. Errors: the store can only be read.
     pub(crate) fn lock_layer(
         &self,
         chain_id: &Digest,

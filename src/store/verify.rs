@@ -124,7 +124,7 @@ impl<'a> Verifier<'a> {
     }
 
     fn start(store: &'a Store, quick: bool, progress: &'a dyn Progress) -> Result<Verifier<'a>> {
-        // Who is not root may have to change modes to look, which others should not see.
+        // Without root, looking may mean changing modes, which no other process should see.
         let hold = match rustix::process::geteuid().is_root() {
             true => store.lock_shared(progress)?,
             false => store.lock_all_exclusive(progress)?,

@@ -16,7 +16,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen,
 };
 
-/// Whether a directory is in use, if this kernel tells: Linux 6.15 does, to who may mount.
+/// Whether a directory is in use, if this kernel says so: Linux 6.15 does, to callers that may mount.
 pub fn is_in_use(directory: &Path) -> Option<bool> {
     match try_mount(directory) {
         Ok(()) => Some(false),

@@ -1,5 +1,5 @@
 //! `Walk`: all names of a layer directory, in the order of a listing: as the disk has them, or as
-//! whoever made them remembers them, and then the disk is asked only for the rest.
+//! the code that made them remembers them, and only the rest is read from disk.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! One layer into the store, on a chain that is there: for those who are given layers one at a time,
+//! One layer into the store, on a chain that is there: for callers that get layers one at a time,
 //! by chain ID, and no image: the module `snapshotter` calls it.
 
 use std::sync::Arc;
