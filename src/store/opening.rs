@@ -113,10 +113,13 @@ impl Store {
     /// Opens several stores as one, as [`Store::open_all`] does, but makes none: `None` if the only one does not exist. If
     /// the first of several does not, all of them are only read.
     pub fn open_existing(paths: &[impl AsRef<Path>]) -> Result<Option<Store>> {
-        // What a store could be made in is none yet.
+        // What a store could be made in is none yet; a format, of whatever version, is one.
         let is_missing = |path: &&Path| match path.read_dir() {
             Ok(mut entries) => entries.all(|entry| {
-                entry.is_ok_and(|entry| counts_for_nothing(entry.file_name().as_encoded_bytes()))
+                entry.is_ok_and(|entry| {
+                    let name = entry.file_name();
+                    name != FormatFile::NAME && counts_for_nothing(name.as_encoded_bytes())
+                })
             }),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
