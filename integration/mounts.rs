@@ -4,6 +4,7 @@
 mod depth;
 mod devices;
 mod in_use;
+mod json;
 mod options;
 mod places;
 mod print;

@@ -15,7 +15,7 @@ use crate::scratch::Scratch;
 use support::program;
 
 impl Unpacked {
-    fn verb(&self, arguments: &[&OsStr]) -> Output {
+    pub(super) fn verb(&self, arguments: &[&OsStr]) -> Output {
         self.run(Kernel::AsItIs, arguments)
     }
 
