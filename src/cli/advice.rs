@@ -16,18 +16,18 @@ pub fn hint(error: &Error) -> Option<Cow<'_, str>> {
 fn words(advice: Advice) -> &'static str {
     match advice {
         Advice::FewerJobs => "free some memory, or use fewer jobs: -j 1",
-        Advice::AnotherStore => "--store DIR or LOWERDIR_STORE names another directory",
+        Advice::AnotherStore => "choose another directory with --store DIR or LOWERDIR_STORE",
         Advice::WhiteoutsOnOverlay => {
-            "no whiteout can be made on an overlay mount: use --whiteout=xattr, which takes Linux 6.7 to mount, or a directory on a volume"
+            "no whiteout can be made on an overlay mount: use --whiteout=xattr, which needs Linux 6.7 to mount, or a directory on a volume"
         }
         Advice::XattrsOnOverlay => {
             "an overlay mount holds xattrs of overlayfs only since Linux 6.7, and in a container root may lack CAP_SYS_ADMIN for them: use a directory on a volume, or --rootless"
         }
         Advice::NoDeviceNodes => {
-            "this file system or sandbox takes no device nodes: use --whiteout=xattr, which takes Linux 6.7 to mount"
+            "this file system or sandbox takes no device nodes: use --whiteout=xattr, which needs Linux 6.7 to mount"
         }
         Advice::XattrsDenied => {
-            "a container or a security module takes rights from root: it needs CAP_SYS_ADMIN here, or --rootless"
+            "a container or a security module restricts root: CAP_SYS_ADMIN is needed here, or --rootless"
         }
         Advice::BeRoot => "run it as root; with --rootless, unpack and unpack-layer need no root",
         Advice::OwnerNotMapped => "this user namespace does not map the id: try --owners=caller",
@@ -36,7 +36,7 @@ fn words(advice: Advice) -> &'static str {
         }
         Advice::ConvertAsRoot => "run it as root; without, --to user may do",
         Advice::NoHardLink => "hard links need the file system of --store: try --link=copy",
-        Advice::NoReflink => "this takes one xfs or btrfs for both: try --link=copy",
+        Advice::NoReflink => "both must be on one xfs or btrfs: try --link=copy",
         Advice::IdmapAsRoot => {
             "only root of the whole system may do this: with --uid-map, unpack gives a copy other ids"
         }
@@ -49,7 +49,7 @@ fn words(advice: Advice) -> &'static str {
         Advice::EmptyLayer => "with --digest or --diff-id, an empty layer is accepted",
         Advice::Unpack => "`lowerdir unpack` puts it there",
         Advice::NoStore => {
-            "`lowerdir unpack IMAGE` makes one; --store or LOWERDIR_STORE names another place"
+            "`lowerdir unpack IMAGE` makes one; --store or LOWERDIR_STORE chooses another"
         }
         Advice::NeitherFileNorName => {
             "`lowerdir images` lists what the store has; docker://NAME is an image in a registry"

@@ -96,7 +96,7 @@ pub struct EditArgs {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     clamp_mtime: Option<Option<u64>>,
     /// Attributes of the root directory
-    #[arg(long, value_enum, value_name = "WHOSE", default_value = "image")]
+    #[arg(long, value_enum, value_name = "OWNER", default_value = "image")]
     root_meta: RootMetaArg,
 }
 

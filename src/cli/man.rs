@@ -249,12 +249,17 @@ fn no_page(name: &str, pages: &[ManualPage]) -> crate::Error {
         .iter()
         .filter_map(|page| page.name.strip_prefix("lowerdir-"));
     let names: Vec<&str> = names.collect();
+    let of = |section: u8| {
+        let pages = pages.iter().filter(|page| page.section == section);
+        let names = pages.filter_map(|page| page.name.strip_prefix("lowerdir-"));
+        names.collect::<Vec<_>>().join(", ")
+    };
     let hint = match closest(name, names.iter().copied()) {
         Some(name) => format!("did you mean {name}?"),
         None if name.contains('/') => {
             format!("`lowerdir man --dir {shown}` writes all pages there")
         }
-        None => format!("there are pages on {}", names.join(", ")),
+        None => format!("there are pages on the verbs, and on {}", of(7)),
     };
     crate::Error::usage(format!("there is no manual page on {shown}")).hint(hint)
 }

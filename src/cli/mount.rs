@@ -14,6 +14,7 @@ use crate::mount::{
 use super::json::Name;
 use super::options::id_maps;
 use super::progress::{self, Shown};
+use super::target::refuse_file;
 use super::usage::of_option;
 use super::{Global, ImageArgs, hold_user_namespace, output};
 
@@ -136,6 +137,7 @@ struct MountJson {
 }
 
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
+    refuse_file(&verb.target)?;
     let (store, image) = verb.image.open_with_store(global)?;
     verb.image.note_platform(&image, global);
     // Keeps its layers in the store until the mount is up.

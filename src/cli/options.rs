@@ -70,7 +70,7 @@ pub struct TranslationArgs {
     )]
     xattrs: ForeignXattrsArg,
     /// Owner of the unpacked files: the image's, or the caller [default: image for root]
-    #[arg(long, value_enum, value_name = "WHOSE", help_heading = "Translation")]
+    #[arg(long, value_enum, value_name = "OWNER", help_heading = "Translation")]
     owners: Option<OwnersArg>,
     #[command(flatten)]
     ids: IdArgs,
@@ -293,7 +293,7 @@ impl From<DeviceZeroArg> for DeviceZero {
 #[derive(Debug, Args)]
 pub struct OwnersArgs {
     /// Owner of the files: the image's, or the caller [default: image for root]
-    #[arg(long, value_enum, value_name = "WHOSE")]
+    #[arg(long, value_enum, value_name = "OWNER")]
     owners: Option<OwnersArg>,
 }
 

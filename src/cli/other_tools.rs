@@ -3,6 +3,7 @@
 //! [`super::parsing`] asks for verbs, [`super::image_args`] for references. Nothing is run.
 
 use crate::error::Error;
+use crate::mount;
 
 /// A verb of Docker, Podman, skopeo, umoci or ctr, and what does that here. `{}` stands for its arguments.
 const VERBS: &[(&[&str], &str)] = &[
@@ -59,11 +60,11 @@ const REFERENCES: &[(&str, &str)] = &[
     ),
     (
         "docker-daemon:",
-        "Docker hands it over: `docker save {} | lowerdir unpack -`",
+        "let Docker write it: `docker save {} | lowerdir unpack -`",
     ),
     (
         "containers-storage:",
-        "Podman hands it over: `podman save {} | lowerdir unpack -`",
+        "let Podman write it: `podman save {} | lowerdir unpack -`",
     ),
     (
         "https://",
@@ -92,9 +93,10 @@ const REFERENCES: &[(&str, &str)] = &[
 /// What to type instead of a verb of another tool.
 pub fn verb(name: &str, arguments: &[String]) -> Option<String> {
     let (_, answer) = VERBS.iter().find(|(names, _)| names.contains(&name))?;
+    let bare = |word: &String| quoted(word.strip_prefix("docker://").unwrap_or(word));
     let arguments = match arguments.is_empty() {
         true => "IMAGE".into(),
-        false => arguments.join(" "),
+        false => arguments.iter().map(bare).collect::<Vec<_>>().join(" "),
     };
     Some(answer.replace("{}", &arguments))
 }
@@ -107,6 +109,13 @@ pub fn refuse_reference(text: &str) -> Result<(), Error> {
     let Some((prefix, answer, rest)) = found else {
         return Ok(());
     };
-    let hint = answer.replace("{ref}", text).replace("{}", rest);
+    let hint = answer
+        .replace("{ref}", &quoted(text))
+        .replace("{}", &quoted(rest));
     Err(Error::usage(format!("{text}: {prefix} is not read here")).hint(hint))
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    String::from_utf8_lossy(&mount::quoted(word.as_ref())).into_owned()
 }

@@ -103,15 +103,15 @@ fn in_our_voice(error: &clap::Error, arguments: &[OsString]) -> Error {
             .iter()
             .position(|word| *word == name)
             .map_or(&[][..], |at| &words[at + 1..]);
-        let arguments: Vec<String> = rest
-            .iter()
-            .filter(|word| !word.starts_with('-'))
-            .cloned()
-            .collect();
+        let is_value =
+            |at: usize| at > 0 && ["--platform", "--store", "-f", "-t"].contains(&&*rest[at - 1]);
+        let arguments = rest.iter().enumerate();
+        let arguments = arguments.filter(|(at, word)| !word.starts_with('-') && !is_value(*at));
+        let arguments: Vec<String> = arguments.map(|(_, word)| word.clone()).collect();
         let text = format!("there is no verb {}", controls(&name));
         let hint = other_tools::verb(&name, &arguments).or_else(|| {
             let similar = context(error, ContextKind::SuggestedSubcommand)?;
-            Some(format!("did you mean {similar}?"))
+            Some(format!("did you mean {}?", similar.replace(", ", " or ")))
         });
         return Error::usage(text).hint(hint.unwrap_or(help));
     }
@@ -142,6 +142,10 @@ fn told_parts(told: &str) -> (String, Option<String>) {
     let tips = tips.filter_map(|line| line.trim().strip_prefix("tip: "));
     let tips: Vec<&str> = tips.collect();
     let tips = tips.join("; ");
+    // clap supposes a value that begins with hyphens, which no option here has.
+    if tips.starts_with("to pass ") {
+        return (message, None);
+    }
     let similar = ["a similar argument exists: '", "a similar value exists: '"];
     let similar = similar.iter().find_map(|start| tips.strip_prefix(start));
     let tips = match similar.and_then(|rest| rest.strip_suffix('\'')) {
@@ -181,12 +185,12 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
     }
 }
 
-/// Whether an error of usage is told in JSON: as the arguments that could not be parsed ask for it.
+/// Whether an error of usage is printed as JSON: as the arguments that could not be parsed ask for it.
 pub fn asks_for_json(arguments: &[OsString]) -> bool {
-    arguments
-        .iter()
-        .take_while(|word| *word != "--")
-        .any(|word| word == "--json" || word == "--progress=json")
+    let words: Vec<_> = arguments.iter().take_while(|word| *word != "--").collect();
+    let is_pair = |pair: &[&OsString]| pair[0] == "--progress" && pair[1] == "json";
+    let is_alone = |word: &&OsString| *word == "--json" || *word == "--progress=json";
+    words.iter().any(is_alone) || words.windows(2).any(is_pair)
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ Examples:
 
 /// Give an image in the store more names.
 ///
-/// A name without a tag gets `latest`. A name belongs to one image: if another image has it, it moves to this
-/// one, and a note says so.
+/// A name without a tag gets `latest`. A name belongs to one image: giving it to this one takes it from
+/// another, and a note says so.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Tag {

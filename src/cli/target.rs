@@ -44,13 +44,23 @@ pub fn refuse_archive_name(path: &Path, instead: &str) -> anyhow::Result<()> {
             "{shown} would be a directory: {transport} is not written here; if a directory is meant, name it ./{shown}"
         ),
         (_, false) => return Ok(()),
-        (_, true) if exists => {
-            format!("{shown} is a file, not a directory: are the arguments the wrong way round?")
-        }
+        (_, true) if exists => return refuse_file(path),
         (_, true) => format!(
             "{shown} is the name of an archive, and this makes a directory: {instead}; if a directory is meant, make it first"
         ),
     }))
+}
+
+/// Errors: a file is where a directory is to be.
+pub fn refuse_file(path: &Path) -> anyhow::Result<()> {
+    match path.is_file() {
+        true => {
+            let shown = crate::path::display(path.as_os_str().as_encoded_bytes());
+            let text = "is a file, not a directory: are the arguments the wrong way round?";
+            Err(usage(format!("{shown} {text}")))
+        }
+        false => Ok(()),
+    }
 }
 
 /// The transport that an image reference would begin with.

@@ -104,7 +104,7 @@ const ROWS: &[Row] = &[
     row(
         &[Operation::Spool],
         &[ENOSPC, EDQUOT, EROFS, ENOENT, ENOTDIR, EPERM, EACCES, EOPNOTSUPP],
-        "TMPDIR names another directory for it",
+        "set TMPDIR to another directory",
     ),
     advise(
         &[Operation::OpenStore],
@@ -208,7 +208,7 @@ const ROWS: &[Row] = &[
     row(
         &[Operation::ReadTree],
         DENIED,
-        "a container or a security module takes rights from root: it needs CAP_DAC_READ_SEARCH here",
+        "a container or a security module restricts root: CAP_DAC_READ_SEARCH is needed here",
     )
     .for_caller(Privilege::Root),
     row(
@@ -233,7 +233,7 @@ const ROWS: &[Row] = &[
     row(
         &[Operation::Mount],
         DENIED,
-        "a container or a security module takes rights from root: mounting needs CAP_SYS_ADMIN",
+        "a container or a security module restricts root: mounting needs CAP_SYS_ADMIN",
     )
     .for_caller(Privilege::Root),
     row(&[Operation::Mount], DENIED, "mount as root, or in a user namespace"),

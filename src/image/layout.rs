@@ -120,10 +120,13 @@ fn index(source: &Source) -> Result<Document> {
             .hint("it is a Docker archive: use docker-archive:FILE, or just FILE"));
     }
     if !source.has("index.json") {
-        return Err(Error::refused(
+        let error = Error::refused(
             "neither an OCI layout (no index.json) nor a Docker archive (no manifest.json)",
-        )
-        .hint(Advice::UnpackLayer));
+        );
+        return Err(match source {
+            Source::Archive(_) => error.hint(Advice::UnpackLayer),
+            _ => error,
+        });
     }
     let bytes = source.get("index.json")?.document("index.json")?;
     json::parse(&bytes, "index.json", &json::MANIFEST)

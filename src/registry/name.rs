@@ -56,7 +56,7 @@ impl Name {
         }
         if repository.len() > LENGTH_MAX || path.is_empty() || !repository.split('/').all(is_part) {
             return Err(refuse(
-                "a part of it is empty or has characters that names have not",
+                "a part of it is empty or has characters that names cannot have",
             ));
         }
         if tag.is_some_and(|tag| !is_tag(tag)) {
