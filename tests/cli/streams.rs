@@ -112,7 +112,7 @@ fn what_comes_through_a_pipe_is_copied() {
     let run = Run::of(program::shell(script).current_dir(bench.path(".")));
     let text = run.stderr;
     assert!(
-        text.contains("/nowhere") && text.contains("hint: TMPDIR"),
+        text.contains("/nowhere") && text.contains("hint: set TMPDIR"),
         "{text}"
     );
 }
