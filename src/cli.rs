@@ -211,13 +211,22 @@ fn run_verb(cli: &Cli) -> u8 {
 
 /// Turns a bare `std::io` error into an error of the library, so that it gets a kind and a hint.
 fn of_the_system(error: anyhow::Error) -> anyhow::Error {
-    let error = match error.downcast::<std::io::Error>() {
-        // An error of the library, which came through a reader or a writer.
-        Ok(error) => match error.downcast::<crate::Error>() {
-            Ok(known) => return known.into(),
-            Err(error) => error.into(),
+    // An error of the library, which came through a reader or a writer.
+    let carries = |error: &std::io::Error| {
+        error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<crate::Error>())
+    };
+    let error = match error.downcast_ref::<std::io::Error>().is_some_and(carries) {
+        true => match error
+            .downcast::<std::io::Error>()
+            .map(std::io::Error::downcast::<crate::Error>)
+        {
+            Ok(Ok(known)) => return known.into(),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error,
         },
-        Err(error) => error,
+        false => error,
     };
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     match cause.and_then(std::io::Error::raw_os_error) {

@@ -237,6 +237,7 @@ fn errors() {
         "ls https://example.com/image.tar",
         "ls no-imagg",
         "stack oci:image:latest",
+        "translate nowhere",
         "man nowhere",
         "man pages/",
         "ls oci:image --jsn",
