@@ -22,6 +22,7 @@ mod platform;
 mod reference;
 mod signs;
 pub(crate) mod stored;
+mod written;
 
 use std::fs::File;
 use std::path::Path;

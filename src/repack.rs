@@ -5,6 +5,7 @@
 pub mod convert;
 pub mod layout;
 pub mod pack;
+pub mod read_back;
 pub mod translate;
 
 pub use crate::compress::encoder::Compression;

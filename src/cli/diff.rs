@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use clap::Args;
 use serde::Serialize;
 
-use crate::image::Image;
 use crate::path::display;
 use crate::progress::Silent;
 use crate::store::Sync;
@@ -53,7 +52,7 @@ pub struct Diff {
 }
 
 pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
-    let image = verb.image.open(global)?;
+    let (image, _lock) = verb.image.open_to_read(global)?;
     let options = verb.view.options();
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let mut lines = Lines {
@@ -69,12 +68,12 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
             lines.all((&image, &before.tree), (&image, &after.tree), how)?;
         }
         (None, other) => {
-            let other: Image = ImageArgs {
+            let (other, _lock_of_other) = ImageArgs {
                 reference: other.clone().expect("clap sees to it"),
                 platform: verb.image.platform.clone(),
                 blobs: verb.image.blobs.clone(),
             }
-            .open(global)?;
+            .open_to_read(global)?;
             let before = View::read(&image, &options, how)?;
             let after = View::read(&other, &options, how)?;
             warn_of_view(&global.console, &image, &before, None);

@@ -134,7 +134,7 @@ fn list(verb: &Export, format: Format, global: &Global) -> anyhow::Result<()> {
         ));
     }
     let edits = verb.edits.edits()?;
-    let image = verb.image.open(global)?;
+    let (image, _lock) = verb.image.open_to_read(global)?;
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let view = View::read(&image, &verb.view.options(), how)?;
     warn_of_view(&global.console, &image, &view, None);

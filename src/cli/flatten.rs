@@ -135,7 +135,7 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
         return Err(usage("--compression is for archives, not for a directory"));
     }
     let edits = verb.edits.edits()?;
-    let image = verb.image.open(global)?;
+    let (image, _lock) = verb.image.open_to_read(global)?;
     let ids = verb.ids.maps()?;
     let options = Options {
         owners: verb.owners.owners(&ids)?,

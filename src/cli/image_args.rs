@@ -10,12 +10,14 @@ use crate::error::Advice;
 use crate::image::names::closest;
 use crate::image::{Image, Platform, Reference, Transport};
 use crate::path::display;
-use crate::store::Store;
+use crate::repack::read_back::read_back;
+use crate::store::{Store, StoreLock};
 use crate::{Error, Result};
 
 use super::Global;
 use super::input::refuse_terminal;
 use super::other_tools::refuse_reference;
+use super::progress::{self, Shown};
 
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
@@ -46,6 +48,27 @@ impl ImageArgs {
             true => self.in_store(&reference, global.find_store()?.as_ref(), global),
             false => self.in_file(&reference),
         }
+    }
+
+    /// The same for a verb that reads the layers: those of an image of the store are read back from it, and nothing is
+    /// removed from it until the lock is dropped.
+    pub fn open_to_read(&self, global: &Global) -> anyhow::Result<(Image, Option<StoreLock>)> {
+        let reference = self.reference()?;
+        if !is_in_store(&reference) {
+            return Ok((self.in_file(&reference)?, None));
+        }
+        let store = global.find_store()?;
+        let image = self.in_store(&reference, store.as_ref(), global)?;
+        let store = store.ok_or_else(|| global.no_store())?;
+        let shown = Shown::start(&global.console, &progress::Expected::nothing())?;
+        let lock = store.lock_shared(&shown)?;
+        let (image, has_owners) = read_back(&store, image)?;
+        if !has_owners {
+            global.console.note(
+                "it was unpacked without root: the owners, devices and privileged xattrs of the image are not in the store",
+            );
+        }
+        Ok((image, Some(lock)))
     }
 
     /// The same for a verb that needs the store, too. A note says if the store has another image of that name.

@@ -56,7 +56,7 @@ pub struct Ls {
 }
 
 pub fn run(verb: &Ls, global: &Global) -> anyhow::Result<()> {
-    let image = verb.image.open(global)?;
+    let (image, _lock) = verb.image.open_to_read(global)?;
     let options = verb.view.options();
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let view = match verb.layer {

@@ -1,7 +1,7 @@
 //! Blobs: ranges of files, which several threads can read at once, and their sources.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use super::archive::{Members, spool};
 use super::compressed::{Compressed, Part};
 use super::holes::Holes;
 use super::media_type;
+use super::written::{Pieces, Written};
 
 /// Manifests are at most 4 MiB (distribution-spec, "Pushing Manifests"); configs are smaller.
 pub(crate) const DOCUMENT_MAX: u64 = 4 << 20;
@@ -48,6 +49,7 @@ enum Bytes {
         stored: Arc<Blob>,
         extents: Arc<[Extent]>,
     },
+    Written(Written),
     #[cfg(feature = "registry")]
     Remote(Arc<Remote>),
 }
@@ -102,6 +104,15 @@ impl Blob {
     pub(super) fn in_compressed(file: &Arc<Compressed>, offset: u64, length: u64) -> Blob {
         let file = Arc::clone(file);
         let bytes = Bytes::Compressed { file, offset };
+        Blob { bytes, length }
+    }
+
+    /// What `write` writes, which must be the same each time. `length` is an estimate, for the progress.
+    pub(crate) fn written(
+        length: u64,
+        write: impl Fn(&mut dyn Write) -> Result<()> + Send + Sync + 'static,
+    ) -> Blob {
+        let bytes = Bytes::Written(Written::new(write));
         Blob { bytes, length }
     }
 
@@ -174,7 +185,7 @@ impl Blob {
         match &self.bytes {
             Bytes::Compressed { offset, .. } => Some(*offset),
             Bytes::Sparse { stored, .. } => stored.offset_in_compressed(),
-            Bytes::File { .. } | Bytes::Named(_) | Bytes::Memory(_) => None,
+            Bytes::File { .. } | Bytes::Named(_) | Bytes::Memory(_) | Bytes::Written(_) => None,
             #[cfg(feature = "registry")]
             Bytes::Remote(_) => None,
         }
@@ -200,6 +211,7 @@ impl Blob {
                 let extents = Arc::clone(extents);
                 Reader::Sparse(Holes::new(stored.open(), extents, self.length))
             }
+            Bytes::Written(written) => Reader::Written(written.open()),
             #[cfg(feature = "registry")]
             Bytes::Remote(remote) => Reader::Remote(remote.open()),
         })
@@ -241,6 +253,7 @@ enum Reader {
     Memory(Cursor<Arc<[u8]>>),
     Compressed(Part),
     Sparse(Holes),
+    Written(Pieces),
     #[cfg(feature = "registry")]
     Remote(Arriving),
 }
@@ -273,6 +286,7 @@ impl Read for BlobReader {
             Reader::Memory(bytes) => bytes.read(buffer),
             Reader::Compressed(part) => part.read(buffer),
             Reader::Sparse(holes) => holes.read(buffer),
+            Reader::Written(pieces) => pieces.read(buffer),
             #[cfg(feature = "registry")]
             Reader::Remote(remote) => remote.read(buffer),
         }
