@@ -77,15 +77,43 @@ fn shows_everywhere(site: &Path, image: &Image, jobs: usize, tree: &Listing) -> 
     }
     nothing("diff", &run(&["diff", &reference, &one])?)?;
     same("ls", &ls(image, &[])?, "the model", &told(tree))?;
-    for (format, expected) in [
+    let lists = [
         ("mtree", lists::mtree(tree)),
         ("composefs-dump", lists::composefs_dump(tree)),
-    ] {
+    ];
+    for (format, expected) in &lists {
         let list = run(&["export", &format!("--format={format}"), &reference])?;
-        lists::same(format, &list, &expected)?;
+        lists::same(format, &list, expected)?;
     }
     containers_storage(site, image, &reference, tree)?;
-    mstack(site, image, jobs, tree)
+    mstack(site, image, jobs, tree)?;
+    ["store", "user"].iter().try_for_each(|store| {
+        let read = read_back(site, image, store, &reference, &lists);
+        read.map_err(|why| format!("read back from {store}: {why}"))
+    })
+}
+
+/// The same tree from the layers of a store, without the blobs.
+fn read_back(
+    site: &Path,
+    image: &Image,
+    store: &str,
+    reference: &str,
+    lists: &[(&str, lists::Lines)],
+) -> Verdict {
+    let store = shown(&site.join(store));
+    let run = |arguments: &[&str]| {
+        let verb = [&["--store", &store], arguments, image.options()].concat();
+        run(&verb)
+    };
+    let in_store = "store:image:it";
+    for (format, expected) in lists {
+        let list = run(&["export", &format!("--format={format}"), in_store])?;
+        lists::same(format, &list, expected)?;
+    }
+    // With the content of files.
+    nothing("diff", &run(&["diff", reference, in_store])?)?;
+    nothing("diff", &run(&["diff", in_store, reference])?)
 }
 
 /// The library's way, without a process.

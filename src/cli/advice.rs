@@ -54,6 +54,9 @@ fn words(advice: Advice) -> &'static str {
         Advice::NeitherFileNorName => {
             "`lowerdir images` lists what the store has; docker://NAME is an image in a registry"
         }
+        Advice::PerhapsInRegistry => {
+            "`lowerdir images` lists what the store has; docker://{} would be an image in a registry"
+        }
         Advice::RemoveFromStore => "use --store with that directory alone, if you may write to it",
         Advice::ListImages => "`lowerdir images` lists them",
         Advice::Flatten => "`lowerdir flatten IMAGE oci:DIR:TAG` makes an image of one layer of it",

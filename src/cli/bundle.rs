@@ -135,7 +135,7 @@ impl Bundle {
 
 pub fn run(verb: &Bundle, global: &Global) -> anyhow::Result<()> {
     refuse_archive_name(&verb.directory, "a bundle is no archive")?;
-    let (store, image) = verb.image.open_with_store(global)?;
+    let (store, image) = verb.image.open_with_store_for(&verb.directory, global)?;
     verb.image.note_platform(&image, global);
     // Keeps its layers in the store until the mount is up.
     let _lock = store.lock_shared(&Shown::start(

@@ -37,8 +37,8 @@ Podman, Buildah and CRI-O find /srv/images by this in /etc/containers/storage.co
 
 /// Export an image to Podman, CRI-O or systemd, or as a list.
 ///
-/// composefs-dump and mtree lists are printed, and read from the blobs alone. They are sorted, and the
-/// same tree gives the same bytes. composefs-dump has the content of files of up to 64 bytes, the
+/// composefs-dump and mtree lists are printed, and read from the blobs, or from the layers of an image
+/// in the store. They are sorted, and the same tree gives the same bytes. composefs-dump has the content of files of up to 64 bytes, the
 /// fs-verity digests of larger ones, and 0 for times before 1970, which EROFS cannot store. mtree has
 /// SHA-256 digests and no xattrs.
 ///

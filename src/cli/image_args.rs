@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use crate::error::Advice;
+use crate::error::{Advice, Hint};
 use crate::image::names::closest;
 use crate::image::{Image, Platform, Reference, Transport};
 use crate::path::display;
@@ -18,6 +18,8 @@ use super::Global;
 use super::input::refuse_terminal;
 use super::other_tools::refuse_reference;
 use super::progress::{self, Shown};
+use super::target::{WRONG_WAY_ROUND, is_archive_name};
+use super::usage::usage;
 
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
@@ -99,6 +101,29 @@ impl ImageArgs {
             global.console.note(&text);
         }
         Ok((store, image))
+    }
+
+    /// The same for a verb that makes a directory: a name of the store in its place says that the arguments are the wrong
+    /// way round.
+    pub fn open_with_store_for(
+        &self,
+        directory: &Path,
+        global: &Global,
+    ) -> anyhow::Result<(Store, Image)> {
+        let opened = self.open_with_store(global);
+        let name = directory.to_string_lossy();
+        let is_name = || {
+            let store = global.find_store().ok().flatten();
+            let found = store.map(|store| store.find_in_each(&name).is_ok_and(|it| it.is_some()));
+            found.unwrap_or_default()
+        };
+        match opened {
+            Err(_) if !directory.exists() && is_name() => Err(usage(format!(
+                "{} is an image in the store, not a directory: {WRONG_WAY_ROUND}",
+                display(name.as_bytes())
+            ))),
+            opened => opened,
+        }
     }
 
     /// Says for which platform an image is, if the user did not ask for it and this machine does not run it.
@@ -196,11 +221,9 @@ impl ImageArgs {
         let names = store
             .and_then(|store| store.names().ok())
             .unwrap_or_default();
-        let files = beside(&reference.path);
-        let known = names.into_keys().chain(files);
-        match closest(&wanted, known) {
+        match closest(&wanted, names.into_keys()).or_else(|| beside(&reference.path)) {
             Some(name) => error.hint(format!("did you mean {name}?")),
-            None => error.hint(Advice::NeitherFileNorName),
+            None => error.hint(elsewhere(&wanted)),
         }
     }
 
@@ -209,20 +232,29 @@ impl ImageArgs {
     }
 }
 
+/// Where an image may be that is neither a file nor in the store.
+fn elsewhere(wanted: &str) -> Hint {
+    #[cfg(feature = "registry")]
+    if !is_archive_name(Path::new(wanted)) && crate::registry::Name::parse(wanted).is_ok() {
+        return Advice::PerhapsInRegistry.with(wanted);
+    }
+    let _ = wanted;
+    Advice::NeitherFileNorName.into()
+}
+
 fn is_in_store(reference: &Reference) -> bool {
     reference.transport == Transport::Store || reference.may_be_in_store()
 }
 
-/// The files beside one that does not exist, as the user would spell them.
-fn beside(missing: &Path) -> Vec<String> {
-    let parent = missing.parent().unwrap_or(Path::new(""));
+/// The file beside one that does not exist that may have been meant, as the user would spell it.
+fn beside(missing: &Path) -> Option<String> {
+    let (parent, name) = (missing.parent()?, missing.file_name()?.to_str()?);
     let directory = match parent.as_os_str().is_empty() {
         true => Path::new("."),
         false => parent,
     };
     let entries = directory.read_dir().into_iter().flatten().flatten();
-    let paths = entries.map(|entry| parent.join(entry.file_name()));
-    paths
-        .filter_map(|path| Some(display(path.to_str()?.as_bytes()).to_string()))
-        .collect()
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let meant = parent.join(closest(name, names)?);
+    Some(display(meant.as_os_str().as_encoded_bytes()).to_string())
 }

@@ -3,8 +3,9 @@
 mod markdown;
 
 use std::fs;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use clap::{Args, CommandFactory};
@@ -188,8 +189,7 @@ pub fn run(verb: &Man) -> anyhow::Result<()> {
         };
         let page = pages.iter().find(|page| page.name == wanted);
         let page = page.ok_or_else(|| no_page(verb.page.as_deref().unwrap_or_default(), &pages))?;
-        output::bytes(&page.text)?;
-        return Ok(());
+        return show(&page.text);
     };
     crate::store::check_outside(directory, "the directory")?;
     for page in &pages {
@@ -200,6 +200,23 @@ pub fn run(verb: &Man) -> anyhow::Result<()> {
         out.write_all(&page.text)?;
         out.keep()?;
     }
+    Ok(())
+}
+
+/// Through man(1) on a terminal, if it is there.
+fn show(page: &[u8]) -> anyhow::Result<()> {
+    let viewer = std::io::stdout().is_terminal().then(|| {
+        let mut man = Command::new("man");
+        man.args(["-l", "-"]).stdin(Stdio::piped()).spawn()
+    });
+    let Some(Ok(mut viewer)) = viewer else {
+        output::bytes(page)?;
+        return Ok(());
+    };
+    let input = viewer.stdin.take();
+    // A reader who leaves early has seen enough.
+    let _ = input.map(|mut input| input.write_all(page));
+    viewer.wait().context("waiting for man(1)")?;
     Ok(())
 }
 

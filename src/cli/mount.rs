@@ -138,7 +138,7 @@ struct MountJson {
 
 pub fn run(verb: &Mount, global: &Global) -> anyhow::Result<()> {
     refuse_file(&verb.target)?;
-    let (store, image) = verb.image.open_with_store(global)?;
+    let (store, image) = verb.image.open_with_store_for(&verb.target, global)?;
     verb.image.note_platform(&image, global);
     // Keeps its layers in the store until the mount is up.
     let _lock = store.lock_shared(&Shown::start(

@@ -23,6 +23,10 @@ const VERBS: &[(&[&str], &str)] = &[
         "`lowerdir bundle IMAGE DIR -- COMMAND`, then `runc run --bundle DIR NAME`",
     ),
     (&["pull", "fetch", "copy"], "`lowerdir unpack docker://{}`"),
+    (
+        &["search"],
+        "`podman search` or `skopeo list-tags` finds names in a registry",
+    ),
     (&["push"], "`skopeo copy oci:DIR:TAG docker://NAME`"),
     (
         &["load", "import", "extract", "install", "add"],

@@ -9,6 +9,7 @@ use clap::{Command, CommandFactory, FromArgMatches};
 
 use crate::Error;
 use crate::escape::controls;
+use crate::image::names::closest;
 
 use super::{Cli, other_tools};
 
@@ -110,8 +111,10 @@ fn in_our_voice(error: &clap::Error, arguments: &[OsString]) -> Error {
         let arguments: Vec<String> = arguments.map(|(_, word)| word.clone()).collect();
         let text = format!("there is no verb {}", controls(&name));
         let hint = other_tools::verb(&name, &arguments).or_else(|| {
-            let similar = context(error, ContextKind::SuggestedSubcommand)?;
-            Some(format!("did you mean {}?", similar.replace(", ", " or ")))
+            let cli = Cli::command();
+            let verbs = cli.get_subcommands().filter(|verb| !verb.is_hide_set());
+            let similar = closest(&name, verbs.map(|verb| verb.get_name().to_string()))?;
+            Some(format!("did you mean {similar}?"))
         });
         return Error::usage(text).hint(hint.unwrap_or(help));
     }
@@ -138,6 +141,9 @@ fn told_parts(told: &str) -> (String, Option<String>) {
         message += join;
         message += line;
     }
+    for (theirs, ours) in NUMBERS {
+        message = message.replace(theirs, ours);
+    }
     let tips = paragraphs.iter().flat_map(|paragraph| paragraph.lines());
     let tips = tips.filter_map(|line| line.trim().strip_prefix("tip: "));
     let tips: Vec<&str> = tips.collect();
@@ -154,6 +160,20 @@ fn told_parts(told: &str) -> (String, Option<String>) {
     };
     (message, (!tips.is_empty()).then_some(tips))
 }
+
+/// What the standard library says of numbers, in words for who typed them.
+const NUMBERS: [(&str, &str); 4] = [
+    ("invalid digit found in string", "it is not a number"),
+    (
+        "cannot parse integer from empty string",
+        "it is not a number",
+    ),
+    (
+        "number would be zero for non-zero type",
+        "it must be at least 1",
+    ),
+    ("number too large to fit in target type", "it is too large"),
+];
 
 /// Where a value or a command stands where none can.
 fn argument_tip(error: &clap::Error, words: &[String]) -> Option<String> {

@@ -51,13 +51,17 @@ pub fn refuse_archive_name(path: &Path, instead: &str) -> anyhow::Result<()> {
     }))
 }
 
+/// What to ask of two arguments that do not fit their places.
+pub const WRONG_WAY_ROUND: &str = "are the arguments the wrong way round?";
+
 /// Errors: a file is where a directory is to be.
 pub fn refuse_file(path: &Path) -> anyhow::Result<()> {
     match path.is_file() {
         true => {
             let shown = crate::path::display(path.as_os_str().as_encoded_bytes());
-            let text = "is a file, not a directory: are the arguments the wrong way round?";
-            Err(usage(format!("{shown} {text}")))
+            Err(usage(format!(
+                "{shown} is a file, not a directory: {WRONG_WAY_ROUND}"
+            )))
         }
         false => Ok(()),
     }
@@ -83,7 +87,7 @@ pub fn compression_of(path: &Path) -> Option<&'static str> {
     }
 }
 
-fn is_archive_name(path: &Path) -> bool {
+pub fn is_archive_name(path: &Path) -> bool {
     let name = path.to_string_lossy().to_lowercase();
     ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

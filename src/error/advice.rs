@@ -51,6 +51,8 @@ pub enum Advice {
     NoStore,
     /// An argument is no image.
     NeitherFileNorName,
+    /// The same, but it looks like a name in a registry: the name.
+    PerhapsInRegistry,
     /// The image is in a store that is only read.
     RemoveFromStore,
     /// No image has that name.

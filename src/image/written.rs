@@ -131,12 +131,16 @@ impl Read for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn it_is_written_for_each_reader() {
         let bytes: Vec<u8> = (0..3 * PIECE + 7).map(|at| (at % 251) as u8).collect();
         let all = bytes.clone();
-        let written = Written::new(move |out| Ok(out.write_all(&all).expect("it is read")));
+        let written = Written::new(move |out| {
+            out.write_all(&all).expect("it is read");
+            Ok(())
+        });
         for _ in 0..2 {
             let mut read = Vec::new();
             written.open().read_to_end(&mut read).unwrap();
@@ -155,19 +159,13 @@ mod tests {
             Err(Error::conflict("it changed"))
         });
         let error = written.open().read_to_end(&mut Vec::new()).unwrap_err();
-        assert_eq!(
-            Error::reading("reading", error).kind(),
-            crate::Kind::Conflict
-        );
+        assert_eq!(Error::reading("reading", error).kind(), Kind::Conflict);
     }
 
     #[test]
     fn a_panic_of_the_writer_is_an_error() {
         let written = Written::new(|_| panic!("on purpose"));
         let error = written.open().read_to_end(&mut Vec::new()).unwrap_err();
-        assert_eq!(
-            Error::reading("reading", error).kind(),
-            crate::Kind::Internal
-        );
+        assert_eq!(Error::reading("reading", error).kind(), Kind::Internal);
     }
 }

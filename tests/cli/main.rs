@@ -43,6 +43,7 @@ mod not_tar;
 mod one_store_at_once;
 mod outputs;
 mod pack;
+mod read_back;
 mod refusals;
 mod rootless;
 mod screen;

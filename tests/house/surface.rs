@@ -29,6 +29,7 @@ repack: Compression
 repack::convert: Conversion Form ConvertOptions ConvertReport Tell convert
 repack::layout: BlobWriter History Layout NewLayer
 repack::pack: Ids PackOptions pack
+repack::read_back: read_back
 repack::translate: TranslateOptions to_oci to_overlay
 report: Occurrences Report Warning
 rules:
