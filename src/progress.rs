@@ -32,6 +32,12 @@ pub trait Progress: Sync {
     /// So many more bytes of the blob were read.
     fn read(&self, _layer: usize, _bytes: u64) {}
 
+    /// So many bytes of the blob have come from a registry.
+    fn arrived(&self, _layer: usize, _bytes: u64) {}
+
+    /// The connection to a registry failed, and the blob is asked for again: why, and from where on.
+    fn retries(&self, _layer: usize, _text: &str) {}
+
     /// A layer is unpacked and settled.
     fn ends(&self, _layer: usize, _label: &str, _report: &Report) {}
 

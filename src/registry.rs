@@ -7,26 +7,32 @@
 mod challenge;
 mod client;
 mod credentials;
+mod fetch;
 mod name;
 mod policy;
+mod queue;
 mod retry;
+mod spool;
 mod tls;
 mod token;
 mod transfer;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 
 pub use name::Name;
+pub use queue::CONNECTIONS;
+pub(crate) use spool::Spool;
 pub use transfer::{Arriving, Remote};
 
 use client::Client;
+use queue::Queue;
 use retry::{Fault, Step};
-use transfer::Queue;
 
 /// The media types of manifests and indexes that are read.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -39,8 +45,10 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 pub struct Repository {
     client: Arc<Client>,
     queue: Arc<Queue>,
-    spool: PathBuf,
+    spool: Spool,
     document_max: u64,
+    /// The blobs that somebody has: two layers may have one.
+    blobs: Mutex<BTreeMap<Digest, Weak<Remote>>>,
 }
 
 impl Repository {
@@ -52,8 +60,9 @@ impl Repository {
         Ok(Repository {
             client: Arc::new(Client::new(name)?),
             queue: Arc::default(),
-            spool,
+            spool: Spool::Unnamed(spool),
             document_max,
+            blobs: Mutex::default(),
         })
     }
 
@@ -83,8 +92,15 @@ impl Repository {
 
     /// A blob, which is fetched when it is first read.
     pub fn blob(&self, digest: &Digest, size: u64) -> Arc<Remote> {
+        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = blobs.get(digest).and_then(Weak::upgrade);
+        if let Some(known) = known.filter(|known| known.size() == size) {
+            return known;
+        }
         let (client, queue) = (Arc::clone(&self.client), Arc::clone(&self.queue));
-        Arc::new(Remote::new(client, queue, self.spool.clone(), digest, size))
+        let blob = Arc::new(Remote::new(client, queue, self.spool.clone(), digest, size));
+        blobs.insert(digest.clone(), Arc::downgrade(&blob));
+        blob
     }
 
     fn document(&self, reference: &str) -> Result<Vec<u8>> {
@@ -106,7 +122,7 @@ impl Repository {
                 Err(fault) => fault,
             };
             failures += 1;
-            match retry::after(&fault, failures) {
+            match retry::after(&fault, failures, self.client.has_answered()) {
                 Step::Again(pause) => std::thread::sleep(pause),
                 Step::GiveUp => return Err(self.client.error(&path, fault, 0, failures)),
             }

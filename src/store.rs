@@ -73,6 +73,8 @@ use record::Sealed;
 
 const FS: &str = "fs";
 const EMPTY: [&str; 2] = ["empty/1", "empty/2"];
+/// Blobs of a registry that have not all arrived.
+const DOWNLOADS: &str = "downloads";
 const LAYER_JSON: &str = "layer.json";
 const TREE_ZST: &str = "tree.zst";
 

@@ -91,6 +91,14 @@ impl Progress for Shown {
         self.0.read(layer, bytes);
     }
 
+    fn arrived(&self, layer: usize, bytes: u64) {
+        self.0.arrived(layer, bytes);
+    }
+
+    fn retries(&self, layer: usize, text: &str) {
+        self.0.retries(layer, text);
+    }
+
     fn ends(&self, layer: usize, label: &str, report: &Report) {
         self.0.ends(layer, label, report);
     }

@@ -42,7 +42,8 @@ pub struct Rm {
 /// Remove layers that no image, mount or snapshot needs.
 ///
 /// Prints their chain IDs. Such layers remain when a run is killed at the last moment, or when the
-/// record of a mounted image is removed by hand.
+/// record of a mounted image is removed by hand. What was fetched of layers from a registry, before
+/// `unpack` failed or was killed, is removed too; otherwise the next `unpack` goes on from there.
 #[derive(Debug, Args)]
 #[command(after_help = PRUNE_EXAMPLES)]
 pub struct Prune {
@@ -116,6 +117,7 @@ fn print(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()
             "name": removal.name,
             "layers": layers,
             "bytes": removal.bytes,
+            "downloads": removal.downloads,
             "pinned": removal.pinned.keys().map(ToString::to_string).collect::<Vec<_>>(),
             "mounted": removal.mounted.keys().map(ToString::to_string).collect::<Vec<_>>(),
             "dry_run": dry_run,
@@ -133,7 +135,14 @@ fn print(removal: &Removal, dry_run: bool, global: &Global) -> anyhow::Result<()
     }
     let layers_in_words = count(layers.len() as u64, "layer", "layers");
     let bytes = HumanBytes(removal.bytes);
-    let summary = format!("{done} {image}{layers_in_words}, {bytes}");
+    let downloads = match removal.downloads {
+        0 => String::new(),
+        number => format!(
+            " and {}",
+            count(number, "unfinished download", "unfinished downloads")
+        ),
+    };
+    let summary = format!("{done} {image}{layers_in_words}{downloads}, {bytes}");
     global.console.note(&summary);
     output::lines(layers.iter().map(String::as_bytes))?;
     Ok(())

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 #[cfg(feature = "registry")]
-use crate::registry::{Arriving, Remote, Repository};
+use crate::registry::{Arriving, Remote, Repository, Spool};
 use crate::tar::archive::Extent;
 
 use super::archive::{Members, spool};
@@ -124,11 +124,30 @@ impl Blob {
         Blob { bytes, length }
     }
 
-    /// Has a blob of a registry fetched, after those that this was called for before.
+    /// Has a blob of a registry fetched into this directory, after those that this was called for before: whether it is
+    /// one.
     #[cfg(feature = "registry")]
-    pub(crate) fn prefetch(&self) {
-        if let Bytes::Remote(remote) = &self.bytes {
-            remote.prefetch();
+    pub(crate) fn prefetch(&self, spool: &Spool) -> bool {
+        let Bytes::Remote(remote) = &self.bytes else {
+            return false;
+        };
+        remote.keep_in(spool);
+        remote.prefetch();
+        true
+    }
+
+    /// Whether it comes from a registry.
+    #[cfg(feature = "registry")]
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.bytes, Bytes::Remote(_))
+    }
+
+    /// So many bytes of a blob of a registry are here, and what happened to the connection since the last call.
+    #[cfg(feature = "registry")]
+    pub(crate) fn news(&self) -> Option<(u64, Vec<String>)> {
+        match &self.bytes {
+            Bytes::Remote(remote) => Some(remote.news()),
+            _ => None,
         }
     }
 

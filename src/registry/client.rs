@@ -1,6 +1,7 @@
 //! `Client`: one request to a registry, with the authorization that it wants. Retries are up to the callers.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::error::{Error, Result};
 use super::challenge::Challenge;
 use super::credentials::{self, Credentials};
 use super::name::Name;
-use super::retry::Fault;
+use super::queue::CONNECTIONS;
+use super::retry::{self, Fault};
 use super::tls;
 use super::token::Authorization;
 
@@ -33,6 +35,7 @@ pub struct Client {
     name: Name,
     /// `https://HOST` or, on this machine, what answers there.
     base: OnceLock<String>,
+    has_answered: AtomicBool,
     access: Mutex<Access>,
 }
 
@@ -56,7 +59,7 @@ impl Client {
             .timeout_recv_response(Some(HEADERS_MAX))
             .timeout_per_read(Some(STALL_MAX))
             .input_buffer_size(BUFFER)
-            .max_idle_connections_per_host(super::transfer::CONNECTIONS);
+            .max_idle_connections_per_host(CONNECTIONS);
         let config = match is_here {
             true => builder.proxy(None).build(),
             false => builder.build(),
@@ -65,12 +68,18 @@ impl Client {
             agent: config.into(),
             name: name.clone(),
             base: OnceLock::new(),
+            has_answered: AtomicBool::new(false),
             access: Mutex::default(),
         })
     }
 
     pub fn host(&self) -> &str {
         &self.name.host
+    }
+
+    /// Whether anything was ever heard of the registry.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
     }
 
     /// The URL of a document or a blob, as it is shown.
@@ -115,6 +124,7 @@ impl Client {
                 request = request.header("Authorization", held.header.expose());
             }
             let answer = request.call().map_err(|error| fault_of(&error))?;
+            self.has_answered.store(true, Ordering::Relaxed);
             let is_aged = held
                 .as_ref()
                 .is_some_and(|held| held.since.elapsed() > TOKEN_AGE);
@@ -191,11 +201,7 @@ impl Client {
     /// The error for a request that is given up, after so many failures at an offset of a blob.
     pub fn error(&self, path: &str, fault: Fault, offset: u64, failures: u32) -> Error {
         let url = self.url(path);
-        let why = match &fault {
-            Fault::Lost(text) | Fault::Fatal(text) => text.clone(),
-            Fault::Range => "the answer is for another range".into(),
-            Fault::Status(status, _) => format!("the registry answered {status}"),
-        };
+        let why = fault.reason();
         let at = match offset {
             0 => String::new(),
             offset => format!(" at byte {offset}"),
@@ -241,10 +247,10 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::Io(error) if is_about_certificate(&error.to_string()) => {
             Fault::Fatal(error.to_string())
         }
-        ureq::Error::Io(error) => Fault::Lost(super::transfer::lost(error)),
+        ureq::Error::Io(error) => retry::of_error(error),
         ureq::Error::Timeout(_) => Fault::Lost("no answer in time".into()),
-        ureq::Error::HostNotFound => Fault::Lost("no such host".into()),
-        ureq::Error::ConnectionFailed => Fault::Lost("the connection was refused".into()),
+        ureq::Error::HostNotFound => Fault::Unreachable("no such host".into()),
+        ureq::Error::ConnectionFailed => Fault::Unreachable("the connection was refused".into()),
         ureq::Error::Rustls(error) => Fault::Fatal(format!("TLS: {error}")),
         ureq::Error::TooManyRedirects => Fault::Fatal("too many redirects".into()),
         ureq::Error::RequireHttpsOnly(_) => Fault::Fatal("a redirect to plain HTTP".into()),

@@ -1,6 +1,7 @@
 //! What follows a failed request: a table, without a clock of its own. [`super::transfer`] and documents obey it.
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, SystemTime};
 
 use ureq::Body;
 use ureq::http::Response;
@@ -11,9 +12,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// A registry that asks for a longer pause is not waited for.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// The same, if nothing was ever heard of the registry: its name or its address may be wrong.
+const SILENCE_MAX: u32 = 3;
+
 /// Why a request failed.
 #[derive(Debug)]
 pub enum Fault {
+    /// There is no connection.
+    Unreachable(String),
     /// The connection, or the answer in its middle.
     Lost(String),
     /// Another status than was hoped for, and the pause that the registry asks for.
@@ -31,18 +37,30 @@ pub enum Step {
     GiveUp,
 }
 
-/// After so many failures in a row, this one included.
-pub fn after(fault: &Fault, failures: u32) -> Step {
+impl Fault {
+    /// In words.
+    pub fn reason(&self) -> String {
+        match self {
+            Fault::Unreachable(text) | Fault::Lost(text) | Fault::Fatal(text) => text.clone(),
+            Fault::Range => "the answer was for another range".into(),
+            Fault::Status(status, _) => format!("the registry answered {status}"),
+        }
+    }
+}
+
+/// After so many failures in a row, this one included. `has_spoken` says whether the registry ever answered.
+pub fn after(fault: &Fault, failures: u32, has_spoken: bool) -> Step {
     let pause = FIRST_PAUSE * 4u32.pow(failures.saturating_sub(1).min(4));
     match fault {
         Fault::Fatal(_) => Step::GiveUp,
         _ if failures >= FAILURES_MAX => Step::GiveUp,
+        Fault::Unreachable(_) if failures >= SILENCE_MAX && !has_spoken => Step::GiveUp,
         Fault::Status(429 | 503, Some(wanted)) if *wanted > PAUSE_MAX => Step::GiveUp,
         Fault::Status(429 | 503, Some(wanted)) => Step::Again(pause.max(*wanted)),
         Fault::Status(408 | 429 | 500 | 502 | 503 | 504, _) => Step::Again(pause),
         Fault::Status(..) => Step::GiveUp,
         Fault::Range => Step::Again(Duration::ZERO),
-        Fault::Lost(_) => Step::Again(pause),
+        Fault::Unreachable(_) | Fault::Lost(_) => Step::Again(pause),
     }
 }
 
@@ -50,12 +68,35 @@ pub fn after(fault: &Fault, failures: u32) -> Step {
 pub fn of_answer(answer: &Response<Body>) -> Fault {
     let header = answer.headers().get("Retry-After");
     let text = header.and_then(|value| value.to_str().ok());
-    let seconds = text.and_then(|text| text.trim().parse().ok());
-    Fault::Status(answer.status().as_u16(), seconds.map(Duration::from_secs))
+    let pause = text.and_then(|text| pause(text.trim(), SystemTime::now()));
+    Fault::Status(answer.status().as_u16(), pause)
 }
 
-/// Whether an answer to `Range: bytes=FROM-` is the rest of a blob of this size.
-pub fn is_rest(content_range: Option<&str>, from: u64, size: u64) -> bool {
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+fn pause(text: &str, now: SystemTime) -> Option<Duration> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let until = || httpdate::parse_http_date(text).ok();
+    seconds.or_else(|| Some(until()?.duration_since(now).unwrap_or_default()))
+}
+
+/// Why a connection failed.
+pub fn of_error(error: &io::Error) -> Fault {
+    use io::ErrorKind::*;
+    let text = |text: &str| text.to_string();
+    match error.kind() {
+        ConnectionRefused => Fault::Unreachable(text("the connection was refused")),
+        HostUnreachable | NetworkUnreachable => Fault::Unreachable(error.to_string()),
+        TimedOut => Fault::Lost(text("nothing more arrived in time")),
+        ConnectionReset | ConnectionAborted | BrokenPipe => {
+            Fault::Lost(text("the connection was reset"))
+        }
+        UnexpectedEof => Fault::Lost(text("the connection was closed")),
+        _ => Fault::Lost(error.to_string()),
+    }
+}
+
+/// Whether an answer to a request for the bytes from `from` on of a blob of this size begins there.
+pub fn is_part(content_range: Option<&str>, from: u64, size: u64) -> bool {
     let parse = || {
         let (range, total) = content_range?.strip_prefix("bytes ")?.split_once('/')?;
         let (start, _) = range.split_once('-')?;
@@ -72,7 +113,9 @@ mod tests {
     #[test]
     fn pauses_grow_and_the_fifth_failure_is_the_last() {
         let lost = Fault::Lost("x".into());
-        let steps: Vec<Step> = (1..=5).map(|failures| after(&lost, failures)).collect();
+        let steps: Vec<Step> = (1..=5)
+            .map(|failures| after(&lost, failures, false))
+            .collect();
         let again = |ms| Step::Again(Duration::from_millis(ms));
         let expected = [
             again(200),
@@ -82,6 +125,33 @@ mod tests {
             Step::GiveUp,
         ];
         assert_eq!(steps, expected);
+        let refused = Fault::Unreachable("x".into());
+        for (failures, has_spoken, expected) in [
+            (2, false, again(800)),
+            (3, false, Step::GiveUp),
+            (3, true, again(3200)),
+            (5, true, Step::GiveUp),
+        ] {
+            assert_eq!(after(&refused, failures, has_spoken), expected);
+        }
+    }
+
+    #[test]
+    fn a_registry_asks_for_seconds_or_for_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (header, seconds) in [
+            ("7", Some(7)),
+            ("Tue, 14 Nov 2023 22:13:25 GMT", Some(5)),
+            ("Tue, 14 Nov 2023 22:13:19 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(
+                pause(header, now),
+                seconds.map(Duration::from_secs),
+                "{header}"
+            );
+        }
     }
 
     #[test]
@@ -99,10 +169,14 @@ mod tests {
             (404, None, Step::GiveUp),
             (200, None, Step::GiveUp),
         ] {
-            assert_eq!(after(&Fault::Status(status, told), 1), expected, "{status}");
+            assert_eq!(
+                after(&Fault::Status(status, told), 1, true),
+                expected,
+                "{status}"
+            );
         }
-        assert_eq!(after(&Fault::Fatal("x".into()), 1), Step::GiveUp);
-        assert_eq!(after(&Fault::Range, 1), Step::Again(Duration::ZERO));
+        assert_eq!(after(&Fault::Fatal("x".into()), 1, true), Step::GiveUp);
+        assert_eq!(after(&Fault::Range, 1, true), Step::Again(Duration::ZERO));
     }
 
     #[test]
@@ -116,7 +190,7 @@ mod tests {
             (Some("5-9/10"), false),
             (None, false),
         ] {
-            assert_eq!(is_rest(header, 5, 10), is, "{header:?}");
+            assert_eq!(is_part(header, 5, 10), is, "{header:?}");
         }
     }
 }

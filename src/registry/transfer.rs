@@ -1,73 +1,25 @@
 //! `Remote`: a blob that is a file which grows while it is read.
 //!
-//! Up to [`CONNECTIONS`] threads fetch the blobs that were asked for, in that order, into unnamed files. A reader waits
-//! for the bytes at its position; a second one finds them there. What breaks off is resumed where it broke off. Why a
-//! file: the download does not wait for slow readers, and a layer may be read twice.
+//! [`super::queue`] has the threads that fetch; what they do for one blob is in [`super::fetch`]. A reader waits for the
+//! bytes at its position; a second one finds them there. Why a file: the download does not wait for slow readers, a layer
+//! may be read twice, and a file in a store survives the process.
 
-use std::collections::VecDeque;
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 
 use super::client::Client;
-use super::retry::{self, Fault, Step};
+use super::queue::Queue;
+use super::spool::{Spool, SpoolFile};
 
-/// To one registry.
-pub const CONNECTIONS: usize = 4;
-const BUFFER: usize = 256 << 10;
 /// How long a reader waits before it lets its caller look around.
 const MOMENT: Duration = Duration::from_millis(50);
-
-/// The blobs that wait for a connection.
-#[derive(Debug, Default)]
-pub struct Queue(Mutex<Waiting>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    transfers: VecDeque<Arc<Transfer>>,
-    threads: usize,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(self: &Arc<Queue>, transfer: &Arc<Transfer>) -> io::Result<()> {
-        let mut waiting = self.lock();
-        if waiting.threads < CONNECTIONS {
-            let queue = Arc::clone(self);
-            let started = std::thread::Builder::new()
-                .name("fetch".into())
-                .spawn(move || queue.work());
-            match started {
-                Ok(_) => waiting.threads += 1,
-                Err(error) if waiting.threads == 0 => return Err(error),
-                Err(_) => {}
-            }
-        }
-        waiting.transfers.push_back(Arc::clone(transfer));
-        Ok(())
-    }
-
-    fn work(&self) {
-        loop {
-            let mut waiting = self.lock();
-            let Some(transfer) = waiting.transfers.pop_front() else {
-                waiting.threads -= 1;
-                return;
-            };
-            drop(waiting);
-            transfer.run();
-        }
-    }
-}
 
 /// A blob of a registry. Dropping it ends its transfer.
 #[derive(Debug)]
@@ -76,46 +28,125 @@ pub struct Remote {
     queue: Arc<Queue>,
 }
 
+/// The way of one blob into a file.
 #[derive(Debug)]
-struct Transfer {
-    client: Arc<Client>,
-    spool: PathBuf,
-    digest: Digest,
-    size: u64,
-    state: Mutex<State>,
+pub struct Transfer {
+    pub(super) client: Arc<Client>,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) state: Mutex<State>,
+    pub(super) hashing: Mutex<Hashing>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    is_asked: bool,
-    is_dropped: bool,
-    /// So many bytes from the start are in the file.
-    arrived: u64,
-    file: Option<Arc<File>>,
-    end: Option<End>,
+#[derive(Debug)]
+pub(super) struct State {
+    pub spool: Spool,
+    pub copy: Option<Arc<SpoolFile>>,
+    /// So many want to read it, and have not let it go.
+    users: u32,
+    pub is_asked: bool,
+    pub is_dropped: bool,
+    /// So many bytes from the start are in the file, and in the hash.
+    pub arrived: u64,
+    /// The parts that are in the file: from where to where.
+    pub written: BTreeMap<u64, u64>,
+    pub claims: Claims,
+    pub end: Option<End>,
     /// How often all of it was fetched, and was something else.
     damaged: u32,
+    /// What happened since somebody asked.
+    news: Vec<String>,
 }
 
+/// Which parts are being fetched.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Nobody has asked for what is from here on.
+    pub next: u64,
+    /// Parts that were given back.
+    pub returned: Vec<(u64, u64)>,
+    /// Connections that fetch.
+    pub workers: usize,
+    /// Whether the registry has shown that it ignores ranges.
+    pub is_whole: bool,
+    /// Whether others will ask for pieces.
+    pub expects_help: bool,
+    /// Whether help was in vain.
+    pub refuses_help: bool,
+}
+
+/// The hash of the start.
+pub(super) struct Hashing {
+    pub hasher: Hasher,
+    pub at: u64,
+}
+
+/// How a transfer ended.
 #[derive(Clone, Debug)]
-enum End {
+pub(super) enum End {
     Good,
     Damaged(Digest),
     Failed { text: String, hint: String },
     Disk(String, Option<i32>),
 }
 
-/// Why fetching stops for now.
-enum Stop {
-    Fault(Fault),
-    Disk(io::Error),
-    Dropped,
+impl End {
+    /// Nobody will read this.
+    pub fn dropped() -> End {
+        End::Failed {
+            text: "the download was given up".into(),
+            hint: String::new(),
+        }
+    }
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Stop {
-        Stop::Fault(fault)
+impl State {
+    fn new(spool: Spool) -> State {
+        State {
+            spool,
+            copy: None,
+            users: 0,
+            is_asked: false,
+            is_dropped: false,
+            arrived: 0,
+            written: BTreeMap::new(),
+            claims: Claims::default(),
+            end: None,
+            damaged: 0,
+            news: Vec::new(),
+        }
+    }
+
+    /// As before the first request, but for what must not be forgotten.
+    fn forget(&mut self) {
+        let fresh = State::new(self.spool.clone());
+        *self = State {
+            damaged: self.damaged,
+            news: std::mem::take(&mut self.news),
+            ..fresh
+        };
+    }
+
+    /// A part is in the file.
+    pub fn add(&mut self, from: u64, to: u64) {
+        let before = self.written.range(..=from).next_back();
+        match before.map(|(start, end)| (*start, *end)) {
+            Some((start, end)) if end >= from => drop(self.written.insert(start, to.max(end))),
+            _ => drop(self.written.insert(from, to)),
+        }
+    }
+
+    /// So many bytes from the start are in the file.
+    pub fn start(&self) -> u64 {
+        let mut reached = 0;
+        for (from, to) in &self.written {
+            if *from > reached {
+                break;
+            }
+            reached = reached.max(*to);
+        }
+        reached
     }
 }
 
@@ -123,16 +154,16 @@ impl Remote {
     pub(super) fn new(
         client: Arc<Client>,
         queue: Arc<Queue>,
-        spool: PathBuf,
+        spool: Spool,
         digest: &Digest,
         size: u64,
     ) -> Remote {
         let transfer = Arc::new(Transfer {
             client,
-            spool,
             digest: digest.clone(),
             size,
-            state: Mutex::default(),
+            state: Mutex::new(State::new(spool)),
+            hashing: Mutex::new(Hashing::new(digest)),
             changed: Condvar::new(),
         });
         Remote { transfer, queue }
@@ -143,41 +174,56 @@ impl Remote {
         self.transfer.size
     }
 
-    /// Has it fetched after those that were asked for before.
+    /// Puts what is fetched from now on into a directory.
+    pub(crate) fn keep_in(&self, spool: &Spool) {
+        let mut state = self.transfer.lock();
+        if !state.is_asked {
+            state.spool = spool.clone();
+        }
+    }
+
+    /// Has it fetched after those that were asked for before, for one more user.
     pub fn prefetch(&self) {
+        let mut state = self.transfer.lock();
+        state.users += 1;
+        drop(state);
+        self.ask();
+    }
+
+    fn ask(&self) {
         let mut state = self.transfer.lock();
         if std::mem::replace(&mut state.is_asked, true) {
             return;
         }
         drop(state);
         if let Err(error) = self.queue.add(&self.transfer) {
-            let end = End::Disk(
-                "starting a thread for the download".into(),
-                error.raw_os_error(),
-            );
-            self.transfer.end(end);
+            let doing = "starting a thread for the download".into();
+            self.transfer.end(End::Disk(doing, error.raw_os_error()));
         }
     }
 
     /// Reads it from the start.
     pub fn open(self: &Arc<Remote>) -> Arriving {
-        self.prefetch();
+        self.ask();
         Arriving {
             remote: Arc::clone(self),
             position: 0,
         }
     }
 
-    /// Lets go of the bytes. It is fetched again if it is read once more.
+    /// Lets go of the bytes, if no other user needs them. They are fetched again if they are read once more.
     pub fn release(&self) {
         let mut state = self.transfer.lock();
-        if matches!(state.end, Some(End::Good)) {
-            let damaged = state.damaged;
-            *state = State {
-                damaged,
-                ..State::default()
-            };
+        state.users = state.users.saturating_sub(1);
+        if state.users == 0 && matches!(state.end, Some(End::Good)) {
+            self.transfer.discard(&mut state);
         }
+    }
+
+    /// So many bytes are there, and what happened to the connection since the last call.
+    pub fn news(&self) -> (u64, Vec<String>) {
+        let mut state = self.transfer.lock();
+        (state.arrived, std::mem::take(&mut state.news))
     }
 
     /// What is wrong with its bytes, after its reader found fault with them: waits until all are there. `None` if they
@@ -189,7 +235,14 @@ impl Remote {
             state = transfer.wait(state);
         }
         match &state.end {
-            None | Some(End::Good) => None,
+            None => None,
+            // They are what the image has, and no second run makes them better.
+            Some(End::Good) => {
+                if state.users <= 1 {
+                    transfer.discard(&mut state);
+                }
+                None
+            }
             Some(_) => transfer.check(&state).err(),
         }
     }
@@ -199,10 +252,7 @@ impl Remote {
         let mut state = self.transfer.lock();
         let again = matches!(state.end, Some(End::Damaged(_))) && state.damaged == 1;
         if again {
-            *state = State {
-                damaged: 1,
-                ..State::default()
-            };
+            self.transfer.discard(&mut state);
         }
         again
     }
@@ -215,26 +265,64 @@ impl Drop for Remote {
     }
 }
 
+impl Hashing {
+    pub fn new(digest: &Digest) -> Hashing {
+        Hashing {
+            hasher: Hasher::new(digest.algorithm()),
+            at: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Hashing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hashing at {}", self.at)
+    }
+}
+
 impl Transfer {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn hashing(&self) -> MutexGuard<'_, Hashing> {
+        self.hashing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// For a moment, or until something changes.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let waited = self.changed.wait_timeout(state, MOMENT);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn path(&self) -> String {
-        format!("blobs/{}", self.digest)
+    pub(super) fn tell(&self) {
+        self.changed.notify_all();
     }
 
-    fn end(&self, end: End) {
+    pub(super) fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.is_dropped || state.end.is_some()
+    }
+
+    /// Something that a user may want to know.
+    pub(super) fn report(&self, text: String) {
+        self.lock().news.push(text);
+    }
+
+    pub(super) fn end(&self, end: End) {
         let mut state = self.lock();
         state.damaged += u32::from(matches!(end, End::Damaged(_)));
         state.end = Some(end);
         self.changed.notify_all();
+    }
+
+    /// Forgets the bytes and the file.
+    fn discard(&self, state: &mut State) {
+        if let Some(copy) = &state.copy {
+            // What cannot be removed is found by the next run.
+            let _ = copy.remove();
+        }
+        state.forget();
     }
 
     /// Errors: no more bytes will come.
@@ -252,169 +340,6 @@ impl Transfer {
             }
             Some(End::Disk(doing, None)) => Err(Error::conflict(doing)),
         }
-    }
-
-    fn run(&self) {
-        let file = match tempfile::tempfile_in(&self.spool) {
-            Ok(file) => Arc::new(file),
-            Err(error) => return self.end(self.disk(&error)),
-        };
-        self.lock().file = Some(Arc::clone(&file));
-        let mut fetching = Fetching {
-            transfer: self,
-            file: &file,
-            at: 0,
-            has_ranges: true,
-            hasher: Hasher::new(self.digest.algorithm()),
-        };
-        match fetching.all() {
-            Some(end) => self.end(end),
-            None => {
-                let is = fetching.hasher.finish();
-                self.end(match is == self.digest {
-                    true => End::Good,
-                    false => End::Damaged(is),
-                });
-            }
-        }
-    }
-
-    fn disk(&self, error: &io::Error) -> End {
-        let doing = format!("writing a download to {}", self.spool.display());
-        End::Disk(doing, error.raw_os_error())
-    }
-}
-
-/// A blob in the making.
-struct Fetching<'a> {
-    transfer: &'a Transfer,
-    file: &'a File,
-    at: u64,
-    /// Not known to be ignored by the registry.
-    has_ranges: bool,
-    hasher: Hasher,
-}
-
-impl Fetching<'_> {
-    /// Fetches all of it; or how it ended before.
-    fn all(&mut self) -> Option<End> {
-        let mut failures = 0;
-        while self.at < self.transfer.size {
-            let before = self.at;
-            let fault = match self.stretch() {
-                Ok(()) => return None,
-                Err(Stop::Disk(error)) => return Some(self.transfer.disk(&error)),
-                Err(Stop::Dropped) => return Some(dropped()),
-                Err(Stop::Fault(fault)) => fault,
-            };
-            if self.at > before {
-                failures = 0;
-            }
-            failures += 1;
-            match retry::after(&fault, failures) {
-                Step::Again(pause) if self.pauses(pause) => {}
-                Step::Again(_) => return Some(dropped()),
-                Step::GiveUp => {
-                    let (transfer, at) = (self.transfer, self.at);
-                    let path = transfer.path();
-                    let error = transfer.client.error(&path, fault, at, failures);
-                    let hint = error.hint_text().unwrap_or_default().to_string();
-                    let text = error.to_string();
-                    return Some(End::Failed { text, hint });
-                }
-            }
-        }
-        None
-    }
-
-    /// Waits; whether anybody still wants the blob.
-    fn pauses(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
-        let mut state = self.transfer.lock();
-        while !state.is_dropped && Instant::now() < until {
-            state = self.transfer.wait(state);
-        }
-        !state.is_dropped
-    }
-
-    /// One request, from where the last one ended.
-    fn stretch(&mut self) -> std::result::Result<(), Stop> {
-        let (client, size) = (&self.transfer.client, self.transfer.size);
-        let from = match self.has_ranges {
-            true => self.at,
-            false => 0,
-        };
-        let range = (from > 0).then(|| ("Range", format!("bytes={from}-")));
-        let answer = client.get(&self.transfer.path(), range.as_slice())?;
-        let header = answer.headers().get("Content-Range");
-        let header = header.and_then(|value| value.to_str().ok());
-        let start = match answer.status().as_u16() {
-            206 if from > 0 && retry::is_rest(header, from, size) => from,
-            206 | 416 if from > 0 => {
-                self.has_ranges = false;
-                return Err(Fault::Range.into());
-            }
-            200 => 0,
-            _ => return Err(retry::of_answer(&answer).into()),
-        };
-        let body = answer
-            .into_body()
-            .into_with_config()
-            .limit(u64::MAX)
-            .reader();
-        self.body(body, start)
-    }
-
-    /// Reads a body that begins at `position` to the end of the blob, and never more.
-    fn body(&mut self, mut body: impl Read, mut position: u64) -> std::result::Result<(), Stop> {
-        let mut buffer = vec![0; BUFFER];
-        while self.at < self.transfer.size {
-            if self.transfer.lock().is_dropped {
-                return Err(Stop::Dropped);
-            }
-            let left = self.transfer.size - position;
-            let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
-            let count = match body.read(&mut buffer[..most]) {
-                Ok(0) => return Err(Fault::Lost("the connection was closed".into()).into()),
-                Ok(count) => count,
-                Err(error) => return Err(Fault::Lost(lost(&error)).into()),
-            };
-            let end = position + count as u64;
-            if end > self.at {
-                // What came before is skipped: the registry sends all of it again.
-                let known = usize::try_from(self.at.saturating_sub(position)).unwrap_or(count);
-                self.take(&buffer[known..count]).map_err(Stop::Disk)?;
-            }
-            position = end;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.at)?;
-        self.hasher.update(bytes);
-        self.at += bytes.len() as u64;
-        self.transfer.lock().arrived = self.at;
-        self.transfer.changed.notify_all();
-        Ok(())
-    }
-}
-
-/// Why a connection failed.
-pub fn lost(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::TimedOut => "nothing more arrived in time".into(),
-        io::ErrorKind::ConnectionRefused => "the connection was refused".into(),
-        io::ErrorKind::ConnectionReset => "the connection was reset".into(),
-        _ => error.to_string(),
-    }
-}
-
-/// Nobody will read this.
-fn dropped() -> End {
-    End::Failed {
-        text: "the download was given up".into(),
-        hint: String::new(),
     }
 }
 
@@ -441,11 +366,32 @@ impl Read for Arriving {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let left = usize::try_from(state.arrived - self.position).unwrap_or(usize::MAX);
-        let file = state.file.clone().ok_or(io::ErrorKind::Interrupted)?;
+        let copy = state.copy.clone().ok_or(io::ErrorKind::Interrupted)?;
         drop(state);
         let most = buffer.len().min(left);
-        let count = file.read_at(&mut buffer[..most], self.position)?;
+        let count = copy.file.read_at(&mut buffer[..most], self.position)?;
         self.position += count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_grow_together_and_the_start_ends_at_the_first_gap() {
+        let mut state = State::new(Spool::Unnamed("/".into()));
+        for (from, to, start) in [
+            (10, 20, 0),
+            (0, 4, 4),
+            (4, 8, 8),
+            (20, 30, 8),
+            (8, 10, 30),
+            (25, 28, 30),
+        ] {
+            state.add(from, to);
+            assert_eq!(state.start(), start, "{from}-{to}: {:?}", state.written);
+        }
     }
 }

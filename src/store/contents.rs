@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+#[cfg(feature = "registry")]
+use std::sync::Arc;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -18,9 +20,12 @@ use crate::fs::root::{Dir, is_absent};
 use crate::image::names::rank;
 use crate::image::{DOCUMENT_MAX, Documents, Image, stored};
 use crate::path::EntryPath;
+#[cfg(feature = "registry")]
+use crate::registry::Spool;
 
 use super::{
-    ImageRecord, Store, StoreLock, Sync, layer_name, read_json, sync_directory, write_json,
+    DOWNLOADS, ImageRecord, Store, StoreLock, Sync, layer_name, read_json, sync_directory,
+    write_json,
 };
 
 /// The minimum number of digits of a digest that name an image.
@@ -169,6 +174,34 @@ impl Store {
         };
         let config = read(CONFIG).map_err(|error| failed(CONFIG, error))?;
         Ok(Documents { manifest, config })
+    }
+
+    /// Where blobs of a registry are kept while they arrive, and for the next run if they did not all arrive.
+    #[cfg(feature = "registry")]
+    pub(super) fn downloads(&self) -> Result<Spool> {
+        let directory = Arc::new(self.open_dir(DOWNLOADS)?);
+        Ok(Spool::Named(directory, self.path().join(DOWNLOADS)))
+    }
+
+    /// Removes all downloads, or only counts them: how many, and how many bytes they have on disk. The caller holds the
+    /// store alone.
+    pub(crate) fn drop_downloads(&self, dry_run: bool) -> Result<(u64, u64)> {
+        let Some(directory) = self.find_dir(DOWNLOADS)? else {
+            return Ok((0, 0));
+        };
+        let drop_all = || -> io::Result<(u64, u64)> {
+            let (mut count, mut bytes) = (0, 0);
+            for name in directory.names()? {
+                let stat = directory.stat(&name)?;
+                bytes += stat.map_or(0, |stat| stat.st_blocks as u64 * 512);
+                count += 1;
+                if !dry_run {
+                    directory.remove_file(&name)?;
+                }
+            }
+            Ok((count, bytes))
+        };
+        drop_all().map_err(|error| Error::system("removing downloads", error))
     }
 
     /// The image that a name or a digest leads to: its digest; its name; its name without the tag `latest`, or without

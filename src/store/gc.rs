@@ -28,8 +28,10 @@ pub struct Removal {
     pub name: Option<String>,
     /// The chain IDs of the layers, sorted.
     pub layers: BTreeSet<Digest>,
-    /// The total size of their files, as far as it is known.
+    /// The total size of their files, as far as it is known, and of the downloads.
     pub bytes: u64,
+    /// How many unfinished downloads were removed.
+    pub downloads: u64,
     /// Layers that only a mount needs, with the mount point.
     pub mounted: BTreeMap<Digest, String>,
     /// Layers that only a pin needs, with its owner.
@@ -190,7 +192,11 @@ pub fn prune(store: &Store, how: Removing<'_>) -> Result<Removal> {
         store.drop_loose_names(&store.lock_images()?, how.sync)?;
     }
     let loose = store.layers()?.difference(&needed).cloned().collect();
-    let removal = look(store, loose)?;
+    let mut removal = look(store, loose)?;
+    // Who fetches holds the store, too: nobody writes to them.
+    let (downloads, bytes) = store.drop_downloads(how.dry_run)?;
+    removal.downloads = downloads;
+    removal.bytes += bytes;
     remove(store, removal, hold, how)
 }
 
@@ -248,6 +254,7 @@ fn look(store: &Store, layers: BTreeSet<Digest>) -> Result<Removal> {
         name: None,
         layers: BTreeSet::new(),
         bytes: 0,
+        downloads: 0,
         mounted: BTreeMap::new(),
         pinned: BTreeMap::new(),
         damage: None,

@@ -22,7 +22,7 @@ use crate::fs::root::{self, Dir};
 use crate::meta::Time;
 use crate::path::EntryPath;
 
-use super::{EMPTY, FormatFile, Store, is_unfinished, locks, staging};
+use super::{DOWNLOADS, EMPTY, FormatFile, Store, is_unfinished, locks, staging};
 
 const LAYERS: &str = "layers";
 /// The format of a store. Raise it with every change to the content of stores, or to a rule by which layers
@@ -191,6 +191,7 @@ impl Store {
             "staging",
             "l",
             "locks",
+            DOWNLOADS,
             "empty",
             EMPTY[0],
             EMPTY[1],

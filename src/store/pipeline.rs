@@ -25,6 +25,8 @@ use crate::fs::descriptors;
 use crate::image::{Image, Layer};
 use crate::limits::{Limits, check_layers};
 use crate::progress::{Progress, Silent, waiting};
+#[cfg(feature = "registry")]
+use crate::registry::CONNECTIONS;
 use crate::setters::setters;
 use crate::store::{ImageRecord, Record, Store, StoreLock, StoredLayer, Sync};
 use crate::threads::ThreadBudget;
@@ -202,6 +204,19 @@ pub(crate) fn unpack_missing(
             blobs.insert(index, blob.map_err(|error| error.in_layer(layer.label()))?);
             staged.insert(index, staging.layer(index)?);
         }
+        #[cfg(feature = "registry")]
+        let is_remote = blobs.values().any(|blob| blob.is_remote());
+        #[cfg(feature = "registry")]
+        let downloads = is_remote.then(|| store.downloads()).transpose()?;
+        // A layer that is arriving mostly waits: as many are unpacked as arrive.
+        #[cfg(feature = "registry")]
+        let run = match is_remote {
+            true => Run {
+                jobs: run.jobs.max(CONNECTIONS),
+                ..run
+            },
+            false => run,
+        };
         let threads = ThreadBudget::new(descriptors::jobs(run.jobs));
         let work = Work {
             image,
@@ -214,6 +229,8 @@ pub(crate) fn unpack_missing(
             limits: run.limits,
             threads: &threads,
             sync: run.sync,
+            #[cfg(feature = "registry")]
+            downloads: downloads.as_ref(),
         };
         let records = work.side_by_side(lower)?;
         run.progress.syncs();

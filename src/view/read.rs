@@ -6,6 +6,8 @@ use std::io;
 use crate::chunk::Chunks;
 use crate::error::{Error, Result};
 use crate::fs::descriptors;
+#[cfg(feature = "registry")]
+use crate::image::Blob;
 use crate::image::Layer;
 use crate::layer::below::Markers;
 use crate::layer::intake::Intake;
@@ -81,6 +83,21 @@ pub fn watch<'a>(index: usize, run: Run<'a>, failure: &'a LowestFailure) -> Watc
 }
 
 fn read_layer(
+    layer: &Layer,
+    options: &Options,
+    run: Run<'_>,
+    watch: Watch<'_>,
+    threads: &ThreadBudget,
+) -> Result<Said> {
+    let read = || read_once(layer, options, run, watch, threads);
+    match read() {
+        #[cfg(feature = "registry")]
+        Err(_) if layer.blob.get().is_ok_and(Blob::fetch_again) => read(),
+        read => read,
+    }
+}
+
+fn read_once(
     layer: &Layer,
     options: &Options,
     run: Run<'_>,

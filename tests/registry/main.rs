@@ -18,6 +18,14 @@ use server::{Fault, Server};
 /// The size of the file in the upper layer, which does not compress.
 const BIG: usize = 1 << 20;
 
+const UNPACK: [&str; 5] = [
+    "unpack",
+    "--owners=caller",
+    "--userxattr",
+    "--whiteout=xattr",
+    "IMAGE",
+];
+
 struct Bench {
     directory: tempfile::TempDir,
     server: Server,
@@ -27,6 +35,17 @@ struct Bench {
 impl Bench {
     /// An image of two layers in a registry with a fault.
     fn new(fault: Fault) -> Bench {
+        let upper = |big: &[u8]| vec![LayerBuilder::new().file("big", 0o644, big).finish()];
+        Bench::with(fault, BIG, Compression::Gzip, upper)
+    }
+
+    /// With so many bytes that do not compress, and these layers above the lowest.
+    fn with(
+        fault: Fault,
+        size: usize,
+        compression: Compression,
+        upper: impl Fn(&[u8]) -> Vec<Vec<u8>>,
+    ) -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let mut state = 1u64;
         let big: Vec<u8> = std::iter::repeat_with(|| {
@@ -35,12 +54,12 @@ impl Bench {
                 .wrapping_add(1);
             (state >> 56) as u8
         })
-        .take(BIG)
+        .take(size)
         .collect();
         let lower = LayerBuilder::new().file("motd", 0o644, "hello").finish();
-        let upper = LayerBuilder::new().file("big", 0o644, &big).finish();
         let layout = directory.path().join("layout");
-        let layers = [(lower, Compression::Gzip), (upper, Compression::Gzip)];
+        let mut layers = vec![(lower, Compression::Gzip)];
+        layers.extend(upper(&big).into_iter().map(|layer| (layer, compression)));
         let digest = write_layout(&layout, "1", &layers);
         let server = Server::start(&layout, digest, fault);
         Bench {
@@ -51,6 +70,11 @@ impl Bench {
     }
 
     fn run(&self, verb: &[&str]) -> Run {
+        Run::of(&mut self.command(verb))
+    }
+
+    /// `IMAGE` stands for the image.
+    fn command(&self, verb: &[&str]) -> std::process::Command {
         let mut command = lowerdir();
         command
             .arg("--store")
@@ -60,7 +84,12 @@ impl Bench {
             self.directory.path().join("auth.json"),
         );
         command.env("TMPDIR", self.directory.path());
-        Run::of(command.args(verb))
+        let image = self.image();
+        command.args(verb.iter().map(|word| match *word {
+            "IMAGE" => &image,
+            word => word,
+        }));
+        command
     }
 
     fn image(&self) -> String {
@@ -68,13 +97,7 @@ impl Bench {
     }
 
     fn unpack(&self) -> Run {
-        self.run(&[
-            "unpack",
-            "--owners=caller",
-            "--userxattr",
-            "--whiteout=xattr",
-            &self.image(),
-        ])
+        self.run(&UNPACK)
     }
 
     fn check(&self, run: &Run) {
@@ -121,6 +144,8 @@ fn what_breaks_off_is_resumed() {
         (Fault::CutEach(300_000), 4),
         (Fault::CutOnceWithoutRange(300_000), 2),
         (Fault::WrongRangeOnce(300_000), 3),
+        (Fault::UnsatisfiedOnce(300_000), 3),
+        (Fault::ResetOnce(300_000), 2),
         (
             Fault::Busy {
                 status: 503,
@@ -172,6 +197,123 @@ fn what_cannot_be_had_is_told_as_what_it_is() {
             "{fault:?}"
         );
     }
+}
+
+/// The unfinished file of the large blob in the store.
+fn download(bench: &Bench) -> std::path::PathBuf {
+    let name = bench.server.big.replace(':', "-");
+    bench.directory.path().join("store/downloads").join(name)
+}
+
+/// Waits until another process has fetched so much.
+fn wait_for(file: &Path, bytes: u64) {
+    while fs::metadata(file).map_or(0, |found| found.len()) < bytes {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_killed_run_leaves_what_it_has_for_the_next() {
+    let bench = Bench::new(Fault::SilentOnce(600_000));
+    let mut child = bench.command(&UNPACK).spawn().unwrap();
+    wait_for(&download(&bench), 500_000);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let there = fs::metadata(download(&bench)).unwrap().len();
+    let dry = bench.run(&["prune", "-n"]);
+    assert!(dry.stderr.contains("unfinished download"), "{dry:?}");
+    let run = bench.unpack();
+    bench.check(&run);
+    let ranges = bench.server.ranges(&bench.server.big);
+    assert_eq!(ranges, [None, Some(there as usize)]);
+    assert!(!download(&bench).exists(), "the layer has it");
+}
+
+#[test]
+fn verbs_that_look_fetch_a_flipped_blob_again_and_keep_nothing() {
+    for verb in ["ls", "inspect"] {
+        let bench = Bench::new(Fault::FlippedOnce);
+        let run = bench.run(&[verb, "IMAGE"]);
+        assert_eq!((run.status, bench.requests()), (0, 2), "{run:?}");
+        let left = fs::read_dir(bench.directory.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["layout"], "no store, no file");
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_is_checked() {
+    let bench = Bench::new(Fault::None);
+    bench.run(&["ls", &bench.image()]);
+    let before = bench.requests();
+    fs::create_dir_all(bench.directory.path().join("store")).unwrap();
+    bench.unpack();
+    bench.run(&["rm", &format!("{}/app:1", bench.server.host())]);
+    fs::write(download(&bench), vec![7; 400_000]).unwrap();
+    let run = bench.unpack();
+    bench.check(&run);
+    let ranges = bench.server.ranges(&bench.server.big);
+    assert_eq!(ranges[before + 1..], [Some(400_000), None], "{run:?}");
+    fs::write(download(&bench), "rest").unwrap();
+    let pruned = bench.run(&["prune"]);
+    assert!(
+        pruned.stderr.contains("1 unfinished download"),
+        "{pruned:?}"
+    );
+    assert!(!download(&bench).exists());
+}
+
+#[test]
+fn layers_with_one_blob_share_its_transfer() {
+    let layers = |big: &[u8]| {
+        let upper = LayerBuilder::new().file("big", 0o644, big).finish();
+        let between = LayerBuilder::new().file("motd", 0o600, "").finish();
+        vec![upper.clone(), between, upper]
+    };
+    let bench = Bench::with(Fault::FlippedOnce, BIG, Compression::Gzip, layers);
+    let run = bench.unpack();
+    assert_eq!((run.status, run.lines().len()), (0, 4), "{run:?}");
+    assert_eq!(
+        bench.requests(),
+        2,
+        "once, and once more for its flipped bit"
+    );
+    for layer in [0, 2] {
+        let big = Path::new(run.lines()[layer]).join("big");
+        assert!(fs::read(big).unwrap() == bench.big);
+    }
+    assert!(!download(&bench).exists());
+}
+
+#[test]
+fn a_large_blob_comes_through_several_connections() {
+    const SIZE: usize = 100 << 20;
+    for fault in [Fault::None, Fault::CutEach(20 << 20)] {
+        let layers = |big: &[u8]| vec![LayerBuilder::new().file("big", 0o644, big).finish()];
+        let bench = Bench::with(fault, SIZE, Compression::Plain, layers);
+        let run = bench.unpack();
+        assert_eq!(run.status, 0, "{run:?}");
+        assert!(fs::read(Path::new(run.lines()[0]).join("big")).unwrap() == bench.big);
+        let ranges = bench.server.ranges(&bench.server.big);
+        let mut starts: Vec<usize> = ranges.iter().map(|start| start.unwrap_or(0)).collect();
+        assert!(starts.len() >= 5, "{starts:?}");
+        starts.sort_unstable();
+        starts.dedup();
+        assert_eq!(starts.len(), ranges.len(), "nothing is asked for twice");
+    }
+}
+
+#[test]
+fn a_lost_connection_is_told() {
+    let bench = Bench::new(Fault::CutEach(600_000));
+    let mut verb = UNPACK.to_vec();
+    verb.push("--progress=json");
+    let run = Run::of(&mut bench.command(&verb));
+    assert!(run.stderr.contains("\"event\":\"arrived\""), "{run:?}");
+    assert!(run.stderr.contains("\"event\":\"retry\""), "{run:?}");
+    let host = bench.server.host();
+    let text = format!("{host}: the connection was closed, after 0.6 of 1.1 MB: trying again");
+    assert!(run.stderr.contains(&text), "{run:?}");
 }
 
 #[test]

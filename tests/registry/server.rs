@@ -1,10 +1,11 @@
 //! A registry of one image on a thread, which fails as it is told.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +20,12 @@ pub enum Fault {
     CutOnceWithoutRange(usize),
     /// It ends once, and the answer to the first range is another range.
     WrongRangeOnce(usize),
+    /// It is reset once, after so many bytes.
+    ResetOnce(usize),
+    /// It says nothing more once, after so many bytes.
+    SilentOnce(usize),
+    /// The first range is said to be outside the blob.
+    UnsatisfiedOnce(usize),
     /// The first answers have this status.
     Busy {
         status: u16,
@@ -67,7 +74,8 @@ struct State {
 
 struct Request {
     path: String,
-    range: Option<usize>,
+    /// The first byte, and the one behind the last if there is one.
+    range: Option<(usize, Option<usize>)>,
     authorization: String,
 }
 
@@ -132,8 +140,11 @@ fn request(connection: &TcpStream) -> Option<Request> {
         };
         match name.to_ascii_lowercase().as_str() {
             "range" => {
-                let value = value.trim_start_matches("bytes=").trim_end_matches('-');
-                range = value.parse().ok();
+                let value = value.strip_prefix("bytes=").and_then(|v| v.split_once('-'));
+                range = value.and_then(|(start, last)| {
+                    let last: Option<usize> = last.parse().ok();
+                    Some((start.parse().ok()?, last.map(|last| last + 1)))
+                });
             }
             "authorization" => authorization = value.into(),
             _ => {}
@@ -175,7 +186,7 @@ impl State {
             Some((_, digest)) => digest,
             None => return reply(to, 200, "", b"{}"),
         };
-        let asked = (request.path.clone(), request.range);
+        let asked = (request.path.clone(), request.range.map(|(start, _)| start));
         let mut log = self.log.lock().unwrap();
         let before = log.iter().filter(|(path, _)| *path == request.path).count();
         log.push(asked);
@@ -232,6 +243,7 @@ impl State {
                 return reply(to, 307, &location, b"");
             }
             Fault::Encoded => return reply(to, 200, "Content-Encoding: gzip\r\n", &bytes),
+            Fault::UnsatisfiedOnce(_) if before == 1 => return reply(to, 416, "", b""),
             Fault::Flipped => bytes[all / 2] ^= 1,
             Fault::FlippedOnce if is_first => bytes[all / 2] ^= 1,
             Fault::TooLong => bytes.resize(all + 100_000, 0),
@@ -239,11 +251,16 @@ impl State {
             _ => {}
         }
         let ignores = matches!(self.fault, Fault::CutOnceWithoutRange(_));
-        let start = request
-            .range
-            .filter(|_| !ignores)
-            .map(|start| start.min(bytes.len()));
-        let body = &bytes[start.unwrap_or(0)..];
+        let range = request.range.filter(|_| !ignores);
+        let start = range.map(|(start, _)| start.min(bytes.len()));
+        let end = range
+            .and_then(|(_, end)| end)
+            .unwrap_or(all)
+            .min(bytes.len());
+        let body = match range {
+            Some(_) => &bytes[start.unwrap_or(0)..end],
+            None => &bytes[..],
+        };
         let shown = match (self.fault, before) {
             (Fault::WrongRangeOnce(_), 1) => 0,
             _ => start.unwrap_or(0),
@@ -251,13 +268,19 @@ impl State {
         let (status, range) = match start {
             Some(_) => (
                 206,
-                format!("Content-Range: bytes {shown}-{}/{all}\r\n", all - 1),
+                format!("Content-Range: bytes {shown}-{}/{all}\r\n", end - 1),
             ),
             None => (200, String::new()),
         };
         let cut = match self.fault {
             Fault::CutEach(bytes) => Some(bytes),
-            Fault::CutOnceWithoutRange(bytes) | Fault::WrongRangeOnce(bytes) if is_first => {
+            Fault::CutOnceWithoutRange(bytes)
+            | Fault::WrongRangeOnce(bytes)
+            | Fault::UnsatisfiedOnce(bytes)
+            | Fault::ResetOnce(bytes)
+            | Fault::SilentOnce(bytes)
+                if is_first =>
+            {
                 Some(bytes)
             }
             _ => None,
@@ -267,6 +290,14 @@ impl State {
             "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n{range}\r\n"
         );
         to.write_all(head.as_bytes())?;
-        to.write_all(&body[..cut.unwrap_or(length).min(length)])
+        to.write_all(&body[..cut.unwrap_or(length).min(length)])?;
+        match self.fault {
+            Fault::SilentOnce(_) if is_first => drop(to.read(&mut [0])),
+            Fault::ResetOnce(_) if is_first => {
+                rustix::net::sockopt::set_socket_linger(&*to, Some(Duration::ZERO))?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }

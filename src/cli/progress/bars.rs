@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::Progress;
 use crate::layer::report::Report;
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// On a narrower terminal the bars leave out how many bytes there are.
 const NARROW: u16 = 70;
 const LAYER: [&str; 2] = [
-    "{prefix} [{wide_bar}] {bytes} of {total_bytes}, {eta}",
+    "{prefix} [{wide_bar}] {bytes} of {total_bytes}{msg}, {eta}",
     "{prefix} [{wide_bar}] {percent}%",
 ];
 const ALL: [&str; 2] = [
@@ -185,6 +185,20 @@ impl Progress for Bars {
         if !self.sizes.is_empty() {
             self.whole.inc(bytes);
         }
+    }
+
+    fn arrived(&self, layer: usize, bytes: u64) {
+        let state = self.state.lock().expect("no panic while it is locked");
+        if let Some(bar) = state.bars.get(&layer) {
+            bar.set_message(format!(" ({} arrived)", HumanBytes(bytes)));
+        }
+    }
+
+    fn retries(&self, layer: usize, text: &str) {
+        let mut state = self.state.lock().expect("no panic while it is locked");
+        self.show(&mut state);
+        // An error means that the terminal is gone, and its reader too.
+        let _ = self.all.println(format!("layer {}: {text}", layer + 1));
     }
 
     fn ends(&self, layer: usize, label: &str, report: &Report) {

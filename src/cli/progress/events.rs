@@ -16,7 +16,16 @@ use crate::cli::json::ReportJson;
 const PERIOD: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
-pub struct Events(Mutex<BTreeMap<usize, (u64, Option<Instant>)>>);
+pub struct Events(Mutex<BTreeMap<usize, Known>>);
+
+/// Of a layer: bytes, and when they were last told.
+#[derive(Default)]
+struct Known {
+    read: u64,
+    told: Option<Instant>,
+    arrived: u64,
+    told_arrived: Option<Instant>,
+}
 
 impl Progress for Events {
     fn was_there(&self, layer: usize, _: &str) {
@@ -37,12 +46,28 @@ impl Progress for Events {
 
     fn read(&self, layer: usize, bytes: u64) {
         let mut layers = self.0.lock().expect("no panic while it is locked");
-        let (read, told) = layers.entry(layer).or_default();
-        *read += bytes;
-        if told.is_none_or(|told| told.elapsed() >= PERIOD) {
-            *told = Some(Instant::now());
-            event(&json!({ "event": "read", "layer": layer + 1, "bytes": *read }));
+        let known = layers.entry(layer).or_default();
+        known.read += bytes;
+        if known.told.is_none_or(|told| told.elapsed() >= PERIOD) {
+            known.told = Some(Instant::now());
+            event(&json!({ "event": "read", "layer": layer + 1, "bytes": known.read }));
         }
+    }
+
+    fn arrived(&self, layer: usize, bytes: u64) {
+        let mut layers = self.0.lock().expect("no panic while it is locked");
+        let known = layers.entry(layer).or_default();
+        let is_due = known
+            .told_arrived
+            .is_none_or(|told| told.elapsed() >= PERIOD);
+        if bytes > known.arrived && is_due {
+            (known.arrived, known.told_arrived) = (bytes, Some(Instant::now()));
+            event(&json!({ "event": "arrived", "layer": layer + 1, "bytes": bytes }));
+        }
+    }
+
+    fn retries(&self, layer: usize, text: &str) {
+        event(&json!({ "event": "retry", "layer": layer + 1, "message": text }));
     }
 
     fn ends(&self, layer: usize, _: &str, report: &Report) {

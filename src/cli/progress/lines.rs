@@ -22,6 +22,8 @@ struct Layer {
     label: String,
     bytes: u64,
     read: u64,
+    /// From a registry.
+    arrived: u64,
     told: Instant,
 }
 
@@ -48,6 +50,7 @@ impl Progress for Lines {
             label: label.into(),
             bytes,
             read: 0,
+            arrived: 0,
             told: Instant::now(),
         };
         let mut layers = self.0.lock().expect("no panic while it is locked");
@@ -63,11 +66,28 @@ impl Progress for Lines {
         if layer.told.elapsed() >= SILENCE {
             layer.told = Instant::now();
             let (name, read) = (named(&layer.label), HumanBytes(layer.read));
-            line(format_args!(
-                "{name}: {read} of {} read",
-                HumanBytes(layer.bytes)
-            ));
+            let all = HumanBytes(layer.bytes);
+            match layer.arrived {
+                0 => line(format_args!("{name}: {read} of {all} read")),
+                arrived => {
+                    let arrived = HumanBytes(arrived);
+                    line(format_args!(
+                        "{name}: {arrived} of {all} arrived, {read} read"
+                    ));
+                }
+            }
         }
+    }
+
+    fn arrived(&self, layer: usize, bytes: u64) {
+        let mut layers = self.0.lock().expect("no panic while it is locked");
+        if let Some(layer) = layers.get_mut(&layer) {
+            layer.arrived = bytes;
+        }
+    }
+
+    fn retries(&self, layer: usize, text: &str) {
+        line(format_args!("layer {}: {text}", layer + 1));
     }
 
     fn ends(&self, _: usize, label: &str, report: &Report) {

@@ -3,6 +3,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+#[cfg(feature = "registry")]
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
@@ -15,6 +17,8 @@ use crate::limits::Limits;
 use crate::overlay::merged_view::{LayersBelow, MergedView};
 use crate::path::EntryPath;
 use crate::progress::Progress;
+#[cfg(feature = "registry")]
+use crate::registry::Spool;
 use crate::store::{Record, StagedLayer, Sync};
 use crate::threads::{ThreadBudget, caught};
 use crate::unpack::settle::settle;
@@ -38,6 +42,9 @@ pub struct Work<'a> {
     pub limits: Limits,
     pub threads: &'a ThreadBudget,
     pub sync: Sync,
+    /// For blobs of a registry.
+    #[cfg(feature = "registry")]
+    pub downloads: Option<&'a Spool>,
 }
 
 /// What is to be done with one layer.
@@ -71,7 +78,11 @@ impl<'a> Work<'a> {
             (blob.offset_in_compressed(), size)
         });
         #[cfg(feature = "registry")]
-        queue.iter().for_each(|index| self.blobs[index].prefetch());
+        if let Some(spool) = self.downloads {
+            for index in &queue {
+                self.blobs[index].prefetch(spool);
+            }
+        }
         let tasks = queue.into_iter().map(Task::Read).collect();
         let settling = Settling {
             work: self,
@@ -331,6 +342,12 @@ impl<'a> Source<'a> {
             // The second pass was counted in the first.
             Some(_) => self.watch.uncounted(blob),
         };
+        #[cfg(feature = "registry")]
+        let blob = Told {
+            inner: blob,
+            blob: self.blob,
+            watch: self.watch,
+        };
         let share = self.threads.share();
         let of_stages = is_worth_stages(self.blob).then_some(&share);
         let limits = self.limits;
@@ -342,6 +359,29 @@ impl<'a> Source<'a> {
             of_stages,
             |chunks| unpack(chunks, directory, options, &limits, below, &share),
         )
+    }
+}
+
+/// Tells the progress what happens to a blob of a registry while it is read.
+#[cfg(feature = "registry")]
+struct Told<'a, R> {
+    inner: R,
+    blob: &'a Blob,
+    watch: Watch<'a>,
+}
+
+#[cfg(feature = "registry")]
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer);
+        if let Some((arrived, news)) = self.blob.news() {
+            let Watch {
+                index, progress, ..
+            } = self.watch;
+            progress.arrived(index, arrived);
+            news.iter().for_each(|text| progress.retries(index, text));
+        }
+        read
     }
 }
 
