@@ -29,6 +29,7 @@ mod output;
 mod pack;
 mod parsing;
 mod progress;
+mod registry_args;
 mod remove;
 mod row;
 mod stack;

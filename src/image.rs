@@ -34,6 +34,8 @@ use crate::registry::Repository;
 
 pub use crate::compress::codec::{Expected, Measured};
 pub use crate::digest::Algorithm;
+#[cfg(feature = "registry")]
+pub use crate::registry::Access;
 pub use blob::{Blob, BlobReader, LayerBlob};
 pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
@@ -150,18 +152,33 @@ impl Image {
         Image::find(reference, Some(platform))
     }
 
+    /// The same with what the user says about registries. Errors: as of [`Image::open`].
+    #[cfg(feature = "registry")]
+    pub fn open_with(
+        reference: &Reference,
+        platform: Option<&Platform>,
+        access: &Access,
+    ) -> Result<Image> {
+        if reference.transport != Transport::Docker {
+            return Image::find(reference, platform);
+        }
+        let choice = reference.choice.as_ref();
+        let wanted = Selection { choice, platform };
+        let name = reference.registry_name()?;
+        let repository = Repository::open(&name, access, temporary(), DOCUMENT_MAX)?;
+        layout::open_in_registry(repository, &name, &wanted)
+    }
+
     fn find(reference: &Reference, platform: Option<&Platform>) -> Result<Image> {
+        #[cfg(feature = "registry")]
+        if reference.transport == Transport::Docker {
+            return Image::open_with(reference, platform, &Access::default());
+        }
         if reference.transport == Transport::Store {
             return Err(Error::usage("an image in a store is opened by that store"));
         }
         let choice = reference.choice.as_ref();
         let wanted = Selection { choice, platform };
-        #[cfg(feature = "registry")]
-        if reference.transport == Transport::Docker {
-            let name = reference.registry_name()?;
-            let repository = Repository::open(&name, temporary(), DOCUMENT_MAX)?;
-            return layout::open_in_registry(repository, &name, &wanted);
-        }
         let source = open_source(reference)?;
         let mut image = Image::open_in(reference.transport, source, &wanted)?;
         image.names = names::in_store(&image.names, reference);

@@ -15,6 +15,7 @@ use crate::{Error, Run};
 use super::json::{Name, SummaryJson};
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
+use super::registry_args::RegistryArgs;
 use super::row::{self, Row};
 use super::summary::warn_of_view;
 use super::{Global, ImageArgs, output};
@@ -49,10 +50,12 @@ pub struct Diff {
     view: ViewArgs,
     #[command(flatten)]
     limits: LimitsArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
-    let (image, _lock) = verb.image.open_to_read(global)?;
+    let (image, _lock) = verb.image.open_to_read(&verb.registry, global)?;
     let options = verb.view.options();
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let mut lines = Lines {
@@ -73,7 +76,7 @@ pub fn run(verb: &Diff, global: &Global) -> anyhow::Result<()> {
                 platform: verb.image.platform.clone(),
                 blobs: verb.image.blobs.clone(),
             }
-            .open_to_read(global)?;
+            .open_to_read(&verb.registry, global)?;
             let before = View::read(&image, &options, how)?;
             let after = View::read(&other, &options, how)?;
             warn_of_view(&global.console, &image, &before, None);

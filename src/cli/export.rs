@@ -18,6 +18,7 @@ use super::json::{Name, Names};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, ViewArgs};
 use super::progress::{self, Shown};
+use super::registry_args::RegistryArgs;
 use super::summary::{count, warn_of_view};
 use super::target::refuse_archive_name;
 use super::usage::{of_option, usage};
@@ -66,6 +67,8 @@ pub struct Export {
     view: ViewArgs,
     #[command(flatten)]
     limits: LimitsArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 #[derive(Debug, Args)]
@@ -134,7 +137,7 @@ fn list(verb: &Export, format: Format, global: &Global) -> anyhow::Result<()> {
         ));
     }
     let edits = verb.edits.edits()?;
-    let (image, _lock) = verb.image.open_to_read(global)?;
+    let (image, _lock) = verb.image.open_to_read(&verb.registry, global)?;
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let view = View::read(&image, &verb.view.options(), how)?;
     warn_of_view(&global.console, &image, &view, None);

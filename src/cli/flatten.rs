@@ -25,6 +25,7 @@ use super::limits::LimitsArgs;
 use super::options::{IdArgs, OwnersArgs, SyncArgs, ViewArgs};
 use super::outfile::{Inputs, OutFile, Stoppable, refuse_terminal};
 use super::progress::{self, Shown};
+use super::registry_args::RegistryArgs;
 use super::summary::{counts, warn_of_view};
 use super::target::{compression_of, refuse_archive_name};
 use super::usage::usage;
@@ -70,6 +71,8 @@ pub struct Flatten {
     view: ViewArgs,
     #[command(flatten)]
     limits: LimitsArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// Changes to the image's tree.
@@ -135,7 +138,7 @@ pub fn run(verb: &Flatten, global: &Global) -> anyhow::Result<()> {
         return Err(usage("--compression is for archives, not for a directory"));
     }
     let edits = verb.edits.edits()?;
-    let (image, _lock) = verb.image.open_to_read(global)?;
+    let (image, _lock) = verb.image.open_to_read(&verb.registry, global)?;
     let ids = verb.ids.maps()?;
     let options = Options {
         owners: verb.owners.owners(&ids)?,

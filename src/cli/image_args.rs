@@ -18,6 +18,7 @@ use super::Global;
 use super::input::refuse_terminal;
 use super::other_tools::refuse_reference;
 use super::progress::{self, Shown};
+use super::registry_args::RegistryArgs;
 use super::target::{WRONG_WAY_ROUND, is_archive_name};
 use super::usage::usage;
 
@@ -44,21 +45,45 @@ pub(super) struct ImageArgs {
 
 impl ImageArgs {
     /// Opens the image of a file or, if there is no such file, of the store.
-    pub fn open(&self, global: &Global) -> anyhow::Result<Image> {
+    pub fn open(&self, registry: &RegistryArgs, global: &Global) -> anyhow::Result<Image> {
         let reference = self.reference()?;
         match is_in_store(&reference) {
-            true => self.in_store(&reference, global.find_store()?.as_ref(), global),
-            false => self.in_file(&reference),
+            true => {
+                registry.refuse()?;
+                self.in_store(&reference, global.find_store()?.as_ref(), global)
+            }
+            false => self.elsewhere(&reference, registry),
         }
+    }
+
+    /// In a registry or a file.
+    #[cfg(feature = "registry")]
+    fn elsewhere(&self, reference: &Reference, registry: &RegistryArgs) -> anyhow::Result<Image> {
+        if reference.transport != Transport::Docker {
+            registry.refuse()?;
+            return self.in_file(reference);
+        }
+        let image = Image::open_with(reference, self.platform.as_ref(), &registry.access()?);
+        image.with_context(|| self.shown())
+    }
+
+    #[cfg(not(feature = "registry"))]
+    fn elsewhere(&self, reference: &Reference, _: &RegistryArgs) -> anyhow::Result<Image> {
+        self.in_file(reference)
     }
 
     /// The same for a verb that reads the layers: those of an image of the store are read back from it, and nothing is
     /// removed from it until the lock is dropped.
-    pub fn open_to_read(&self, global: &Global) -> anyhow::Result<(Image, Option<StoreLock>)> {
+    pub fn open_to_read(
+        &self,
+        registry: &RegistryArgs,
+        global: &Global,
+    ) -> anyhow::Result<(Image, Option<StoreLock>)> {
         let reference = self.reference()?;
         if !is_in_store(&reference) {
-            return Ok((self.in_file(&reference)?, None));
+            return Ok((self.elsewhere(&reference, registry)?, None));
         }
+        registry.refuse()?;
         let store = global.find_store()?;
         let image = self.in_store(&reference, store.as_ref(), global)?;
         let store = store.ok_or_else(|| global.no_store())?;
@@ -223,7 +248,7 @@ impl ImageArgs {
             .unwrap_or_default();
         match closest(&wanted, names.into_keys()).or_else(|| beside(&reference.path)) {
             Some(name) => error.hint(format!("did you mean {name}?")),
-            None => error.hint(elsewhere(&wanted)),
+            None => error.hint(perhaps_in_registry(&wanted)),
         }
     }
 
@@ -233,7 +258,7 @@ impl ImageArgs {
 }
 
 /// Where an image may be that is neither a file nor in the store.
-fn elsewhere(wanted: &str) -> Hint {
+fn perhaps_in_registry(wanted: &str) -> Hint {
     #[cfg(feature = "registry")]
     if !is_archive_name(Path::new(wanted)) && crate::registry::Name::parse(wanted).is_ok() {
         return Advice::PerhapsInRegistry.with(wanted);

@@ -16,6 +16,7 @@ use crate::view::{Applied, View};
 use super::json::Name;
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
+use super::registry_args::RegistryArgs;
 use super::{Global, ImageArgs, output, summary};
 
 const EXAMPLES: &str = "\
@@ -42,6 +43,8 @@ pub struct Inspect {
     view: ViewArgs,
     #[command(flatten)]
     limits: LimitsArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// An image as JSON.
@@ -100,7 +103,7 @@ struct Step {
 }
 
 pub fn run(verb: &Inspect, global: &Global) -> anyhow::Result<()> {
-    let image = verb.image.open(global)?;
+    let image = verb.image.open(&verb.registry, global)?;
     // With --no-read, the documents are shown unchecked.
     if !verb.no_read {
         image.check_media_types()?;

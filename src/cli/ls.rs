@@ -18,6 +18,7 @@ use crate::{Error, Result};
 use super::json::Name;
 use super::limits::LimitsArgs;
 use super::options::ViewArgs;
+use super::registry_args::RegistryArgs;
 use super::row::{self, Row};
 use super::summary::warn_of_view;
 use super::{Global, ImageArgs, output};
@@ -53,10 +54,12 @@ pub struct Ls {
     view: ViewArgs,
     #[command(flatten)]
     limits: LimitsArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub fn run(verb: &Ls, global: &Global) -> anyhow::Result<()> {
-    let (image, _lock) = verb.image.open_to_read(global)?;
+    let (image, _lock) = verb.image.open_to_read(&verb.registry, global)?;
     let options = verb.view.options();
     let how = global.how(Sync::None, verb.limits.limits(), &Silent);
     let view = match verb.layer {

@@ -14,6 +14,7 @@ use super::json::{Name, ReportJson};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
 use super::progress::{self, Shown};
+use super::registry_args::RegistryArgs;
 use super::summary::{self, count, counts, warn};
 use super::tag::check_names;
 use super::usage::of_option;
@@ -48,12 +49,14 @@ pub struct Unpack {
     sync: SyncArgs,
     #[command(flatten)]
     limits: LimitsArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub fn run(verb: &Unpack, global: &Global) -> anyhow::Result<()> {
     let started = Instant::now();
     let names = check_names(&verb.name).map_err(|error| of_option("--name", error))?;
-    let mut image = verb.image.open(global)?;
+    let mut image = verb.image.open(&verb.registry, global)?;
     if !names.is_empty() {
         image.names = names;
     }

@@ -5,23 +5,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::Response;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
 use ureq::{Agent, Body};
 
 use crate::error::{Error, Result};
 
+use super::access::{Access, Logins};
 use super::challenge::Challenge;
 use super::credentials::{self, Credentials};
+use super::endpoints::Endpoint;
 use super::name::Name;
+use super::proxy;
 use super::queue::CONNECTIONS;
 use super::retry::{self, Fault};
-use super::tls;
+use super::tls::{self, TlsConnector};
 use super::token::Authorization;
 
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 const HEADERS_MAX: Duration = Duration::from_secs(60);
-/// The longest time without a byte.
-const STALL_MAX: Duration = Duration::from_secs(30);
 /// A registry that answers 403 to a token of this age means that it is too old.
 const TOKEN_AGE: Duration = Duration::from_secs(60);
 const BUFFER: usize = 256 << 10;
@@ -33,40 +37,54 @@ const DOCKER_HOST: &str = "registry-1.docker.io";
 pub struct Client {
     agent: Agent,
     name: Name,
-    /// `https://HOST` or, on this machine, what answers there.
+    may_be_plain: bool,
+    logins: Logins,
+    /// `https://HOST` or, where plain HTTP may be used, what answers there.
     base: OnceLock<String>,
     has_answered: AtomicBool,
-    access: Mutex<Access>,
+    access: Mutex<Held>,
 }
 
 #[derive(Debug, Default)]
-struct Access {
+struct Held {
     challenge: Option<Challenge>,
     authorization: Option<Authorization>,
     credentials: Option<Option<Credentials>>,
 }
 
 impl Client {
-    pub fn new(name: &Name) -> Result<Client> {
+    /// Errors: a certificate or a proxy variable cannot be understood.
+    pub fn new(endpoint: &Endpoint, access: &Access) -> Result<Client> {
+        let name = endpoint.name.clone();
         let is_here = is_loopback(&name.host);
-        let builder = Agent::config_builder()
+        let verifies = access.verifies.unwrap_or(!endpoint.is_insecure);
+        let tls = tls::config(&name.host, access.certificates.as_deref(), verifies)?;
+        let proxy = match is_here {
+            true => None,
+            false => proxy::find(true)?,
+        };
+        let config = Agent::config_builder()
             .http_status_as_error(false)
-            .https_only(!is_here)
-            .tls_config(tls::config(&name.host)?)
+            .https_only(!is_here && verifies)
             .user_agent(concat!("lowerdir/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_recv_response(Some(HEADERS_MAX))
-            .timeout_per_read(Some(STALL_MAX))
+            .timeout_per_read(Some(access.stall))
             .input_buffer_size(BUFFER)
-            .max_idle_connections_per_host(CONNECTIONS);
-        let config = match is_here {
-            true => builder.proxy(None).build(),
-            false => builder.build(),
-        };
+            .max_idle_connections_per_host(CONNECTIONS)
+            .proxy(proxy)
+            .build();
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(TlsConnector(tls));
         Ok(Client {
-            agent: config.into(),
-            name: name.clone(),
+            agent: Agent::with_parts(config, connector, DefaultResolver::default()),
+            name,
+            may_be_plain: is_here || !verifies,
+            logins: access.logins.clone(),
             base: OnceLock::new(),
             has_answered: AtomicBool::new(false),
             access: Mutex::default(),
@@ -88,7 +106,7 @@ impl Client {
         format!("{base}/v2/{}/{path}", self.name.repository)
     }
 
-    /// HTTPS; plain HTTP if nothing on this machine answers to that.
+    /// HTTPS; plain HTTP if nothing answers to that where plain HTTP may be used.
     fn find_base(&self) -> String {
         let host = match self.name.host.as_str() {
             "docker.io" => DOCKER_HOST,
@@ -98,9 +116,9 @@ impl Client {
         // A server with an unknown certificate does speak TLS.
         let answers = || match self.agent.get(format!("{secure}/v2/")).call() {
             Ok(_) => true,
-            Err(error) => is_about_certificate(&error.to_string()),
+            Err(error) => matches!(fault_of(&error), Fault::Certificate(_)),
         };
-        match is_loopback(host) && !answers() {
+        match self.may_be_plain && !answers() {
             true => format!("http://{host}"),
             false => secure,
         }
@@ -173,19 +191,19 @@ impl Client {
         self.obtain(&mut access)
     }
 
-    fn obtain(&self, access: &mut Access) -> std::result::Result<(), Fault> {
+    fn obtain(&self, access: &mut Held) -> std::result::Result<(), Fault> {
         let Some(challenge) = access.challenge.clone() else {
             return Ok(());
         };
         if let Challenge::Bearer { realm, .. } = &challenge {
             let is_plain = !realm.starts_with("https://");
-            if is_plain && !(realm.starts_with("http://") && is_loopback(&self.name.host)) {
+            if is_plain && !(realm.starts_with("http://") && self.may_be_plain) {
                 return Err(Fault::Fatal("its token server does not use HTTPS".into()));
             }
         }
         let credentials = match &access.credentials {
             Some(found) => found.clone(),
-            None => credentials::find(&self.name).map_err(Fault::Fatal)?,
+            None => credentials::find(&self.name, &self.logins).map_err(Fault::Fatal)?,
         };
         access.credentials = Some(credentials.clone());
         let scope = format!("repository:{}:pull", self.name.repository);
@@ -194,7 +212,7 @@ impl Client {
         Ok(())
     }
 
-    fn access(&self) -> MutexGuard<'_, Access> {
+    fn access(&self) -> MutexGuard<'_, Held> {
         self.access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -217,10 +235,14 @@ impl Client {
         let host = &self.name.host;
         match fault {
             Fault::Status(401 | 403, _) => match &self.access().credentials {
-                Some(Some(found)) => format!(
-                    "the login in {} was refused: `podman login {host}`",
-                    found.found_in.display()
-                ),
+                Some(Some(found)) => match &found.found_in {
+                    Some(file) => format!(
+                        "the login in {} was refused: `podman login {host}`",
+                        file.display()
+                    ),
+                    None => "the login that was given was refused".into(),
+                },
+                _ if matches!(self.logins, Logins::None) => "no login was to be used".into(),
                 _ => format!("no login for it was found: `podman login {host}`"),
             },
             Fault::Status(429, Some(pause)) => {
@@ -232,11 +254,18 @@ impl Client {
             Fault::Status(429, None) => {
                 format!("there were too many requests: `podman login {host}`")
             }
-            Fault::Lost(text) | Fault::Fatal(text) if is_about_certificate(text) => format!(
+            Fault::Certificate(_) => format!(
                 "put the certificate of its authority into /etc/containers/certs.d/{host}/ca.crt"
             ),
             Fault::Status(..) => "the registry is at fault: try again later".into(),
-            _ => format!("check the name {host}, the network and the proxy variables"),
+            _ => match self.agent.config().proxy() {
+                Some(proxy) => format!(
+                    "check the name {host}, the network and the proxy {}:{}",
+                    proxy.host(),
+                    proxy.port()
+                ),
+                None => format!("check the name {host} and the network"),
+            },
         }
     }
 }
@@ -244,10 +273,10 @@ impl Client {
 /// What went wrong, without the query of a URL: it may be a secret.
 pub fn fault_of(error: &ureq::Error) -> Fault {
     match error {
-        ureq::Error::Io(error) if is_about_certificate(&error.to_string()) => {
-            Fault::Fatal(error.to_string())
-        }
-        ureq::Error::Io(error) => retry::of_error(error),
+        ureq::Error::Io(error) => match tls::about_certificate(error) {
+            Some(text) => Fault::Certificate(text),
+            None => retry::of_error(error),
+        },
         ureq::Error::Timeout(_) => Fault::Lost("no answer in time".into()),
         ureq::Error::HostNotFound => Fault::Unreachable("no such host".into()),
         ureq::Error::ConnectionFailed => Fault::Unreachable("the connection was refused".into()),
@@ -257,11 +286,6 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::BadUri(_) => Fault::Fatal("a redirect to a bad URL".into()),
         other => Fault::Lost(other.to_string()),
     }
-}
-
-/// Judging by the words of rustls, which reach us through `std::io`.
-fn is_about_certificate(text: &str) -> bool {
-    text.contains("certificate")
 }
 
 fn is_encoded(answer: &Response<Body>) -> bool {

@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::access::Logins;
 use super::name::Name;
 
 /// What Docker calls docker.io in its files.
@@ -53,7 +54,8 @@ pub enum Login {
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub login: Login,
-    pub found_in: PathBuf,
+    /// A file, if it was not given.
+    pub found_in: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -79,14 +81,28 @@ struct Answer {
     secret: String,
 }
 
-/// The login for a repository, from the first file that has one. Errors: a file or a helper does not work; the text
-/// names it.
-pub fn find(name: &Name) -> Result<Option<Credentials>, String> {
+/// The login for a repository: the one that was given, or that of the first file that has one. Errors: a file or a
+/// helper does not work; the text names it.
+pub fn find(name: &Name, logins: &Logins) -> Result<Option<Credentials>, String> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let user = rustix::process::geteuid();
-    for file in files(&variable, user.is_root()) {
+    let files = match logins {
+        Logins::None => return Ok(None),
+        Logins::Given(login) => {
+            return Ok(Some(Credentials {
+                login: login.clone(),
+                found_in: None,
+            }));
+        }
+        Logins::File(file) if !file.exists() => {
+            return Err(format!("there is no auth file {}", file.display()));
+        }
+        Logins::File(file) => vec![file.clone()],
+        Logins::Found => files(&variable, user.is_root()),
+    };
+    for file in files {
         if let Some(login) = in_file(&file, name)? {
-            let found_in = file;
+            let found_in = Some(file);
             return Ok(Some(Credentials { login, found_in }));
         }
     }

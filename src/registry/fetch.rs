@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::client::Client;
 use super::retry::{self, Fault, Step};
 use super::spool::{SpoolFile, Writer};
 use super::transfer::{End, Hashing, Transfer};
@@ -169,8 +170,8 @@ impl Transfer {
         let mut failures = 0;
         while let Some(mut piece) = self.claim() {
             while piece.at < piece.end {
-                let before = piece.at;
-                let fault = match self.stretch(&mut piece) {
+                let (before, client) = (piece.at, self.hosts.client());
+                let fault = match self.stretch(client, &mut piece) {
                     Ok(()) => continue,
                     Err(Stop::Fault(fault)) => fault,
                     Err(Stop::Disk(error)) => return Err(self.disk(&error)),
@@ -181,7 +182,7 @@ impl Transfer {
                     false => failures + 1,
                 };
                 let is_alone = self.lock().claims.workers == 1;
-                if let Err(end) = self.again(fault, piece.at, failures) {
+                if let Err(end) = self.again(client, fault, piece.at, &mut failures) {
                     self.give_back(&piece);
                     return Err(end);
                 }
@@ -195,16 +196,21 @@ impl Transfer {
         Ok(())
     }
 
-    /// Waits as long as a fault asks for. Errors: it is given up.
-    fn again(&self, fault: Fault, at: u64, failures: u32) -> Result<(), End> {
-        let has_spoken = self.client.has_answered();
-        let Step::Again(pause) = retry::after(&fault, failures, has_spoken) else {
-            let error = self.client.error(&self.path(), fault, at, failures);
+    /// Waits as long as a fault asks for, or turns to the next host. Errors: it is given up.
+    fn again(&self, client: &Client, fault: Fault, at: u64, failures: &mut u32) -> Result<(), End> {
+        let (host, why) = (client.host(), fault.reason());
+        let Step::Again(pause) = retry::after(&fault, *failures, client.has_answered()) else {
+            if self.hosts.next(client) {
+                let next = self.hosts.client().host();
+                self.report(format!("{host}: {why}: asking {next}"));
+                *failures = 0;
+                return Ok(());
+            }
+            let error = client.error(&self.path(), fault, at, *failures);
             let hint = error.hint_text().unwrap_or_default().to_string();
             let text = error.to_string();
             return Err(End::Failed { text, hint });
         };
-        let (host, why) = (self.client.host(), fault.reason());
         let (at, size) = (megabytes(at), megabytes(self.size));
         let after = match pause.as_secs() {
             0 => String::new(),
@@ -265,7 +271,7 @@ impl Transfer {
     }
 
     /// One request, from where a piece is unfinished.
-    fn stretch(&self, piece: &mut Piece) -> Result<(), Stop> {
+    fn stretch(&self, client: &Client, piece: &mut Piece) -> Result<(), Stop> {
         let (is_alone, is_whole) = {
             let claims = &self.lock().claims;
             let is_alone = claims.workers == 1 && !claims.expects_help;
@@ -278,7 +284,7 @@ impl Transfer {
             (from, false) => Some(format!("bytes={from}-{}", piece.end - 1)),
         };
         let headers: Vec<_> = range.iter().map(|range| ("Range", range.clone())).collect();
-        let answer = self.client.get(&self.path(), &headers)?;
+        let answer = client.get(&self.path(), &headers)?;
         let header = answer.headers().get("Content-Range");
         let header = header.and_then(|value| value.to_str().ok());
         let start = match answer.status().as_u16() {

@@ -26,6 +26,8 @@ pub enum Fault {
     Status(u16, Option<Duration>),
     /// The answer is for another range than the one asked for.
     Range,
+    /// The certificate of the registry is not trusted.
+    Certificate(String),
     /// Another try changes nothing.
     Fatal(String),
 }
@@ -41,7 +43,10 @@ impl Fault {
     /// In words.
     pub fn reason(&self) -> String {
         match self {
-            Fault::Unreachable(text) | Fault::Lost(text) | Fault::Fatal(text) => text.clone(),
+            Fault::Unreachable(text)
+            | Fault::Lost(text)
+            | Fault::Certificate(text)
+            | Fault::Fatal(text) => text.clone(),
             Fault::Range => "the answer was for another range".into(),
             Fault::Status(status, _) => format!("the registry answered {status}"),
         }
@@ -52,7 +57,7 @@ impl Fault {
 pub fn after(fault: &Fault, failures: u32, has_spoken: bool) -> Step {
     let pause = FIRST_PAUSE * 4u32.pow(failures.saturating_sub(1).min(4));
     match fault {
-        Fault::Fatal(_) => Step::GiveUp,
+        Fault::Fatal(_) | Fault::Certificate(_) => Step::GiveUp,
         _ if failures >= FAILURES_MAX => Step::GiveUp,
         Fault::Unreachable(_) if failures >= SILENCE_MAX && !has_spoken => Step::GiveUp,
         Fault::Status(429 | 503, Some(wanted)) if *wanted > PAUSE_MAX => Step::GiveUp,

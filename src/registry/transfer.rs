@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 
-use super::client::Client;
+use super::hosts::Hosts;
 use super::queue::Queue;
 use super::spool::{Spool, SpoolFile};
 
@@ -31,7 +31,7 @@ pub struct Remote {
 /// The way of one blob into a file.
 #[derive(Debug)]
 pub struct Transfer {
-    pub(super) client: Arc<Client>,
+    pub(super) hosts: Arc<Hosts>,
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) state: Mutex<State>,
@@ -152,14 +152,14 @@ impl State {
 
 impl Remote {
     pub(super) fn new(
-        client: Arc<Client>,
+        hosts: Arc<Hosts>,
         queue: Arc<Queue>,
         spool: Spool,
         digest: &Digest,
         size: u64,
     ) -> Remote {
         let transfer = Arc::new(Transfer {
-            client,
+            hosts,
             digest: digest.clone(),
             size,
             state: Mutex::new(State::new(spool)),
@@ -252,6 +252,8 @@ impl Remote {
         let mut state = self.transfer.lock();
         let again = matches!(state.end, Some(End::Damaged(_))) && state.damaged == 1;
         if again {
+            // Another one may have it right.
+            self.transfer.hosts.next(self.transfer.hosts.client());
             self.transfer.discard(&mut state);
         }
         again
@@ -330,7 +332,7 @@ impl Transfer {
         match &state.end {
             None | Some(End::Good) => Ok(()),
             Some(End::Damaged(is)) => {
-                let (host, digest) = (self.client.host(), &self.digest);
+                let (host, digest) = (self.hosts.client().host(), &self.digest);
                 let text = format!("{host} sent a blob with the digest {is}, not {digest}");
                 Err(Error::mismatch(text).hint("the registry, or a proxy before it, is at fault"))
             }
