@@ -41,6 +41,7 @@ mod producers;
 mod property;
 mod read_by_others;
 mod read_only_media;
+mod registries;
 mod root_rules;
 mod rootless;
 mod runc;

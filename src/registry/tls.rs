@@ -163,9 +163,11 @@ impl ServerCertVerifier for Verifier {
         match verified {
             // webpki looks at the dates before it looks for this.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(why)))
-                if why.to_string().contains("CaUsedAsEndEntity")
-                    && self.known.contains(certificate) =>
+                if why.to_string().contains("CaUsedAsEndEntity") =>
             {
+                if !self.known.contains(certificate) {
+                    return Err(CertificateError::UnknownIssuer.into());
+                }
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }

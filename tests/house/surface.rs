@@ -19,7 +19,7 @@ engines::export: Format export write_mstack
 engines::export::containers_storage: Added Adding ImageName Link add
 guide:
 ids: IdMap IdMaps Range
-image: Algorithm Blob BlobReader Choice Documents Expected Image Layer LayerBlob Measured Platform Reference \
+image: Access Algorithm Blob BlobReader Choice Documents Expected Image Layer LayerBlob Measured Platform Reference \
 Transport
 meta: Device Meta Time Xattr
 mount: Method MountBuilder MountOption MountOptions SOURCE Upper UserNamespace hold_user_namespace umount
