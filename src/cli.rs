@@ -29,6 +29,7 @@ mod output;
 mod pack;
 mod parsing;
 mod progress;
+mod pull;
 mod registry_args;
 mod remove;
 mod row;
@@ -123,6 +124,7 @@ enum Verb {
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Flatten(flatten::Flatten),
+    Pull(pull::Pull),
     Export(export::Export),
     Verify(verify::Verify),
     Tag(tag::Tag),
@@ -183,6 +185,7 @@ fn run_verb(cli: &Cli) -> u8 {
         Verb::Inspect(verb) => inspect::run(verb, global),
         Verb::Diff(verb) => diff::run(verb, global),
         Verb::Flatten(verb) => flatten::run(verb, global),
+        Verb::Pull(verb) => pull::run(verb, global),
         Verb::Export(verb) => export::run(verb, global),
         Verb::Verify(verb) => verify::run(verb, global),
         Verb::Tag(verb) => tag::run(verb, global),

@@ -41,6 +41,9 @@ pub trait Progress: Sync {
     /// A layer is unpacked and settled.
     fn ends(&self, _layer: usize, _label: &str, _report: &Report) {}
 
+    /// A layer's blob, of so many bytes, was copied.
+    fn copied(&self, _layer: usize, _label: &str, _bytes: u64) {}
+
     /// A layer was compared with its record: so many differences were found.
     fn verified(&self, _layer: usize, _label: &str, _changes: usize) {}
 

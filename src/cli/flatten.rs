@@ -27,7 +27,7 @@ use super::outfile::{Inputs, OutFile, Stoppable, refuse_terminal};
 use super::progress::{self, Shown};
 use super::registry_args::RegistryArgs;
 use super::summary::{counts, warn_of_view};
-use super::target::{compression_of, refuse_archive_name};
+use super::target::{self, compression_of, refuse_archive_name};
 use super::usage::usage;
 use super::{Global, ImageArgs};
 
@@ -252,18 +252,13 @@ impl Target<'_> {
         if text == "-" {
             return Ok(Target::Stdout);
         }
-        let Some(rest) = text.as_bytes().strip_prefix(b"oci:") else {
-            return Ok(Target::Directory(Path::new(text)));
-        };
-        let colon = rest.iter().rposition(|&byte| byte == b':');
-        let parts = colon.map(|colon| (&rest[..colon], &rest[colon + 1..]));
-        match parts {
-            Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains(&b'/') => {
-                let tag = std::str::from_utf8(tag).context("the tag is not UTF-8")?;
-                Ok(Target::Layout(OsStr::from_bytes(path).into(), tag.into()))
+        Ok(match target::layout(text) {
+            Some(layout) => {
+                let (path, tag) = layout?;
+                Target::Layout(path, tag)
             }
-            _ => Err(usage("a new image needs a name: oci:DIR:TAG")),
-        }
+            None => Target::Directory(Path::new(text)),
+        })
     }
 }
 

@@ -167,6 +167,10 @@ const SECTIONS: [Section; 3] = [
                 "STORE/pins/",
                 "Layers that snapshots of lowerdir-snapshotter use: rm and prune leave them.",
             ),
+            (
+                "STORE/downloads/",
+                "Blobs of a registry that are arriving, or that a run which ended left for the next; prune removes them.",
+            ),
             ("STORE/l/", "Short names of layers, for mount(2)."),
             (
                 "STORE/locks/",

@@ -22,7 +22,7 @@ const VERBS: &[(&[&str], &str)] = &[
         &["run", "create", "start", "exec"],
         "`lowerdir bundle IMAGE DIR -- COMMAND`, then `runc run --bundle DIR NAME`",
     ),
-    (&["pull", "fetch", "copy"], "`lowerdir unpack docker://{}`"),
+    (&["fetch", "copy"], "`lowerdir unpack docker://{}`"),
     (
         &["search"],
         "`podman search` or `skopeo list-tags` finds names in a registry",

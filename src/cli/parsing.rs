@@ -21,7 +21,10 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("The store", &["images", "tag", "rm", "prune", "verify"]),
     ("Look without unpacking", &["ls", "diff", "inspect"]),
-    ("Write images and trees", &["flatten", "export", "pack"]),
+    (
+        "Write images and trees",
+        &["pull", "flatten", "export", "pack"],
+    ),
     ("Single layers", &["unpack-layer", "translate", "convert"]),
     ("This program", &["man", "completions", "help"]),
 ];
@@ -118,6 +121,13 @@ fn in_our_voice(error: &clap::Error, arguments: &[OsString]) -> Error {
         });
         return Error::usage(text).hint(hint.unwrap_or(help));
     }
+    let help = match error.kind() {
+        ErrorKind::MissingRequiredArgument if words.iter().any(|word| word == "pull") => {
+            "pull copies into an OCI layout, oci:DIR:TAG; `lowerdir unpack docker://NAME` unpacks into the store"
+                .into()
+        }
+        _ => help,
+    };
     let told = error.render().to_string();
     let (message, tips) = told_parts(&told);
     let hint = argument_tip(error, &words).or(tips).unwrap_or(help);

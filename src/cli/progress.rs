@@ -103,6 +103,10 @@ impl Progress for Shown {
         self.0.ends(layer, label, report);
     }
 
+    fn copied(&self, layer: usize, label: &str, bytes: u64) {
+        self.0.copied(layer, label, bytes);
+    }
+
     fn verified(&self, layer: usize, label: &str, changes: usize) {
         self.0.verified(layer, label, changes);
     }

@@ -1,7 +1,11 @@
 //! Checks the directory that a verb is to make: a name that looks like an archive or an image reference
 //! is refused.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 
 use super::usage::usage;
 
@@ -31,6 +35,20 @@ const ENDINGS: [&str; 14] = [
     ".tar.lzma",
     ".tar.z",
 ];
+
+/// `oci:DIR:TAG`, an image that is written; `None` if it does not begin so. Errors: there is no TAG.
+pub fn layout(text: &OsStr) -> Option<anyhow::Result<(PathBuf, String)>> {
+    let rest = text.as_bytes().strip_prefix(b"oci:")?;
+    let colon = rest.iter().rposition(|&byte| byte == b':');
+    let parts = colon.map(|colon| (&rest[..colon], &rest[colon + 1..]));
+    Some(match parts {
+        Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains(&b'/') => {
+            let tag = std::str::from_utf8(tag).context("the tag is not UTF-8");
+            tag.map(|tag| (OsStr::from_bytes(path).into(), tag.into()))
+        }
+        _ => Err(usage("a new image needs a name: oci:DIR:TAG")),
+    })
+}
 
 /// Errors: a new directory would get the name of an archive or of an image reference. `instead` says
 /// what writes an archive.

@@ -151,6 +151,25 @@ impl Blob {
         }
     }
 
+    /// Waits until all of a blob of a registry is here. Errors: it is not what its digest says, or will not come.
+    #[cfg(feature = "registry")]
+    pub(crate) fn check_arrived(&self, is_over: &dyn Fn() -> bool) -> Result<()> {
+        match &self.bytes {
+            Bytes::Remote(remote) => remote.check_arrived(is_over),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves the finished copy of a blob of a registry, which is in a named spool, to a path on the same file system, and
+    /// waits for the disk.
+    #[cfg(feature = "registry")]
+    pub(crate) fn publish(&self, path: &Path) -> Result<()> {
+        match &self.bytes {
+            Bytes::Remote(remote) => remote.publish(path),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets go of the copy of a blob of a registry, which is not needed any more.
     #[cfg(feature = "registry")]
     pub(crate) fn release(&self) {

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, SeekFrom};
@@ -60,7 +60,8 @@ impl Spool {
         };
         let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
+        // Less the umask: it may become a file of a layout.
+        let mode = Mode::from_raw_mode(0o666);
         let file = File::from(rustix::fs::openat(directory, &*name, flags, mode)?);
         Ok(SpoolFile {
             file: Arc::new(file),
@@ -101,6 +102,17 @@ impl SpoolFile {
             true => hole / BLOCK * BLOCK,
             false => length.min(size),
         })
+    }
+
+    /// Moves it to a path on the same file system, once all of it is there and on disk. It stays locked.
+    pub fn publish(&self, path: &Path) -> io::Result<()> {
+        let Some((directory, name)) = &self.place else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        self.file.sync_all()?;
+        rustix::fs::renameat(directory, &**name, rustix::fs::CWD, path)?;
+        let parent = path.parent().filter(|parent| *parent != Path::new(""));
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
 
     /// Takes its name away. Errors: the system's, but for a name that is gone.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -245,6 +246,26 @@ impl Remote {
             }
             Some(_) => transfer.check(&state).err(),
         }
+    }
+
+    /// Waits until all of it is here. Errors: it is not as promised, or will not come; `is_over` says that nobody waits.
+    pub fn check_arrived(&self, is_over: &dyn Fn() -> bool) -> Result<()> {
+        let transfer = &self.transfer;
+        let mut state = transfer.lock();
+        while state.is_asked && state.end.is_none() {
+            if is_over() {
+                return Err(Error::cancelled());
+            }
+            state = transfer.wait(state);
+        }
+        transfer.check(&state)
+    }
+
+    /// Moves its file, which is in a named spool, to a path on the same file system, and waits for the disk.
+    pub fn publish(&self, path: &Path) -> Result<()> {
+        let copy = self.transfer.lock().copy.clone();
+        let published = copy.map_or(Ok(()), |copy| copy.publish(path));
+        published.map_err(|error| Error::system(format!("writing {}", path.display()), error))
     }
 
     /// Forgets bytes that were not as promised, so that they are fetched once more: whether they are.

@@ -28,6 +28,7 @@
 //! ```
 
 mod blob;
+mod copy;
 mod document;
 
 use std::fs::{self, File};
@@ -43,6 +44,7 @@ use crate::image::{is_image, names};
 use crate::store::check_outside;
 
 pub use blob::{BlobWriter, NewLayer};
+pub use copy::Copied;
 pub use document::History;
 
 use document::{array, is_index, names_of};

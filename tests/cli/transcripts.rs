@@ -98,6 +98,7 @@ fn help() {
         "inspect",
         "diff",
         "flatten",
+        "pull",
         "export",
         "mount",
         "umount",

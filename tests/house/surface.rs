@@ -27,7 +27,7 @@ options: DeviceZero Dialect ForeignXattrs Namespace Options OverlayXattrs Owners
 path: EntryPath display from_display
 repack: Compression
 repack::convert: Conversion Form ConvertOptions ConvertReport Tell convert
-repack::layout: BlobWriter History Layout NewLayer
+repack::layout: BlobWriter Copied History Layout NewLayer
 repack::pack: Ids PackOptions pack
 repack::read_back: read_back
 repack::translate: TranslateOptions to_oci to_overlay

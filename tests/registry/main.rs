@@ -5,7 +5,7 @@ support::start!();
 mod server;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -90,6 +90,10 @@ impl Bench {
             word => word,
         }));
         command
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     fn image(&self) -> String {
@@ -300,6 +304,71 @@ fn a_large_blob_comes_through_several_connections() {
         starts.sort_unstable();
         starts.dedup();
         assert_eq!(starts.len(), ranges.len(), "nothing is asked for twice");
+    }
+}
+
+#[test]
+fn a_pull_copies_byte_for_byte_and_goes_on_where_it_was_killed() {
+    let bench = Bench::new(Fault::SilentOnce(600_000));
+    let target = format!("oci:{}:new", bench.path("copy").display());
+    let pull = ["pull", "IMAGE", &target];
+    let mut child = bench.command(&pull).spawn().unwrap();
+    let name = bench.server.big.replace(':', "-");
+    let arriving = bench.path("copy/.lowerdir-arriving").join(name);
+    wait_for(&arriving, 500_000);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let there = fs::metadata(&arriving).unwrap().len() as usize;
+    let listed = bench.run(&["ls", &format!("oci:{}", bench.path("copy").display())]);
+    assert_eq!(listed.status, 1, "there is no image in it yet: {listed:?}");
+
+    let run = bench.run(&[&pull[..], &["--json"]].concat());
+    assert_eq!(run.status, 0, "{run:?}");
+    assert!(
+        run.stdout.contains("\"new_blobs\":1,"),
+        "the little one was there: {run:?}"
+    );
+    assert_eq!(bench.server.ranges(&bench.server.big), [None, Some(there)]);
+    for entry in fs::read_dir(bench.path("layout/blobs/sha256")).unwrap() {
+        let entry = entry.unwrap();
+        let copy = bench.path("copy/blobs/sha256").join(entry.file_name());
+        assert!(
+            fs::read(entry.path()).unwrap() == fs::read(&copy).unwrap(),
+            "{copy:?}"
+        );
+    }
+    assert!(!bench.path("copy/.lowerdir-arriving").exists());
+    let same = bench.run(&["diff", "IMAGE", &target]);
+    assert_eq!((same.status, &*same.stdout), (0, ""), "{same:?}");
+
+    // From one layout to another; and nothing is read twice.
+    let other = format!("oci:{}:other", bench.path("other").display());
+    for blobs in [2, 0] {
+        let run = bench.run(&["pull", &target, &other, "--json"]);
+        assert!(
+            run.stdout.contains(&format!("\"new_blobs\":{blobs},")),
+            "{run:?}"
+        );
+    }
+    // A blob that is not what its name says is fetched again.
+    let big = bench.path("copy/blobs/sha256").join(&bench.server.big[7..]);
+    fs::write(&big, "damaged").unwrap();
+    let run = bench.run(&[&pull[..], &["--json"]].concat());
+    assert!(run.stdout.contains("\"new_blobs\":1,"), "{run:?}");
+    assert!(fs::metadata(&big).unwrap().len() > 600_000);
+}
+
+#[test]
+fn a_pull_of_what_differs_from_its_digest_names_nothing() {
+    for (fault, status) in [(Fault::Flipped, 3), (Fault::Refused(404), 1)] {
+        let bench = Bench::new(fault);
+        let target = format!("oci:{}:new", bench.path("copy").display());
+        let run = bench.run(&["pull", "IMAGE", &target]);
+        assert_eq!(run.status, status, "{run:?}");
+        let big = bench.path("copy/blobs/sha256").join(&bench.server.big[7..]);
+        assert!(!big.exists());
+        let index = fs::read_to_string(bench.path("copy/index.json")).unwrap();
+        assert!(!index.contains("sha256:"), "{index}");
     }
 }
 

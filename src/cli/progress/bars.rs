@@ -209,6 +209,11 @@ impl Progress for Bars {
         }
     }
 
+    fn copied(&self, layer: usize, label: &str, bytes: u64) {
+        self.end(layer);
+        self.tell(format!("{}: {} copied", named(label), HumanBytes(bytes)));
+    }
+
     fn verified(&self, layer: usize, label: &str, changes: usize) {
         self.end(layer);
         self.tell(compared(label, changes));

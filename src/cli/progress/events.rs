@@ -74,6 +74,10 @@ impl Progress for Events {
         event(&json!({ "event": "end", "layer": layer + 1, "report": ReportJson::from(report) }));
     }
 
+    fn copied(&self, layer: usize, _: &str, bytes: u64) {
+        event(&json!({ "event": "copied", "layer": layer + 1, "bytes": bytes }));
+    }
+
     fn verified(&self, layer: usize, _: &str, changes: usize) {
         event(&json!({ "event": "verified", "layer": layer + 1, "changes": changes }));
     }

@@ -97,6 +97,14 @@ impl Progress for Lines {
         }
     }
 
+    fn copied(&self, _: usize, label: &str, bytes: u64) {
+        line(format_args!(
+            "{}: {} copied",
+            named(label),
+            HumanBytes(bytes)
+        ));
+    }
+
     fn verified(&self, _: usize, label: &str, changes: usize) {
         line(format_args!("{}", compared(label, changes)));
     }

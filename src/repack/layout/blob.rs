@@ -59,6 +59,19 @@ impl Layout {
         Ok(path)
     }
 
+    /// Adds a document as a blob, byte for byte.
+    pub(super) fn put_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        self.make_directory_of(digest)?;
+        write(&self.blob_path(digest), bytes)
+    }
+
+    /// Makes the directory for blobs with digests of the same sort.
+    pub(super) fn make_directory_of(&self, digest: &Digest) -> Result<()> {
+        let path = self.path.join("blobs").join(digest.algorithm().name());
+        let making = |error| Error::system(format!("making {}", path.display()), error);
+        fs::create_dir_all(&path).map_err(making)
+    }
+
     /// Adds a document as a blob, and returns its digest and size.
     pub(super) fn put_blob(&self, document: &Value) -> Result<(Digest, u64)> {
         let bytes = canonical::compact(document).expect("it was JSON");

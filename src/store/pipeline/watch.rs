@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
+#[cfg(feature = "registry")]
+use crate::image::Blob;
 use crate::progress::Progress;
 
 /// The index of the lowest layer that failed so far.
@@ -61,6 +63,16 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Tells the progress what happens to a blob of a registry while it is read.
+    #[cfg(feature = "registry")]
+    pub fn told<R: Read>(self, inner: R, blob: &'a Blob) -> Told<'a, R> {
+        Told {
+            inner,
+            blob,
+            watch: self,
+        }
+    }
+
     /// Errors: it was cancelled, or a layer below failed, whose error will be reported.
     pub fn check(self) -> Result<()> {
         match self.progress.is_cancelled() {
@@ -86,5 +98,28 @@ impl<R: Read> Read for Watched<'_, R> {
             self.watch.progress.read(self.watch.index, count as u64);
         }
         Ok(count)
+    }
+}
+
+/// See [`Watch::told`].
+#[cfg(feature = "registry")]
+pub struct Told<'a, R> {
+    inner: R,
+    blob: &'a Blob,
+    watch: Watch<'a>,
+}
+
+#[cfg(feature = "registry")]
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer);
+        if let Some((arrived, news)) = self.blob.news() {
+            let Watch {
+                index, progress, ..
+            } = self.watch;
+            progress.arrived(index, arrived);
+            news.iter().for_each(|text| progress.retries(index, text));
+        }
+        read
     }
 }

@@ -3,8 +3,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-#[cfg(feature = "registry")]
-use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::compress::codec::{Expected, Measured};
@@ -343,11 +341,7 @@ impl<'a> Source<'a> {
             Some(_) => self.watch.uncounted(blob),
         };
         #[cfg(feature = "registry")]
-        let blob = Told {
-            inner: blob,
-            blob: self.blob,
-            watch: self.watch,
-        };
+        let blob = self.watch.told(blob, self.blob);
         let share = self.threads.share();
         let of_stages = is_worth_stages(self.blob).then_some(&share);
         let limits = self.limits;
@@ -359,29 +353,6 @@ impl<'a> Source<'a> {
             of_stages,
             |chunks| unpack(chunks, directory, options, &limits, below, &share),
         )
-    }
-}
-
-/// Tells the progress what happens to a blob of a registry while it is read.
-#[cfg(feature = "registry")]
-struct Told<'a, R> {
-    inner: R,
-    blob: &'a Blob,
-    watch: Watch<'a>,
-}
-
-#[cfg(feature = "registry")]
-impl<R: Read> Read for Told<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer);
-        if let Some((arrived, news)) = self.blob.news() {
-            let Watch {
-                index, progress, ..
-            } = self.watch;
-            progress.arrived(index, arrived);
-            news.iter().for_each(|text| progress.retries(index, text));
-        }
-        read
     }
 }
 
