@@ -5,10 +5,15 @@ support::start!();
 mod server;
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use support::dice::Dice;
 use support::oci::{Compression, sha256, write_layout};
 use support::program::{Run, lowerdir};
 use support::tarball::LayerBuilder;
@@ -90,6 +95,13 @@ impl Bench {
             word => word,
         }));
         command
+    }
+
+    /// Starts it, silently.
+    fn spawn(&self, verb: &[&str]) -> Child {
+        let mut command = self.command(verb);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -219,7 +231,7 @@ fn wait_for(file: &Path, bytes: u64) {
 #[test]
 fn a_killed_run_leaves_what_it_has_for_the_next() {
     let bench = Bench::new(Fault::SilentOnce(600_000));
-    let mut child = bench.command(&UNPACK).spawn().unwrap();
+    let mut child = bench.spawn(&UNPACK);
     wait_for(&download(&bench), 500_000);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -312,7 +324,7 @@ fn a_pull_copies_byte_for_byte_and_goes_on_where_it_was_killed() {
     let bench = Bench::new(Fault::SilentOnce(600_000));
     let target = format!("oci:{}:new", bench.path("copy").display());
     let pull = ["pull", "IMAGE", &target];
-    let mut child = bench.command(&pull).spawn().unwrap();
+    let mut child = bench.spawn(&pull);
     let name = bench.server.big.replace(':', "-");
     let arriving = bench.path("copy/.lowerdir-arriving").join(name);
     wait_for(&arriving, 500_000);
@@ -370,6 +382,62 @@ fn a_pull_of_what_differs_from_its_digest_names_nothing() {
         let index = fs::read_to_string(bench.path("copy/index.json")).unwrap();
         assert!(!index.contains("sha256:"), "{index}");
     }
+}
+
+/// Whatever the network does, and however often the program is killed: the image is the image, and little is fetched twice.
+#[test]
+fn a_pull_ends() {
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        // They mostly wait.
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let seed @ 0..40 = next.fetch_add(1, Ordering::Relaxed) {
+                    ends(seed);
+                }
+            });
+        }
+    });
+}
+
+fn ends(seed: u64) {
+    let bench = Bench::new(Fault::Random(seed));
+    let mut dice = Dice::new(seed);
+    let mut verb = UNPACK.to_vec();
+    verb.push("--stall-timeout=1");
+    let kills = dice.below(3) as usize;
+    for _ in 0..kills {
+        let mut child = bench.spawn(&verb);
+        std::thread::sleep(Duration::from_millis(dice.below(400)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let run = bench.run(&verb);
+    assert_eq!(run.status, 0, "seed {seed}: {run:?}");
+    bench.check(&run);
+    let (sent, again) = bench.server.traffic();
+    // A connection that is given up has bytes on their way.
+    let requests = bench.requests();
+    let most = 1_200_000 + again + kills * 1_200_000 + requests * 300_000;
+    assert!(sent <= most, "seed {seed}: {sent}, {again}, {requests}");
+}
+
+#[test]
+fn a_silent_connection_is_given_up_and_an_interrupt_is_obeyed() {
+    let bench = Bench::new(Fault::SilentOnce(600_000));
+    let mut verb = UNPACK.to_vec();
+    verb.push("--stall-timeout=1");
+    bench.check(&bench.run(&verb));
+    assert_eq!(bench.requests(), 2);
+    let bench = Bench::new(Fault::SilentOnce(600_000));
+    let mut child = bench.spawn(&UNPACK);
+    wait_for(&download(&bench), 500_000);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // Long before the connection counts as lost.
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    assert_eq!(bench.requests(), 1);
+    assert!(download(&bench).exists(), "the next run goes on with it");
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use support::dice::Dice;
 
 /// What happens to the large blob, if nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub enum Fault {
     Patient,
     /// It redirects to itself.
     Loop,
+    /// Any of these, as a seed decides, but not so often that it cannot be survived.
+    Random(u64),
     /// A page instead of the manifest.
     Html,
     /// A manifest without an end.
@@ -70,6 +74,12 @@ struct State {
     big: String,
     fault: Fault,
     log: Mutex<Vec<(String, Option<usize>)>>,
+    /// Bytes of the large blob.
+    sent: AtomicUsize,
+    /// How far answers got in it.
+    reached: AtomicUsize,
+    /// What has to be sent once more, whatever the client does.
+    lost: AtomicUsize,
 }
 
 struct Request {
@@ -99,6 +109,9 @@ impl Server {
             big: big.clone(),
             fault,
             log: Mutex::default(),
+            sent: AtomicUsize::new(0),
+            reached: AtomicUsize::new(0),
+            lost: AtomicUsize::new(0),
         });
         let of_thread = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -118,6 +131,12 @@ impl Server {
     /// How often a blob was asked for.
     pub fn requests(&self, digest: &str) -> usize {
         self.ranges(digest).len()
+    }
+
+    /// How many bytes of the large blob were sent, and how many had to be sent again.
+    pub fn traffic(&self) -> (usize, usize) {
+        let get = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (get(&self.state.sent), get(&self.state.lost))
     }
 
     /// Where the ranges began that were asked for.
@@ -223,6 +242,32 @@ impl State {
         (!is_good).then(|| format!("WWW-Authenticate: {challenge}\r\n"))
     }
 
+    /// What happens to a request for the large blob, so that the next one gets further.
+    fn throw(&self, seed: u64, request: &Request, all: usize, before: usize) -> Fault {
+        let mut dice = Dice::new(seed.wrapping_mul(1000).wrapping_add(before as u64));
+        let start = request.range.map_or(0, |(start, _)| start);
+        let reached = self.reached.load(Ordering::Relaxed).max(start);
+        // Relative to where the answer begins.
+        let further = reached - start + 1 + dice.below(200_000) as usize;
+        let is_progress_due = before % 2 == 1;
+        match dice.below(12) {
+            0..=3 => Fault::CutEach(further),
+            4 | 5 => Fault::ResetOnce(further),
+            6 => Fault::SilentOnce(further),
+            7 if !is_progress_due => Fault::Busy {
+                status: *dice.pick(&[408, 429, 500, 502, 503, 504]),
+                times: usize::MAX,
+            },
+            8 if !is_progress_due && start > 0 => Fault::UnsatisfiedOnce(0),
+            9 => {
+                self.lost.fetch_add(all, Ordering::Relaxed);
+                Fault::CutOnceWithoutRange(all)
+            }
+            10 if self.lost.fetch_add(all, Ordering::Relaxed) == 0 => Fault::FlippedOnce,
+            _ => Fault::CutEach(further),
+        }
+    }
+
     fn large(
         &self,
         to: &mut TcpStream,
@@ -231,8 +276,15 @@ impl State {
         before: usize,
     ) -> std::io::Result<()> {
         let all = bytes.len();
-        let is_first = before == 0;
-        match self.fault {
+        let mut is_first = before == 0;
+        let fault = match self.fault {
+            Fault::Random(seed) => {
+                is_first = true;
+                self.throw(seed, request, all, before)
+            }
+            fault => fault,
+        };
+        match fault {
             Fault::Busy { status, times } if before < times => {
                 return reply(to, status, "Retry-After: 0\r\n", b"");
             }
@@ -243,14 +295,16 @@ impl State {
                 return reply(to, 307, &location, b"");
             }
             Fault::Encoded => return reply(to, 200, "Content-Encoding: gzip\r\n", &bytes),
-            Fault::UnsatisfiedOnce(_) if before == 1 => return reply(to, 416, "", b""),
+            Fault::UnsatisfiedOnce(_) if before == 1 || fault != self.fault => {
+                return reply(to, 416, "", b"");
+            }
             Fault::Flipped => bytes[all / 2] ^= 1,
             Fault::FlippedOnce if is_first => bytes[all / 2] ^= 1,
             Fault::TooLong => bytes.resize(all + 100_000, 0),
             Fault::Short => bytes.truncate(all / 2),
             _ => {}
         }
-        let ignores = matches!(self.fault, Fault::CutOnceWithoutRange(_));
+        let ignores = matches!(fault, Fault::CutOnceWithoutRange(_));
         let range = request.range.filter(|_| !ignores);
         let start = range.map(|(start, _)| start.min(bytes.len()));
         let end = range
@@ -261,7 +315,7 @@ impl State {
             Some(_) => &bytes[start.unwrap_or(0)..end],
             None => &bytes[..],
         };
-        let shown = match (self.fault, before) {
+        let shown = match (fault, before) {
             (Fault::WrongRangeOnce(_), 1) => 0,
             _ => start.unwrap_or(0),
         };
@@ -272,7 +326,7 @@ impl State {
             ),
             None => (200, String::new()),
         };
-        let cut = match self.fault {
+        let cut = match fault {
             Fault::CutEach(bytes) => Some(bytes),
             Fault::CutOnceWithoutRange(bytes)
             | Fault::WrongRangeOnce(bytes)
@@ -290,8 +344,12 @@ impl State {
             "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n{range}\r\n"
         );
         to.write_all(head.as_bytes())?;
-        to.write_all(&body[..cut.unwrap_or(length).min(length)])?;
-        match self.fault {
+        let sent = cut.unwrap_or(length).min(length);
+        self.sent.fetch_add(sent, Ordering::Relaxed);
+        let end = start.unwrap_or(0) + sent;
+        self.reached.fetch_max(end, Ordering::Relaxed);
+        to.write_all(&body[..sent])?;
+        match fault {
             Fault::SilentOnce(_) if is_first => drop(to.read(&mut [0])),
             Fault::ResetOnce(_) if is_first => {
                 rustix::net::sockopt::set_socket_linger(&*to, Some(Duration::ZERO))?;
