@@ -16,6 +16,7 @@ pub struct Access {
     pub(super) certificates: Option<PathBuf>,
     pub(super) verifies: Option<bool>,
     pub(super) stall: Duration,
+    pub(super) keys: Vec<PathBuf>,
 }
 
 /// Where the login for a registry comes from.
@@ -36,6 +37,7 @@ impl Default for Access {
             certificates: None,
             verifies: None,
             stall: STALL_MAX,
+            keys: Vec::new(),
         }
     }
 }
@@ -69,6 +71,12 @@ impl Access {
     /// Whether the certificates of registries are verified. If not, plain HTTP is used where nothing speaks TLS.
     pub fn tls_verify(mut self, verifies: bool) -> Access {
         self.verifies = Some(verifies);
+        self
+    }
+
+    /// Wants a signature of sigstore by this key (a file in PEM) for the repository, beside what `policy.json` wants.
+    pub fn verify_key(mut self, path: PathBuf) -> Access {
+        self.keys.push(path);
         self
     }
 
