@@ -22,7 +22,7 @@ use crate::tarball::LayerBuilder;
 const PASSWORDS: &str = "user:$2y$05$Tlkyk2lsmbmvXLFVq1Bptuq5826GcO.5aXrllPngs3rMIQ7djn7vW\n";
 
 /// A registry, until it is dropped.
-struct Registry {
+pub struct Registry {
     directory: TempDir,
     port: u16,
     child: Child,
@@ -72,7 +72,7 @@ impl Registry {
         panic!("docker-registry does not come up: {}", registry.log());
     }
 
-    fn plain() -> Option<Registry> {
+    pub fn plain() -> Option<Registry> {
         Registry::start("", "", |_| {})
     }
 
@@ -80,12 +80,12 @@ impl Registry {
         fs::read_to_string(self.directory.path().join("log")).expect("a log")
     }
 
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Has skopeo copy an image there, byte for byte. Errors: what it says.
-    fn push(&self, from: &str, name: &str, options: &[&str]) -> Result<(), String> {
+    pub fn push(&self, from: &str, name: &str, options: &[&str]) -> Result<(), String> {
         let mut skopeo = program::other("skopeo");
         skopeo.args([
             "copy",
