@@ -3,6 +3,7 @@
 //! What a registry does wrong is in `tests/registry`, with a server of our own.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -13,7 +14,7 @@ use support::program::{self, Run};
 use tempfile::TempDir;
 
 use crate::generate::Flavour;
-use crate::oci::{Compression, write_layout};
+use crate::oci::{Compression, sha256, write_layout};
 use crate::property::{Image, for_each_stack, stacks};
 use crate::tarball::LayerBuilder;
 
@@ -21,7 +22,7 @@ use crate::tarball::LayerBuilder;
 const PASSWORDS: &str = "user:$2y$05$Tlkyk2lsmbmvXLFVq1Bptuq5826GcO.5aXrllPngs3rMIQ7djn7vW\n";
 
 /// A registry, until it is dropped.
-struct Registry {
+pub struct Registry {
     directory: TempDir,
     port: u16,
     child: Child,
@@ -71,7 +72,7 @@ impl Registry {
         panic!("docker-registry does not come up: {}", registry.log());
     }
 
-    fn plain() -> Option<Registry> {
+    pub fn plain() -> Option<Registry> {
         Registry::start("", "", |_| {})
     }
 
@@ -79,12 +80,12 @@ impl Registry {
         fs::read_to_string(self.directory.path().join("log")).expect("a log")
     }
 
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Has skopeo copy an image there, byte for byte. Errors: what it says.
-    fn push(&self, from: &str, name: &str, options: &[&str]) -> Result<(), String> {
+    pub fn push(&self, from: &str, name: &str, options: &[&str]) -> Result<(), String> {
         let mut skopeo = program::other("skopeo");
         skopeo.args([
             "copy",
@@ -95,6 +96,75 @@ impl Registry {
         ]);
         skopeo.arg(format!("docker://{}/{name}", self.host()));
         Run::of(skopeo.args(options)).text().map(drop)
+    }
+
+    /// One request; returns the headers of the answer. Panics if it fails.
+    fn request(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> String {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n",
+            self.host()
+        );
+        connection.write_all(head.as_bytes()).expect("sent");
+        connection.write_all(body).expect("sent");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+        answer
+    }
+
+    fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
+        let uploads = format!("/v2/{repository}/blobs/uploads/");
+        let answer = self.request("POST", &uploads, "text/plain", b"");
+        let mut lines = answer.lines();
+        let place = lines.find_map(|line| line.strip_prefix("Location: "));
+        let place = place.expect("a place");
+        let (_, path) = place.split_once(&self.host()).expect("it is here");
+        let digest = format!("sha256:{}", sha256(bytes));
+        let path = format!("{path}&digest={digest}");
+        self.request("PUT", &path, "application/octet-stream", bytes);
+        digest
+    }
+
+    /// Signs a manifest as `cosign sign --key` does, for this name.
+    fn sign(&self, repository: &str, digest: &str, key: &Path, name: &str) {
+        let payload = serde_json::json!({
+            "critical": {
+                "identity": {"docker-reference": name},
+                "image": {"docker-manifest-digest": digest},
+                "type": "cosign container image signature",
+            },
+            "optional": null,
+        });
+        let payload = payload.to_string();
+        let script = "openssl dgst -sha256 -sign \"$KEY\" | base64 -w0";
+        let mut openssl = program::shell(script);
+        let run = Run::with_input(openssl.env("KEY", key), payload.as_bytes());
+        let config = self.put_blob(repository, b"{}");
+        let layer = self.put_blob(repository, payload.as_bytes());
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": config,
+                "size": 2,
+            },
+            "layers": [{
+                "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+                "digest": layer,
+                "size": payload.len(),
+                "annotations": {"dev.cosignproject.cosign/signature": run.stdout},
+            }],
+        });
+        let path = format!(
+            "/v2/{repository}/manifests/{}.sig",
+            digest.replace(':', "-")
+        );
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        self.request("PUT", &path, kind, manifest.to_string().as_bytes());
     }
 
     /// How many blobs of a repository were fetched.
@@ -386,4 +456,41 @@ fn a_pull_through_cache_is_a_registry() {
     for _ in 0..2 {
         site.lists(&image, &[]);
     }
+}
+
+#[test]
+fn an_image_is_refused_unless_the_key_has_signed_it() {
+    let Some(registry) = Registry::plain() else {
+        return;
+    };
+    let site = Site::new();
+    registry.push(&site.layout(), "it:1", &[]).expect("pushed");
+    let script = "for name in cosign other; do
+        openssl ecparam -name prime256v1 -genkey -noout -out $name.key &&
+        openssl ec -in $name.key -pubout -out $name.pub || exit; done";
+    let run = Run::of(program::shell(script).current_dir(site.path("")));
+    assert_eq!(run.status, 0, "{run:?}");
+    let image = format!("docker://{}/it:1", registry.host());
+    let wanted = ["--verify-key=cosign.pub"];
+    let refused = |why: &str| {
+        for verb in [&["ls", &image][..], &["unpack", &image]] {
+            let run = site.run(&[verb, &wanted].concat());
+            run.fails(3, &[why]);
+        }
+        assert!(!site.path("store/images").join("names.json").exists());
+    };
+    refused("it has no signature");
+    let inspected = site.run(&["inspect", &image, "--json", "--no-read"]);
+    let inspected: serde_json::Value = serde_json::from_str(&inspected.stdout).expect("JSON");
+    let digest = inspected["digest"].as_str().expect("a digest");
+    let name = format!("{}/it", registry.host());
+    let key = |name: &str| site.path(&format!("{name}.key"));
+    registry.sign("it", digest, &key("other"), &name);
+    refused("the key did not make it");
+    registry.sign("it", digest, &key("cosign"), "example.org/it");
+    refused("it is for another name");
+    registry.sign("it", digest, &key("cosign"), &name);
+    site.lists(&image, &wanted);
+    let run = site.run(&["ls", &image, "--verify-key=cosign.key"]);
+    run.fails(1, &["cosign.key is not a public key"]);
 }

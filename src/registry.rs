@@ -18,6 +18,7 @@ mod proxy;
 mod queue;
 mod redirect;
 mod retry;
+mod signature;
 mod spool;
 mod tls;
 mod token;
@@ -28,8 +29,10 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use serde_json::Value;
+
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 pub use access::Access;
 pub use name::Name;
@@ -39,14 +42,19 @@ pub use transfer::{Arriving, Remote};
 
 use client::Client;
 use hosts::Hosts;
+use policy::Requirement;
 use queue::Queue;
 use retry::{Fault, Step};
+use signature::{Identity, Key};
 
 /// The media types of manifests and indexes that are read.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
+
+/// More signatures of one image are not looked at.
+const SIGNATURES_MAX: usize = 64;
 
 /// A repository in a registry.
 #[derive(Debug)]
@@ -55,6 +63,8 @@ pub struct Repository {
     queue: Arc<Queue>,
     spool: Spool,
     document_max: u64,
+    name: Name,
+    requirements: Vec<Requirement>,
     /// The blobs that somebody has: two layers may have one.
     blobs: Mutex<BTreeMap<Digest, Weak<Remote>>>,
 }
@@ -69,12 +79,20 @@ impl Repository {
         spool: PathBuf,
         document_max: u64,
     ) -> Result<Repository> {
-        policy::check(name)?;
+        let mut requirements = policy::requirements(name)?;
+        for path in &access.keys {
+            requirements.push(Requirement {
+                keys: vec![Key::in_file(path)?],
+                identity: Identity::Repository,
+            });
+        }
         Ok(Repository {
             hosts: Arc::new(Hosts::new(name, access)?),
             queue: Arc::default(),
             spool: Spool::Unnamed(spool),
             document_max,
+            name: name.clone(),
+            requirements,
             blobs: Mutex::default(),
         })
     }
@@ -101,6 +119,65 @@ impl Repository {
             self.hosts.next(self.hosts.client());
         }
         Err(Error::mismatch(sent))
+    }
+
+    /// Checks that an image has the signatures that the host or the user wants: of its manifest, or of the index that it
+    /// was found in. Errors: it has not ([`Kind::Refused`](crate::Kind::Refused)).
+    pub fn check_signatures(&self, digests: &[&Digest]) -> Result<()> {
+        if self.requirements.is_empty() {
+            return Ok(());
+        }
+        let mut signatures = Vec::new();
+        for digest in digests {
+            signatures.extend(self.signatures(digest)?);
+        }
+        for Requirement { keys, identity } in &self.requirements {
+            let check = |(payload, signature): &(Vec<u8>, String)| {
+                let named = (&self.name, identity);
+                signature::check(payload, signature, keys, digests, named)
+            };
+            let checked: Vec<_> = signatures.iter().map(check).collect();
+            if checked.iter().any(std::result::Result::is_ok) {
+                continue;
+            }
+            let why = match checked.into_iter().find_map(std::result::Result::err) {
+                Some(why) => format!("it has no signature that is wanted: of one, {why}"),
+                None => "it has no signature, and one is wanted".into(),
+            };
+            let hint = "`cosign sign --key` signs an image, and --recursive those of an index";
+            return Err(Error::refused(why).hint(hint));
+        }
+        Ok(())
+    }
+
+    /// The payloads that are attached to a manifest, with their signatures.
+    fn signatures(&self, digest: &Digest) -> Result<Vec<(Vec<u8>, String)>> {
+        let tag = format!("{}-{}.sig", digest.algorithm().name(), digest.hex());
+        let manifest = match self.document(&tag) {
+            Ok((_, manifest)) => manifest,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let manifest: Value = serde_json::from_slice(&manifest)
+            .map_err(|error| Error::reading("reading the signatures", error.into()))?;
+        let layers = manifest["layers"].as_array();
+        let mut found = Vec::new();
+        for layer in layers.into_iter().flatten().take(SIGNATURES_MAX) {
+            let signature = layer["annotations"][signature::ANNOTATION].as_str();
+            let digest = layer["digest"].as_str().map(Digest::parse);
+            let size = layer["size"].as_u64();
+            let (Some(signature), Some(Ok(digest)), Some(size)) = (signature, digest, size) else {
+                continue;
+            };
+            if size > self.document_max {
+                continue;
+            }
+            let mut payload = Vec::new();
+            let read = self.blob(&digest, size).open().read_to_end(&mut payload);
+            read.map_err(|error| Error::reading("reading a signature", error))?;
+            found.push((payload, signature.into()));
+        }
+        Ok(found)
     }
 
     /// A blob, which is fetched when it is first read.

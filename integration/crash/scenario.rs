@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::Verdict;
 use super::snapshot::Snapshot;
 use super::subject::{Subject, is_clean, lowerdir, output, told, verifies, works};
+use crate::registries::Registry;
 
 /// The directory that `unpack-layer` makes.
 const TARGET: &str = "fs";
@@ -22,9 +23,12 @@ pub enum Verb {
     Prune,
     Repair,
     Tag,
+    /// `unpack` of an image in a registry.
+    Fetch,
 }
 
 impl Verb {
+    /// Those that make the same calls in each run.
     pub const ALL: [Verb; 6] = [
         Verb::Unpack,
         Verb::UnpackLayer,
@@ -42,6 +46,7 @@ pub struct Scenario {
     /// Copied for each run.
     start: PathBuf,
     words: Vec<String>,
+    _registry: Option<Registry>,
     /// What an undisturbed run makes of it.
     end: Snapshot,
 }
@@ -49,17 +54,35 @@ pub struct Scenario {
 impl Scenario {
     /// In a directory of its own.
     pub fn new(verb: Verb, directory: &Path) -> Scenario {
+        Scenario::with(verb, directory, None)
+    }
+
+    /// [`Verb::Fetch`] from this registry.
+    pub fn fetch(registry: Registry, directory: &Path) -> Scenario {
+        Scenario::with(Verb::Fetch, directory, Some(registry))
+    }
+
+    fn with(verb: Verb, directory: &Path, registry: Option<Registry>) -> Scenario {
         let directory = directory.join(format!("{verb:?}"));
         let start = directory.join("start");
         fs::create_dir_all(&start).expect("a directory to start in");
         let subject = Subject::write(&directory, 12);
-        let words = words(verb, &subject);
+        let words = match &registry {
+            Some(registry) => {
+                let pushed = registry.push(&subject.image("one"), "one:latest", &[]);
+                pushed.expect("undisturbed, it works");
+                let image = format!("docker://{}/one:latest", registry.host());
+                vec!["unpack".into(), image]
+            }
+            None => words(verb, &subject),
+        };
         prepare(verb, &subject, &start);
         let mut scenario = Scenario {
             verb,
             directory,
             start,
             words,
+            _registry: registry,
             end: Snapshot::of(Path::new("/nothing")),
         };
         let place = scenario.place();
@@ -120,7 +143,9 @@ impl Scenario {
     /// The next run does what this one did not, and cleans up after it.
     pub fn next_run_ends_it(&self, place: &Path) -> Verdict {
         match self.verb {
-            Verb::Unpack | Verb::Prune | Verb::Repair | Verb::Tag => works(self.command(place))?,
+            Verb::Unpack | Verb::Prune | Verb::Repair | Verb::Tag | Verb::Fetch => {
+                works(self.command(place))?
+            }
             Verb::UnpackLayer => {
                 // A target that is whole stays; the next layer beside it is what cleans up.
                 if !place.join(TARGET).exists() {
@@ -175,6 +200,7 @@ const DAMAGE: &str = "content was changed";
 
 fn words(verb: Verb, subject: &Subject) -> Vec<String> {
     let words: &[&str] = match verb {
+        Verb::Fetch => unreachable!("a registry says which"),
         Verb::Unpack => &["unpack", &subject.image("one")],
         Verb::UnpackLayer => {
             let blob = subject.blob("one", 1);
@@ -193,7 +219,7 @@ fn words(verb: Verb, subject: &Subject) -> Vec<String> {
 fn prepare(verb: Verb, subject: &Subject, start: &Path) {
     let run = |words: &[&str]| works(lowerdir(start, words)).expect("it is undisturbed");
     match verb {
-        Verb::Unpack => return,
+        Verb::Unpack | Verb::Fetch => return,
         Verb::UnpackLayer => {
             return run(&["unpack-layer", "--base", &subject.blob("one", 0), "below"]);
         }

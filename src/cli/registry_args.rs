@@ -67,6 +67,9 @@ pub(super) struct RegistryArgs {
     /// [default: certs.d/HOST in /etc/containers and /etc/docker]
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     cert_dir: Option<PathBuf>,
+    /// Refuse the image unless this key has signed it: cosign.pub of `cosign generate-key-pair`
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    verify_key: Option<PathBuf>,
     /// Take a connection for lost after so long without a byte [default: 30]
     #[arg(long, value_name = "SECONDS", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -84,6 +87,7 @@ impl RegistryArgs {
             (self.no_creds, "--no-creds"),
             (self.tls_verify.is_some(), "--tls-verify"),
             (self.cert_dir.is_some(), "--cert-dir"),
+            (self.verify_key.is_some(), "--verify-key"),
             (self.stall_timeout.is_some(), "--stall-timeout"),
         ];
         let mut given = given.iter().filter(|(is_given, _)| *is_given);
@@ -125,6 +129,9 @@ impl RegistryArgs {
         }
         if let Some(directory) = &self.cert_dir {
             access = access.certificates(directory.clone());
+        }
+        if let Some(key) = &self.verify_key {
+            access = access.verify_key(key.clone());
         }
         if let Some(seconds) = self.stall_timeout {
             access = access.stall(Duration::from_secs(seconds));

@@ -105,6 +105,9 @@ pub fn open_in_registry(
     let descriptor = Descriptor::of(&digest, bytes.len() as i64);
     let source = Source::Registry(repository);
     let mut image = image(&source, descriptor, bytes, wanted)?;
+    if let Source::Registry(repository) = &source {
+        repository.check_signatures(&[&digest, &image.digest])?;
+    }
     let full = name
         .tag
         .as_ref()

@@ -16,6 +16,7 @@ pub struct Access {
     pub(super) certificates: Option<PathBuf>,
     pub(super) verifies: Option<bool>,
     pub(super) stall: Duration,
+    pub(super) keys: Vec<PathBuf>,
 }
 
 /// Where the login for a registry comes from.
@@ -36,6 +37,7 @@ impl Default for Access {
             certificates: None,
             verifies: None,
             stall: STALL_MAX,
+            keys: Vec::new(),
         }
     }
 }
@@ -47,7 +49,7 @@ impl Access {
         self
     }
 
-    /// Uses this login for every registry that asks for one.
+    /// Uses this login for the registry, if it asks for one, and not for its mirrors.
     pub fn login(mut self, user: String, password: String) -> Access {
         let password = Secret::new(password);
         self.logins = Logins::Given(Login::Password { user, password });
@@ -72,9 +74,24 @@ impl Access {
         self
     }
 
+    /// Wants a signature of sigstore by this key (a file in PEM) for the repository, beside what `policy.json` wants.
+    pub fn verify_key(mut self, path: PathBuf) -> Access {
+        self.keys.push(path);
+        self
+    }
+
     /// How long a connection may be silent before it counts as lost.
     pub fn stall(mut self, stall: Duration) -> Access {
         self.stall = stall;
         self
+    }
+
+    /// The same for a mirror.
+    pub(super) fn for_mirror(&self) -> Access {
+        let mut access = self.clone();
+        if let Logins::Given(_) = access.logins {
+            access.logins = Logins::Found;
+        }
+        access
     }
 }

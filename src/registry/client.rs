@@ -314,6 +314,9 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::HostNotFound => Fault::Unreachable("no such host".into()),
         ureq::Error::ConnectionFailed => Fault::Unreachable("the connection was refused".into()),
         ureq::Error::Rustls(error) => Fault::Fatal(format!("TLS: {error}")),
+        ureq::Error::LargeResponseHeader(..) => {
+            Fault::Fatal("its answer has too large a header".into())
+        }
         ureq::Error::RequireHttpsOnly(_) => Fault::Fatal("a redirect to plain HTTP".into()),
         ureq::Error::BadUri(_) => Fault::Fatal("a redirect to a bad URL".into()),
         other => Fault::Lost(other.to_string()),

@@ -84,7 +84,7 @@ fn talk(mut child: Child, server: &str, patience: Duration) -> Option<(ExitStatu
     let until = Instant::now() + patience;
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read it says no by its status.
-        let _ = writeln!(stdin, "{server}");
+        let _ = stdin.write_all(server.as_bytes());
     }
     let (sender, answer) = mpsc::channel();
     let stdout = child.stdout.take();

@@ -20,8 +20,19 @@ pub struct Name {
 }
 
 impl Name {
-    /// Errors: it is not a name ([`Kind::Usage`](crate::Kind::Usage)).
+    /// Without a tag or a digest, it is tagged `latest`. Errors: it is not a name
+    /// ([`Kind::Usage`](crate::Kind::Usage)).
     pub fn parse(text: &str) -> Result<Name> {
+        let name = Name::parse_as_is(text)?;
+        let latest = || name.digest.is_none().then(|| "latest".to_string());
+        Ok(Name {
+            tag: name.tag.clone().or_else(latest),
+            ..name
+        })
+    }
+
+    /// The same, where a name without a tag has none.
+    pub(super) fn parse_as_is(text: &str) -> Result<Name> {
         let refuse = |why: &str| {
             let shown = crate::path::display(text.as_bytes());
             let what = format!("docker://{shown} is not the name of an image: {why}");
@@ -62,11 +73,10 @@ impl Name {
         if tag.is_some_and(|tag| !is_tag(tag)) {
             return Err(refuse("its tag cannot be one"));
         }
-        let latest = || digest.is_none().then_some("latest");
         Ok(Name {
             host: host.into(),
             repository,
-            tag: tag.or_else(latest).map(String::from),
+            tag: tag.map(String::from),
             digest,
         })
     }

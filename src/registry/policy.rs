@@ -1,18 +1,29 @@
 //! containers-policy.json(5): what it rejects, and what needs a check that is not made here, is refused.
 //!
-//! Otherwise lowerdir would be the way around the policy of a host.
+//! Otherwise lowerdir would be the way around the policy of a host. A signature of sigstore with a key can be checked:
+//! [`super::Repository`] does, for each [`Requirement`].
 
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 
 use super::name::Name;
+use super::signature::{Identity, Key};
 
-/// Errors: the policy of this host does not let everything of that name through
+/// A signature that an image must have: by one of these keys, for that name.
+#[derive(Clone, Debug)]
+pub struct Requirement {
+    pub keys: Vec<Key>,
+    pub identity: Identity,
+}
+
+/// The signatures that an image of that name must have. Errors: the policy of this host does not let it through
 /// ([`Kind::Refused`](crate::Kind::Refused)), or is not readable.
-pub fn check(name: &Name) -> Result<()> {
+pub fn requirements(name: &Name) -> Result<Vec<Requirement>> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let own = home.map(|home| home.join(".config/containers/policy.json"));
     let files = own
@@ -27,23 +38,86 @@ pub fn check(name: &Name) -> Result<()> {
         };
         let policy: Value = serde_json::from_slice(&bytes)
             .map_err(|error| Error::conflict(format!("{shown} is not a policy: {error}")))?;
-        if permits(&policy, name) {
-            return Ok(());
-        }
-        let text = format!("{shown} rejects {}, or asks for a signature", name.place());
-        let hint = "signatures are not checked here: `skopeo copy` does, to oci:DIR:TAG";
-        return Err(Error::refused(text).hint(hint));
+        return of(&policy, name)?.ok_or_else(|| {
+            let text = format!(
+                "{shown} rejects {}, or asks for a signature of another sort",
+                name.place()
+            );
+            let hint = "signatures by keys of sigstore are checked here; `skopeo copy` checks others, to oci:DIR:TAG";
+            Error::refused(text).hint(hint)
+        });
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
-/// Whether the requirements for a name are there, and nothing is to be checked.
-fn permits(policy: &Value, name: &Name) -> bool {
+/// What a policy wants for a name; `None` if it rejects it, or what it wants cannot be checked here.
+fn of(policy: &Value, name: &Name) -> Result<Option<Vec<Requirement>>> {
     let docker = &policy["transports"]["docker"];
     let scoped = scopes(name).into_iter().find_map(|scope| docker.get(scope));
-    let requirements = scoped.unwrap_or(&policy["default"]).as_array();
-    let accepts = |one: &Value| one["type"] == "insecureAcceptAnything";
-    requirements.is_some_and(|all| !all.is_empty() && all.iter().all(accepts))
+    let wanted = scoped.unwrap_or(&policy["default"]).as_array();
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
+        return Ok(None);
+    };
+    let mut requirements = Vec::new();
+    for one in wanted {
+        match one["type"].as_str() {
+            Some("insecureAcceptAnything") => {}
+            Some("sigstoreSigned") => match requirement(one)? {
+                Some(requirement) => requirements.push(requirement),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(requirements))
+}
+
+/// `None` if something in it is not understood here.
+fn requirement(wanted: &Value) -> Result<Option<Requirement>> {
+    let Some(members) = wanted.as_object() else {
+        return Ok(None);
+    };
+    let mut keys = Vec::new();
+    let mut identity = Identity::RepositoryOrExact;
+    for (member, value) in members {
+        let texts = value.as_array().into_iter().flatten().chain(Some(value));
+        let texts = texts.filter_map(Value::as_str);
+        match &**member {
+            "type" => {}
+            "keyPath" | "keyPaths" => {
+                for path in texts {
+                    keys.push(Key::in_file(path.as_ref())?);
+                }
+            }
+            "keyData" | "keyDatas" => {
+                for text in texts {
+                    let pem = STANDARD.decode(text).ok();
+                    let Some(key) = pem.and_then(|pem| Key::parse(&pem)) else {
+                        return Ok(None);
+                    };
+                    keys.push(key);
+                }
+            }
+            "signedIdentity" => match identity_of(value) {
+                Some(understood) => identity = understood,
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        }
+    }
+    Ok((!keys.is_empty()).then_some(Requirement { keys, identity }))
+}
+
+fn identity_of(value: &Value) -> Option<Identity> {
+    let text = |member: &str| value[member].as_str().map(String::from);
+    match value["type"].as_str()? {
+        "matchRepository" => Some(Identity::Repository),
+        "matchRepoDigestOrExact" => Some(Identity::RepositoryOrExact),
+        "matchExact" => Some(Identity::Exact),
+        "exactReference" => text("dockerReference").map(Identity::Reference),
+        "exactRepository" => text("dockerRepository").map(Identity::ExactRepository),
+        _ => None,
+    }
 }
 
 /// The scopes of a name, the narrowest first.
@@ -75,6 +149,41 @@ mod tests {
 
     use super::*;
 
+    fn permits(policy: &Value, name: &str) -> bool {
+        let wanted = of(policy, &Name::parse(name).unwrap()).unwrap();
+        wanted.is_some_and(|wanted| wanted.is_empty())
+    }
+
+    #[test]
+    fn signatures_by_keys_are_wanted_and_others_are_refused() {
+        let key = STANDARD.encode(include_bytes!("signature/key.pem"));
+        let wanted = |one: Value| {
+            let policy = json!({ "default": [one] });
+            of(&policy, &Name::parse("h.x/a").unwrap()).unwrap()
+        };
+        let signed = |more: Value| {
+            let mut one = json!({"type": "sigstoreSigned", "keyData": key});
+            one.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            wanted(one)
+        };
+        let usual = signed(json!({})).unwrap();
+        assert_eq!(usual[0].identity, Identity::RepositoryOrExact);
+        let loose = json!({"signedIdentity": {"type": "matchRepository"}});
+        assert_eq!(signed(loose).unwrap()[0].identity, Identity::Repository);
+        for odd in [
+            json!({"fulcio": {}}),
+            json!({"rekorPublicKeyData": "x"}),
+            json!({"signedIdentity": {"type": "remapIdentity"}}),
+            json!({"keyData": "AAAA"}),
+        ] {
+            assert!(signed(odd.clone()).is_none(), "{odd}");
+        }
+        assert!(wanted(json!({"type": "sigstoreSigned"})).is_none());
+        assert!(wanted(json!({"type": "signedBy", "keyPath": "/x"})).is_none());
+    }
+
     #[test]
     fn the_narrowest_scope_decides_and_only_acceptance_permits() {
         let accept = json!([{"type": "insecureAcceptAnything"}]);
@@ -97,10 +206,10 @@ mod tests {
             ("no.y/a", false),
             ("alpine", false),
         ] {
-            assert_eq!(permits(&policy, &Name::parse(name).unwrap()), is, "{name}");
+            assert_eq!(permits(&policy, name), is, "{name}");
         }
         let everything = json!({ "default": accept });
-        assert!(permits(&everything, &Name::parse("alpine").unwrap()));
-        assert!(!permits(&json!({}), &Name::parse("alpine").unwrap()));
+        assert!(permits(&everything, "alpine"));
+        assert!(!permits(&json!({}), "alpine"));
     }
 }

@@ -47,6 +47,10 @@ pub enum Fault {
     Encoded,
     /// It wants to be asked again in an hour.
     Patient,
+    /// Ten thousand headers.
+    Headers,
+    /// It redirects to a place that is no URL.
+    Downgrade,
     /// It redirects to itself.
     Loop,
     /// Any of these, as a seed decides, but not so often that it cannot be survived.
@@ -87,6 +91,7 @@ struct Request {
     /// The first byte, and the one behind the last if there is one.
     range: Option<(usize, Option<usize>)>,
     authorization: String,
+    body: String,
 }
 
 impl Server {
@@ -148,12 +153,19 @@ impl Server {
 }
 
 fn request(connection: &TcpStream) -> Option<Request> {
-    let mut lines = BufReader::new(connection).lines();
-    let first = lines.next()?.ok()?;
-    let path = first.strip_prefix("GET ")?.split(' ').next()?.to_string();
-    let (mut range, mut authorization) = (None, String::new());
-    for line in lines {
-        let line = line.ok()?;
+    let mut reader = BufReader::new(connection);
+    let mut next = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        Some(line.trim_end().to_string())
+    };
+    let first = next()?;
+    let rest = first
+        .strip_prefix("GET ")
+        .or_else(|| first.strip_prefix("POST "))?;
+    let path = rest.split(' ').next()?.to_string();
+    let (mut range, mut authorization, mut length) = (None, String::new(), 0);
+    while let Some(line) = next() {
         let Some((name, value)) = line.split_once(": ") else {
             break;
         };
@@ -166,13 +178,17 @@ fn request(connection: &TcpStream) -> Option<Request> {
                 });
             }
             "authorization" => authorization = value.into(),
+            "content-length" => length = value.parse().ok()?,
             _ => {}
         }
     }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
     Some(Request {
         path,
         range,
         authorization,
+        body: String::from_utf8(body).ok()?,
     })
 }
 
@@ -232,7 +248,11 @@ impl State {
         let (port, is_token) = (self.port, request.path.starts_with("/token"));
         let (is_good, challenge) = match self.fault {
             Fault::Basic => (request.authorization == basic, "Basic realm=\"x\"".into()),
-            Fault::Bearer if is_token => (request.authorization == basic, String::new()),
+            Fault::Bearer if is_token => {
+                let is_form = request.body.contains("refresh_token=identity")
+                    && request.body.contains("grant_type=refresh_token");
+                (is_form || request.authorization == basic, String::new())
+            }
             Fault::Bearer => (
                 request.authorization == "Bearer good",
                 format!("Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"s\""),
@@ -294,6 +314,11 @@ impl State {
                 let location = format!("Location: {}\r\n", request.path);
                 return reply(to, 307, &location, b"");
             }
+            Fault::Headers => {
+                let headers: Vec<String> = (0..10_000).map(|n| format!("X-{n}: {n}\r\n")).collect();
+                return reply(to, 200, &headers.concat(), &bytes);
+            }
+            Fault::Downgrade => return reply(to, 307, "Location: ftp://example.org/x\r\n", b""),
             Fault::Encoded => return reply(to, 200, "Content-Encoding: gzip\r\n", &bytes),
             Fault::UnsatisfiedOnce(_) if before == 1 || fault != self.fault => {
                 return reply(to, 416, "", b"");

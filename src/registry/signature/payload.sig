@@ -1,0 +1,1 @@
+MEUCIQCfK0Edf/xhbU9KAA4cWz9hkMic1/JNILYf0rbZJOIkawIgS1vdkcE/vk8uIpFkEyet2dtr2ptGd7PRxJWhht7rmFE=
