@@ -28,6 +28,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(30);
 const HEADERS_MAX: Duration = Duration::from_secs(60);
 /// A registry that answers 403 to a token of this age means that it is too old.
 const TOKEN_AGE: Duration = Duration::from_secs(60);
+/// For one request.
+const RENEWALS_MAX: u32 = 3;
 const BUFFER: usize = 256 << 10;
 /// Where docker.io is.
 const DOCKER_HOST: &str = "registry-1.docker.io";
@@ -135,7 +137,7 @@ impl Client {
         headers: &[(&str, String)],
     ) -> std::result::Result<Response<Body>, Fault> {
         let url = self.url(path);
-        let mut is_renewed = false;
+        let mut renewals = 0;
         loop {
             let held = self.authorization()?;
             let secret = held.as_ref().map(|held| &held.header);
@@ -149,8 +151,8 @@ impl Client {
                     return Err(Fault::Fatal(text));
                 }
                 Some(_) => {}
-                None if !is_renewed && wants_another(status, held.as_ref()) => {
-                    is_renewed = true;
+                None if self.may_renew(renewals) && wants_another(status, held.as_ref()) => {
+                    renewals += 1;
                     if self.renew(&answer.response, held)? {
                         continue;
                     }
@@ -164,6 +166,12 @@ impl Client {
             }
             return Ok(answer.response);
         }
+    }
+
+    /// A password is right or wrong; a token may have ended between two threads that got it.
+    fn may_renew(&self, renewals: u32) -> bool {
+        let is_token = matches!(self.access().challenge, Some(Challenge::Bearer { .. }));
+        renewals == 0 || (is_token && renewals < RENEWALS_MAX)
     }
 
     /// What the next request has to carry, renewed if it is old.

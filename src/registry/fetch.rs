@@ -100,19 +100,20 @@ impl Transfer {
 
     fn all(&self) -> Result<(), End> {
         loop {
-            self.pieces()?;
+            let fetched = self.pieces()?;
             let mut state = self.lock();
-            while state.claims.returned.is_empty() && state.arrived < self.size {
+            while state.claims.returned.is_empty() && state.claims.workers > 1 {
                 if state.is_dropped {
                     return Err(End::dropped());
-                }
-                if state.claims.workers == 1 {
-                    break;
                 }
                 state = self.wait(state);
             }
             if state.arrived == self.size {
                 return Ok(());
+            }
+            if fetched == 0 && state.claims.returned.is_empty() {
+                let text = "a part of the download is missing";
+                return Err(End::Disk(text.into(), None));
             }
         }
     }
@@ -165,35 +166,43 @@ impl Transfer {
         End::Disk(doing, error.raw_os_error())
     }
 
-    /// Fetches pieces until all are taken. Errors: one cannot be had; it was given back.
-    fn pieces(&self) -> Result<(), End> {
-        let mut failures = 0;
+    /// Fetches pieces until all are taken: how many. Errors: one cannot be had; what it lacks was given back.
+    fn pieces(&self) -> Result<u64, End> {
+        let mut fetched = 0;
         while let Some(mut piece) = self.claim() {
-            while piece.at < piece.end {
-                let (before, client) = (piece.at, self.hosts.client());
-                let fault = match self.stretch(client, &mut piece) {
-                    Ok(()) => continue,
-                    Err(Stop::Fault(fault)) => fault,
-                    Err(Stop::Disk(error)) => return Err(self.disk(&error)),
-                    Err(Stop::Dropped) => return Err(End::dropped()),
-                };
-                failures = match piece.at > before {
-                    true => 1,
-                    false => failures + 1,
-                };
-                let is_alone = self.lock().claims.workers == 1;
-                if let Err(end) = self.again(client, fault, piece.at, &mut failures) {
-                    self.give_back(&piece);
-                    return Err(end);
-                }
-                // One connection is enough for a registry that sends all of it each time.
-                if self.lock().claims.is_whole && !is_alone {
-                    self.give_back(&piece);
-                    return Ok(());
-                }
+            let whole = self.piece(&mut piece);
+            self.give_back(&piece);
+            // One connection is enough for a registry that sends all of it each time.
+            if !whole? {
+                break;
+            }
+            fetched += 1;
+        }
+        Ok(fetched)
+    }
+
+    /// Whether all of a piece was fetched: not if it is left to another connection.
+    fn piece(&self, piece: &mut Piece) -> Result<bool, End> {
+        let mut failures = 0;
+        while piece.at < piece.end {
+            let (before, client) = (piece.at, self.hosts.client());
+            let fault = match self.stretch(client, piece) {
+                Ok(()) => continue,
+                Err(Stop::Fault(fault)) => fault,
+                Err(Stop::Disk(error)) => return Err(self.disk(&error)),
+                Err(Stop::Dropped) => return Err(End::dropped()),
+            };
+            failures = match piece.at > before {
+                true => 1,
+                false => failures + 1,
+            };
+            let is_alone = self.lock().claims.workers == 1;
+            self.again(client, fault, piece.at, &mut failures)?;
+            if self.lock().claims.is_whole && !is_alone {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Waits as long as a fault asks for, or turns to the next host. Errors: it is given up.

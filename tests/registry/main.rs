@@ -228,8 +228,12 @@ fn download(bench: &Bench) -> std::path::PathBuf {
 
 /// Waits until another process has fetched so much.
 fn wait_for(file: &Path, bytes: u64) {
-    while fs::metadata(file).map_or(0, |found| found.len()) < bytes {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+    wait_until(|| fs::metadata(file).map_or(0, |found| found.len()) >= bytes);
+}
+
+fn wait_until(is: impl Fn() -> bool) {
+    while !is() {
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -333,6 +337,8 @@ fn a_pull_copies_byte_for_byte_and_goes_on_where_it_was_killed() {
     let name = bench.server.big.replace(':', "-");
     let arriving = bench.path("copy/.lowerdir-arriving").join(name);
     wait_for(&arriving, 500_000);
+    // The little one is copied before.
+    wait_until(|| fs::read_dir(bench.path("copy/blobs/sha256")).is_ok_and(|it| it.count() > 0));
     child.kill().unwrap();
     child.wait().unwrap();
     let there = fs::metadata(&arriving).unwrap().len() as usize;
@@ -536,6 +542,23 @@ fn helpers_are_asked_and_what_goes_wrong_with_one_names_it() {
     fs::remove_dir_all(bench.path("bin")).unwrap();
     let missing = "docker-credential-it is not in PATH";
     bench.unpack().fails(1, &["auth.json", missing]);
+}
+
+#[test]
+fn a_token_that_ends_in_the_middle_is_renewed() {
+    let bench = Bench::new(Fault::ShortTokens(300_000));
+    bench.login("user", "hunter2");
+    bench.check(&bench.unpack());
+}
+
+#[test]
+fn a_login_does_not_follow_a_redirect_to_another_host() {
+    let bench = Bench::new(Fault::Elsewhere);
+    bench.login("user", "hunter2");
+    bench.check(&bench.unpack());
+    // Asked for without a login first, then with one, which leads there.
+    let asked = |start: &str| bench.server.paths(start).len();
+    assert_eq!((asked("/v2/app/blobs/"), asked("/elsewhere/")), (3, 1));
 }
 
 #[test]

@@ -63,6 +63,10 @@ pub enum Fault {
     Basic,
     /// All answers need a token, and that needs a password.
     Bearer,
+    /// The same, and a token ends with each answer to a request for the large blob, of so many bytes.
+    ShortTokens(usize),
+    /// The same as Basic, and the large blob is on another host, which wants none.
+    Elsewhere,
 }
 
 pub struct Server {
@@ -78,6 +82,8 @@ struct State {
     big: String,
     fault: Fault,
     log: Mutex<Vec<(String, Option<usize>)>>,
+    /// How many were used.
+    tokens: AtomicUsize,
     /// Bytes of the large blob.
     sent: AtomicUsize,
     /// How far answers got in it.
@@ -114,6 +120,7 @@ impl Server {
             big: big.clone(),
             fault,
             log: Mutex::default(),
+            tokens: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             reached: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
@@ -142,6 +149,13 @@ impl Server {
     pub fn traffic(&self) -> (usize, usize) {
         let get = |count: &AtomicUsize| count.load(Ordering::Relaxed);
         (get(&self.state.sent), get(&self.state.lost))
+    }
+
+    /// The paths that were asked for and begin so.
+    pub fn paths(&self, start: &str) -> Vec<String> {
+        let log = self.state.log.lock().unwrap();
+        let asked = log.iter().map(|(path, _)| path.clone());
+        asked.filter(|path| path.starts_with(start)).collect()
     }
 
     /// Where the ranges began that were asked for.
@@ -213,9 +227,15 @@ impl State {
             return reply(to, 401, &headers, b"");
         }
         if request.path.starts_with("/token") {
-            return reply(to, 200, "", br#"{"token":"good"}"#);
+            let token = match self.fault {
+                Fault::ShortTokens(_) => format!("good{}", self.tokens.load(Ordering::Relaxed)),
+                _ => "good".into(),
+            };
+            let answer = format!(r#"{{"token":"{token}"}}"#);
+            return reply(to, 200, "", answer.as_bytes());
         }
-        let (_, rest) = request.path.split_once("/v2/app/").unwrap_or_default();
+        let there = request.path.replace("/elsewhere/", "/v2/app/blobs/");
+        let (_, rest) = there.split_once("/v2/app/").unwrap_or_default();
         let digest = match rest.split_once('/') {
             Some(("manifests", "1")) => &*self.manifest,
             Some((_, digest)) => digest,
@@ -247,11 +267,29 @@ impl State {
         let basic = format!("Basic {}", STANDARD.encode("user:hunter2"));
         let (port, is_token) = (self.port, request.path.starts_with("/token"));
         let (is_good, challenge) = match self.fault {
-            Fault::Basic => (request.authorization == basic, "Basic realm=\"x\"".into()),
+            Fault::Elsewhere if request.path.starts_with("/elsewhere/") => {
+                let is_bare = request.authorization.is_empty();
+                assert!(is_bare, "{} goes to another host", request.authorization);
+                (true, String::new())
+            }
+            Fault::Basic | Fault::Elsewhere => {
+                (request.authorization == basic, "Basic realm=\"x\"".into())
+            }
             Fault::Bearer if is_token => {
                 let is_form = request.body.contains("refresh_token=identity")
                     && request.body.contains("grant_type=refresh_token");
                 (is_form || request.authorization == basic, String::new())
+            }
+            Fault::ShortTokens(_) if is_token => (request.authorization == basic, String::new()),
+            Fault::ShortTokens(_) => {
+                let tokens = self.tokens.load(Ordering::Relaxed);
+                let is_good = request.authorization == format!("Bearer good{tokens}");
+                if is_good && request.path.ends_with(&self.big) {
+                    // It was used.
+                    self.tokens.fetch_add(1, Ordering::Relaxed);
+                }
+                let realm = format!("Bearer realm=\"http://127.0.0.1:{port}/token\"");
+                (is_good, realm)
             }
             Fault::Bearer => (
                 request.authorization == "Bearer good",
@@ -314,6 +352,11 @@ impl State {
                 let location = format!("Location: {}\r\n", request.path);
                 return reply(to, 307, &location, b"");
             }
+            Fault::Elsewhere if request.path.starts_with("/v2/") => {
+                let (port, digest) = (self.port, &self.big);
+                let there = format!("Location: http://localhost:{port}/elsewhere/{digest}\r\n");
+                return reply(to, 307, &there, b"");
+            }
             Fault::Headers => {
                 let headers: Vec<String> = (0..10_000).map(|n| format!("X-{n}: {n}\r\n")).collect();
                 return reply(to, 200, &headers.concat(), &bytes);
@@ -352,7 +395,7 @@ impl State {
             None => (200, String::new()),
         };
         let cut = match fault {
-            Fault::CutEach(bytes) => Some(bytes),
+            Fault::CutEach(bytes) | Fault::ShortTokens(bytes) => Some(bytes),
             Fault::CutOnceWithoutRange(bytes)
             | Fault::WrongRangeOnce(bytes)
             | Fault::UnsatisfiedOnce(bytes)
