@@ -49,7 +49,7 @@ impl Access {
         self
     }
 
-    /// Uses this login for every registry that asks for one.
+    /// Uses this login for the registry, if it asks for one, and not for its mirrors.
     pub fn login(mut self, user: String, password: String) -> Access {
         let password = Secret::new(password);
         self.logins = Logins::Given(Login::Password { user, password });
@@ -84,5 +84,14 @@ impl Access {
     pub fn stall(mut self, stall: Duration) -> Access {
         self.stall = stall;
         self
+    }
+
+    /// The same for a mirror.
+    pub(super) fn for_mirror(&self) -> Access {
+        let mut access = self.clone();
+        if let Logins::Given(_) = access.logins {
+            access.logins = Logins::Found;
+        }
+        access
     }
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ureq::config::RedirectAuthHeaders;
 use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
@@ -15,11 +14,12 @@ use crate::error::{Error, Result};
 
 use super::access::{Access, Logins};
 use super::challenge::Challenge;
-use super::credentials::{self, Credentials};
+use super::credentials::{self, Search};
 use super::endpoints::Endpoint;
 use super::name::Name;
 use super::proxy;
 use super::queue::CONNECTIONS;
+use super::redirect;
 use super::retry::{self, Fault};
 use super::tls::{self, TlsConnector};
 use super::token::Authorization;
@@ -40,6 +40,7 @@ pub struct Client {
     agent: Agent,
     name: Name,
     may_be_plain: bool,
+    verifies: bool,
     logins: Logins,
     /// `https://HOST` or, where plain HTTP may be used, what answers there.
     base: OnceLock<String>,
@@ -51,7 +52,8 @@ pub struct Client {
 struct Held {
     challenge: Option<Challenge>,
     authorization: Option<Authorization>,
-    credentials: Option<Option<Credentials>>,
+    /// What was found, once it was looked for.
+    search: Option<Search>,
 }
 
 impl Client {
@@ -70,7 +72,8 @@ impl Client {
             .https_only(!is_here && verifies)
             .user_agent(concat!("lowerdir/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            // They are followed in `redirect`: ureq would send a login to another port of the host.
+            .max_redirects(0)
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_recv_response(Some(HEADERS_MAX))
             .timeout_per_read(Some(access.stall))
@@ -86,6 +89,7 @@ impl Client {
             agent: Agent::with_parts(config, connector, DefaultResolver::default()),
             name,
             may_be_plain: is_here || !verifies,
+            verifies,
             logins: access.logins.clone(),
             base: OnceLock::new(),
             has_answered: AtomicBool::new(false),
@@ -136,28 +140,31 @@ impl Client {
         let mut renewals = 0;
         loop {
             let held = self.authorization()?;
-            let mut request = self.agent.get(&url);
-            for (name, value) in headers {
-                request = request.header(*name, value);
-            }
-            if let Some(held) = &held {
-                request = request.header("Authorization", held.header.expose());
-            }
-            let answer = request.call().map_err(|error| fault_of(&error))?;
+            let secret = held.as_ref().map(|held| &held.header);
+            let answer = redirect::get(&self.agent, &url, headers, secret)?;
             self.has_answered.store(true, Ordering::Relaxed);
-            let is_aged = held
-                .as_ref()
-                .is_some_and(|held| held.since.elapsed() > TOKEN_AGE);
-            match answer.status().as_u16() {
-                401 if self.may_renew(renewals) => self.renew(&answer, held)?,
-                403 if renewals == 0 && is_aged => self.renew(&answer, held)?,
-                401 => return Err(Fault::Status(401, None)),
-                _ if is_encoded(&answer) => {
-                    return Err(Fault::Fatal("the answer has a Content-Encoding".into()));
+            let status = answer.response.status().as_u16();
+            match answer.elsewhere {
+                // What another host wants to see is not for it to see.
+                Some(host) if matches!(status, 401 | 403) => {
+                    let text = format!("{host}, to which it redirects, answered {status}");
+                    return Err(Fault::Fatal(text));
                 }
-                _ => return Ok(answer),
+                Some(_) => {}
+                None if self.may_renew(renewals) && wants_another(status, held.as_ref()) => {
+                    renewals += 1;
+                    if self.renew(&answer.response, held)? {
+                        continue;
+                    }
+                    return Err(Fault::Status(status, None));
+                }
+                None if status == 401 => return Err(Fault::Status(401, None)),
+                None => {}
             }
-            renewals += 1;
+            if is_encoded(&answer.response) {
+                return Err(Fault::Fatal("the answer has a Content-Encoding".into()));
+            }
+            return Ok(answer.response);
         }
     }
 
@@ -180,23 +187,28 @@ impl Client {
         Ok(access.authorization.clone())
     }
 
-    /// Answers the challenge of a refusal, unless another thread just did.
+    /// Answers the challenge of a refusal, unless another thread just did. Whether there is anything to answer with.
     fn renew(
         &self,
         answer: &Response<Body>,
         refused: Option<Authorization>,
-    ) -> std::result::Result<(), Fault> {
+    ) -> std::result::Result<bool, Fault> {
         let mut access = self.access();
         let since = |held: &Option<Authorization>| held.as_ref().map(|held| held.since);
         if since(&access.authorization) != since(&refused) {
-            return Ok(());
+            return Ok(true);
+        }
+        if refused.is_some() {
+            // A helper may have another one by now.
+            access.search = None;
         }
         let headers = answer.headers().get_all("WWW-Authenticate").iter();
         let mut challenges = headers.filter_map(|value| Challenge::parse(value.to_str().ok()?));
         if let Some(challenge) = challenges.next() {
             access.challenge = Some(challenge);
         }
-        self.obtain(&mut access)
+        self.obtain(&mut access)?;
+        Ok(access.authorization.is_some())
     }
 
     fn obtain(&self, access: &mut Held) -> std::result::Result<(), Fault> {
@@ -204,18 +216,22 @@ impl Client {
             return Ok(());
         };
         if let Challenge::Bearer { realm, .. } = &challenge {
-            let is_plain = !realm.starts_with("https://");
-            if is_plain && !(realm.starts_with("http://") && self.may_be_plain) {
+            let is_plain_allowed = self.may_be_plain && (!self.verifies || is_here(realm));
+            let is_plain = realm.starts_with("http://") && is_plain_allowed;
+            if !is_plain && !realm.starts_with("https://") {
                 return Err(Fault::Fatal("its token server does not use HTTPS".into()));
             }
         }
-        let credentials = match &access.credentials {
-            Some(found) => found.clone(),
-            None => credentials::find(&self.name, &self.logins).map_err(Fault::Fatal)?,
-        };
-        access.credentials = Some(credentials.clone());
+        if access.search.is_none() {
+            let found = credentials::find(&self.name, &self.logins);
+            access.search = Some(found.map_err(|trouble| Fault::Login {
+                text: trouble.text,
+                hint: trouble.hint,
+            })?);
+        }
+        let found = access.search.as_ref();
+        let credentials = found.and_then(|search| search.found.as_ref());
         let scope = format!("repository:{}:pull", self.name.repository);
-        let credentials = credentials.as_ref();
         access.authorization = Authorization::answer(&self.agent, &challenge, credentials, &scope)?;
         Ok(())
     }
@@ -242,17 +258,10 @@ impl Client {
     fn hint(&self, fault: &Fault) -> String {
         let host = &self.name.host;
         match fault {
-            Fault::Status(401 | 403, _) => match &self.access().credentials {
-                Some(Some(found)) => match &found.found_in {
-                    Some(file) => format!(
-                        "the login in {} was refused: `podman login {host}`",
-                        file.display()
-                    ),
-                    None => "the login that was given was refused".into(),
-                },
-                _ if matches!(self.logins, Logins::None) => "no login was to be used".into(),
-                _ => format!("no login for it was found: `podman login {host}`"),
-            },
+            Fault::Status(401 | 403, _) | Fault::Refused(..) => {
+                login_hint(host, &self.logins, self.access().search.as_ref())
+            }
+            Fault::Login { hint, .. } => hint.clone(),
             Fault::Status(429, Some(pause)) => {
                 format!(
                     "there were too many requests: try again in {} s",
@@ -266,6 +275,7 @@ impl Client {
                 "put the certificate of its authority into /etc/containers/certs.d/{host}/ca.crt"
             ),
             Fault::Status(..) => "the registry is at fault: try again later".into(),
+            Fault::Fatal(_) => "the registry, or a proxy before it, is at fault".into(),
             _ => match self.agent.config().proxy() {
                 Some(proxy) => format!(
                     "check the name {host}, the network and the proxy {}:{}",
@@ -275,6 +285,29 @@ impl Client {
                 None => format!("check the name {host} and the network"),
             },
         }
+    }
+}
+
+/// Which login was used, or where it was looked for.
+fn login_hint(host: &str, logins: &Logins, search: Option<&Search>) -> String {
+    let log_in = match logins {
+        Logins::File(file) => format!("`podman login --authfile {} {host}`", file.display()),
+        _ => format!("`podman login {host}`"),
+    };
+    match search {
+        _ if matches!(logins, Logins::None) => "no login was to be used".into(),
+        None => "the registry did not ask for a login".into(),
+        Some(search) => match &search.found {
+            Some(found) if matches!(logins, Logins::Given(_)) => {
+                format!("the login {} was refused", found.source)
+            }
+            Some(found) => format!("the login {} was refused: {log_in}", found.source),
+            None => {
+                let files = search.files.iter().map(|file| file.display().to_string());
+                let files = files.collect::<Vec<_>>().join(", ");
+                format!("no login for it was found in {files}: {log_in}")
+            }
+        },
     }
 }
 
@@ -292,16 +325,29 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::LargeResponseHeader(..) => {
             Fault::Fatal("its answer has too large a header".into())
         }
-        ureq::Error::TooManyRedirects => Fault::Fatal("too many redirects".into()),
         ureq::Error::RequireHttpsOnly(_) => Fault::Fatal("a redirect to plain HTTP".into()),
         ureq::Error::BadUri(_) => Fault::Fatal("a redirect to a bad URL".into()),
         other => Fault::Lost(other.to_string()),
     }
 }
 
+/// Whether a registry that answered so may take another login than the one it got. ECR says 403 to one that is too old.
+fn wants_another(status: u16, held: Option<&Authorization>) -> bool {
+    match status {
+        401 => true,
+        403 => held.is_some_and(|held| held.since.elapsed() > TOKEN_AGE),
+        _ => false,
+    }
+}
+
 fn is_encoded(answer: &Response<Body>) -> bool {
     let header = answer.headers().get("Content-Encoding");
     header.is_some_and(|value| value != "identity")
+}
+
+/// The same for a URL.
+fn is_here(url: &str) -> bool {
+    redirect::host(url).is_some_and(|host| is_loopback(&host))
 }
 
 /// Whether a host is this machine, judging by its name alone.

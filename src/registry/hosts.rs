@@ -20,9 +20,12 @@ impl Hosts {
     /// Errors: as of [`endpoints::of`]; a certificate cannot be read.
     pub fn new(name: &Name, access: &Access) -> Result<Hosts> {
         let endpoints = endpoints::of(name)?;
-        let clients = endpoints
+        let (registry, mirrors) = endpoints.split_last().expect("the registry is one");
+        let of_mirrors = access.for_mirror();
+        let clients = mirrors
             .iter()
-            .map(|endpoint| Client::new(endpoint, access));
+            .map(|mirror| Client::new(mirror, &of_mirrors))
+            .chain([Client::new(registry, access)]);
         Ok(Hosts {
             clients: clients.collect::<Result<_>>()?,
             current: AtomicUsize::new(0),

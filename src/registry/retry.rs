@@ -31,6 +31,10 @@ pub enum Fault {
     Range,
     /// The certificate of the registry is not trusted.
     Certificate(String),
+    /// The login cannot be read, and what to do about it.
+    Login { text: String, hint: String },
+    /// A token server refuses the login: its URL.
+    Refused(u16, String),
     /// Another try changes nothing.
     Fatal(String),
 }
@@ -49,7 +53,9 @@ impl Fault {
             Fault::Unreachable(text)
             | Fault::Lost(text)
             | Fault::Certificate(text)
+            | Fault::Login { text, .. }
             | Fault::Fatal(text) => text.clone(),
+            Fault::Refused(status, realm) => format!("the token server {realm} answered {status}"),
             Fault::Range => "the answer was for another range".into(),
             Fault::Status(status, _) => format!("the registry answered {status}"),
         }
@@ -61,6 +67,7 @@ pub fn after(fault: &Fault, failures: u32, has_spoken: bool) -> Step {
     let pause = FIRST_PAUSE * 4u32.pow(failures.saturating_sub(1).min(4));
     match fault {
         Fault::Fatal(_) | Fault::Certificate(_) => Step::GiveUp,
+        Fault::Login { .. } | Fault::Refused(..) => Step::GiveUp,
         _ if failures >= FAILURES_MAX => Step::GiveUp,
         Fault::Unreachable(_) if failures >= SILENCE_MAX && !has_spoken => Step::GiveUp,
         Fault::Status(429 | 503, Some(wanted)) if *wanted > PAUSE_MAX => Step::GiveUp,

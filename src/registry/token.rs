@@ -11,6 +11,7 @@ use ureq::Agent;
 
 use super::challenge::Challenge;
 use super::credentials::{Credentials, Login, Secret};
+use super::redirect;
 use super::retry::Fault;
 
 /// The shortest life of a token, and the default (distribution's "Token Authentication Specification").
@@ -28,8 +29,9 @@ pub struct Authorization {
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(alias = "access_token")]
     token: Option<String>,
+    /// What OAuth calls it. Docker Hub sends both.
+    access_token: Option<String>,
     expires_in: Option<u64>,
 }
 
@@ -43,12 +45,24 @@ impl Authorization {
     ) -> Result<Option<Authorization>, Fault> {
         let login = credentials.map(|credentials| &credentials.login);
         match (challenge, login) {
-            (Challenge::Basic, Some(login @ Login::Password { .. })) => Ok(Some(Authorization {
-                header: basic(login),
+            (Challenge::Basic, Some(Login::Password { user, password })) => {
+                Ok(Some(Authorization {
+                    header: basic(user, password),
+                    since: Instant::now(),
+                    until: None,
+                }))
+            }
+            (Challenge::Basic, None) => Ok(None),
+            (Challenge::Basic, Some(_)) => Err(Fault::Login {
+                text: "the registry wants a password, and the login for it is a token".into(),
+                hint: "log in with a user and a password".into(),
+            }),
+            // Made by a token server already.
+            (Challenge::Bearer { .. }, Some(Login::Token(token))) => Ok(Some(Authorization {
+                header: Secret::new(format!("Bearer {}", token.expose())),
                 since: Instant::now(),
                 until: None,
             })),
-            (Challenge::Basic, _) => Ok(None),
             (
                 Challenge::Bearer {
                     realm,
@@ -69,14 +83,9 @@ impl Authorization {
     }
 }
 
-fn basic(login: &Login) -> Secret {
-    match login {
-        Login::Password { user, password } => {
-            let text = format!("{user}:{}", password.expose());
-            Secret::new(format!("Basic {}", STANDARD.encode(text)))
-        }
-        Login::Identity(_) => unreachable!("an identity token is sent in a form"),
-    }
+fn basic(user: &str, password: &Secret) -> Secret {
+    let text = format!("{user}:{}", password.expose());
+    Secret::new(format!("Basic {}", STANDARD.encode(text)))
 }
 
 fn fetch(
@@ -89,26 +98,30 @@ fn fetch(
     let shown = realm.split('?').next().unwrap_or_default().to_string();
     let mut fields = vec![("scope", scope)];
     fields.extend(service.map(|service| ("service", service)));
-    let sent = match login {
+    let mut answer = match login {
         Some(Login::Identity(token)) => {
             fields.extend([
                 ("grant_type", "refresh_token"),
                 ("client_id", "lowerdir"),
                 ("refresh_token", token.expose()),
             ]);
-            agent.post(realm).send_form(fields)
+            // A redirect is not followed: the token is for this server.
+            let sent = agent.post(realm).send_form(fields);
+            sent.map_err(|error| super::client::fault_of(&error))?
         }
         login => {
-            let mut request = agent.get(realm).query_pairs(fields);
-            if let Some(login) = login {
-                request = request.header("Authorization", basic(login).expose());
-            }
-            request.call()
+            let secret = match login {
+                Some(Login::Password { user, password }) => Some(basic(user, password)),
+                _ => None,
+            };
+            let url = redirect::with_query(realm, &fields);
+            redirect::get(agent, &url, &[], secret.as_ref())?.response
         }
     };
-    let mut answer = sent.map_err(|error| super::client::fault_of(&error))?;
-    if answer.status() != 200 {
-        return Err(super::retry::of_answer(&answer));
+    match answer.status().as_u16() {
+        200 => {}
+        status @ (400 | 401 | 403) => return Err(Fault::Refused(status, shown)),
+        _ => return Err(super::retry::of_answer(&answer)),
     }
     let body = answer
         .body_mut()
@@ -122,6 +135,7 @@ fn fetch(
     let parsed = parsed.ok_or_else(nothing)?;
     let token = parsed
         .token
+        .or(parsed.access_token)
         .filter(|token| !token.is_empty())
         .ok_or_else(nothing)?;
     let life = Duration::from_secs(parsed.expires_in.unwrap_or_default()).max(LIFE_MIN);

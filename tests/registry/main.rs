@@ -2,6 +2,8 @@
 
 support::start!();
 
+mod logins;
+mod place;
 mod server;
 
 use std::fs;
@@ -538,7 +540,8 @@ fn helpers_are_asked_and_what_goes_wrong_with_one_names_it() {
     let bench = Bench::new(Fault::Basic);
     helper(&bench, "");
     fs::remove_dir_all(bench.path("bin")).unwrap();
-    bench.unpack().fails(1, &["running docker-credential-it"]);
+    let missing = "docker-credential-it is not in PATH";
+    bench.unpack().fails(1, &["auth.json", missing]);
 }
 
 #[test]
