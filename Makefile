@@ -154,11 +154,12 @@ check:
 	$(CARGO) package --locked --allow-dirty --no-verify --quiet -p lowerdir
 
 # Unpacks five corpora with ours and with others, and prints a table; README=1 puts it, with its
-# chart, into docs/benchmarks.md. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,
+# chart, into docs/benchmarks.md. Then pulls one from a registry, on a fast and on a slow network. As root, on a quiet machine; tests/bench/settings.py tells what SCALE, RUNS,
 # CORPORA, TOOLS, LOWERDIR and BENCH_DIR choose.
 bench: build
 	tests/bench/install.sh
 	python3 tests/bench run
+	python3 tests/bench pulls
 
 # What an entry costs in each part, and each figure beside what it must be; and what images cost that
 # are made to be expensive, beside flat ones: it fails if one is over its bound.

@@ -28,6 +28,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(30);
 const HEADERS_MAX: Duration = Duration::from_secs(60);
 /// A registry that answers 403 to a token of this age means that it is too old.
 const TOKEN_AGE: Duration = Duration::from_secs(60);
+/// For one request.
+const RENEWALS_MAX: u32 = 3;
 const BUFFER: usize = 256 << 10;
 /// Where docker.io is.
 const DOCKER_HOST: &str = "registry-1.docker.io";
@@ -131,7 +133,7 @@ impl Client {
         headers: &[(&str, String)],
     ) -> std::result::Result<Response<Body>, Fault> {
         let url = self.url(path);
-        let mut is_renewed = false;
+        let mut renewals = 0;
         loop {
             let held = self.authorization()?;
             let mut request = self.agent.get(&url);
@@ -147,16 +149,22 @@ impl Client {
                 .as_ref()
                 .is_some_and(|held| held.since.elapsed() > TOKEN_AGE);
             match answer.status().as_u16() {
-                401 if !is_renewed => self.renew(&answer, held)?,
-                403 if !is_renewed && is_aged => self.renew(&answer, held)?,
+                401 if self.may_renew(renewals) => self.renew(&answer, held)?,
+                403 if renewals == 0 && is_aged => self.renew(&answer, held)?,
                 401 => return Err(Fault::Status(401, None)),
                 _ if is_encoded(&answer) => {
                     return Err(Fault::Fatal("the answer has a Content-Encoding".into()));
                 }
                 _ => return Ok(answer),
             }
-            is_renewed = true;
+            renewals += 1;
         }
+    }
+
+    /// A password is right or wrong; a token may have ended between two threads that got it.
+    fn may_renew(&self, renewals: u32) -> bool {
+        let is_token = matches!(self.access().challenge, Some(Challenge::Bearer { .. }));
+        renewals == 0 || (is_token && renewals < RENEWALS_MAX)
     }
 
     /// What the next request has to carry, renewed if it is old.
@@ -281,6 +289,9 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::HostNotFound => Fault::Unreachable("no such host".into()),
         ureq::Error::ConnectionFailed => Fault::Unreachable("the connection was refused".into()),
         ureq::Error::Rustls(error) => Fault::Fatal(format!("TLS: {error}")),
+        ureq::Error::LargeResponseHeader(..) => {
+            Fault::Fatal("its answer has too large a header".into())
+        }
         ureq::Error::TooManyRedirects => Fault::Fatal("too many redirects".into()),
         ureq::Error::RequireHttpsOnly(_) => Fault::Fatal("a redirect to plain HTTP".into()),
         ureq::Error::BadUri(_) => Fault::Fatal("a redirect to a bad URL".into()),

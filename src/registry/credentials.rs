@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +23,11 @@ use super::name::Name;
 const DOCKER_KEY: &str = "https://index.docker.io/v1/";
 /// The user whose password is an identity token.
 const TOKEN_USER: &str = "<token>";
+
+/// How long a helper may take: it may ask its user.
+const HELPER_MAX: Duration = Duration::from_secs(60);
+/// The longest answer of a helper that is read, in bytes.
+const OUTPUT_MAX: u64 = 1 << 20;
 
 /// A text that is not shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -218,30 +225,50 @@ fn ask(helper: &str, server: &str) -> Result<Option<Login>, String> {
     if !helper.chars().all(is_name) {
         return Err("the name of a credential helper has odd characters".into());
     }
-    let run = || {
-        let mut child = Command::new(&program)
-            .arg("get")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut stdin = child.stdin.take().expect("it is piped");
-        // One that does not read it says no by its status.
-        let _ = stdin.write_all(server.as_bytes());
-        drop(stdin);
-        child.wait_with_output()
-    };
-    let output = run().map_err(|error| format!("running {program}: {error}"))?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stdout);
+    let (is_good, output) = run(&program, server)
+        .map_err(|error| format!("running {program}: {error}"))?
+        .ok_or_else(|| format!("{program} did not answer in {} s", HELPER_MAX.as_secs()))?;
+    if !is_good {
+        let text = String::from_utf8_lossy(&output);
         return match text.contains("credentials not found") {
             true => Ok(None),
             false => Err(format!("{program} failed")),
         };
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout)
+    let answer: Answer = serde_json::from_slice(&output)
         .map_err(|_| format!("{program} did not answer with a user and a secret"))?;
     Ok(Some(login(&answer.username, &answer.secret)))
+}
+
+/// Whether a helper succeeded, and what it printed; `None` if it took too long.
+fn run(program: &str, server: &str) -> std::io::Result<Option<(bool, Vec<u8>)>> {
+    let mut child = Command::new(program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // One that does not read it says no by its status.
+    let _ = stdin.write_all(server.as_bytes());
+    drop(stdin);
+    let stdout = child.stdout.take().expect("it is piped");
+    let (to, output) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stdout.take(OUTPUT_MAX).read_to_end(&mut bytes);
+        // Nobody waits any more if it took too long.
+        let _ = to.send(read.map(|_| bytes));
+    });
+    let output = output.recv_timeout(HELPER_MAX);
+    if output.is_err() {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    match output {
+        Ok(output) => Ok(Some((status.success(), output?))),
+        Err(_) => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-"""What `make bench` and `make bench-micro` run: `python3 tests/bench build|run|report|micro|costs`.
+"""What `make bench` and `make bench-micro` run: `python3 tests/bench build|run|report|micro|costs|pulls`.
 
 The environment says the rest: what `settings` reads, and README=1 to put the report in its place.
 """
@@ -11,6 +11,7 @@ import sys
 import corpora
 import costs
 import figures
+import pulls
 import report
 import rounds
 
@@ -63,12 +64,13 @@ VERBS = {
     "report": show_last,
     "micro": figures.measure,
     "costs": costs.measure,
+    "pulls": pulls.measure,
 }
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in VERBS:
         sys.exit(f"usage: {sys.argv[0]} {'|'.join(VERBS)}")
-    if sys.argv[1] in ("run", "micro", "costs") and os.geteuid() != 0:
+    if sys.argv[1] in ("run", "micro", "costs", "pulls") and os.geteuid() != 0:
         sys.exit("the benchmark mounts file systems: run it as root")
     start()
     VERBS[sys.argv[1]]()

@@ -13,6 +13,7 @@ TAG = "latest"
 # As image configs spell it: every tool takes the image for one of this machine.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MEDIA = "application/vnd.oci.image"
+MANIFEST = f"{_MEDIA}.manifest.v1+json"
 _LAYER = f"{_MEDIA}.layer.v1.tar"
 
 
@@ -39,7 +40,7 @@ def write(layout, layers):
     }
     described = {
         "schemaVersion": 2,
-        "mediaType": f"{_MEDIA}.manifest.v1+json",
+        "mediaType": MANIFEST,
         "config": _json_blob(layout, config, f"{_MEDIA}.config.v1+json"),
         "layers": [
             _descriptor(layout, digest, _LAYER if digest == diff_id else f"{_LAYER}+gzip")

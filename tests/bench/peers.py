@@ -39,13 +39,13 @@ def skopeo(corpus, place):
 
 def containerd(corpus, place):
     """Copies the blobs into the content store and unpacks them."""
-    with _daemon(place) as ctr:
+    with daemon(place) as ctr:
         return seconds(lambda: run(*ctr, *_import(corpus)))
 
 
 def containerd_unpacking(corpus, place):
     """The unpacking alone: the blobs are in the content store already."""
-    with _daemon(place) as ctr:
+    with daemon(place) as ctr:
         run(*ctr, *_import(corpus), "--no-unpack")
         target = place / "target"
         target.mkdir()
@@ -58,7 +58,7 @@ def _import(corpus):
 
 
 @contextlib.contextmanager
-def _daemon(place):
+def daemon(place, prefix=()):
     """containerd with nothing but what unpacking takes, and all of its files in `place`."""
     socket, configuration = place / "socket", place / "config.toml"
     configuration.write_text(
@@ -69,14 +69,15 @@ def _daemon(place):
         f'[ttrpc]\naddress = "{socket}.ttrpc"\n'
     )
     with open(place / "log", "wb") as log:
-        daemon = subprocess.Popen(["containerd", "--config", configuration], stderr=log)
+        command = [*prefix, "containerd", "--config", configuration]
+        process = subprocess.Popen(command, stderr=log)
         try:
             ctr = ["ctr", "--address", socket]
             _wait_for(ctr)
             yield ctr
         finally:
-            daemon.terminate()
-            daemon.wait()
+            process.terminate()
+            process.wait()
 
 
 def _wait_for(ctr):

@@ -5,6 +5,7 @@ support::start!();
 mod server;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -201,6 +202,8 @@ fn what_cannot_be_had_is_told_as_what_it_is() {
         (Fault::Encoded, 1, &["Content-Encoding"]),
         (Fault::Patient, 1, &["answered 429"]),
         (Fault::Loop, 1, &["too many redirects"]),
+        (Fault::Headers, 1, &["/blobs/sha256:", "header"]),
+        (Fault::Downgrade, 1, &["/blobs/sha256:"]),
     ] {
         let bench = Bench::new(fault);
         let run = bench.unpack();
@@ -223,8 +226,12 @@ fn download(bench: &Bench) -> std::path::PathBuf {
 
 /// Waits until another process has fetched so much.
 fn wait_for(file: &Path, bytes: u64) {
-    while fs::metadata(file).map_or(0, |found| found.len()) < bytes {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+    wait_until(|| fs::metadata(file).map_or(0, |found| found.len()) >= bytes);
+}
+
+fn wait_until(is: impl Fn() -> bool) {
+    while !is() {
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -328,6 +335,8 @@ fn a_pull_copies_byte_for_byte_and_goes_on_where_it_was_killed() {
     let name = bench.server.big.replace(':', "-");
     let arriving = bench.path("copy/.lowerdir-arriving").join(name);
     wait_for(&arriving, 500_000);
+    // The little one is copied before.
+    wait_until(|| fs::read_dir(bench.path("copy/blobs/sha256")).is_ok_and(|it| it.count() > 0));
     child.kill().unwrap();
     child.wait().unwrap();
     let there = fs::metadata(&arriving).unwrap().len() as usize;
@@ -474,6 +483,92 @@ fn documents_are_checked() {
     bench
         .run(&["ls", &bench.image()])
         .fails(4, &["the manifest has over 4194304 bytes"]);
+}
+
+/// A credential helper, in a directory that is first in PATH.
+fn helper(bench: &Bench, script: &str) -> String {
+    let directory = bench.path("bin");
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("docker-credential-it");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let host = bench.server.host();
+    let text = format!(r#"{{"credHelpers":{{"{host}":"it"}}}}"#);
+    fs::write(bench.path("auth.json"), text).unwrap();
+    let before = std::env::var("PATH").unwrap();
+    format!("{}:{before}", directory.display())
+}
+
+#[test]
+fn helpers_are_asked_and_what_goes_wrong_with_one_names_it() {
+    let good = r#"read host; test "$1" = get || exit 1
+        echo "{\"ServerURL\":\"$host\",\"Username\":\"user\",\"Secret\":\"hunter2\"}""#;
+    let token = good
+        .replace("user", "<token>")
+        .replace("hunter2", "identity");
+    for (fault, script, words) in [
+        (Fault::Basic, good, None),
+        (Fault::Bearer, good, None),
+        (Fault::Bearer, &token, None),
+        (
+            Fault::Basic,
+            "echo hunter2 not JSON",
+            Some("did not answer with"),
+        ),
+        (
+            Fault::Basic,
+            "echo hunter2; exit 1",
+            Some("docker-credential-it failed"),
+        ),
+        (
+            Fault::Basic,
+            "echo credentials not found in native keychain; exit 1",
+            Some("answered 401"),
+        ),
+    ] {
+        let bench = Bench::new(fault);
+        let path = helper(&bench, script);
+        let run = Run::of(bench.command(&UNPACK).env("PATH", path));
+        match words {
+            None => bench.check(&run),
+            Some(words) => run.fails(1, &[words]),
+        }
+        assert!(!run.stderr.contains("hunter2"), "{run:?}");
+    }
+    let bench = Bench::new(Fault::Basic);
+    helper(&bench, "");
+    fs::remove_dir_all(bench.path("bin")).unwrap();
+    bench.unpack().fails(1, &["running docker-credential-it"]);
+}
+
+#[test]
+fn a_token_that_ends_in_the_middle_is_renewed() {
+    let bench = Bench::new(Fault::ShortTokens(300_000));
+    bench.login("user", "hunter2");
+    bench.check(&bench.unpack());
+}
+
+#[test]
+fn a_login_does_not_follow_a_redirect_to_another_host() {
+    let bench = Bench::new(Fault::Elsewhere);
+    bench.login("user", "hunter2");
+    bench.check(&bench.unpack());
+    // Asked for without a login first, then with one, which leads there.
+    let asked = |start: &str| bench.server.paths(start).len();
+    assert_eq!((asked("/v2/app/blobs/"), asked("/elsewhere/")), (3, 1));
+}
+
+#[test]
+fn two_processes_share_a_transfer() {
+    let bench = Bench::new(Fault::SilentOnce(600_000));
+    let mut verb = UNPACK.to_vec();
+    verb.push("--stall-timeout=2");
+    let mut first = bench.spawn(&verb);
+    wait_for(&download(&bench), 500_000);
+    let run = bench.run(&verb);
+    assert!(first.wait().unwrap().success());
+    bench.check(&run);
+    assert_eq!(bench.requests(), 2);
 }
 
 #[test]

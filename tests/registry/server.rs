@@ -47,6 +47,10 @@ pub enum Fault {
     Encoded,
     /// It wants to be asked again in an hour.
     Patient,
+    /// Ten thousand headers.
+    Headers,
+    /// It redirects to a place that is no URL.
+    Downgrade,
     /// It redirects to itself.
     Loop,
     /// Any of these, as a seed decides, but not so often that it cannot be survived.
@@ -59,6 +63,10 @@ pub enum Fault {
     Basic,
     /// All answers need a token, and that needs a password.
     Bearer,
+    /// The same, and a token ends with each answer to a request for the large blob, of so many bytes.
+    ShortTokens(usize),
+    /// The same as Basic, and the large blob is on another host, which wants none.
+    Elsewhere,
 }
 
 pub struct Server {
@@ -74,6 +82,8 @@ struct State {
     big: String,
     fault: Fault,
     log: Mutex<Vec<(String, Option<usize>)>>,
+    /// How many were used.
+    tokens: AtomicUsize,
     /// Bytes of the large blob.
     sent: AtomicUsize,
     /// How far answers got in it.
@@ -87,6 +97,7 @@ struct Request {
     /// The first byte, and the one behind the last if there is one.
     range: Option<(usize, Option<usize>)>,
     authorization: String,
+    body: String,
 }
 
 impl Server {
@@ -109,6 +120,7 @@ impl Server {
             big: big.clone(),
             fault,
             log: Mutex::default(),
+            tokens: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             reached: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
@@ -139,6 +151,13 @@ impl Server {
         (get(&self.state.sent), get(&self.state.lost))
     }
 
+    /// The paths that were asked for and begin so.
+    pub fn paths(&self, start: &str) -> Vec<String> {
+        let log = self.state.log.lock().unwrap();
+        let asked = log.iter().map(|(path, _)| path.clone());
+        asked.filter(|path| path.starts_with(start)).collect()
+    }
+
     /// Where the ranges began that were asked for.
     pub fn ranges(&self, digest: &str) -> Vec<Option<usize>> {
         let log = self.state.log.lock().unwrap();
@@ -148,12 +167,19 @@ impl Server {
 }
 
 fn request(connection: &TcpStream) -> Option<Request> {
-    let mut lines = BufReader::new(connection).lines();
-    let first = lines.next()?.ok()?;
-    let path = first.strip_prefix("GET ")?.split(' ').next()?.to_string();
-    let (mut range, mut authorization) = (None, String::new());
-    for line in lines {
-        let line = line.ok()?;
+    let mut reader = BufReader::new(connection);
+    let mut next = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        Some(line.trim_end().to_string())
+    };
+    let first = next()?;
+    let rest = first
+        .strip_prefix("GET ")
+        .or_else(|| first.strip_prefix("POST "))?;
+    let path = rest.split(' ').next()?.to_string();
+    let (mut range, mut authorization, mut length) = (None, String::new(), 0);
+    while let Some(line) = next() {
         let Some((name, value)) = line.split_once(": ") else {
             break;
         };
@@ -166,13 +192,17 @@ fn request(connection: &TcpStream) -> Option<Request> {
                 });
             }
             "authorization" => authorization = value.into(),
+            "content-length" => length = value.parse().ok()?,
             _ => {}
         }
     }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
     Some(Request {
         path,
         range,
         authorization,
+        body: String::from_utf8(body).ok()?,
     })
 }
 
@@ -197,9 +227,15 @@ impl State {
             return reply(to, 401, &headers, b"");
         }
         if request.path.starts_with("/token") {
-            return reply(to, 200, "", br#"{"token":"good"}"#);
+            let token = match self.fault {
+                Fault::ShortTokens(_) => format!("good{}", self.tokens.load(Ordering::Relaxed)),
+                _ => "good".into(),
+            };
+            let answer = format!(r#"{{"token":"{token}"}}"#);
+            return reply(to, 200, "", answer.as_bytes());
         }
-        let (_, rest) = request.path.split_once("/v2/app/").unwrap_or_default();
+        let there = request.path.replace("/elsewhere/", "/v2/app/blobs/");
+        let (_, rest) = there.split_once("/v2/app/").unwrap_or_default();
         let digest = match rest.split_once('/') {
             Some(("manifests", "1")) => &*self.manifest,
             Some((_, digest)) => digest,
@@ -231,8 +267,30 @@ impl State {
         let basic = format!("Basic {}", STANDARD.encode("user:hunter2"));
         let (port, is_token) = (self.port, request.path.starts_with("/token"));
         let (is_good, challenge) = match self.fault {
-            Fault::Basic => (request.authorization == basic, "Basic realm=\"x\"".into()),
-            Fault::Bearer if is_token => (request.authorization == basic, String::new()),
+            Fault::Elsewhere if request.path.starts_with("/elsewhere/") => {
+                let is_bare = request.authorization.is_empty();
+                assert!(is_bare, "{} goes to another host", request.authorization);
+                (true, String::new())
+            }
+            Fault::Basic | Fault::Elsewhere => {
+                (request.authorization == basic, "Basic realm=\"x\"".into())
+            }
+            Fault::Bearer if is_token => {
+                let is_form = request.body.contains("refresh_token=identity")
+                    && request.body.contains("grant_type=refresh_token");
+                (is_form || request.authorization == basic, String::new())
+            }
+            Fault::ShortTokens(_) if is_token => (request.authorization == basic, String::new()),
+            Fault::ShortTokens(_) => {
+                let tokens = self.tokens.load(Ordering::Relaxed);
+                let is_good = request.authorization == format!("Bearer good{tokens}");
+                if is_good && request.path.ends_with(&self.big) {
+                    // It was used.
+                    self.tokens.fetch_add(1, Ordering::Relaxed);
+                }
+                let realm = format!("Bearer realm=\"http://127.0.0.1:{port}/token\"");
+                (is_good, realm)
+            }
             Fault::Bearer => (
                 request.authorization == "Bearer good",
                 format!("Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"s\""),
@@ -294,6 +352,16 @@ impl State {
                 let location = format!("Location: {}\r\n", request.path);
                 return reply(to, 307, &location, b"");
             }
+            Fault::Elsewhere if request.path.starts_with("/v2/") => {
+                let (port, digest) = (self.port, &self.big);
+                let there = format!("Location: http://localhost:{port}/elsewhere/{digest}\r\n");
+                return reply(to, 307, &there, b"");
+            }
+            Fault::Headers => {
+                let headers: Vec<String> = (0..10_000).map(|n| format!("X-{n}: {n}\r\n")).collect();
+                return reply(to, 200, &headers.concat(), &bytes);
+            }
+            Fault::Downgrade => return reply(to, 307, "Location: ftp://example.org/x\r\n", b""),
             Fault::Encoded => return reply(to, 200, "Content-Encoding: gzip\r\n", &bytes),
             Fault::UnsatisfiedOnce(_) if before == 1 || fault != self.fault => {
                 return reply(to, 416, "", b"");
@@ -327,7 +395,7 @@ impl State {
             None => (200, String::new()),
         };
         let cut = match fault {
-            Fault::CutEach(bytes) => Some(bytes),
+            Fault::CutEach(bytes) | Fault::ShortTokens(bytes) => Some(bytes),
             Fault::CutOnceWithoutRange(bytes)
             | Fault::WrongRangeOnce(bytes)
             | Fault::UnsatisfiedOnce(bytes)
