@@ -9,6 +9,7 @@ for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr
     bsdtar:libarchive-tools mtree:mtree-netbsd fsverity:fsverity \
     mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs \
     qemu-storage-daemon:qemu-system-common containerd:containerd docker-registry:docker-registry \
+    nginx:nginx-light \
     curl:curl openssl:openssl zsh:zsh fish:fish; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
