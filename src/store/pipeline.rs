@@ -232,6 +232,12 @@ pub(crate) fn unpack_missing(
             #[cfg(feature = "registry")]
             downloads: downloads.as_ref(),
         };
+        #[cfg(feature = "registry")]
+        let records = match is_remote {
+            true => staging.written_meanwhile(run.sync, || work.side_by_side(lower))?,
+            false => work.side_by_side(lower)?,
+        };
+        #[cfg(not(feature = "registry"))]
         let records = work.side_by_side(lower)?;
         run.progress.syncs();
         staging.sync(run.sync)?;

@@ -6,6 +6,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "registry")]
+use std::sync::mpsc::RecvTimeoutError;
+#[cfg(feature = "registry")]
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, RenameFlags};
 use rustix::io::Errno;
@@ -24,6 +28,9 @@ use super::{
 
 /// The number of bytes in a name, at two digits each.
 const RANDOM: usize = 8;
+/// How often the disk is written while a download is waited for.
+#[cfg(feature = "registry")]
+const WRITE_PERIOD: Duration = Duration::from_secs(1);
 /// The prefix of staging directories outside a store.
 const BESIDE: &str = ".lowerdir-";
 
@@ -185,6 +192,30 @@ impl Staging {
     /// Removes it now. Errors: the system's.
     pub(super) fn remove(self) -> io::Result<()> {
         self.parent.remove_tree(self.name.as_bytes())
+    }
+
+    /// Does a piece of work that mostly waits, and has the disk written meanwhile, which would be idle: the final
+    /// [`sync`](Staging::sync) has less to do then, and is the one that reports failed writes.
+    #[cfg(feature = "registry")]
+    pub fn written_meanwhile<T>(&self, sync: Sync, work: impl FnOnce() -> T) -> T {
+        // A description of its own: what `syncfs(2)` reports to one, it still reports to the other.
+        let (Sync::Fs, Ok(own)) = (sync, self.directory.open_beneath(&EntryPath::root())) else {
+            return work();
+        };
+        std::thread::scope(|scope| {
+            let (done, is_done) = std::sync::mpsc::channel::<()>();
+            let write = move || {
+                while is_done.recv_timeout(WRITE_PERIOD) == Err(RecvTimeoutError::Timeout) {
+                    let _ = rustix::fs::syncfs(&own);
+                }
+            };
+            // Without a thread, all is written at the end.
+            let writer = crate::threads::start(scope, "write", write);
+            let worked = work();
+            drop(done);
+            drop(writer);
+            worked
+        })
     }
 
     /// Writes everything staged to disk. The descriptor is older than the first write, so every failed
