@@ -234,20 +234,54 @@ fn no_secret_is_shown_kept_or_sent_to_another_host() {
 
 /// Makes a helper that writes down its arguments and its environment; returns the PATH for it.
 fn helper(site: &Site) -> String {
+    let seen = site.path("seen");
+    let answer = format!("'{{\"Username\":\"user\",\"Secret\":\"{PASSWORD}\"}}'");
+    let script = format!("(echo \"$@\"; env) >> {}; echo {answer}", seen.display());
+    helper_of(site, &script)
+}
+
+fn helper_of(site: &Site, script: &str) -> String {
     let directory = site.path("bin");
     fs::create_dir_all(&directory).unwrap();
-    let seen = site.path("seen");
-    let script = format!(
-        "#!/bin/sh\n(echo \"$@\"; env) >> {}\necho '{{\"Username\":\"user\",\"Secret\":\"{PASSWORD}\"}}'\n",
-        seen.display()
-    );
     let path = directory.join("docker-credential-it");
-    fs::write(&path, script).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let text = format!(r#"{{"credHelpers":{{"{}":"it"}}}}"#, site.registry.host());
     fs::write(site.path("auth.json"), text).unwrap();
     let before = std::env::var("PATH").unwrap();
     format!("{}:{before}", directory.display())
+}
+
+/// As with ECR, where a password ends after some hours.
+#[test]
+fn a_helper_is_asked_again_if_its_login_has_expired() {
+    let used = AtomicUsize::new(0);
+    let site = Site::new(move |request| {
+        let authorization = request.header("authorization").unwrap_or_default();
+        let wanted = match used.load(Ordering::SeqCst) {
+            0 | 1 => "first",
+            _ => "second",
+        };
+        let wanted = format!("Basic {}", STANDARD.encode(format!("user:{wanted}")));
+        match authorization == wanted {
+            true => {
+                used.fetch_add(1, Ordering::SeqCst);
+                None
+            }
+            false => unauthorized("Basic realm=\"x\""),
+        }
+    });
+    let asked = site.path("asked");
+    let answer = |secret: &str| format!("'{{\"Username\":\"user\",\"Secret\":\"{secret}\"}}'");
+    let script = format!(
+        "if test -e {0}; then echo {2}; else touch {0}; echo {1}; fi",
+        asked.display(),
+        answer("first"),
+        answer("second")
+    );
+    let path = helper_of(&site, &script);
+    let run = Run::of(site.command(&[]).env("PATH", path));
+    assert_eq!(run.status, 0, "{run:?}");
 }
 
 /// A host to which the registry redirects may want a login, but gets none, wherever it says that tokens are.
@@ -364,4 +398,28 @@ fn a_refusal_says_which_login_was_used_and_how_to_get_another() {
     let site = Site::new(|_| unauthorized("Basic realm=\"x\""));
     site.auth_file(&format!(r#"{{"identitytoken":"{IDENTITY}"}}"#));
     refused(&site.run(&[]), "wants a password", "a user and a password");
+}
+
+/// A login that is given is for the registry that was named; for a mirror, the files are read.
+#[test]
+fn a_mirror_does_not_get_the_login_of_the_registry() {
+    let mirror = Place::start(|_| unauthorized("Basic realm=\"mirror\"").unwrap());
+    let site = Site::new(|request| match request.header("authorization") {
+        Some(authorization) if authorization == basic() => None,
+        _ => unauthorized("Basic realm=\"x\""),
+    });
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        site.registry.host(),
+        mirror.host()
+    );
+    fs::write(site.path("registries.conf"), conf).unwrap();
+    let mut command = site.command(&[&format!("--creds=user:{PASSWORD}")]);
+    let run = Run::of(command.env("CONTAINERS_REGISTRIES_CONF", site.path("registries.conf")));
+    assert_eq!(run.status, 0, "{run:?}");
+    let asked = mirror.requests();
+    assert!(!asked.is_empty());
+    for request in asked {
+        assert_eq!(request.header("authorization"), None, "{request:?}");
+    }
 }
