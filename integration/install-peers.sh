@@ -9,7 +9,8 @@ for pair in umoci:umoci python3:python3 tar:tar setpriv:util-linux getfattr:attr
     bsdtar:libarchive-tools mtree:mtree-netbsd fsverity:fsverity \
     mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs \
     qemu-storage-daemon:qemu-system-common containerd:containerd docker-registry:docker-registry \
-    curl:curl zsh:zsh fish:fish; do
+    nginx:nginx-light \
+    curl:curl openssl:openssl zsh:zsh fish:fish; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 # A container with nothing else in it needs a busybox without libraries, which ldd fails for.

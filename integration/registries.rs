@@ -2,6 +2,10 @@
 //!
 //! What a registry does wrong is in `tests/registry`, with a server of our own.
 
+mod nginx;
+mod podman;
+mod tokens;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -34,10 +38,7 @@ impl Registry {
     fn start(http: &str, rest: &str, files: impl Fn(&Path)) -> Option<Registry> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         files(directory.path());
-        // Free a moment ago.
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("it has one").port();
-        drop(listener);
+        let port = free_port();
         let text = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: DIR/blobs}}}}\n{rest}\n\
              http:\n  addr: 127.0.0.1:{port}\n  secret: x\n{http}\n"
@@ -63,13 +64,8 @@ impl Registry {
             port,
             child,
         };
-        for _ in 0..600 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(registry);
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("docker-registry does not come up: {}", registry.log());
+        assert!(is_up(port), "it does not come up: {}", registry.log());
+        Some(registry)
     }
 
     pub fn plain() -> Option<Registry> {
@@ -175,6 +171,24 @@ impl Registry {
             .filter(|line| line.contains(&path))
             .count()
     }
+}
+
+/// One that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("it has one").port()
+}
+
+/// Waits until a server listens; whether it ever does.
+fn is_up(port: u16) -> bool {
+    let listens = |_| {
+        let is_there = TcpStream::connect(("127.0.0.1", port)).is_ok();
+        if !is_there {
+            thread::sleep(Duration::from_millis(50));
+        }
+        is_there
+    };
+    (0..600).any(listens)
 }
 
 impl Drop for Registry {

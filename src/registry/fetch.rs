@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::io::Errno;
+
 use super::client::Client;
 use super::retry::{self, Fault, Step};
 use super::spool::{SpoolFile, Writer};
@@ -19,6 +21,8 @@ const PIECE: u64 = 16 << 20;
 /// So many bytes that nobody has asked for are worth another connection.
 pub const WORTH_HELP: u64 = 4 * PIECE;
 const BUFFER: usize = 256 << 10;
+/// What a file system says that has no room left.
+const FULL: [Errno; 2] = [Errno::NOSPC, Errno::DQUOT];
 
 /// A part of the blob that one connection fetches.
 struct Piece {
@@ -58,6 +62,13 @@ impl Transfer {
             }
             Err(end) => end,
         };
+        if let End::Disk(_, Some(errno)) = &end
+            && FULL.contains(&Errno::from_raw_os_error(*errno))
+        {
+            // Nobody else can write, either, while it is there.
+            let copy = self.lock().copy.clone();
+            let _ = copy.map(|copy| copy.remove());
+        }
         self.end(end);
     }
 

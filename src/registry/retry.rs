@@ -15,6 +15,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The same, if nothing was ever heard of the registry: its name or its address may be wrong.
 const SILENCE_MAX: u32 = 3;
 
+/// How the standard library begins the text of an error of getaddrinfo(3), which has no kind of its own.
+const LOOKUP: &str = "failed to lookup address information";
+
 /// Why a request failed.
 #[derive(Debug)]
 pub enum Fault {
@@ -103,7 +106,10 @@ pub fn of_error(error: &io::Error) -> Fault {
             Fault::Lost(text("the connection was reset"))
         }
         UnexpectedEof => Fault::Lost(text("the connection was closed")),
-        _ => Fault::Lost(error.to_string()),
+        _ => match error.to_string().strip_prefix(LOOKUP) {
+            Some(why) => Fault::Unreachable(format!("its address was not found{why}")),
+            None => Fault::Lost(error.to_string()),
+        },
     }
 }
 
@@ -146,6 +152,13 @@ mod tests {
         ] {
             assert_eq!(after(&refused, failures, has_spoken), expected);
         }
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_not_asked_for_long() {
+        use std::net::ToSocketAddrs;
+        let error = ("no-such-host.invalid", 1).to_socket_addrs().unwrap_err();
+        assert!(matches!(of_error(&error), Fault::Unreachable(_)), "{error}");
     }
 
     #[test]
