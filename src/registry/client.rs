@@ -322,6 +322,7 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::Timeout(_) => Fault::Lost("no answer in time".into()),
         ureq::Error::HostNotFound => Fault::Unreachable("no such host".into()),
         ureq::Error::ConnectionFailed => Fault::Unreachable("the connection was refused".into()),
+        ureq::Error::ConnectProxyFailed(text) => of_proxy(text),
         ureq::Error::Rustls(error) => Fault::Fatal(format!("TLS: {error}")),
         ureq::Error::LargeResponseHeader(..) => {
             Fault::Fatal("its answer has too large a header".into())
@@ -329,6 +330,16 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::RequireHttpsOnly(_) => Fault::Fatal("a redirect to plain HTTP".into()),
         ureq::Error::BadUri(_) => Fault::Fatal("a redirect to a bad URL".into()),
         other => Fault::Lost(other.to_string()),
+    }
+}
+
+/// Judging by the status in ureq's text: what the proxy forbids, it forbids again.
+fn of_proxy(text: &str) -> Fault {
+    let mut words = text.split(|c: char| !c.is_ascii_digit());
+    match words.find(|word| word.len() == 3) {
+        Some(status @ ("403" | "407")) => Fault::Proxy(format!("the proxy answered {status}")),
+        Some(status) => Fault::Lost(format!("the proxy answered {status}")),
+        None => Fault::Lost("the proxy does not connect".into()),
     }
 }
 

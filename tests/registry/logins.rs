@@ -13,7 +13,7 @@ use support::tarball::LayerBuilder;
 
 use crate::place::{Place, Reply, Request};
 
-const PASSWORD: &str = "hunter2";
+pub const PASSWORD: &str = "hunter2";
 /// What the token server gives.
 const TOKEN: &str = "token-hunter3";
 /// What it gives tokens for.
@@ -21,9 +21,9 @@ const IDENTITY: &str = "identity-hunter4";
 /// What the registry takes as it is.
 const OWN: &str = "own-hunter5";
 
-struct Site {
+pub struct Site {
     directory: tempfile::TempDir,
-    registry: Place,
+    pub registry: Place,
     /// Where the blobs are.
     elsewhere: Place,
 }
@@ -31,7 +31,7 @@ struct Site {
 impl Site {
     /// An image in a registry that answers a request with what `guard` says, if that says anything, and has its blobs at
     /// another port.
-    fn new(guard: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Site {
+    pub fn new(guard: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Site {
         Site::with(guard, |_| None)
     }
 
@@ -72,12 +72,19 @@ impl Site {
     }
 
     fn auth_file(&self, entry: &str) {
-        let host = self.registry.host();
+        self.auth_file_for(&self.registry.host(), entry);
+    }
+
+    pub fn auth_file_for(&self, host: &str, entry: &str) {
         let text = format!(r#"{{"auths":{{"{host}":{entry}}}}}"#);
         fs::write(self.path("auth.json"), text).unwrap();
     }
 
     fn command(&self, options: &[&str]) -> std::process::Command {
+        self.command_for(&self.registry.host(), options)
+    }
+
+    pub fn command_for(&self, host: &str, options: &[&str]) -> std::process::Command {
         let mut command = lowerdir();
         command.env("REGISTRY_AUTH_FILE", self.path("auth.json"));
         command.env("TMPDIR", self.directory.path());
@@ -89,7 +96,7 @@ impl Site {
             "--userxattr",
             "--whiteout=xattr",
         ]);
-        command.arg(format!("docker://{}/app:1", self.registry.host()));
+        command.arg(format!("docker://{host}/app:1"));
         command.args(options);
         command
     }
@@ -108,11 +115,11 @@ fn blob(blobs: &Path, path: &str) -> Reply {
     }
 }
 
-fn basic() -> String {
+pub fn basic() -> String {
     format!("Basic {}", STANDARD.encode(format!("user:{PASSWORD}")))
 }
 
-fn unauthorized(challenge: &str) -> Option<Reply> {
+pub fn unauthorized(challenge: &str) -> Option<Reply> {
     let header = format!("WWW-Authenticate: {challenge}\r\n");
     Some((401, header, Vec::new()))
 }
@@ -140,7 +147,7 @@ fn token_server(request: &Request) -> Option<Reply> {
     }
 }
 
-fn auth_of(user: &str, password: &str) -> String {
+pub fn auth_of(user: &str, password: &str) -> String {
     let auth = STANDARD.encode(format!("{user}:{password}"));
     format!(r#"{{"auth":"{auth}"}}"#)
 }
