@@ -143,7 +143,7 @@ check:
 	$(CARGO) clippy --locked --features containerd --lib --bins --test snapshotter --test containerd \
 		-- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet --features containerd --lib
-	for features in "" containerd; do \
+	for features in "" cli containerd; do \
 		$(CARGO) clippy --locked --no-default-features --features "$$features" --lib -- -D warnings && \
 		RUSTDOCFLAGS="-D warnings" \
 			$(CARGO) doc --locked --no-deps --quiet --no-default-features --features "$$features" --lib \

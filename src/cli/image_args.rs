@@ -19,7 +19,9 @@ use super::input::refuse_terminal;
 use super::other_tools::refuse_reference;
 use super::progress::{self, Shown};
 use super::registry_args::RegistryArgs;
-use super::target::{WRONG_WAY_ROUND, is_archive_name};
+use super::target::WRONG_WAY_ROUND;
+#[cfg(feature = "registry")]
+use super::target::is_archive_name;
 use super::usage::usage;
 
 #[derive(Debug, Args)]

@@ -4,7 +4,9 @@
 //! name there; others are copied. Every blob is verified before it has its name.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+#[cfg(feature = "registry")]
+use std::fs;
+use std::fs::File;
 use std::io::{self, Read, Write};
 
 use serde_json::{Value, json};
