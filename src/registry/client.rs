@@ -291,10 +291,7 @@ impl Client {
 
 /// Which login was used, or where it was looked for.
 fn login_hint(host: &str, logins: &Logins, search: Option<&Search>) -> String {
-    let log_in = match logins {
-        Logins::File(file) => format!("`podman login --authfile {} {host}`", file.display()),
-        _ => format!("`podman login {host}`"),
-    };
+    let log_in = credentials::log_in(host, logins);
     match search {
         _ if matches!(logins, Logins::None) => "no login was to be used".into(),
         None => "the registry did not ask for a login".into(),

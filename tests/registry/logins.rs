@@ -382,10 +382,10 @@ fn a_refusal_says_which_login_was_used_and_how_to_get_another() {
         denied,
         &format!("the login in {file} was refused: {log_in}"),
     );
-    let other = site.path("other.json");
+    let other = site.path("its other.json");
     fs::rename(site.path("auth.json"), &other).unwrap();
     let option = format!("--authfile={}", other.display());
-    let log_in = format!("`podman login --authfile {} {host}`", other.display());
+    let log_in = format!("`podman login --authfile '{}' {host}`", other.display());
     refused(&site.run(&[&option]), denied, &log_in);
     fs::remove_file(&other).unwrap();
     refused(&site.run(&[&option]), "there is no auth file", &log_in);
