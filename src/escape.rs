@@ -2,15 +2,28 @@
 //!
 //! [`display`] is for names, and reversible. [`controls`] is for sentences that may contain such names:
 //! every [`Error`](crate::Error) goes through it when it is created, and so does everything that the
-//! command line prints on a terminal. Pure.
+//! command line prints on a terminal. [`quoted`] is for commands that users paste. Pure.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 
 /// Bytes for display: printable UTF-8 as it is, everything else as `\xff`, so that a name cannot send
 /// control sequences to a terminal. A backslash is shown as two.
 pub fn display(bytes: &[u8]) -> impl fmt::Display + '_ {
     Escaped(bytes)
+}
+
+/// Quoted for a shell as one word.
+pub fn quoted(word: &OsStr) -> Vec<u8> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:,=@%+".contains(byte);
+    let bytes = word.as_bytes();
+    if !bytes.is_empty() && bytes.iter().all(is_plain) {
+        return bytes.to_vec();
+    }
+    let parts: Vec<&[u8]> = bytes.split(|&byte| byte == b'\'').collect();
+    [b"'", &*parts.join(&b"'\\''"[..]), b"'"].concat()
 }
 
 /// A sentence without control characters: each is shown as `\x1b`. Everything else stays, the

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::error::{Advice, Error, Result};
+pub use crate::escape::quoted;
 use crate::ids::IdMaps;
 use crate::store::Store;
 use crate::store::stack::{self, PAGE, Stack};
@@ -325,17 +326,6 @@ fn cannot(form: &str, why: &str) -> Error {
 fn too_long() -> Error {
     Error::limit("the layers' names are longer than one page, the limit of mount(2)")
         .hint(Advice::MountInstead)
-}
-
-/// Quoted for a shell as one word.
-pub fn quoted(word: &OsStr) -> Vec<u8> {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:,=@%+".contains(byte);
-    let bytes = word.as_bytes();
-    if !bytes.is_empty() && bytes.iter().all(is_plain) {
-        return bytes.to_vec();
-    }
-    let parts: Vec<&[u8]> = bytes.split(|&byte| byte == b'\'').collect();
-    [b"'", &*parts.join(&b"'\\''"[..]), b"'"].concat()
 }
 
 /// Escaped as a field of fstab(5).

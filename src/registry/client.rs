@@ -144,6 +144,7 @@ impl Client {
             let answer = redirect::get(&self.agent, &url, headers, secret)?;
             self.has_answered.store(true, Ordering::Relaxed);
             let status = answer.response.status().as_u16();
+            let age = held.as_ref().map(|held| held.since.elapsed());
             match answer.elsewhere {
                 // What another host wants to see is not for it to see.
                 Some(host) if matches!(status, 401 | 403) => {
@@ -151,7 +152,7 @@ impl Client {
                     return Err(Fault::Fatal(text));
                 }
                 Some(_) => {}
-                None if self.may_renew(renewals) && wants_another(status, held.as_ref()) => {
+                None if self.may_renew(renewals) && wants_another(status, age) => {
                     renewals += 1;
                     if self.renew(&answer.response, held)? {
                         continue;
@@ -290,10 +291,7 @@ impl Client {
 
 /// Which login was used, or where it was looked for.
 fn login_hint(host: &str, logins: &Logins, search: Option<&Search>) -> String {
-    let log_in = match logins {
-        Logins::File(file) => format!("`podman login --authfile {} {host}`", file.display()),
-        _ => format!("`podman login {host}`"),
-    };
+    let log_in = credentials::log_in(host, logins);
     match search {
         _ if matches!(logins, Logins::None) => "no login was to be used".into(),
         None => "the registry did not ask for a login".into(),
@@ -321,6 +319,7 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
         ureq::Error::Timeout(_) => Fault::Lost("no answer in time".into()),
         ureq::Error::HostNotFound => Fault::Unreachable("no such host".into()),
         ureq::Error::ConnectionFailed => Fault::Unreachable("the connection was refused".into()),
+        ureq::Error::ConnectProxyFailed(text) => of_proxy(text),
         ureq::Error::Rustls(error) => Fault::Fatal(format!("TLS: {error}")),
         ureq::Error::LargeResponseHeader(..) => {
             Fault::Fatal("its answer has too large a header".into())
@@ -331,11 +330,21 @@ pub fn fault_of(error: &ureq::Error) -> Fault {
     }
 }
 
+/// Judging by the status in ureq's text: what the proxy forbids, it forbids again.
+fn of_proxy(text: &str) -> Fault {
+    let mut words = text.split(|c: char| !c.is_ascii_digit());
+    match words.find(|word| word.len() == 3) {
+        Some(status @ ("403" | "407")) => Fault::Proxy(format!("the proxy answered {status}")),
+        Some(status) => Fault::Lost(format!("the proxy answered {status}")),
+        None => Fault::Lost("the proxy does not connect".into()),
+    }
+}
+
 /// Whether a registry that answered so may take another login than the one it got. ECR says 403 to one that is too old.
-fn wants_another(status: u16, held: Option<&Authorization>) -> bool {
+fn wants_another(status: u16, age: Option<Duration>) -> bool {
     match status {
         401 => true,
-        403 => held.is_some_and(|held| held.since.elapsed() > TOKEN_AGE),
+        403 => age.is_some_and(|age| age > TOKEN_AGE),
         _ => false,
     }
 }
@@ -365,7 +374,7 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::*;
 
     #[test]
     fn plain_http_is_for_this_machine() {
@@ -381,6 +390,21 @@ mod tests {
             ("docker.io", false),
         ] {
             assert_eq!(is_loopback(host), is, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_403_means_that_a_login_is_too_old_if_it_is_old() {
+        let seconds = |count| Some(Duration::from_secs(count));
+        for (status, age, is) in [
+            (401, None, true),
+            (401, seconds(1), true),
+            (403, None, false),
+            (403, seconds(59), false),
+            (403, seconds(61), true),
+            (404, seconds(61), false),
+        ] {
+            assert_eq!(wants_another(status, age), is, "{status} {age:?}");
         }
     }
 }

@@ -116,9 +116,8 @@ pub fn find(name: &Name, logins: &Logins) -> Result<Search, Trouble> {
             });
         }
         Logins::File(file) if !file.exists() => {
-            let (file, host) = (shown(file), &name.host);
-            let text = format!("there is no auth file {file}");
-            let hint = format!("`podman login --authfile {file} {host}` makes it");
+            let text = format!("there is no auth file {}", shown(file));
+            let hint = format!("{} makes it", log_in(&name.host, logins));
             return Err(Trouble::new(text, hint));
         }
         Logins::File(file) => vec![file.clone()],
@@ -132,6 +131,18 @@ pub fn find(name: &Name, logins: &Logins) -> Result<Search, Trouble> {
         }
     }
     Ok(Search { found, files })
+}
+
+/// The command that writes a login where it is looked for.
+pub fn log_in(host: &str, logins: &Logins) -> String {
+    match logins {
+        Logins::File(file) => {
+            let file = crate::escape::quoted(file.as_os_str());
+            let file = String::from_utf8_lossy(&file);
+            format!("`podman login --authfile {file} {host}`")
+        }
+        _ => format!("`podman login {host}`"),
+    }
 }
 
 fn shown(path: &Path) -> String {

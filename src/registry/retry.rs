@@ -33,6 +33,8 @@ pub enum Fault {
     Certificate(String),
     /// The login cannot be read, and what to do about it.
     Login { text: String, hint: String },
+    /// A proxy on the way refuses to connect.
+    Proxy(String),
     /// A token server refuses the login: its URL.
     Refused(u16, String),
     /// Another try changes nothing.
@@ -53,6 +55,7 @@ impl Fault {
             Fault::Unreachable(text)
             | Fault::Lost(text)
             | Fault::Certificate(text)
+            | Fault::Proxy(text)
             | Fault::Login { text, .. }
             | Fault::Fatal(text) => text.clone(),
             Fault::Refused(status, realm) => format!("the token server {realm} answered {status}"),
@@ -67,7 +70,7 @@ pub fn after(fault: &Fault, failures: u32, has_spoken: bool) -> Step {
     let pause = FIRST_PAUSE * 4u32.pow(failures.saturating_sub(1).min(4));
     match fault {
         Fault::Fatal(_) | Fault::Certificate(_) => Step::GiveUp,
-        Fault::Login { .. } | Fault::Refused(..) => Step::GiveUp,
+        Fault::Login { .. } | Fault::Refused(..) | Fault::Proxy(_) => Step::GiveUp,
         _ if failures >= FAILURES_MAX => Step::GiveUp,
         Fault::Unreachable(_) if failures >= SILENCE_MAX && !has_spoken => Step::GiveUp,
         Fault::Status(429 | 503, Some(wanted)) if *wanted > PAUSE_MAX => Step::GiveUp,

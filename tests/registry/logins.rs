@@ -13,7 +13,7 @@ use support::tarball::LayerBuilder;
 
 use crate::place::{Place, Reply, Request};
 
-const PASSWORD: &str = "hunter2";
+pub const PASSWORD: &str = "hunter2";
 /// What the token server gives.
 const TOKEN: &str = "token-hunter3";
 /// What it gives tokens for.
@@ -21,9 +21,9 @@ const IDENTITY: &str = "identity-hunter4";
 /// What the registry takes as it is.
 const OWN: &str = "own-hunter5";
 
-struct Site {
+pub struct Site {
     directory: tempfile::TempDir,
-    registry: Place,
+    pub registry: Place,
     /// Where the blobs are.
     elsewhere: Place,
 }
@@ -31,7 +31,7 @@ struct Site {
 impl Site {
     /// An image in a registry that answers a request with what `guard` says, if that says anything, and has its blobs at
     /// another port.
-    fn new(guard: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Site {
+    pub fn new(guard: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Site {
         Site::with(guard, |_| None)
     }
 
@@ -72,12 +72,19 @@ impl Site {
     }
 
     fn auth_file(&self, entry: &str) {
-        let host = self.registry.host();
+        self.auth_file_for(&self.registry.host(), entry);
+    }
+
+    pub fn auth_file_for(&self, host: &str, entry: &str) {
         let text = format!(r#"{{"auths":{{"{host}":{entry}}}}}"#);
         fs::write(self.path("auth.json"), text).unwrap();
     }
 
     fn command(&self, options: &[&str]) -> std::process::Command {
+        self.command_for(&self.registry.host(), options)
+    }
+
+    pub fn command_for(&self, host: &str, options: &[&str]) -> std::process::Command {
         let mut command = lowerdir();
         command.env("REGISTRY_AUTH_FILE", self.path("auth.json"));
         command.env("TMPDIR", self.directory.path());
@@ -89,7 +96,7 @@ impl Site {
             "--userxattr",
             "--whiteout=xattr",
         ]);
-        command.arg(format!("docker://{}/app:1", self.registry.host()));
+        command.arg(format!("docker://{host}/app:1"));
         command.args(options);
         command
     }
@@ -108,11 +115,11 @@ fn blob(blobs: &Path, path: &str) -> Reply {
     }
 }
 
-fn basic() -> String {
+pub fn basic() -> String {
     format!("Basic {}", STANDARD.encode(format!("user:{PASSWORD}")))
 }
 
-fn unauthorized(challenge: &str) -> Option<Reply> {
+pub fn unauthorized(challenge: &str) -> Option<Reply> {
     let header = format!("WWW-Authenticate: {challenge}\r\n");
     Some((401, header, Vec::new()))
 }
@@ -140,7 +147,7 @@ fn token_server(request: &Request) -> Option<Reply> {
     }
 }
 
-fn auth_of(user: &str, password: &str) -> String {
+pub fn auth_of(user: &str, password: &str) -> String {
     let auth = STANDARD.encode(format!("{user}:{password}"));
     format!(r#"{{"auth":"{auth}"}}"#)
 }
@@ -234,20 +241,54 @@ fn no_secret_is_shown_kept_or_sent_to_another_host() {
 
 /// Makes a helper that writes down its arguments and its environment; returns the PATH for it.
 fn helper(site: &Site) -> String {
+    let seen = site.path("seen");
+    let answer = format!("'{{\"Username\":\"user\",\"Secret\":\"{PASSWORD}\"}}'");
+    let script = format!("(echo \"$@\"; env) >> {}; echo {answer}", seen.display());
+    helper_of(site, &script)
+}
+
+fn helper_of(site: &Site, script: &str) -> String {
     let directory = site.path("bin");
     fs::create_dir_all(&directory).unwrap();
-    let seen = site.path("seen");
-    let script = format!(
-        "#!/bin/sh\n(echo \"$@\"; env) >> {}\necho '{{\"Username\":\"user\",\"Secret\":\"{PASSWORD}\"}}'\n",
-        seen.display()
-    );
     let path = directory.join("docker-credential-it");
-    fs::write(&path, script).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let text = format!(r#"{{"credHelpers":{{"{}":"it"}}}}"#, site.registry.host());
     fs::write(site.path("auth.json"), text).unwrap();
     let before = std::env::var("PATH").unwrap();
     format!("{}:{before}", directory.display())
+}
+
+/// As with ECR, where a password ends after some hours.
+#[test]
+fn a_helper_is_asked_again_if_its_login_has_expired() {
+    let used = AtomicUsize::new(0);
+    let site = Site::new(move |request| {
+        let authorization = request.header("authorization").unwrap_or_default();
+        let wanted = match used.load(Ordering::SeqCst) {
+            0 | 1 => "first",
+            _ => "second",
+        };
+        let wanted = format!("Basic {}", STANDARD.encode(format!("user:{wanted}")));
+        match authorization == wanted {
+            true => {
+                used.fetch_add(1, Ordering::SeqCst);
+                None
+            }
+            false => unauthorized("Basic realm=\"x\""),
+        }
+    });
+    let asked = site.path("asked");
+    let answer = |secret: &str| format!("'{{\"Username\":\"user\",\"Secret\":\"{secret}\"}}'");
+    let script = format!(
+        "if test -e {0}; then echo {2}; else touch {0}; echo {1}; fi",
+        asked.display(),
+        answer("first"),
+        answer("second")
+    );
+    let path = helper_of(&site, &script);
+    let run = Run::of(site.command(&[]).env("PATH", path));
+    assert_eq!(run.status, 0, "{run:?}");
 }
 
 /// A host to which the registry redirects may want a login, but gets none, wherever it says that tokens are.
@@ -341,10 +382,10 @@ fn a_refusal_says_which_login_was_used_and_how_to_get_another() {
         denied,
         &format!("the login in {file} was refused: {log_in}"),
     );
-    let other = site.path("other.json");
+    let other = site.path("its other.json");
     fs::rename(site.path("auth.json"), &other).unwrap();
     let option = format!("--authfile={}", other.display());
-    let log_in = format!("`podman login --authfile {} {host}`", other.display());
+    let log_in = format!("`podman login --authfile '{}' {host}`", other.display());
     refused(&site.run(&[&option]), denied, &log_in);
     fs::remove_file(&other).unwrap();
     refused(&site.run(&[&option]), "there is no auth file", &log_in);
@@ -364,4 +405,28 @@ fn a_refusal_says_which_login_was_used_and_how_to_get_another() {
     let site = Site::new(|_| unauthorized("Basic realm=\"x\""));
     site.auth_file(&format!(r#"{{"identitytoken":"{IDENTITY}"}}"#));
     refused(&site.run(&[]), "wants a password", "a user and a password");
+}
+
+/// A login that is given is for the registry that was named; for a mirror, the files are read.
+#[test]
+fn a_mirror_does_not_get_the_login_of_the_registry() {
+    let mirror = Place::start(|_| unauthorized("Basic realm=\"mirror\"").unwrap());
+    let site = Site::new(|request| match request.header("authorization") {
+        Some(authorization) if authorization == basic() => None,
+        _ => unauthorized("Basic realm=\"x\""),
+    });
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        site.registry.host(),
+        mirror.host()
+    );
+    fs::write(site.path("registries.conf"), conf).unwrap();
+    let mut command = site.command(&[&format!("--creds=user:{PASSWORD}")]);
+    let run = Run::of(command.env("CONTAINERS_REGISTRIES_CONF", site.path("registries.conf")));
+    assert_eq!(run.status, 0, "{run:?}");
+    let asked = mirror.requests();
+    assert!(!asked.is_empty());
+    for request in asked {
+        assert_eq!(request.header("authorization"), None, "{request:?}");
+    }
 }

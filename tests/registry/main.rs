@@ -4,6 +4,7 @@ support::start!();
 
 mod logins;
 mod place;
+mod proxied;
 mod server;
 
 use std::fs;
