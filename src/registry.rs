@@ -24,7 +24,7 @@ mod tls;
 mod token;
 mod transfer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -128,7 +128,8 @@ impl Repository {
             return Ok(());
         }
         let mut signatures = Vec::new();
-        for digest in digests {
+        let distinct: BTreeSet<&&Digest> = digests.iter().collect();
+        for digest in distinct {
             signatures.extend(self.signatures(digest)?);
         }
         for Requirement { keys, identity } in &self.requirements {
