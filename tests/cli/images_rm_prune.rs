@@ -206,7 +206,7 @@ fn rm_and_prune_speak_json() {
     let layers = sorted(chain(&["a", "bb"]));
     let expected = |image: Option<&str>, dry_run: bool| {
         serde_json::json!({
-            "image": image, "name": null, "layers": layers, "bytes": 3, "mounted": [], "pinned": [], "dry_run": dry_run,
+            "image": image, "name": null, "layers": layers, "bytes": 3, "downloads": 0, "mounted": [], "pinned": [], "dry_run": dry_run,
         })
     };
     let run = bench.on_store(&["rm", "image", "-n", "--json"]);
