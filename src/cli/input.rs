@@ -2,13 +2,31 @@
 
 use std::fs::File;
 use std::io::IsTerminal;
+use std::path::Path;
 
 use crate::Error;
+use crate::path::display;
 
 /// Standard input. Errors: it is a terminal.
-pub fn stdin() -> anyhow::Result<File> {
+fn stdin() -> anyhow::Result<File> {
     refuse_terminal()?;
     Ok(File::from(rustix::io::dup(std::io::stdin())?))
+}
+
+/// Opens the archive of a layer; `-` is standard input. Errors: it is named like an image in a registry.
+pub fn open_layer(path: &Path) -> anyhow::Result<File> {
+    if path == Path::new("-") {
+        return stdin();
+    }
+    let shown = display(path.as_os_str().as_encoded_bytes()).to_string();
+    if shown.starts_with("docker://") {
+        let text = format!("{shown} is an image, and this reads the archive of one layer");
+        let hint =
+            format!("`lowerdir pull {shown} oci:image:latest` puts its layers into image/blobs");
+        return Err(Error::usage(text).hint(hint).into());
+    }
+    let opened = File::open(path);
+    Ok(opened.map_err(|error| Error::system(format!("opening {shown}"), error))?)
 }
 
 /// Errors: standard input is a terminal.

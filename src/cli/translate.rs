@@ -1,8 +1,7 @@
 //! `lowerdir translate [IN] [OUT]`
 
-use std::fs::File;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -12,7 +11,7 @@ use crate::dialect::{Dialect, Namespace, Whiteout};
 use crate::repack::translate::{TranslateOptions, to_oci, to_overlay};
 
 use super::Global;
-use super::input::stdin;
+use super::input::open_layer;
 use super::json::ReportJson;
 use super::limits::LimitsArgs;
 use super::options::{ForeignXattrsArg, WhiteoutArg};
@@ -82,10 +81,7 @@ enum Form {
 
 pub fn run(verb: &Translate, global: &Global) -> anyhow::Result<()> {
     let named = || verb.input.display().to_string();
-    let file = match verb.input == Path::new("-") {
-        true => stdin()?,
-        false => File::open(&verb.input).with_context(|| format!("opening {}", named()))?,
-    };
+    let file = open_layer(&verb.input)?;
     let options = TranslateOptions {
         dialect: Dialect {
             whiteout: match verb.whiteout {

@@ -1,7 +1,7 @@
 //! `lowerdir unpack-layer BLOB DIR`
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
@@ -14,7 +14,7 @@ use crate::image::Blob;
 use crate::store::Staging;
 use crate::store::pipeline::{self, Parents};
 
-use super::input::stdin;
+use super::input::open_layer;
 use super::json::{Name, ReportJson};
 use super::limits::LimitsArgs;
 use super::options::{SyncArgs, TranslationArgs};
@@ -91,11 +91,7 @@ pub fn run(verb: &UnpackLayer, global: &Global) -> anyhow::Result<()> {
         verb.directory.display()
     );
     refuse_archive_name(&verb.directory, &instead)?;
-    let file = match verb.blob == Path::new("-") {
-        true => stdin()?,
-        false => File::open(&verb.blob)
-            .map_err(|error| Error::system(format!("opening {}", verb.blob.display()), error))?,
-    };
+    let file = open_layer(&verb.blob)?;
     let blob = open_blob(file).with_context(|| verb.blob.display().to_string())?;
     let expected = Expected {
         blob: verb.digest.clone(),
