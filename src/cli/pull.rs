@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
+use crate::Error;
 use crate::repack::layout::Layout;
 use crate::store::Sync;
 
@@ -16,7 +17,6 @@ use super::progress::{self, Shown};
 use super::registry_args::RegistryArgs;
 use super::summary::count;
 use super::target;
-use super::usage::usage;
 use super::{Global, ImageArgs, output};
 
 const EXAMPLES: &str = "\
@@ -59,9 +59,15 @@ struct Pulled {
 
 pub fn run(verb: &Pull, global: &Global) -> anyhow::Result<()> {
     let Some(target) = target::layout(&verb.target) else {
-        return Err(usage(
-            "an image is copied into an OCI layout: name oci:DIR:TAG after IMAGE",
-        ));
+        let text = "an image is copied into an OCI layout: name oci:DIR:TAG after IMAGE";
+        let error = Error::usage(text);
+        return Err(
+            match verb.target.to_string_lossy().starts_with("docker://") {
+                true => error.hint("`skopeo copy` pushes images: lowerdir only fetches them"),
+                false => error,
+            }
+            .into(),
+        );
     };
     let (path, tag) = target?;
     let image = verb.image.open(&verb.registry, global)?;

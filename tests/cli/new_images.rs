@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use sha2::Digest;
 
 use crate::bench::Bench;
 use crate::layout::{Layout, MANIFEST, named, on};
@@ -186,4 +187,43 @@ fn so_it_does_with_what_is_needed_of_the_system() {
         assert_eq!(made["os.version"], "1.2");
         assert_eq!(made["os.features"], json!(["f"]));
     }
+}
+
+/// Also a digest that is no SHA-256, and the variant that only the index has.
+#[test]
+fn a_copy_is_the_image_with_all_of_its_digests() {
+    let bench = Bench::new();
+    let layout = Layout::new(bench.path("from"));
+    let mut manifest = layout.manifest(&layers(2));
+    let path = layout.file(&manifest["config"]);
+    let config = fs::read(&path).unwrap();
+    let digest = sha2::Sha512::digest(&config);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::create_dir_all(bench.path("from/blobs/sha512")).unwrap();
+    fs::rename(path, bench.path("from/blobs/sha512").join(&hex)).unwrap();
+    manifest["config"]["digest"] = json!(format!("sha512:{hex}"));
+    let descriptor = layout.document(MANIFEST, &manifest);
+    layout.index(&[on(named(descriptor, "1"), "linux", "amd64", Some("v3"))]);
+    for tag in ["1", "other"] {
+        bench
+            .run(&["pull", "oci:from:1", &format!("oci:to:{tag}")])
+            .done()
+            .unwrap();
+    }
+    let [old, new] = ["from", "to"].map(|layout| {
+        let index = fs::read(bench.path(layout).join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        index["manifests"][0].clone()
+    });
+    for member in ["digest", "size", "mediaType"] {
+        assert_eq!(old[member], new[member], "{member}");
+    }
+    assert_eq!(new["platform"]["variant"], "v3");
+    assert_eq!(
+        bench.run(&["diff", "oci:from:1", "oci:to:other"]).stdout,
+        ""
+    );
+    let pushed = bench.run(&["pull", "oci:from:1", "docker://example.org/x"]);
+    pushed.fails(2, &["name oci:DIR:TAG"]);
+    assert!(pushed.hint().contains("skopeo copy"));
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs::atomic_file::AtomicFile;
-use crate::image::{Image, Layer};
+use crate::image::{Image, Layer, manifest_value};
 #[cfg(feature = "registry")]
 use crate::registry::Spool;
 use crate::store::pipeline::{LowestFailure, Run, Watch};
@@ -72,13 +72,11 @@ impl Layout {
         }
         let config: Value = serde_json::from_slice(&image.documents.config)
             .map_err(|error| Error::reading("reading the config", error.into()))?;
-        self.put_bytes(
-            &Digest::of(&image.documents.config),
-            &image.documents.config,
-        )?;
+        let parsed = manifest_value(manifest, "the manifest")?;
+        // By the manifest's digest of it, which need not be a SHA-256.
+        let digest = super::digest_of(&parsed["config"])?;
+        self.put_bytes(&digest, &image.documents.config)?;
         self.put_bytes(&image.digest, manifest)?;
-        let parsed: Value = serde_json::from_slice(manifest)
-            .map_err(|error| Error::reading("reading the manifest", error.into()))?;
         let media_type = parsed["mediaType"].as_str().unwrap_or(MANIFEST);
         let mut descriptor = json!({
             "mediaType": media_type,
@@ -86,7 +84,12 @@ impl Layout {
             "size": manifest.len(),
             "annotations": { REF_NAME: tag },
         });
-        if let Some(platform) = document::platform(&config) {
+        if let Some(mut platform) = document::platform(&config) {
+            // The variant may be in the index alone.
+            let variant = image.platform.as_ref().map(|known| known.variant());
+            if let Some(variant) = variant.filter(|variant| !variant.is_empty()) {
+                platform["variant"] = json!(variant);
+            }
             descriptor["platform"] = platform;
         }
         let mut index = self.index()?;
