@@ -122,7 +122,8 @@ impl View {
     }
 }
 
-fn check_number(image: &Image, number: usize) -> Result<()> {
+/// Errors: an image has no layer of that number, counted from 1 at the bottom ([`Kind::NotFound`](crate::Kind::NotFound)).
+pub(crate) fn check_number(image: &Image, number: usize) -> Result<()> {
     let count = image.layers.len();
     if (1..=count).contains(&number) {
         return Ok(());

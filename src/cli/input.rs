@@ -13,13 +13,20 @@ fn stdin() -> anyhow::Result<File> {
     Ok(File::from(rustix::io::dup(std::io::stdin())?))
 }
 
+/// Whether it is named like an image in a registry.
+pub fn is_image(path: &Path) -> bool {
+    path.as_os_str()
+        .as_encoded_bytes()
+        .starts_with(b"docker://")
+}
+
 /// Opens the archive of a layer; `-` is standard input. Errors: it is named like an image in a registry.
 pub fn open_layer(path: &Path) -> anyhow::Result<File> {
     if path == Path::new("-") {
         return stdin();
     }
     let shown = display(path.as_os_str().as_encoded_bytes()).to_string();
-    if shown.starts_with("docker://") {
+    if is_image(path) {
         let text = format!("{shown} is an image, and this reads the archive of one layer");
         let hint =
             format!("`lowerdir pull {shown} oci:image:latest` puts its layers into image/blobs");

@@ -563,6 +563,45 @@ fn a_login_does_not_follow_a_redirect_to_another_host() {
 }
 
 #[test]
+fn a_layer_is_translated_while_it_arrives() {
+    let upper = |big: &[u8]| {
+        let layer = LayerBuilder::new().whiteout("motd").file("big", 0o644, big);
+        vec![layer.finish()]
+    };
+    for (fault, status) in [(Fault::CutEach(300_000), 0), (Fault::Flipped, 3)] {
+        let bench = Bench::with(fault, BIG, Compression::Gzip, upper);
+        let out = bench.path("out.tar");
+        let run = bench.run(&["translate", "--layer=2", "IMAGE", out.to_str().unwrap()]);
+        assert_eq!((run.status, out.exists()), (status, status == 0), "{run:?}");
+        if status != 0 {
+            run.fails(3, &["sent a blob with the digest"]);
+            continue;
+        }
+        let back = bench.path("back.tar");
+        let words = [
+            "translate",
+            "--to=oci",
+            out.to_str().unwrap(),
+            back.to_str().unwrap(),
+        ];
+        assert_eq!(bench.run(&words).status, 0);
+        let back = fs::read(back).unwrap();
+        let has = |bytes: &[u8]| back.windows(bytes.len()).any(|window| window == bytes);
+        assert!(has(b".wh.motd") && has(&bench.big[..1000]));
+    }
+    let bench = Bench::new(Fault::None);
+    bench
+        .run(&["translate", "IMAGE"])
+        .fails(2, &["choose one with --layer"]);
+    bench
+        .run(&["translate", "--layer=9", "IMAGE"])
+        .fails(1, &["there is no layer 9"]);
+    bench
+        .run(&["translate", "--layer=1", "file"])
+        .fails(2, &["--layer is for an image in a registry"]);
+}
+
+#[test]
 fn two_processes_share_a_transfer() {
     let bench = Bench::new(Fault::SilentOnce(600_000));
     let mut verb = UNPACK.to_vec();
