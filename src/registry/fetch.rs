@@ -132,6 +132,7 @@ impl Transfer {
     /// Opens the file, and takes what it has. Waits while another process writes to it.
     fn begin(&self) -> Result<(), End> {
         let mut copy = self.open()?;
+        let mut is_told = false;
         loop {
             let writer = copy.lock().map_err(|error| self.disk(&error))?;
             let there = copy.there(self.size).map_err(|error| self.disk(&error))?;
@@ -152,7 +153,12 @@ impl Transfer {
                     return Err(End::Damaged(self.hashing().hasher.clone().finish()));
                 }
                 Writer::None => copy = self.open()?,
-                Writer::Another => drop(self.wait(self.lock())),
+                Writer::Another => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        self.report("another process is fetching it");
+                    }
+                    drop(self.wait(self.lock()));
+                }
             }
             if self.lock().is_dropped {
                 return Err(End::dropped());
@@ -222,7 +228,7 @@ impl Transfer {
         let Step::Again(pause) = retry::after(&fault, *failures, client.has_answered()) else {
             if self.hosts.next(client) {
                 let next = self.hosts.client().host();
-                self.report(format!("{host}: {why}: asking {next}"));
+                self.report(&format!("{host}: {why}: asking {next}"));
                 *failures = 0;
                 return Ok(());
             }
@@ -236,7 +242,7 @@ impl Transfer {
             0 => String::new(),
             seconds => format!(", in {seconds} s"),
         };
-        self.report(format!(
+        self.report(&format!(
             "{host}: {why}, after {at} of {size} MB: trying again{after}"
         ));
         let until = Instant::now() + pause;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
+use crate::escape::controls;
 
 use super::hosts::Hosts;
 use super::queue::Queue;
@@ -328,8 +329,9 @@ impl Transfer {
     }
 
     /// Something that a user may want to know.
-    pub(super) fn report(&self, text: String) {
-        self.lock().news.push(text);
+    pub(super) fn report(&self, text: &str) {
+        // Some of it may be what a registry said.
+        self.lock().news.push(controls(text).into_owned());
     }
 
     pub(super) fn end(&self, end: End) {

@@ -8,6 +8,7 @@ mod proxied;
 mod server;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -599,6 +600,39 @@ fn a_layer_is_translated_while_it_arrives() {
     bench
         .run(&["translate", "--layer=1", "file"])
         .fails(2, &["--layer is for an image in a registry"]);
+}
+
+/// Of an image with other layers below, say: this test is the other process.
+#[test]
+fn what_another_process_fetches_is_read_from_its_file() {
+    let bench = Bench::new(Fault::None);
+    bench.unpack();
+    bench.run(&["rm", &format!("{}/app:1", bench.server.host())]);
+    let before = bench.requests();
+    let blob = bench
+        .path("layout/blobs/sha256")
+        .join(&bench.server.big[7..]);
+    let blob = fs::read(blob).unwrap();
+    let mut other = fs::File::create(download(&bench)).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    other.write_all(&blob[..400_000]).unwrap();
+    let mut verb = UNPACK.to_vec();
+    verb.push("--progress=json");
+    let mut command = bench.command(&verb);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(told.any(|line| line.unwrap().contains("another process is fetching it")));
+    other.write_all(&blob[400_000..]).unwrap();
+    fs::remove_file(download(&bench)).unwrap();
+    drop(other);
+    let rest: Vec<String> = told.map(Result::unwrap).collect();
+    assert!(child.wait().unwrap().success(), "{rest:?}");
+    assert_eq!(bench.requests(), before, "{rest:?}");
+    bench.check(&bench.unpack());
 }
 
 #[test]
