@@ -41,7 +41,7 @@ pub use platform::Platform;
 pub use reference::{Choice, Reference, Transport};
 
 pub(crate) use archive::{spooling, temporary};
-pub(crate) use blob::DOCUMENT_MAX;
+pub(crate) use blob::{DOCUMENT_MAX, open_at_once};
 pub(crate) use json::{config_value, manifest_value, null_is_empty};
 pub(crate) use signs::ImageSigns;
 

@@ -539,7 +539,7 @@ fn open_named(path: &Path, name: &str) -> Result<File> {
 
 /// Opens a file of a layout without blocking on a FIFO that has no writer. Symbolic links are followed,
 /// because some tools build layouts from them.
-fn open_at_once(path: &Path) -> io::Result<File> {
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }

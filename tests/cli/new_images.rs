@@ -189,6 +189,21 @@ fn so_it_does_with_what_is_needed_of_the_system() {
     }
 }
 
+#[test]
+fn what_is_no_file_in_a_layout_is_no_blob() {
+    let bench = Bench::new();
+    image(&bench, &layers(1), json!({}));
+    let pull = ["pull", "oci:layout:1", "oci:to:1"];
+    bench.run(&pull).done().unwrap();
+    let layer = Layout::new(bench.path("layout")).manifest(&layers(1));
+    let digest = layer["layers"][0]["digest"].as_str().unwrap().to_string();
+    let blob = bench.path("to/blobs/sha256").join(&digest[7..]);
+    fs::remove_file(&blob).unwrap();
+    let fifo = std::process::Command::new("mkfifo").arg(&blob).status();
+    assert!(fifo.unwrap().success());
+    bench.run(&pull).fails(1, &["is no regular file"]);
+}
+
 /// Also a digest that is no SHA-256, and the variant that only the index has.
 #[test]
 fn a_copy_is_the_image_with_all_of_its_digests() {

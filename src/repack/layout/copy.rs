@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 #[cfg(feature = "registry")]
 use std::fs;
-use std::fs::File;
 use std::io::{self, Read, Write};
 
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs::atomic_file::AtomicFile;
-use crate::image::{Image, Layer, manifest_value};
+use crate::image::{Image, Layer, manifest_value, open_at_once};
 #[cfg(feature = "registry")]
 use crate::registry::Spool;
 use crate::store::pipeline::{LowestFailure, Run, Watch};
@@ -114,8 +113,13 @@ impl Layout {
     /// Whether a blob is there, and is what its name says.
     fn has(&self, digest: &Digest) -> Result<bool> {
         let path = self.blob_path(digest);
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
+        // Not File::open, which would wait for who writes to a FIFO.
+        let mut file = match open_at_once(&path) {
+            Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => file,
+            Ok(_) => {
+                let text = format!("{} is no regular file", path.display());
+                return Err(Error::conflict(text));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(Error::system(format!("opening {}", path.display()), error)),
         };
